@@ -1,0 +1,102 @@
+//! How does the init become the user that the configuration asks for, for good?
+
+use core::ffi::CStr;
+
+use cleat_plan::Process;
+use linux_raw_sys::general as raw;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use crate::error::{Call, Error, Result};
+use crate::sys;
+
+const PR_CAPBSET_READ: u32 = 23;
+const PR_CAPBSET_DROP: u32 = 24;
+const PR_SET_KEEPCAPS: u32 = 8;
+const PR_SET_NO_NEW_PRIVS: u32 = 38;
+const PR_CAP_AMBIENT: u32 = 47;
+const PR_CAP_AMBIENT_RAISE: usize = 2;
+const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
+
+/// Standard streams, working directory, groups, user, capability sets, `no_new_privs`, umask.
+pub(crate) fn take(process: &Process) -> Result<()> {
+    give_streams(process)?;
+    // With all privileges first, as the directory may be closed to the user; where root itself is
+    // refused (a network file system), the user may be let in.
+    let early = rustix::process::chdir(&process.cwd);
+    if !matches!(early, Ok(()) | Err(Errno::ACCESS | Errno::PERM)) {
+        return early.call_on("chdir", &process.cwd);
+    }
+    drop_bounding(process.caps.bounding)?;
+    sys::prctl(PR_SET_KEEPCAPS, 1, 0).call("prctl PR_SET_KEEPCAPS")?;
+    if let Some(groups) = &process.groups {
+        sys::setgroups(groups).call("setgroups")?;
+    }
+    let unmapped = |e: Error| if e.errno == Some(Errno::INVAL) { e.hint("the id has no mapping in the user namespace") } else { e };
+    sys::setresgid(process.gid).call("setresgid").map_err(unmapped)?;
+    sys::setresuid(process.uid).call("setresuid").map_err(unmapped)?;
+    sys::prctl(PR_SET_KEEPCAPS, 0, 0).call("prctl PR_SET_KEEPCAPS")?;
+    if early.is_err() {
+        rustix::process::chdir(&process.cwd).call_on("chdir", &process.cwd)?;
+    }
+    let caps = process.caps;
+    sys::capset(caps.effective, caps.permitted, caps.inheritable).call("capset")?;
+    sys::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0).call("prctl PR_CAP_AMBIENT_CLEAR_ALL")?;
+    for cap in bits(caps.ambient) {
+        sys::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap).call("prctl PR_CAP_AMBIENT_RAISE")?;
+    }
+    if process.no_new_privileges {
+        sys::prctl(PR_SET_NO_NEW_PRIVS, 1, 0).call("prctl PR_SET_NO_NEW_PRIVS")?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(process.umask));
+    Ok(())
+}
+
+fn bits(set: u64) -> impl Iterator<Item = usize> {
+    (0..64).filter(move |bit| set & (1 << bit) != 0)
+}
+
+fn drop_bounding(keep: u64) -> Result<()> {
+    for cap in (0..64usize).filter(|cap| keep & (1 << cap) == 0) {
+        match sys::prctl(PR_CAPBSET_READ, cap, 0) {
+            // The kernel's last capability is behind us.
+            Err(_) => break,
+            Ok(0) => {}
+            Ok(_) => {
+                sys::prctl(PR_CAPBSET_DROP, cap, 0).call("prctl PR_CAPBSET_DROP")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Pipes and terminals among the standard streams are given to the user, who may want to open
+/// `/dev/stderr`. Files and devices of the host are left alone (CVE-2026-88265).
+fn give_streams(process: &Process) -> Result<()> {
+    if process.uid == 0 {
+        return Ok(());
+    }
+    for stream in sys::streams() {
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        let kind = stat.st_mode & raw::S_IFMT;
+        let tty = kind == raw::S_IFCHR && rustix::termios::isatty(stream);
+        if (kind == raw::S_IFIFO || tty) && stat.st_uid != process.uid {
+            match rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(process.uid)), None) {
+                // Not ours to give: it stays usable through the descriptor.
+                Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => {}
+                Err(errno) => return Err(Error::new("fchown", errno).on(b"standard stream")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A working directory outside the root would be a way out of it (CVE-2024-21626).
+pub(crate) fn verify_cwd(cwd: &CStr) -> Result<()> {
+    let refused = || Error::refused("chdir", cwd.to_bytes(), "the working directory is outside the container's root");
+    match rustix::process::getcwd(alloc::vec::Vec::new()) {
+        Ok(path) if path.to_bytes().first() == Some(&b'/') => Ok(()),
+        Ok(_) | Err(Errno::NOENT) => Err(refused()),
+        Err(errno) => Err(Error::new("getcwd", errno).on(cwd.to_bytes())),
+    }
+}

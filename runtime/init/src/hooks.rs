@@ -1,0 +1,79 @@
+//! How does the init run a hook and wait for it?
+//!
+//! `createContainer` hooks are files of the host that run in the container's namespaces before
+//! `pivot_root`; `startContainer` hooks are files of the container (runtime-spec config.md § POSIX-platform Hooks).
+
+use alloc::format;
+
+use cleat_plan::{Hook, Hooks};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use crate::error::{Call, Error, Result};
+use crate::sys;
+
+/// Runs the hooks in order; the first that fails ends it.
+pub(crate) fn run(hooks: &Hooks) -> Result<()> {
+    for hook in &hooks.list {
+        one(hook, &hooks.state)?;
+    }
+    Ok(())
+}
+
+fn one(hook: &Hook, state: &[u8]) -> Result<()> {
+    let failed = |text: &str| Error::refused("hook", hook.path.to_bytes(), text);
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
+    let pidfd = match sys::clone_process(0, false).call("clone3")? {
+        sys::Cloned::Child => become_hook(hook, &reader),
+        sys::Cloned::Parent(pidfd) => pidfd,
+    };
+    drop(reader);
+    // A hook need not read its state, and the pipe holds more than a state has; a longer one is
+    // cut short by a hook that does not read.
+    let _ = rustix::io::ioctl_fionbio(&writer, true);
+    let _ = rustix::io::write(&writer, state);
+    drop(writer);
+    let expired = !wait(&pidfd, hook.timeout_secs)?;
+    if expired {
+        let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+    let status = loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            other => break other.call("waitid")?,
+        }
+    };
+    if expired {
+        return Err(failed(&format!("killed after its timeout of {} s", hook.timeout_secs.unwrap_or(0))));
+    }
+    match status.as_ref().map(|s| (s.exit_status(), s.terminating_signal())) {
+        Some((Some(0), _)) => Ok(()),
+        Some((Some(127), _)) => Err(failed("it could not be executed")),
+        Some((Some(code), _)) => Err(failed(&format!("it exited with status {code}"))),
+        Some((None, Some(signal))) => Err(failed(&format!("it was killed by signal {signal}"))),
+        _ => Err(failed("it ended in an unknown way")),
+    }
+}
+
+/// Waits for the end of the process; false when the time ran out.
+fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
+    let timeout = timeout_secs.map(|secs| Timespec { tv_sec: i64::from(secs), tv_nsec: 0 });
+    loop {
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(errno) => return Err(Error::new("poll", errno)),
+        }
+    }
+}
+
+fn become_hook(hook: &Hook, stdin: &OwnedFd) -> ! {
+    let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3)).and_then(|()| sys::reset_signals());
+    if ready.is_ok() {
+        let _ = sys::execve(&hook.path, &hook.args, &hook.env);
+    }
+    sys::exit(127)
+}

@@ -1,0 +1,180 @@
+//! The container half of cleat: reads the [`Plan`] and performs it, one straight list of steps.
+//!
+//! Runs from a sealed memfd as the container's first process, inside its new namespaces and its
+//! cgroup, with all privileges of its user namespace until the step `credentials`. It has no
+//! libc, no standard library and no file of the host behind it: a container that gets hold of
+//! `/proc/PID/exe` finds a copy that nothing else uses (CVE-2019-5736).
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod conversation;
+mod copy_up;
+mod credentials;
+mod devices;
+mod error;
+mod hooks;
+mod masks;
+mod mounts;
+mod namespaces;
+mod path;
+mod procfs;
+mod program;
+mod root;
+mod sys;
+mod terminal;
+
+use alloc::vec::Vec;
+
+use cleat_plan::wire::FromInit;
+use cleat_plan::{FaultKind, Plan, Step};
+use rustix::fd::OwnedFd;
+
+use conversation::Conversation;
+use error::{Error, Result};
+
+/// What the steps share.
+struct Birth {
+    plan: Plan,
+    fds: Vec<Option<OwnedFd>>,
+    host: Conversation,
+    step: Step,
+}
+
+/// Performs the plan that arrives at `socket`.
+fn run(socket: OwnedFd) -> ! {
+    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open
+    // its descriptors or its executable, before it has given its privileges up.
+    let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
+    let host = Conversation::new(socket);
+    let (plan, fds) = match host.receive_plan() {
+        Ok(received) => received,
+        Err(error) => {
+            host.report(Step::ReceivePlan, &error);
+            sys::exit(70);
+        }
+    };
+    let mut birth = Birth { plan, fds, host, step: Step::ReceivePlan };
+    let Err(error) = birth.perform();
+    birth.host.report(birth.step, &error);
+    sys::exit(70)
+}
+
+impl Birth {
+    /// Enters a step: errors from here on bear its name.
+    fn step(&mut self, step: Step) -> Result<()> {
+        self.step = step;
+        match self.plan.fault {
+            Some(fault) if fault.step == step => match fault.kind {
+                FaultKind::Fail => Err(Error::new("fault injected", rustix::io::Errno::CANCELED)),
+                FaultKind::Kill => sys::kill_self(),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The steps of a birth, in their order. README.md has the same list.
+    fn perform(&mut self) -> Result<core::convert::Infallible> {
+        self.step(Step::ReceivePlan)?;
+        self.step(Step::JoinNamespaces)?;
+        namespaces::join(self)?;
+        self.step(Step::Fork)?;
+        namespaces::fork(self)?;
+        self.step(Step::Time)?;
+        namespaces::time(self)?;
+        self.step(Step::Session)?;
+        namespaces::session(self)?;
+        self.step(Step::CgroupNamespace)?;
+        namespaces::cgroup(self)?;
+        self.step(Step::Loopback)?;
+        namespaces::loopback(self)?;
+        self.step(Step::Hostname)?;
+        namespaces::hostname(self)?;
+        if let Some(root) = self.plan.root.take() {
+            self.make_root(&root)?;
+        } else {
+            self.step(Step::Console)?;
+            terminal::open(self, None)?;
+        }
+        self.step(Step::Credentials)?;
+        let process = self.plan.process.take();
+        if let Some(process) = &process {
+            credentials::take(process)?;
+            self.step(Step::Cwd)?;
+            credentials::verify_cwd(&process.cwd)?;
+        }
+        self.step(Step::Program)?;
+        let program = process.as_ref().map(program::find).transpose()?;
+        self.step(Step::Ready)?;
+        self.host.say(&FromInit::Ready)?;
+        self.host.expect(cleat_plan::wire::ToInit::Prepared)?;
+        self.step(Step::Start)?;
+        self.await_start()?;
+        self.step(Step::StartContainerHooks)?;
+        hooks::run(&self.plan.start_container)?;
+        self.step(Step::Exec)?;
+        match (process, program) {
+            (Some(process), Some(program)) => program::execute(&process, &program),
+            _ => Err(Error::new("execve", rustix::io::Errno::NOENT).hint("the configuration has no process")),
+        }
+    }
+
+    /// Everything that has to do with the root file system.
+    fn make_root(&mut self, root: &cleat_plan::Root) -> Result<()> {
+        self.step(Step::Propagation)?;
+        let devnull = root::prepare(root)?;
+        self.step(Step::Rootfs)?;
+        let dir = root::mount_rootfs(self, root)?;
+        self.step(Step::Mounts)?;
+        mounts::perform(self, &dir, &root.mounts)?;
+        self.step(Step::DeviceNodes)?;
+        devices::make(self, &dir, &root.devices)?;
+        self.step(Step::DevLinks)?;
+        if root.dev_links {
+            devices::links(&dir)?;
+        }
+        self.step(Step::Console)?;
+        terminal::open(self, Some(&dir))?;
+        if let Some(process) = &self.plan.process {
+            root::make_cwd(&dir, &process.cwd)?;
+        }
+        self.step(Step::RuntimeHooks)?;
+        if self.plan.runtime_hooks {
+            self.host.say(&FromInit::RunHooks)?;
+            self.host.expect(cleat_plan::wire::ToInit::HooksDone)?;
+        }
+        self.step(Step::CreateContainerHooks)?;
+        hooks::run(&self.plan.create_container)?;
+        self.step(Step::Pivot)?;
+        let dir = root::enter(root, dir)?;
+        self.step(Step::Sysctl)?;
+        procfs::write_sysctls(&self.plan.sysctl)?;
+        self.step(Step::ReadonlyPaths)?;
+        masks::readonly(&dir, &root.readonly_paths)?;
+        self.step(Step::MaskedPaths)?;
+        masks::mask(&dir, &root.masked, devnull)?;
+        self.step(Step::ReadonlyRoot)?;
+        root::finish(root, &dir)
+    }
+
+    /// Waits for the order to start, from the conversation or from a later `cleat start`.
+    fn await_start(&mut self) -> Result<()> {
+        match self.plan.start {
+            cleat_plan::Start::Conversation => self.host.expect(cleat_plan::wire::ToInit::Go),
+            cleat_plan::Start::Listen(index) => {
+                let listener = self.take_fd(index)?;
+                self.host = conversation::accept_start(&listener)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a descriptor that came with the plan.
+    fn take_fd(&mut self, index: cleat_plan::FdIndex) -> Result<OwnedFd> {
+        self.fds
+            .get_mut(usize::from(index.0))
+            .and_then(Option::take)
+            .ok_or_else(|| Error::new("descriptor of the plan", rustix::io::Errno::BADF))
+    }
+}

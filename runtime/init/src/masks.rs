@@ -1,0 +1,90 @@
+//! How are paths hidden and made read-only?
+//!
+//! Runs after `pivot_root`, so that hooks still see what they must. Each path is resolved once to
+//! a descriptor and covered there; between look-up and mount there is nothing to race.
+
+use alloc::ffi::CString;
+
+use linux_raw_sys::general as raw;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+
+use crate::error::{Call, Error, Result};
+use crate::root::attach;
+use crate::{path, sys};
+
+fn clone_of(fd: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    rustix::mount::open_tree(fd, c"", flags)
+}
+
+/// A path that does not exist needs neither; anything else that cannot be resolved is an error.
+fn existing(root: &OwnedFd, path: &CString) -> Result<Option<OwnedFd>> {
+    match path::find(root, path) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(Error::new("openat2", errno).on(path.to_bytes())),
+    }
+}
+
+/// Binds each path onto itself, read-only with all that is mounted below it.
+pub(crate) fn readonly(root: &OwnedFd, paths: &[CString]) -> Result<()> {
+    for path in paths {
+        let Some(target) = existing(root, path)? else { continue };
+        let tree = clone_of(&target, true).call_on("open_tree", path)?;
+        sys::mount_setattr(tree.as_fd(), true, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", path)?;
+        attach(tree.as_fd(), target.as_fd()).call_on("move_mount", path)?;
+    }
+    Ok(())
+}
+
+/// A mount that covers one path after another: itself the first, clones of it the others. Kernels
+/// before 6.15 clone attached mounts only, so the order matters.
+struct Cover {
+    mount: OwnedFd,
+    attached: bool,
+}
+
+impl Cover {
+    fn put(&mut self, target: &OwnedFd, path: &CString) -> Result<()> {
+        if self.attached {
+            let copy = clone_of(&self.mount, false).call_on("open_tree", path)?;
+            return attach(copy.as_fd(), target.as_fd()).call_on("move_mount", path);
+        }
+        self.attached = true;
+        attach(self.mount.as_fd(), target.as_fd()).call_on("move_mount", path)
+    }
+}
+
+/// Covers files with the null device and directories with an empty read-only one, which all share.
+pub(crate) fn mask(root: &OwnedFd, paths: &[CString], devnull: Option<OwnedFd>) -> Result<()> {
+    let mut file = devnull.map(|mount| Cover { mount, attached: false });
+    let mut directory = None;
+    for path in paths {
+        let Some(target) = existing(root, path)? else { continue };
+        if path::is_dir(&target)? {
+            if directory.is_none() {
+                directory = Some(Cover { mount: empty_directory()?, attached: false });
+            }
+            directory.as_mut().map_or(Ok(()), |cover| cover.put(&target, path))?;
+        } else {
+            let refused = || Error::refused("mask", path.to_bytes(), "the host's /dev/null was not opened");
+            file.as_mut().ok_or_else(refused)?.put(&target, path)?;
+        }
+    }
+    Ok(())
+}
+
+fn empty_directory() -> Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", c"tmpfs")?;
+    rustix::mount::fsconfig_set_flag(fs.as_fd(), c"ro").call("fsconfig ro")?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), c"nr_inodes", c"1").call("fsconfig nr_inodes")?;
+    rustix::mount::fsconfig_create(fs.as_fd()).call("fsconfig create")?;
+    let attrs = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs).call("fsmount")
+}

@@ -1,0 +1,147 @@
+//! How does one entry of `mounts` become a mount, without a path of the container ever being used?
+//!
+//! Each mount is made detached, configured, and attached to a descriptor found in the root.
+
+use cleat_plan::{Attr, FsOption, Mount, MountKind};
+use core::ffi::CStr;
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, OpenTreeFlags};
+
+use crate::error::{Call, Error, Result};
+use crate::path::{self, Make};
+use crate::root::{attach, propagate};
+use crate::{Birth, copy_up, sys};
+
+/// All mounts, in order.
+pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<()> {
+    for mount in mounts {
+        one(birth, root, mount).map_err(|error| name_target(error, &mount.target))?;
+    }
+    Ok(())
+}
+
+/// Every error of a mount names its target, and the object of the call where that is another.
+fn name_target(mut error: Error, target: &CStr) -> Error {
+    let target = target.to_bytes();
+    if error.path != target {
+        let object = core::mem::replace(&mut error.path, target.into());
+        if !object.is_empty() {
+            error.path.extend_from_slice(b" (");
+            error.path.extend_from_slice(&object);
+            error.path.push(b')');
+        }
+    }
+    error
+}
+
+fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
+    let made = match &mount.kind {
+        MountKind::Bind { source, recursive, nofollow, tree } => {
+            let tree = match tree {
+                Some(index) => birth.take_fd(*index)?,
+                None => open_source(source, *recursive, *nofollow)?,
+            };
+            set_attr(&tree, false, mount.attr)?;
+            tree
+        }
+        MountKind::New { fstype, source, options } => new(fstype, source.as_deref(), options, mount.attr)?,
+        MountKind::Remount { options } => return remount(root, mount, options),
+    };
+    let make = if path::is_dir(&made)? { Make::Directory } else { Make::File };
+    let target = if mount.target_nofollow {
+        path::find_or_make_nofollow(root, &mount.target, make)?
+    } else {
+        path::find_or_make(root, &mount.target, make)?
+    };
+    if mount.copy_up {
+        copy_up::copy(&target, &made)?;
+    }
+    attach(made.as_fd(), target.as_fd()).call("move_mount").map_err(|e| {
+        if e.errno == Some(Errno::NOTDIR) { e.hint("source and target must both be directories, or neither") } else { e }
+    })?;
+    set_attr(&made, true, mount.attr_recursive)?;
+    for how in &mount.propagation {
+        propagate(made.as_fd(), *how).call("mount_setattr")?;
+    }
+    Ok(())
+}
+
+fn open_source(source: &CStr, recursive: bool, nofollow: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
+    rustix::mount::open_tree(CWD, source, flags).call_on("open_tree", source)
+}
+
+fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
+    if attr.is_empty() {
+        return Ok(());
+    }
+    sys::mount_setattr(mount.as_fd(), recursive, attr.set, attr.clear, 0).call("mount_setattr")
+}
+
+/// A new file system instance, as a detached mount.
+fn new(fstype: &CStr, source: Option<&CStr>, options: &[FsOption], attr: Attr) -> Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", fstype).map_err(|e| {
+        if e.errno == Some(Errno::NODEV) { e.hint("no such file system in this kernel") } else { e }
+    })?;
+    let explain = |error: Error| explain(error, &fs, fstype);
+    if let Some(source) = source {
+        rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", source).call_on("fsconfig source", source).map_err(explain)?;
+    }
+    configure(&fs, options).map_err(explain)?;
+    rustix::mount::fsconfig_create(fs.as_fd()).call_on("fsconfig create", fstype).map_err(explain)?;
+    let attrs = MountAttrFlags::from_bits_retain(u32::try_from(attr.set).unwrap_or(0));
+    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs).call_on("fsmount", fstype).map_err(explain)
+}
+
+fn configure(fs: &OwnedFd, options: &[FsOption]) -> Result<()> {
+    for option in options {
+        match &option.value {
+            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), &option.key, value),
+            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), &option.key),
+        }
+        .call_on("fsconfig", &option.key)?;
+    }
+    Ok(())
+}
+
+/// Adds what the file system itself says, or what is known of such refusals.
+fn explain(error: Error, fs: &OwnedFd, fstype: &CStr) -> Error {
+    let mut text = [0u8; 256];
+    if let Ok(got) = rustix::io::read(fs, &mut text[..]) {
+        let mut error = error;
+        // "e tmpfs: Unknown parameter 'x'"
+        error.hint = text.get(2..got).unwrap_or_default().iter().copied().filter(|b| *b != b'\n').collect::<Vec<u8>>();
+        return error;
+    }
+    match (error.errno, fstype.to_bytes()) {
+        (Some(Errno::PERM), b"proc") => error.hint("/proc is partly masked here, bind-mount the host's instead"),
+        (Some(Errno::PERM), b"sysfs") => {
+            error.hint("the user namespace does not own the network namespace, bind-mount the host's /sys instead")
+        }
+        (Some(Errno::PERM), _) => error.hint("this file system cannot be mounted in a user namespace"),
+        _ => error,
+    }
+}
+
+/// Changes a mount that is there already.
+fn remount(root: &OwnedFd, mount: &Mount, options: &[FsOption]) -> Result<()> {
+    let target = path::find(root, &mount.target).call("openat2")?;
+    if !options.is_empty() {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let fs = rustix::mount::fspick(&target, c"", flags).call("fspick")?;
+        configure(&fs, options)?;
+        rustix::mount::fsconfig_reconfigure(fs.as_fd()).call("fsconfig reconfigure")?;
+    }
+    let not_a_mount = |e: Error| if e.errno == Some(Errno::INVAL) { e.hint("nothing is mounted there to remount") } else { e };
+    set_attr(&target, false, mount.attr).map_err(not_a_mount)?;
+    set_attr(&target, true, mount.attr_recursive).map_err(not_a_mount)?;
+    for how in &mount.propagation {
+        propagate(target.as_fd(), *how).call("mount_setattr").map_err(not_a_mount)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! How does a directory of the host become the container's `/`?
+//!
+//! Runs in the container's own mount namespace, a copy of the host's until `pivot_root`.
+
+use core::ffi::CStr;
+
+use cleat_plan::{Pivot, Propagation, PropagationKind, Root};
+use linux_raw_sys::general as raw;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
+
+use crate::Birth;
+use crate::error::{Call, Error, Result};
+use crate::path::{self, Make};
+use crate::sys;
+
+/// A handle on an existing directory, by a path of the host.
+fn open_dir(path: &CStr) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Applies a propagation type to the mount that `fd` is the root of.
+pub(crate) fn propagate(fd: BorrowedFd<'_>, how: Propagation) -> rustix::io::Result<()> {
+    let kind = match how.kind {
+        PropagationKind::Shared => raw::MS_SHARED,
+        PropagationKind::Slave => raw::MS_SLAVE,
+        PropagationKind::Private => raw::MS_PRIVATE,
+        PropagationKind::Unbindable => raw::MS_UNBINDABLE,
+    };
+    sys::mount_setattr(fd, how.recursive, 0, 0, u64::from(kind))
+}
+
+/// Attaches a mount to the place that `target` is a handle on. No path is involved.
+pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", target, c"", flags)
+}
+
+/// Sets the propagation of the new namespace's mounts, and takes the host's `/dev/null` for masks.
+pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
+    if root.pivot != Pivot::Chroot {
+        let slash = open_dir(c"/").call_on("open", c"/")?;
+        // Before the first mount: none of the container's mounts may reach the host's namespace.
+        propagate(slash.as_fd(), root.propagation).call_on("mount_setattr", c"/")?;
+    }
+    if root.masked.is_empty() {
+        return Ok(None);
+    }
+    // Before any file of the container is in reach: what covers masked paths must be the real
+    // device, whatever the image has under that name (CVE-2025-31133).
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let devnull = rustix::mount::open_tree(CWD, c"/dev/null", flags).call_on("open_tree", c"/dev/null")?;
+    let stat = rustix::fs::fstat(&devnull).call_on("fstat", c"/dev/null")?;
+    if stat.st_mode & raw::S_IFMT != raw::S_IFCHR || stat.st_rdev != rustix::fs::makedev(1, 3) {
+        return Err(Error::refused("open_tree", b"/dev/null", "the host's /dev/null is not the null device (char 1:3)"));
+    }
+    Ok(Some(devnull))
+}
+
+/// Makes the root directory a mount of its own and returns its descriptor.
+pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
+    if root.pivot == Pivot::Chroot {
+        return open_dir(&root.path).call_on("open", &root.path);
+    }
+    let tree = match root.tree {
+        Some(index) => birth.take_fd(index)?,
+        None => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            rustix::mount::open_tree(CWD, &root.path, flags).call_on("open_tree", &root.path)?
+        }
+    };
+    let target = match open_dir(&root.path) {
+        // A mapped user may not be allowed on the way to the root file system, which the host half
+        // has opened for it. Hooks that look for it there find it only where it can be reached.
+        Err(Errno::ACCESS) => open_dir(c"/"),
+        other => other,
+    }
+    .call_on("open", &root.path)?;
+    if root.propagation.kind == PropagationKind::Shared {
+        // Neither attaching below a shared mount nor pivot_root from there stays in here.
+        let parent = parent_mount(target.as_fd())?;
+        propagate(parent.as_fd(), Propagation { kind: PropagationKind::Private, recursive: false })
+            .call("mount_setattr")?;
+    }
+    attach(tree.as_fd(), target.as_fd()).call_on("move_mount", &root.path)?;
+    Ok(tree)
+}
+
+/// The root of the mount that holds `dir`, found by walking up: nothing reads mountinfo.
+fn parent_mount(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut at = path::find(dir, c".").call("openat2")?;
+    loop {
+        let stat = rustix::fs::statx(&at, c"", AtFlags::EMPTY_PATH, StatxFlags::empty()).call("statx")?;
+        if stat.stx_attributes.bits() & u64::from(raw::STATX_ATTR_MOUNT_ROOT) != 0 {
+            return Ok(at);
+        }
+        at = rustix::fs::openat(&at, c"..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("openat")?;
+    }
+}
+
+/// Makes the working directory where the image has none, as runc does.
+pub(crate) fn make_cwd(dir: &OwnedFd, cwd: &CStr) -> Result<()> {
+    match path::find_or_make(dir, cwd, Make::Directory) {
+        // A link that only procfs can follow, or a read-only image: chdir itself will tell.
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.errno, Some(Errno::LOOP | Errno::ROFS | Errno::ACCESS | Errno::PERM)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Enters the root and leaves the host's file systems behind. Returns a handle on the new `/`.
+pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
+    rustix::process::fchdir(&dir).call_on("fchdir", &root.path)?;
+    match root.pivot {
+        Pivot::PivotRoot => {
+            let old = open_dir(c"/").call_on("open", c"/")?;
+            rustix::process::pivot_root(c".", c".").call_on("pivot_root", &root.path).map_err(|e| {
+                if e.errno == Some(Errno::INVAL) { e.hint("on an initramfs, use --no-pivot") } else { e }
+            })?;
+            if root.propagation.kind == PropagationKind::Shared {
+                // The unmount below must not reach the host.
+                propagate(old.as_fd(), Propagation { kind: PropagationKind::Slave, recursive: true }).call("mount_setattr")?;
+            }
+            drop(old);
+            // The old root lies on top of the new one; the working directory is below it.
+            rustix::mount::unmount(c".", UnmountFlags::DETACH).call_on("umount2", c"/")?;
+        }
+        Pivot::MoveMount => {
+            // The host's procfs and sysfs would stay reachable under the moved mount.
+            for fs in [c"/proc", c"/sys"] {
+                let _ = rustix::mount::unmount(fs, UnmountFlags::DETACH);
+            }
+            let slash = open_dir(c"/").call_on("open", c"/")?;
+            attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;
+            rustix::process::chroot(c".").call("chroot")?;
+        }
+        Pivot::Chroot => rustix::process::chroot(c".").call("chroot")?,
+    }
+    rustix::process::chdir(c"/").call_on("chdir", c"/")?;
+    if let Some(how) = root.root_propagation {
+        propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
+    }
+    Ok(dir)
+}
+
+/// A read-only root, the last change to it.
+pub(crate) fn finish(root: &Root, dir: &OwnedFd) -> Result<()> {
+    if root.readonly {
+        sys::mount_setattr(dir.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", c"/")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! The Plan: what `cleat`'s host half decided and its container half, the init, executes.
+//!
+//! Plain data without a specification word in it: each decision is an enum, a number with a
+//! unit, a bit set, a C string or a descriptor's place in the message that brought it. It is the
+//! only thing that both halves know; [`wire`] is how it and the few other messages travel.
+#![no_std]
+
+extern crate alloc;
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+pub mod steps;
+pub mod wire;
+
+pub use steps::{Fault, FaultKind, Step};
+
+/// A descriptor that comes with the plan: its position among the descriptors sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdIndex(pub u16);
+
+/// All that the init does between its first instruction and `execve`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// A step made to fail on purpose, for tests.
+    pub fault: Option<Fault>,
+    /// Namespaces to join, in this order, before anything else.
+    pub join: Vec<Join>,
+    /// Go on in a child: a joined pid namespace holds children only, and namespaces that a joined
+    /// user namespace shall own must be born inside it. The value is the child's `CLONE_NEW*` bits.
+    pub fork: Option<u64>,
+    /// Become user and group 0 of the (joined or new) user namespace before the first mount.
+    pub become_root: bool,
+    /// A new cgroup namespace, rooted at the cgroup the init was born in.
+    pub unshare_cgroup: bool,
+    /// A new time namespace with these offsets.
+    pub time: Option<TimeOffsets>,
+    /// Name of a new session keyring; `None` keeps the caller's.
+    pub keyring: Option<CString>,
+    /// Bring `lo` up: the network namespace is new.
+    pub loopback: bool,
+    /// `sethostname(2)`.
+    pub hostname: Option<CString>,
+    /// `setdomainname(2)`.
+    pub domainname: Option<CString>,
+    /// The root file system; `None` when joining a running container.
+    pub root: Option<Root>,
+    /// Kernel parameters below `/proc/sys`, as relative paths and values.
+    pub sysctl: Vec<Sysctl>,
+    /// A pseudo-terminal from the container's own devpts as standard streams.
+    pub terminal: Option<Terminal>,
+    /// Tell the host half when the namespaces and mounts are there, and wait for its hooks.
+    pub runtime_hooks: bool,
+    /// `createContainer` hooks: run by the init before `pivot_root`.
+    pub create_container: Hooks,
+    /// `startContainer` hooks: run by the init just before `execve`.
+    pub start_container: Hooks,
+    /// The program; `None` is a container without a process, which cannot be started.
+    pub process: Option<Process>,
+    /// Where the order to start comes from.
+    pub start: Start,
+}
+
+/// One namespace to enter with `setns(2)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// A namespace file, or a pidfd when `flags` names several kinds.
+    pub fd: FdIndex,
+    /// `CLONE_NEW*` bits.
+    pub flags: u32,
+    /// What the descriptor was opened from, for errors.
+    pub path: CString,
+}
+
+/// Offsets of a new time namespace (runtime-spec config-linux.md § Offset for Time Namespace).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOffsets {
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic: Option<ClockOffset>,
+    /// `CLOCK_BOOTTIME`.
+    pub boottime: Option<ClockOffset>,
+}
+
+/// An offset of one clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// Whole seconds, negative ones too.
+    pub secs: i64,
+    /// Nanoseconds added, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// The mount namespace's contents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Root {
+    /// Absolute path on the host.
+    pub path: CString,
+    /// The same directory as a detached mount the host half opened, where the init may not reach
+    /// it by itself (user namespaces).
+    pub tree: Option<FdIndex>,
+    /// How `path` becomes `/`.
+    pub pivot: Pivot,
+    /// Propagation of every mount of the new namespace, set before the first mount.
+    pub propagation: Propagation,
+    /// Propagation of `/` once the root is entered (`linux.rootfsPropagation`).
+    pub root_propagation: Option<Propagation>,
+    /// Mount `/` read-only at the end.
+    pub readonly: bool,
+    /// In the order of config.json.
+    pub mounts: Vec<Mount>,
+    /// Device nodes below `/`.
+    pub devices: Vec<Device>,
+    /// Make the standard links (`/dev/fd`, `/dev/stdin` …) and `/dev/ptmx`.
+    pub dev_links: bool,
+    /// Hidden under `/dev/null` or an empty read-only directory.
+    pub masked: Vec<CString>,
+    /// Bound onto themselves read-only.
+    pub readonly_paths: Vec<CString>,
+}
+
+/// How the root directory is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pivot {
+    /// `pivot_root(2)` and the old root unmounted.
+    PivotRoot,
+    /// The root mount moved over `/` and `chroot(2)`: for an initramfs, where `/` cannot pivot.
+    MoveMount,
+    /// `chroot(2)` alone: no mount namespace of its own.
+    Chroot,
+}
+
+/// Mount propagation, see mount_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Propagation {
+    /// The type.
+    pub kind: PropagationKind,
+    /// Of the mounts below too.
+    pub recursive: bool,
+}
+
+/// `MS_SHARED` and its siblings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PropagationKind {
+    /// Events travel both ways.
+    Shared,
+    /// Events come in, none goes out.
+    Slave,
+    /// None.
+    Private,
+    /// None, and it cannot be bound.
+    Unbindable,
+}
+
+/// One entry of config.json's `mounts`, or one that we add.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Path inside the container.
+    pub target: CString,
+    /// What is mounted there.
+    pub kind: MountKind,
+    /// Attributes of this mount alone.
+    pub attr: Attr,
+    /// Attributes of this mount and all below it.
+    pub attr_recursive: Attr,
+    /// In order.
+    pub propagation: Vec<Propagation>,
+    /// No part of the target may be a symbolic link (`/proc` and `/sys`: CVE-2019-19921).
+    pub target_nofollow: bool,
+    /// Copy what the image has at the target into the new file system.
+    pub copy_up: bool,
+}
+
+/// Bits for `mount_setattr(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attr {
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub clear: u64,
+}
+
+impl Attr {
+    /// Nothing to change.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.set == 0 && self.clear == 0
+    }
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: CString,
+        /// With the mounts below it.
+        recursive: bool,
+        /// Do not follow `source` when it is a symbolic link.
+        nofollow: bool,
+        /// Opened by the host half as a detached mount: in a user namespace the init may not
+        /// reach the source, and identity-mapped mounts need the host's privilege.
+        tree: Option<FdIndex>,
+    },
+    /// A new instance of a file system.
+    New {
+        /// `tmpfs`, `proc` …
+        fstype: CString,
+        /// The device or label, shown in mountinfo.
+        source: Option<CString>,
+        /// Options of the file system.
+        options: Vec<FsOption>,
+    },
+    /// Changes to what is mounted at the target already.
+    Remount {
+        /// Options of the file system; empty changes the mount alone.
+        options: Vec<FsOption>,
+    },
+}
+
+/// One option for `fsconfig(2)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FsOption {
+    /// `mode`, `size` …
+    pub key: CString,
+    /// `None` is a flag.
+    pub value: Option<CString>,
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Path inside the container.
+    pub path: CString,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub file_type: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// `mknod(2)` is not possible in a user namespace: bind the host's node of the same path.
+    pub bind: bool,
+    /// config.json names this device: a node of another kind in its place is an error. Otherwise
+    /// it is one of the specification's defaults, and whatever stands there stays.
+    pub required: bool,
+}
+
+/// A kernel parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// Relative to `/proc/sys`, with slashes.
+    pub path: CString,
+    /// Written as it is.
+    pub value: CString,
+}
+
+/// The container's terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Rows and columns at the start.
+    pub size: Option<(u16, u16)>,
+    /// Owner of the slave.
+    pub uid: u32,
+    /// Bind the slave on `/dev/console`.
+    pub console: bool,
+}
+
+/// A program run at a point of the container's life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Absolute path.
+    pub path: CString,
+    /// With `argv[0]`.
+    pub args: Vec<CString>,
+    /// The whole environment.
+    pub env: Vec<CString>,
+    /// Killed after so many seconds; `None` waits for ever.
+    pub timeout_secs: Option<u32>,
+}
+
+/// Hooks of one kind, in the order in which they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// The hooks.
+    pub list: Vec<Hook>,
+    /// The container's state as JSON, given to each on its standard input.
+    pub state: Vec<u8>,
+}
+
+/// The container's program and its credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// `argv`, at least one.
+    pub args: Vec<CString>,
+    /// The environment, each name once.
+    pub env: Vec<CString>,
+    /// The environment has no `HOME`: take it from the container's `/etc/passwd`.
+    pub find_home: bool,
+    /// Absolute working directory.
+    pub cwd: CString,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups; `None` where `setgroups(2)` is denied.
+    pub groups: Option<Vec<u32>>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Capability sets.
+    pub caps: Caps,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Descriptors from 3 on that the program gets.
+    pub preserve_fds: u32,
+    /// Set `LISTEN_PID` to the program's own pid.
+    pub listen_fds: Option<u32>,
+}
+
+/// The five capability sets of capabilities(7), bit N is capability N.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caps {
+    /// Limits what `execve(2)` can give.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// Can be made effective.
+    pub permitted: u64,
+    /// Kept for file capabilities.
+    pub inheritable: u64,
+    /// Kept over `execve(2)` without file capabilities.
+    pub ambient: u64,
+}
+
+/// Where the order to start comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// The conversation that brought the plan.
+    #[default]
+    Conversation,
+    /// A listening socket: `start` is another process, later.
+    Listen(FdIndex),
+}

@@ -1,0 +1,127 @@
+//! The names of the steps of a birth, as the README lists them and errors print them.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
+        /// One step of a container's birth, in the order in which they happen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Step { $($(#[$doc])* $variant),+ }
+
+        impl Step {
+            /// All of them, in order.
+            pub const ALL: &[Step] = &[$(Step::$variant),+];
+
+            /// The name in the README, in errors and in `cleat plan`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Step::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+steps! {
+    /// Host: the state directory, which reserves the id.
+    StateDir = "state-dir",
+    /// Host: the cgroup.
+    Cgroup = "cgroup",
+    /// Host: the device program on the cgroup.
+    Devices = "device-access",
+    /// Host: `clone3` into the namespaces and the cgroup.
+    Clone = "clone",
+    /// Host: `uid_map`, `gid_map`, `setgroups`.
+    IdMap = "id-map",
+    /// Host: `oom_score_adj`.
+    Oom = "oom-score",
+    /// Host: the plan and its descriptors go to the init.
+    SendPlan = "send-plan",
+    /// Init: the plan arrives.
+    ReceivePlan = "receive-plan",
+    /// Init: `setns` into namespaces given by path, or those of a container.
+    JoinNamespaces = "join-namespaces",
+    /// Init: a child is born into the joined pid namespace.
+    Fork = "fork",
+    /// Init: a new time namespace and its offsets.
+    Time = "time-namespace",
+    /// Init: user and group 0 of the user namespace, a new session, a new keyring.
+    Session = "session",
+    /// Init: a new cgroup namespace.
+    CgroupNamespace = "cgroup-namespace",
+    /// Init: `lo` goes up.
+    Loopback = "loopback",
+    /// Init: host name and domain name.
+    Hostname = "hostname",
+    /// Init: propagation of the mount namespace.
+    Propagation = "propagation",
+    /// Init: the root file system becomes a mount of its own.
+    Rootfs = "rootfs",
+    /// Init: `mounts`, in order.
+    Mounts = "mounts",
+    /// Init: device nodes.
+    DeviceNodes = "devices",
+    /// Init: `/dev/fd`, `/dev/stdin` … and `/dev/ptmx`.
+    DevLinks = "dev-links",
+    /// Init: the terminal, and `/dev/console`.
+    Console = "console",
+    /// Host: `prestart` and `createRuntime` hooks.
+    RuntimeHooks = "runtime-hooks",
+    /// Init: `createContainer` hooks.
+    CreateContainerHooks = "create-container-hooks",
+    /// Init: `pivot_root`.
+    Pivot = "pivot-root",
+    /// Init: kernel parameters.
+    Sysctl = "sysctl",
+    /// Init: read-only paths.
+    ReadonlyPaths = "readonly-paths",
+    /// Init: masked paths.
+    MaskedPaths = "masked-paths",
+    /// Init: a read-only root.
+    ReadonlyRoot = "readonly-root",
+    /// Init: groups, user, capability sets, no_new_privs.
+    Credentials = "credentials",
+    /// Init: working directory.
+    Cwd = "cwd",
+    /// Init: the program is found.
+    Program = "program",
+    /// Host: resource limits of the process.
+    Rlimits = "rlimits",
+    /// Init: all is ready; from here on the container is `created`.
+    Ready = "ready",
+    /// Host: the state is on disk.
+    SaveState = "save-state",
+    /// Init: the order to start.
+    Start = "start",
+    /// Init: `startContainer` hooks.
+    StartContainerHooks = "start-container-hooks",
+    /// Init: `execve`.
+    Exec = "exec",
+    /// Host: `poststart` hooks.
+    Poststart = "poststart-hooks",
+}
+
+impl Step {
+    /// The step of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Step> {
+        Step::ALL.iter().copied().find(|step| step.name() == name)
+    }
+}
+
+/// A step made to fail on purpose (`CLEAT_FAULT`), so that tests can see what is left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Where.
+    pub step: Step,
+    /// How.
+    pub kind: FaultKind,
+}
+
+/// How a step is made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// It reports `ECANCELED`.
+    Fail,
+    /// The process performing it kills itself with `SIGKILL`.
+    Kill,
+}
