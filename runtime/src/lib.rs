@@ -1,0 +1,23 @@
+//! `cleat`, an OCI container runtime: a drop-in for runc on Linux.
+//!
+//! The module list is the map: each answers one question. A container is born in [`create`]; what
+//! will be done is decided in [`plan`], a pure function; what happens inside the container is in
+//! `runtime/init`, another program.
+
+pub mod cgroup;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod console;
+pub mod create;
+pub mod error;
+pub mod exec;
+pub mod hooks;
+pub mod host;
+pub mod log;
+pub mod notify;
+pub mod path;
+pub mod plan;
+pub mod state;
+pub mod sys;
+pub mod wire;

@@ -23,7 +23,7 @@ pub(crate) fn take(process: &Process) -> Result<()> {
     give_streams(process)?;
     // With all privileges first, as the directory may be closed to the user; where root itself is
     // refused (a network file system), the user may be let in.
-    let early = rustix::process::chdir(&process.cwd);
+    let early = rustix::process::chdir(&*process.cwd);
     if !matches!(early, Ok(()) | Err(Errno::ACCESS | Errno::PERM)) {
         return early.call_on("chdir", &process.cwd);
     }
@@ -32,12 +32,12 @@ pub(crate) fn take(process: &Process) -> Result<()> {
     if let Some(groups) = &process.groups {
         sys::setgroups(groups).call("setgroups")?;
     }
-    let unmapped = |e: Error| if e.errno == Some(Errno::INVAL) { e.hint("the id has no mapping in the user namespace") } else { e };
+    let unmapped = |e: Error| e.hint_if(Errno::INVAL, "the id has no mapping in the user namespace");
     sys::setresgid(process.gid).call("setresgid").map_err(unmapped)?;
     sys::setresuid(process.uid).call("setresuid").map_err(unmapped)?;
     sys::prctl(PR_SET_KEEPCAPS, 0, 0).call("prctl PR_SET_KEEPCAPS")?;
     if early.is_err() {
-        rustix::process::chdir(&process.cwd).call_on("chdir", &process.cwd)?;
+        rustix::process::chdir(&*process.cwd).call_on("chdir", &process.cwd)?;
     }
     let caps = process.caps;
     sys::capset(caps.effective, caps.permitted, caps.inheritable).call("capset")?;

@@ -60,7 +60,7 @@ fn node(dir: &OwnedFd, name: &CString, device: &Device) -> Result<()> {
 /// In a user namespace: the host's node, which is still reachable under its own name here.
 fn bind(root: &OwnedFd, device: &Device) -> Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = rustix::mount::open_tree(CWD, &device.path, flags).call_on("open_tree", &device.path)?;
+    let tree = rustix::mount::open_tree(CWD, &*device.path, flags).call_on("open_tree", &device.path)?;
     let stat = rustix::fs::fstat(&tree).call_on("fstat", &device.path)?;
     let rdev = rustix::fs::makedev(device.major, device.minor);
     if stat.st_mode & raw::S_IFMT != device.file_type || stat.st_rdev != rdev {

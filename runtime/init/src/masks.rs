@@ -3,8 +3,7 @@
 //! Runs after `pivot_root`, so that hooks still see what they must. Each path is resolved once to
 //! a descriptor and covered there; between look-up and mount there is nothing to race.
 
-use alloc::ffi::CString;
-
+use cleat_plan::Text;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -21,7 +20,7 @@ fn clone_of(fd: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
 }
 
 /// A path that does not exist needs neither; anything else that cannot be resolved is an error.
-fn existing(root: &OwnedFd, path: &CString) -> Result<Option<OwnedFd>> {
+fn existing(root: &OwnedFd, path: &Text) -> Result<Option<OwnedFd>> {
     match path::find(root, path) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -30,7 +29,7 @@ fn existing(root: &OwnedFd, path: &CString) -> Result<Option<OwnedFd>> {
 }
 
 /// Binds each path onto itself, read-only with all that is mounted below it.
-pub(crate) fn readonly(root: &OwnedFd, paths: &[CString]) -> Result<()> {
+pub(crate) fn readonly(root: &OwnedFd, paths: &[Text]) -> Result<()> {
     for path in paths {
         let Some(target) = existing(root, path)? else { continue };
         let tree = clone_of(&target, true).call_on("open_tree", path)?;
@@ -48,7 +47,7 @@ struct Cover {
 }
 
 impl Cover {
-    fn put(&mut self, target: &OwnedFd, path: &CString) -> Result<()> {
+    fn put(&mut self, target: &OwnedFd, path: &Text) -> Result<()> {
         if self.attached {
             let copy = clone_of(&self.mount, false).call_on("open_tree", path)?;
             return attach(copy.as_fd(), target.as_fd()).call_on("move_mount", path);
@@ -59,7 +58,7 @@ impl Cover {
 }
 
 /// Covers files with the null device and directories with an empty read-only one, which all share.
-pub(crate) fn mask(root: &OwnedFd, paths: &[CString], devnull: Option<OwnedFd>) -> Result<()> {
+pub(crate) fn mask(root: &OwnedFd, paths: &[Text], devnull: Option<OwnedFd>) -> Result<()> {
     let mut file = devnull.map(|mount| Cover { mount, attached: false });
     let mut directory = None;
     for path in paths {

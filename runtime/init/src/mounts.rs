@@ -13,7 +13,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, Open
 use crate::error::{Call, Error, Result};
 use crate::path::{self, Make};
 use crate::root::{attach, propagate};
-use crate::{Birth, copy_up, sys};
+use crate::{Birth, copy_up, procfs, sys};
 
 /// All mounts, in order.
 pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<()> {
@@ -44,6 +44,9 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
                 Some(index) => birth.take_fd(*index)?,
                 None => open_source(source, *recursive, *nofollow)?,
             };
+            if mount.require_procfs {
+                procfs::verify(&tree)?;
+            }
             set_attr(&tree, false, mount.attr)?;
             tree
         }
@@ -59,9 +62,7 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
     if mount.copy_up {
         copy_up::copy(&target, &made)?;
     }
-    attach(made.as_fd(), target.as_fd()).call("move_mount").map_err(|e| {
-        if e.errno == Some(Errno::NOTDIR) { e.hint("source and target must both be directories, or neither") } else { e }
-    })?;
+    attach(made.as_fd(), target.as_fd()).call("move_mount").map_err(|e| e.hint_if(Errno::NOTDIR, "source and target must both be directories, or neither"))?;
     set_attr(&made, true, mount.attr_recursive)?;
     for how in &mount.propagation {
         propagate(made.as_fd(), *how).call("mount_setattr")?;
@@ -85,9 +86,7 @@ fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
 
 /// A new file system instance, as a detached mount.
 fn new(fstype: &CStr, source: Option<&CStr>, options: &[FsOption], attr: Attr) -> Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", fstype).map_err(|e| {
-        if e.errno == Some(Errno::NODEV) { e.hint("no such file system in this kernel") } else { e }
-    })?;
+    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", fstype).map_err(|e| e.hint_if(Errno::NODEV, "no such file system in this kernel"))?;
     let explain = |error: Error| explain(error, &fs, fstype);
     if let Some(source) = source {
         rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", source).call_on("fsconfig source", source).map_err(explain)?;
@@ -101,8 +100,8 @@ fn new(fstype: &CStr, source: Option<&CStr>, options: &[FsOption], attr: Attr) -
 fn configure(fs: &OwnedFd, options: &[FsOption]) -> Result<()> {
     for option in options {
         match &option.value {
-            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), &option.key, value),
-            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), &option.key),
+            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), &*option.key, &**value),
+            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), &*option.key),
         }
         .call_on("fsconfig", &option.key)?;
     }
@@ -137,7 +136,7 @@ fn remount(root: &OwnedFd, mount: &Mount, options: &[FsOption]) -> Result<()> {
         configure(&fs, options)?;
         rustix::mount::fsconfig_reconfigure(fs.as_fd()).call("fsconfig reconfigure")?;
     }
-    let not_a_mount = |e: Error| if e.errno == Some(Errno::INVAL) { e.hint("nothing is mounted there to remount") } else { e };
+    let not_a_mount = |e: Error| e.hint_if(Errno::INVAL, "nothing is mounted there to remount");
     set_attr(&target, false, mount.attr).map_err(not_a_mount)?;
     set_attr(&target, true, mount.attr_recursive).map_err(not_a_mount)?;
     for how in &mount.propagation {

@@ -23,12 +23,18 @@ const PROC_ROOT_INO: u64 = 1;
 pub(crate) fn host() -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let proc = rustix::fs::open(c"/proc", flags, Mode::empty()).call_on("open", c"/proc")?;
-    let magic = rustix::fs::fstatfs(&proc).call_on("fstatfs", c"/proc")?.f_type;
-    let inode = rustix::fs::fstat(&proc).call_on("fstat", c"/proc")?.st_ino;
-    if u64::try_from(magic) != Ok(PROC_SUPER_MAGIC) || inode != PROC_ROOT_INO {
-        return Err(Error::refused("open", b"/proc", "what is mounted there is not a procfs"));
-    }
+    verify(&proc)?;
     Ok(proc)
+}
+
+/// An error unless the descriptor is the root of a procfs.
+pub(crate) fn verify(proc: &OwnedFd) -> Result<()> {
+    let magic = rustix::fs::fstatfs(proc).call_on("fstatfs", c"/proc")?.f_type;
+    let inode = rustix::fs::fstat(proc).call_on("fstat", c"/proc")?.st_ino;
+    if u64::try_from(magic) == Ok(PROC_SUPER_MAGIC) && inode == PROC_ROOT_INO {
+        return Ok(());
+    }
+    Err(Error::refused("open", b"/proc", "what is mounted there is not a procfs"))
 }
 
 /// A procfs of this pid namespace that no path leads to; the one at `/proc` where the kernel
@@ -66,9 +72,7 @@ pub(crate) fn write_sysctls(sysctls: &[Sysctl]) -> Result<()> {
         let mut path: Vec<u8> = b"sys/".to_vec();
         path.extend_from_slice(sysctl.path.to_bytes());
         let path = CString::new(path).map_err(|_| Error::new("openat2", Errno::INVAL))?;
-        let file = open_beneath(&proc, &path, OFlags::WRONLY).map_err(|e| {
-            if e.errno == Some(Errno::NOENT) { e.hint("no such kernel parameter in the container's namespaces") } else { e }
-        })?;
+        let file = open_beneath(&proc, &path, OFlags::WRONLY).map_err(|e| e.hint_if(Errno::NOENT, "no such kernel parameter in the container's namespaces"))?;
         rustix::io::write(&file, sysctl.value.to_bytes()).call_on("write", &path)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use cleat_plan::Process;
+use cleat_plan::{Process, Text};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -24,7 +24,7 @@ pub(crate) fn find(process: &Process) -> Result<CString> {
     let name = process.args.first().ok_or_else(|| Error::new("execve", Errno::INVAL))?;
     if name.to_bytes().contains(&b'/') {
         check(name)?;
-        return Ok(name.clone());
+        return Ok((**name).into());
     }
     if name.is_empty() {
         return Err(Error::refused("exec", b"\"\"", "no such file or directory"));
@@ -45,7 +45,7 @@ pub(crate) fn find(process: &Process) -> Result<CString> {
     }
     // Engines match these words.
     let why = if denied { "permission denied" } else { "executable file not found in $PATH" };
-    Err(Error::refused("exec", format!("{:?}", name.to_string_lossy()).as_bytes(), why))
+    Err(Error::refused("exec", &[b"\"", name.to_bytes(), b"\""].concat(), why))
 }
 
 fn check(path: &CStr) -> Result<()> {
@@ -85,9 +85,9 @@ fn check_interpreter(path: &CStr) -> Result<()> {
     };
     let Some(interpreter) = interpreter.and_then(|i| CString::new(i).ok()) else { return Ok(()) };
     match rustix::fs::stat(&interpreter) {
-        Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+        Err(Errno::NOENT | Errno::NOTDIR) => {
             let text = format!("no such file or directory: its interpreter {} is missing", interpreter.to_string_lossy());
-            Err(Error { hint: text.into_bytes(), errno: None, ..Error::new("exec", errno).on(path.to_bytes()) })
+            Err(Error::refused("exec", path.to_bytes(), &text))
         }
         _ => Ok(()),
     }
@@ -153,12 +153,12 @@ pub(crate) fn execute(process: &Process, path: &CStr) -> Result<core::convert::I
     if process.find_home {
         let mut var = b"HOME=".to_vec();
         var.extend_from_slice(&home(process.uid));
-        env.extend(CString::new(var));
+        env.extend(Text::new(var));
     }
     if let Some(count) = process.listen_fds {
         let pid = rustix::process::getpid().as_raw_nonzero();
-        env.extend(CString::new(format!("LISTEN_FDS={count}")));
-        env.extend(CString::new(format!("LISTEN_PID={pid}")));
+        env.extend(Text::new(format!("LISTEN_FDS={count}")));
+        env.extend(Text::new(format!("LISTEN_PID={pid}")));
     }
     // Nothing of the host leaks into the program, whoever opened it (CVE-2024-21626).
     sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;

@@ -68,7 +68,7 @@ pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
         Some(index) => birth.take_fd(index)?,
         None => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-            rustix::mount::open_tree(CWD, &root.path, flags).call_on("open_tree", &root.path)?
+            rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?
         }
     };
     let target = match open_dir(&root.path) {
@@ -116,9 +116,7 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
     match root.pivot {
         Pivot::PivotRoot => {
             let old = open_dir(c"/").call_on("open", c"/")?;
-            rustix::process::pivot_root(c".", c".").call_on("pivot_root", &root.path).map_err(|e| {
-                if e.errno == Some(Errno::INVAL) { e.hint("on an initramfs, use --no-pivot") } else { e }
-            })?;
+            rustix::process::pivot_root(c".", c".").call_on("pivot_root", &root.path).map_err(|e| e.hint_if(Errno::INVAL, "on an initramfs, use --no-pivot"))?;
             if root.propagation.kind == PropagationKind::Shared {
                 // The unmount below must not reach the host.
                 propagate(old.as_fd(), Propagation { kind: PropagationKind::Slave, recursive: true }).call("mount_setattr")?;

@@ -9,7 +9,7 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use alloc::vec::Vec;
-use alloc::ffi::CString;
+use cleat_plan::Text;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
@@ -266,12 +266,12 @@ pub(crate) fn clone_process(flags: u64, sibling: bool) -> Result<Cloned, Errno> 
     }
 }
 
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+fn pointers(strings: &[Text]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(core::iter::once(core::ptr::null())).collect()
 }
 
 /// `execve(2)`; returns only on failure.
-pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+pub(crate) fn execve(path: &CStr, args: &[Text], env: &[Text]) -> Errno {
     let argv = pointers(args);
     let envp = pointers(env);
     let call = [path.as_ptr() as usize, argv.as_ptr() as usize, envp.as_ptr() as usize, 0, 0, 0];

@@ -7,14 +7,15 @@
 
 extern crate alloc;
 
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 pub mod steps;
+mod text;
 pub mod wire;
 
 pub use steps::{Fault, FaultKind, Step};
+pub use text::Text;
 
 /// A descriptor that comes with the plan: its position among the descriptors sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Plan {
     pub fault: Option<Fault>,
     /// Namespaces to join, in this order, before anything else.
     pub join: Vec<Join>,
+    /// Change the root to this directory after joining: the container has no mount namespace.
+    pub chroot: Option<FdIndex>,
     /// Go on in a child: a joined pid namespace holds children only, and namespaces that a joined
     /// user namespace shall own must be born inside it. The value is the child's `CLONE_NEW*` bits.
     pub fork: Option<u64>,
@@ -37,13 +40,13 @@ pub struct Plan {
     /// A new time namespace with these offsets.
     pub time: Option<TimeOffsets>,
     /// Name of a new session keyring; `None` keeps the caller's.
-    pub keyring: Option<CString>,
+    pub keyring: Option<Text>,
     /// Bring `lo` up: the network namespace is new.
     pub loopback: bool,
     /// `sethostname(2)`.
-    pub hostname: Option<CString>,
+    pub hostname: Option<Text>,
     /// `setdomainname(2)`.
-    pub domainname: Option<CString>,
+    pub domainname: Option<Text>,
     /// The root file system; `None` when joining a running container.
     pub root: Option<Root>,
     /// Kernel parameters below `/proc/sys`, as relative paths and values.
@@ -70,7 +73,7 @@ pub struct Join {
     /// `CLONE_NEW*` bits.
     pub flags: u32,
     /// What the descriptor was opened from, for errors.
-    pub path: CString,
+    pub path: Text,
 }
 
 /// Offsets of a new time namespace (runtime-spec config-linux.md § Offset for Time Namespace).
@@ -95,7 +98,7 @@ pub struct ClockOffset {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Root {
     /// Absolute path on the host.
-    pub path: CString,
+    pub path: Text,
     /// The same directory as a detached mount the host half opened, where the init may not reach
     /// it by itself (user namespaces).
     pub tree: Option<FdIndex>,
@@ -114,9 +117,9 @@ pub struct Root {
     /// Make the standard links (`/dev/fd`, `/dev/stdin` …) and `/dev/ptmx`.
     pub dev_links: bool,
     /// Hidden under `/dev/null` or an empty read-only directory.
-    pub masked: Vec<CString>,
+    pub masked: Vec<Text>,
     /// Bound onto themselves read-only.
-    pub readonly_paths: Vec<CString>,
+    pub readonly_paths: Vec<Text>,
 }
 
 /// How the root directory is entered.
@@ -156,7 +159,7 @@ pub enum PropagationKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mount {
     /// Path inside the container.
-    pub target: CString,
+    pub target: Text,
     /// What is mounted there.
     pub kind: MountKind,
     /// Attributes of this mount alone.
@@ -167,6 +170,8 @@ pub struct Mount {
     pub propagation: Vec<Propagation>,
     /// No part of the target may be a symbolic link (`/proc` and `/sys`: CVE-2019-19921).
     pub target_nofollow: bool,
+    /// What is bound must be the root of a procfs.
+    pub require_procfs: bool,
     /// Copy what the image has at the target into the new file system.
     pub copy_up: bool,
 }
@@ -194,7 +199,7 @@ pub enum MountKind {
     /// A file or directory of the host.
     Bind {
         /// Absolute path on the host.
-        source: CString,
+        source: Text,
         /// With the mounts below it.
         recursive: bool,
         /// Do not follow `source` when it is a symbolic link.
@@ -206,9 +211,9 @@ pub enum MountKind {
     /// A new instance of a file system.
     New {
         /// `tmpfs`, `proc` …
-        fstype: CString,
+        fstype: Text,
         /// The device or label, shown in mountinfo.
-        source: Option<CString>,
+        source: Option<Text>,
         /// Options of the file system.
         options: Vec<FsOption>,
     },
@@ -223,16 +228,16 @@ pub enum MountKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FsOption {
     /// `mode`, `size` …
-    pub key: CString,
+    pub key: Text,
     /// `None` is a flag.
-    pub value: Option<CString>,
+    pub value: Option<Text>,
 }
 
 /// A device node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Path inside the container.
-    pub path: CString,
+    pub path: Text,
     /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
     pub file_type: u32,
     /// Permission bits.
@@ -256,9 +261,9 @@ pub struct Device {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sysctl {
     /// Relative to `/proc/sys`, with slashes.
-    pub path: CString,
+    pub path: Text,
     /// Written as it is.
-    pub value: CString,
+    pub value: Text,
 }
 
 /// The container's terminal.
@@ -276,11 +281,11 @@ pub struct Terminal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     /// Absolute path.
-    pub path: CString,
+    pub path: Text,
     /// With `argv[0]`.
-    pub args: Vec<CString>,
+    pub args: Vec<Text>,
     /// The whole environment.
-    pub env: Vec<CString>,
+    pub env: Vec<Text>,
     /// Killed after so many seconds; `None` waits for ever.
     pub timeout_secs: Option<u32>,
 }
@@ -298,13 +303,13 @@ pub struct Hooks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// `argv`, at least one.
-    pub args: Vec<CString>,
+    pub args: Vec<Text>,
     /// The environment, each name once.
-    pub env: Vec<CString>,
+    pub env: Vec<Text>,
     /// The environment has no `HOME`: take it from the container's `/etc/passwd`.
     pub find_home: bool,
     /// Absolute working directory.
-    pub cwd: CString,
+    pub cwd: Text,
     /// User.
     pub uid: u32,
     /// Group.

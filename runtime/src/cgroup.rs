@@ -1,0 +1,357 @@
+//! How is one cgroup made, joined, frozen, killed and removed?
+//!
+//! Host half. By directory descriptor: what a container does to the names inside its own cgroup
+//! leads nowhere (Linux cgroup-v2.rst).
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::stat::Mode;
+use nix::unistd::UnlinkatFlags;
+
+use crate::error::{Context, Error, Result};
+use crate::path::{self, open_beneath};
+use crate::plan;
+use crate::sys;
+
+/// How long the kernel may take to freeze or to end the processes of a cgroup.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The directory of a cgroup.
+#[must_use]
+pub fn directory(mount: &Path, path: &Path) -> PathBuf {
+    mount.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// An existing cgroup.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    mount: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Opens a cgroup of the v2 tree at `mount`.
+    ///
+    /// # Errors
+    /// `ENOENT`: it does not exist.
+    pub fn open(mount: &Path, path: &Path) -> nix::Result<Cgroup> {
+        let root = path::open_dir(mount)?;
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let dir = open_beneath(&root, relative, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        Ok(Cgroup { dir, mount: mount.into(), path: path.into() })
+    }
+
+    /// A cgroup below this one, for `exec --cgroup`; never one beside it.
+    ///
+    /// # Errors
+    /// It does not exist, or is not below.
+    pub fn below(&self, path: &Path) -> Result<Cgroup> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let place = format!("cgroup {} below {}", path.display(), self.full().display());
+        let dir = open_beneath(&self.dir, relative, OFlag::O_RDONLY | OFlag::O_DIRECTORY).context(place)?;
+        Ok(Cgroup { dir, mount: self.mount.clone(), path: self.path.join(relative) })
+    }
+
+    /// The directory on the host.
+    #[must_use]
+    pub fn full(&self) -> PathBuf {
+        directory(&self.mount, &self.path)
+    }
+
+    /// The descriptor, for `CLONE_INTO_CGROUP`.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// An error text that names a file of this cgroup.
+    fn file(&self, call: &str, name: &str) -> String {
+        format!("cgroup {}: {call} {name}", self.full().display())
+    }
+
+    fn read(&self, name: &str) -> nix::Result<String> {
+        path::read(&open_beneath(&self.dir, Path::new(name), OFlag::O_RDONLY)?)
+    }
+
+    fn write(&self, name: &str, value: &str) -> Result<()> {
+        let file = open_beneath(&self.dir, Path::new(name), OFlag::O_WRONLY).context(self.file("open", name))?;
+        nix::unistd::write(&file, value.as_bytes()).context(self.file(&format!("write {value:?} to"), name)).map(drop)
+    }
+
+    /// One number of a flat keyed file, such as `populated` of `cgroup.events`.
+    fn keyed(&self, name: &str, key: &str) -> nix::Result<Option<u64>> {
+        let text = self.read(name)?;
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok());
+        Ok(values.next())
+    }
+
+    /// Whether a process lives in it or below it.
+    ///
+    /// # Errors
+    /// Those of reading `cgroup.events`.
+    pub fn populated(&self) -> nix::Result<bool> {
+        Ok(self.keyed("cgroup.events", "populated")? == Some(1))
+    }
+
+    /// Whether it is frozen, or is being frozen.
+    ///
+    /// # Errors
+    /// Those of reading `cgroup.freeze`.
+    pub fn frozen(&self) -> nix::Result<bool> {
+        Ok(self.read("cgroup.freeze")?.trim() == "1" || self.keyed("cgroup.events", "frozen")? == Some(1))
+    }
+
+    /// Freezes or thaws all processes and waits until they are.
+    ///
+    /// # Errors
+    /// The kernel refuses, or they are not within ten seconds.
+    pub fn set_frozen(&self, frozen: bool) -> Result<()> {
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
+        let wanted = Some(u64::from(frozen));
+        if self.wait_for_event("frozen", wanted)? {
+            return Ok(());
+        }
+        // Half-frozen is worse than not at all.
+        if frozen {
+            self.write("cgroup.freeze", "0")?;
+        }
+        Err(Error::new(format!("cgroup {}: processes did not change their state in {} s", self.full().display(), PATIENCE.as_secs())))
+    }
+
+    /// Kills every process in it and below it.
+    ///
+    /// # Errors
+    /// `ENOENT`: it is gone, or the kernel is older than 5.14.
+    pub fn kill(&self) -> Result<()> {
+        self.write("cgroup.kill", "1")
+    }
+
+    /// Waits until no process is left; false when ten seconds were not enough.
+    ///
+    /// # Errors
+    /// Those of reading `cgroup.events`.
+    pub fn wait_empty(&self) -> Result<bool> {
+        self.wait_for_event("populated", Some(0))
+    }
+
+    /// The kernel wakes pollers of `cgroup.events` whenever a value in it changes.
+    fn wait_for_event(&self, key: &str, wanted: Option<u64>) -> Result<bool> {
+        let deadline = Instant::now() + PATIENCE;
+        let name = self.file("read", "cgroup.events");
+        let events = open_beneath(&self.dir, Path::new("cgroup.events"), OFlag::O_RDONLY).context(&name)?;
+        loop {
+            nix::unistd::lseek(&events, 0, nix::unistd::Whence::SeekSet).context(&name)?;
+            let text = path::read(&events).context(&name)?;
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok());
+            if value == wanted {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            match nix::poll::poll(&mut fds, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("poll cgroup.events"),
+            }
+        }
+    }
+
+    /// All processes in it and below it.
+    ///
+    /// # Errors
+    /// Those of reading `cgroup.procs`.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        collect_processes(&self.dir, &mut pids).context(self.file("read", "cgroup.procs"))?;
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// How many processes the kernel has killed in it for want of memory; 0 without the controller.
+    #[must_use]
+    pub fn memory_kills(&self) -> u64 {
+        self.keyed("memory.events", "oom_kill").ok().flatten().unwrap_or(0)
+    }
+
+    /// Removes it with all cgroups below it, depth first, and then those of `made_above` that are
+    /// empty. Processes must be gone.
+    ///
+    /// # Errors
+    /// `EBUSY`: a process is there.
+    pub fn remove(self, made_above: usize) -> Result<()> {
+        remove_children(&self.dir).context(format_args!("remove what is below cgroup {}", self.full().display()))?;
+        let root = path::open_dir(&self.mount).context(format_args!("open {}", self.mount.display()))?;
+        let mut path = self.path.as_path();
+        remove_one(&root, path).context(format_args!("remove cgroup {}", self.full().display()))?;
+        for _ in 0..made_above {
+            path = match path.parent() {
+                Some(parent) if parent != Path::new("/") => parent,
+                _ => break,
+            };
+            // Another container may live there by now.
+            if remove_one(&root, path).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a device program on it; one that is there already is replaced in one step.
+    ///
+    /// # Errors
+    /// The kernel refuses the program.
+    pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
+        let place = format!("cgroup {}", self.full().display());
+        let program = sys::load_device_program(&plan::devices::compile(rules)?).context(format_args!("{place}: bpf BPF_PROG_LOAD"))?;
+        let old = sys::device_programs(self.as_fd()).context(format_args!("{place}: bpf BPF_PROG_QUERY"))?;
+        let replace = old.first().map(AsFd::as_fd);
+        sys::attach_device_program(self.as_fd(), program.as_fd(), replace).context(format_args!("{place}: bpf BPF_PROG_ATTACH"))
+    }
+}
+
+fn collect_processes(dir: &OwnedFd, pids: &mut Vec<i32>) -> nix::Result<()> {
+    let text = path::read(&open_beneath(dir, Path::new("cgroup.procs"), OFlag::O_RDONLY)?)?;
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for child in children(dir)? {
+        match open_beneath(dir, &child, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(child) => collect_processes(&child, pids)?,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Names of the cgroups directly below.
+fn children(dir: &OwnedFd) -> nix::Result<Vec<PathBuf>> {
+    let own = open_beneath(dir, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let mut names = Vec::new();
+    for entry in nix::dir::Dir::from_fd(own)?.iter() {
+        let entry = entry?;
+        if entry.file_type() == Some(nix::dir::Type::Directory) {
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn remove_children(dir: &OwnedFd) -> nix::Result<()> {
+    for name in children(dir)? {
+        match open_beneath(dir, &name, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(child) => remove_children(&child)?,
+            Err(Errno::ENOENT) => continue,
+            Err(errno) => return Err(errno),
+        }
+        match nix::unistd::unlinkat(dir, &name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else { return Err(Errno::EINVAL) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let parent = match open_beneath(root, parent, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    match nix::unistd::unlinkat(&parent, Path::new(name), UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A cgroup made for a container that is not there yet: removed again unless it is kept.
+pub struct Made {
+    cgroup: Option<Cgroup>,
+    /// How many directories above it were made with it.
+    pub made_above: usize,
+    /// It was there before: then it is not ours to remove when the birth fails.
+    existed: bool,
+}
+
+impl Made {
+    /// Makes the cgroup and what is missing above it.
+    ///
+    /// # Errors
+    /// It is in use, frozen, or cannot be made.
+    pub fn new(mount: &Path, path: &Path) -> Result<Made> {
+        let place = format!("cgroup {}", directory(mount, path).display());
+        let mut at = path::open_dir(mount).context(format_args!("open {}", mount.display()))?;
+        let mut made = 0;
+        let mut last_made = false;
+        // Owned by the guard from the first directory on.
+        let mut guard = Made { cgroup: None, made_above: 0, existed: true };
+        let mut walked = PathBuf::from("/");
+        for name in path.strip_prefix("/").unwrap_or(path).iter() {
+            walked.push(name);
+            last_made = match nix::sys::stat::mkdirat(&at, Path::new(name), Mode::from_bits_truncate(0o755)) {
+                Ok(()) => true,
+                Err(Errno::EEXIST) => false,
+                Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
+            };
+            made += usize::from(last_made);
+            at = open_beneath(&at, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY).context(format_args!("{place}: open"))?;
+            guard.existed = !last_made;
+            guard.made_above = made.saturating_sub(1);
+            let dir = at.try_clone().context("dup")?;
+            guard.cgroup = Some(Cgroup { dir, mount: mount.into(), path: walked.clone() });
+        }
+        if !last_made {
+            let cgroup = guard.cgroup()?;
+            // runtime-spec config-linux.md § Control groups: a cgroup that cannot serve is an error.
+            if cgroup.frozen().context(&place)? {
+                return Err(Error::new(format!("{place}: is frozen; thaw it: echo 0 > {}/cgroup.freeze", cgroup.full().display())));
+            }
+            if cgroup.populated().context(&place)? {
+                return Err(Error::new(format!("{place}: is not empty; another container or service lives there, choose another linux.cgroupsPath")));
+            }
+        }
+        Ok(guard)
+    }
+
+    /// The cgroup.
+    ///
+    /// # Errors
+    /// Never after [`Made::new`].
+    pub fn cgroup(&self) -> Result<&Cgroup> {
+        self.cgroup.as_ref().ok_or_else(|| Error::new("the root cgroup cannot be a container's"))
+    }
+
+    /// The container lives: what was made stays.
+    #[must_use]
+    pub fn keep(mut self) -> Option<Cgroup> {
+        self.cgroup.take()
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(cgroup) = self.cgroup.take() {
+            if !self.existed {
+                // A child that was just killed may not have left yet.
+                let _ = cgroup.kill();
+                let _ = cgroup.wait_empty();
+                let _ = cgroup.remove(self.made_above);
+            }
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! What did the caller type?
+//!
+//! The command line of runc: the same commands, options and defaults. clap parses it and writes
+//! the help; what clap cannot do is done before: long options with one dash, as Go programs take
+//! them, and the end of options at the first word that is none (`exec ID ls -l`). Only the command
+//! that was called is built, which keeps the start-up short.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+/// Options before the command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Log debug messages, with the plan of every birth
+    #[arg(long)]
+    pub debug: bool,
+    /// Append log records to FILE instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Format of log records: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub log_format: String,
+    /// Directory of the containers' state [default: /run/cleat, or cleat in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Use systemd for cgroups (not in this version)
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Do without a cgroup where one cannot be made: true, false or auto
+    #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = ["true", "false", "auto"])]
+    pub rootless: String,
+    /// Print the version
+    #[arg(short = 'v', long)]
+    pub version: bool,
+}
+
+/// Options of `create`, and of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct Create {
+    /// The bundle's directory [default: the current one]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Socket that gets the terminal's master
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+    /// Socket that gets a pidfd of the container's process
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File that gets the pid of the container's process
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root: for a root file system in memory
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass N more descriptors, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// A name for the container: letters, digits and _ + - .
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// Options of `run` alone.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Run {
+    /// Return as soon as the program runs
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Keep the container when its program has ended
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not become the parent of the container's orphans
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
+/// A command on one container.
+#[derive(Args, Clone, Debug)]
+pub struct Id {
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// Options of `kill`.
+#[derive(Args, Clone, Debug)]
+pub struct Kill {
+    /// No error when the container is not running (its remaining processes get the signal)
+    #[arg(short, long, hide = true)]
+    pub all: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Number or name, with or without SIG
+    #[arg(value_name = "SIGNAL", default_value = "TERM")]
+    pub signal: String,
+}
+
+/// Options of `delete`.
+#[derive(Args, Clone, Debug)]
+pub struct Delete {
+    /// Kill it first; no error when it does not exist
+    #[arg(short, long)]
+    pub force: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// Options of `list`.
+#[derive(Args, Clone, Debug)]
+pub struct List {
+    /// table or json
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    pub format: String,
+    /// Print ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Options of `ps`.
+#[derive(Args, Clone, Debug)]
+pub struct Ps {
+    /// table or json
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    pub format: String,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Options for ps(1) [default: -ef]
+    #[arg(value_name = "PS OPTIONS", allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// Options of `exec`.
+#[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Exec {
+    /// Socket that gets the terminal's master
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+    /// Socket that gets a pidfd of the process
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// An environment variable, NAME=value; may be repeated
+    #[arg(short, long, value_name = "VAR", action = ArgAction::Append)]
+    pub env: Vec<String>,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// User and group, as numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// A supplementary group; may be repeated
+    #[arg(short = 'g', long, value_name = "GID", action = ArgAction::Append)]
+    pub additional_gids: Vec<u32>,
+    /// File with the process as config.json has it
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Return as soon as the program runs
+    #[arg(short, long)]
+    pub detach: bool,
+    /// File that gets the pid of the process
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Set no_new_privs
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Add a capability; may be repeated
+    #[arg(short, long, value_name = "CAP", action = ArgAction::Append)]
+    pub cap: Vec<String>,
+    /// Pass N more descriptors, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Run in this cgroup below the container's
+    #[arg(long, value_name = "PATH", action = ArgAction::Append)]
+    pub cgroup: Vec<String>,
+    /// Join a paused container, and run when it is resumed
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// Do not become the parent of the process's orphans
+    #[arg(long, hide = true)]
+    pub no_subreaper: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The program and its arguments
+    #[arg(value_name = "COMMAND", allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Options of `spec`.
+#[derive(Args, Clone, Debug)]
+pub struct Spec {
+    /// The bundle's directory [default: the current one]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// For an ordinary user
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// Options of `plan`.
+#[derive(Args, Clone, Debug)]
+pub struct Plan {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The container's id [default: the bundle's name]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Print the names of all steps, one a line
+    #[arg(long, hide = true)]
+    pub steps: bool,
+    /// The bundle's directory
+    #[arg(value_name = "BUNDLE", default_value = ".")]
+    pub bundle: PathBuf,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Action {
+    Create(Create),
+    Run(Create, Run),
+    Start(Id),
+    State(Id),
+    Kill(Kill),
+    Delete(Delete),
+    List(List),
+    Ps(Ps),
+    Exec(Box<Exec>),
+    Pause(Id),
+    Resume(Id),
+    Spec(Spec),
+    Features,
+    Plan(Plan),
+    Version,
+}
+
+/// A command line, understood.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Options before the command.
+    pub global: Global,
+    /// The command.
+    pub action: Action,
+}
+
+/// What is printed instead of running anything.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Help, or what is wrong.
+    pub text: String,
+    /// Help was asked for: standard output, and no error.
+    pub asked: bool,
+}
+
+type Build = fn(Command) -> Command;
+
+/// Every command with what it does and how it is built.
+const COMMANDS: &[(&str, &str, Build)] = &[
+    ("create", "Make a container, ready to be started", Create::augment_args),
+    ("run", "Make a container, start it and wait for it", |command| Run::augment_args(Create::augment_args(command))),
+    ("start", "Start a created container", Id::augment_args),
+    ("state", "Print the state of a container as JSON", Id::augment_args),
+    ("list", "Print all containers", List::augment_args),
+    ("ps", "Print the processes of a container", Ps::augment_args),
+    ("kill", "Send a signal to a container's first process", Kill::augment_args),
+    ("delete", "Remove a stopped container", Delete::augment_args),
+    ("exec", "Run another process in a container", Exec::augment_args),
+    ("pause", "Freeze a container's processes", Id::augment_args),
+    ("resume", "Thaw a paused container's processes", Id::augment_args),
+    ("spec", "Write a config.json to begin with", Spec::augment_args),
+    ("features", "Print what this version can do as JSON", |command| command),
+    ("plan", "Print what would be done with a bundle, step by step", Plan::augment_args),
+];
+
+/// Options of these end at the first word that is none: what follows is another program's.
+const STOP_AT_FIRST_WORD: &[&str] = &["exec", "kill", "ps"];
+
+fn global_command() -> Command {
+    let command = Command::new("cleat")
+        .about("An OCI container runtime: a drop-in for runc")
+        .args_override_self(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .subcommand_value_name("COMMAND")
+        .subcommand_help_heading("Commands");
+    Global::augment_args(command)
+}
+
+/// The whole command line, for help, manual pages and shell completions.
+#[must_use]
+pub fn whole() -> Command {
+    COMMANDS.iter().fold(global_command(), |command, (name, about, build)| command.subcommand(subcommand(name, about, *build)))
+}
+
+fn subcommand(name: &'static str, about: &'static str, build: Build) -> Command {
+    build(Command::new(name).about(about).args_override_self(true))
+}
+
+/// Understands a command line.
+///
+/// # Errors
+/// Help was asked for, or something is wrong with it.
+pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
+    let global = global_command();
+    let (mut words, at) = go_style(&global, arguments, false);
+    let called = at.and_then(|at| COMMANDS.iter().find(|(name, ..)| *name == words[at]));
+    let mut command = match called {
+        None => whole(),
+        Some((name, about, build)) => {
+            let sub = subcommand(name, about, *build);
+            let at = at.unwrap_or(0);
+            let (rest, _) = go_style(&sub, &words[at + 1..], STOP_AT_FIRST_WORD.contains(name));
+            words.truncate(at + 1);
+            words.extend(rest);
+            global.subcommand(sub)
+        }
+    };
+    let line = std::iter::once("cleat".to_owned()).chain(words);
+    let matches = command.try_get_matches_from_mut(line).map_err(|error| refusal(&error))?;
+    let global = Global::from_arg_matches(&matches).map_err(|error| refusal(&error))?;
+    if global.version {
+        return Ok(Invocation { global, action: Action::Version });
+    }
+    let Some((name, sub)) = matches.subcommand() else {
+        return Err(Refusal { text: command.render_help().to_string(), asked: true });
+    };
+    let action = action(name, sub).map_err(|error| refusal(&error))?;
+    Ok(Invocation { global, action })
+}
+
+fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap::Error> {
+    Ok(match name {
+        "create" => Action::Create(Create::from_arg_matches(matches)?),
+        "run" => Action::Run(Create::from_arg_matches(matches)?, Run::from_arg_matches(matches)?),
+        "start" => Action::Start(Id::from_arg_matches(matches)?),
+        "state" => Action::State(Id::from_arg_matches(matches)?),
+        "list" => Action::List(List::from_arg_matches(matches)?),
+        "ps" => Action::Ps(Ps::from_arg_matches(matches)?),
+        "kill" => Action::Kill(Kill::from_arg_matches(matches)?),
+        "delete" => Action::Delete(Delete::from_arg_matches(matches)?),
+        "exec" => Action::Exec(Box::new(Exec::from_arg_matches(matches)?)),
+        "pause" => Action::Pause(Id::from_arg_matches(matches)?),
+        "resume" => Action::Resume(Id::from_arg_matches(matches)?),
+        "spec" => Action::Spec(Spec::from_arg_matches(matches)?),
+        "plan" => Action::Plan(Plan::from_arg_matches(matches)?),
+        _ => Action::Features,
+    })
+}
+
+/// Engines look for some of these words.
+fn refusal(error: &clap::Error) -> Refusal {
+    use clap::error::{ContextKind, ErrorKind};
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    if asked {
+        return Refusal { text: error.to_string(), asked };
+    }
+    let needs_value = error.kind() == ErrorKind::InvalidValue
+        && error.get(ContextKind::InvalidValue).is_some_and(|value| value.to_string().is_empty());
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let hint = if needs_value { "flag needs an argument: " } else { "" };
+    Refusal { text: format!("Incorrect Usage. {hint}{text}"), asked: false }
+}
+
+/// Whether an option takes the next word.
+fn takes_value(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+/// Gives long options that were typed with one dash their second one. Returns the words and the
+/// place of the first that is no option; with `stop`, options end there.
+fn go_style(command: &Command, words: &[String], stop: bool) -> (Vec<String>, Option<usize>) {
+    let long = |name: &str| command.get_arguments().find(|arg| arg.get_long() == Some(name));
+    let short = |letter: char| command.get_arguments().find(|arg| arg.get_short() == Some(letter));
+    let mut out = Vec::with_capacity(words.len() + 1);
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let dashes = word.len() - word.trim_start_matches('-').len();
+        let body = &word[dashes..];
+        let name = body.split('=').next().unwrap_or_default();
+        let inline = body.contains('=');
+        let arg = match dashes {
+            0 => None,
+            1 if body.chars().count() == 1 => body.chars().next().and_then(short),
+            1 => long(name),
+            _ => long(name),
+        };
+        if dashes == 0 || body.is_empty() {
+            let at = out.len();
+            if stop && dashes != 2 {
+                out.push("--".to_owned());
+            }
+            out.push(word.clone());
+            out.extend(rest.cloned());
+            return (out, (dashes == 0).then_some(at));
+        }
+        let long_with_one_dash = dashes == 1 && body.chars().count() > 1 && arg.is_some();
+        out.push(if long_with_one_dash { format!("-{word}") } else { word.clone() });
+        if arg.is_some_and(takes_value) && !inline {
+            out.extend(rest.next().cloned());
+        }
+    }
+    (out, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> std::result::Result<Invocation, Refusal> {
+        parse(&line.split(' ').filter(|w| !w.is_empty()).map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        whole().debug_assert();
+    }
+
+    #[test]
+    fn options_of_exec_end_at_the_container() {
+        let Action::Exec(exec) = parse_line("--root /r exec -t --user 1:2 -e A=1 web ls -l --tty").unwrap().action else { panic!() };
+        assert_eq!((exec.id.as_str(), exec.tty, exec.user.as_deref()), ("web", true, Some("1:2")));
+        assert_eq!(exec.args, ["ls", "-l", "--tty"]);
+    }
+
+    #[test]
+    fn long_options_take_one_dash_as_in_go() {
+        let invocation = parse_line("-root=/r -log-format json run -no-subreaper -bundle /b -d web").unwrap();
+        assert_eq!(invocation.global.root, Some("/r".into()));
+        assert_eq!(invocation.global.log_format, "json");
+        let Action::Run(create, run) = invocation.action else { panic!() };
+        assert!(run.no_subreaper && run.detach);
+        assert_eq!(create.bundle, Some("/b".into()));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_holds() {
+        assert_eq!(parse_line("--root=/a --root=/b list").unwrap().global.root, Some("/b".into()));
+    }
+
+    #[test]
+    fn a_missing_value_says_so_in_the_words_that_engines_look_for() {
+        let refusal = parse_line("run web --bundle").unwrap_err();
+        assert!(!refusal.asked && refusal.text.starts_with("Incorrect Usage. flag needs an argument: "), "{}", refusal.text);
+    }
+
+    #[test]
+    fn help_is_no_error() {
+        for line in ["--help", "run --help", "", "-h"] {
+            assert!(parse_line(line).unwrap_err().asked, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_is_named() {
+        let refusal = parse_line("fly web").unwrap_err();
+        assert!(!refusal.asked && refusal.text.contains("fly"), "{}", refusal.text);
+    }
+
+    #[test]
+    fn a_signal_may_follow_the_id() {
+        let Action::Kill(kill) = parse_line("kill --all web 9").unwrap().action else { panic!() };
+        assert_eq!((kill.id.as_str(), kill.signal.as_str(), kill.all), ("web", "9", true));
+    }
+
+    #[test]
+    fn options_may_follow_the_id_elsewhere() {
+        let Action::Delete(delete) = parse_line("delete web --force").unwrap().action else { panic!() };
+        assert!(delete.force);
+    }
+}

@@ -1,0 +1,102 @@
+//! What does each word after `cleat` do?
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Context, Error, Result};
+use crate::state::Store;
+
+pub mod create;
+pub mod delete;
+pub mod exec;
+pub mod features;
+pub mod kill;
+pub mod list;
+pub mod pause;
+pub mod plan;
+pub mod ps;
+pub mod spec;
+pub mod start;
+pub mod state;
+
+/// What every command gets.
+pub struct Shell<'a> {
+    /// Where containers are remembered.
+    pub store: Store,
+    /// Hears of warnings.
+    pub warn: &'a dyn Fn(&str),
+    /// Hears of what is done, with `--debug`.
+    pub debug: Option<&'a dyn Fn(&str)>,
+    /// Descriptors from 3 on that were open when this process started, in a row.
+    pub inherited: u32,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+}
+
+/// Counts the descriptors from 3 on that are open, before any is opened here.
+#[must_use]
+pub fn count_inherited_fds() -> u32 {
+    (3u32..).take_while(|raw| crate::sys::is_open(i32::try_from(*raw).unwrap_or(-1))).map(|_| 1).sum()
+}
+
+/// Prints to standard output. A reader that has gone away is an error like any other.
+///
+/// # Errors
+/// Those of write(2).
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to standard output")
+}
+
+/// Prints a value as indented JSON.
+///
+/// # Errors
+/// Those of write(2).
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
+    print(&format!("{text}\n"))
+}
+
+/// The step that `CLEAT_FAULT=STEP:fail` or `STEP:kill` makes fail, for tests.
+///
+/// # Errors
+/// There is no such step.
+pub fn fault() -> Result<Option<cleat_plan::Fault>> {
+    let Ok(text) = std::env::var("CLEAT_FAULT") else { return Ok(None) };
+    let wrong = || Error::new(format!("CLEAT_FAULT={text:?}: not STEP:fail or STEP:kill; see cleat plan --steps"));
+    let (name, kind) = text.split_once(':').ok_or_else(wrong)?;
+    let step = cleat_plan::Step::from_name(name).ok_or_else(wrong)?;
+    let kind = match kind {
+        "fail" => cleat_plan::FaultKind::Fail,
+        "kill" => cleat_plan::FaultKind::Kill,
+        _ => return Err(wrong()),
+    };
+    Ok(Some(cleat_plan::Fault { step, kind }))
+}
+
+/// The descriptors that the program gets besides the standard streams: those asked for, and those
+/// of socket activation (sd_listen_fds(3)).
+///
+/// # Errors
+/// One of them is not open.
+pub fn inherited_fds(shell: &Shell<'_>, preserve: u32) -> Result<(u32, Option<u32>)> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let for_us = number("LISTEN_PID") == Some(std::process::id());
+    let listen = number("LISTEN_FDS").filter(|count| for_us && *count > 0);
+    let total = preserve.checked_add(listen.unwrap_or(0)).filter(|total| *total < 1 << 20);
+    let total = total.ok_or_else(|| Error::new(format!("--preserve-fds {preserve}: too many")))?;
+    if total > shell.inherited {
+        return Err(Error::new(format!("--preserve-fds {preserve}: descriptor {} is not open", 3 + shell.inherited)));
+    }
+    // Whatever else the caller left open must not reach the container (CVE-2024-21626).
+    crate::sys::cloexec_from(3 + total).context("close_range")?;
+    Ok((total, listen))
+}
+
+/// The absolute path of a bundle.
+///
+/// # Errors
+/// It is not a directory.
+pub fn bundle(path: Option<&Path>) -> Result<std::path::PathBuf> {
+    crate::host::real_directory(path.unwrap_or(Path::new(".")))
+}

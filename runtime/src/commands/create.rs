@@ -1,0 +1,155 @@
+//! `create` and `run`: makes a container; `run` starts it, too, and waits for it.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::console::{self, Signals};
+use crate::create::{self, Newborn, Orders};
+use crate::error::{Error, Result};
+use crate::exec::order_start;
+use crate::plan::Request;
+use crate::state::Status;
+use crate::{hooks, notify, sys};
+
+use super::{Shell, bundle, delete, fault, inherited_fds};
+
+/// What both take.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The id.
+    pub id: String,
+    /// `--bundle`
+    pub bundle: Option<PathBuf>,
+    /// `--console-socket`
+    pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`
+    pub preserve_fds: u32,
+}
+
+/// What only `run` takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Foreground {
+    /// `--detach`
+    pub detach: bool,
+    /// `--keep`
+    pub keep: bool,
+    /// `--no-subreaper`
+    pub no_subreaper: bool,
+}
+
+fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool) -> Result<Orders<'a>> {
+    let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
+    let notify = notify::of_caller();
+    let request = Request {
+        id: options.id.clone(),
+        bundle: bundle(options.bundle.as_deref())?,
+        no_pivot: options.no_pivot,
+        new_keyring: !options.no_new_keyring,
+        preserve_fds,
+        listen_fds,
+        start_later,
+        notify_dir: notify.as_ref().map(|_| notify::directory(&shell.store.directory(&options.id))),
+        fault: fault()?,
+    };
+    Ok(Orders { store: &shell.store, request, pid_file: options.pid_file.as_deref(), warn: shell.warn, debug: shell.debug, rootless: shell.rootless, notify })
+}
+
+fn check_console(orders: &Orders<'_>, options: &Options, detached: bool) -> Result<()> {
+    // Read again rather than carried through: a wrong combination must fail before anything is made.
+    let text = crate::config::read(&orders.request.bundle)?;
+    let spec: crate::config::Spec = crate::config::parse("config.json", &text)?;
+    let terminal = spec.process.is_some_and(|process| process.terminal);
+    console::check(terminal, detached, options.console_socket.as_deref())
+}
+
+fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
+    if let (Some(path), Some(master)) = (&options.console_socket, &newborn.console) {
+        console::send_fd(path, master.as_fd(), "/dev/ptmx")?;
+    }
+    if let Some(path) = &options.pidfd_socket {
+        console::send_fd(path, newborn.child.get()?.pidfd.as_fd(), "pidfd")?;
+    }
+    Ok(())
+}
+
+/// `create`
+///
+/// # Errors
+/// See [`create::create`].
+pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
+    let orders = orders(shell, options, true)?;
+    check_console(&orders, options, true)?;
+    let newborn = create::create(&orders)?;
+    if let Err(error) = hand_over(&newborn, options) {
+        undo(newborn, options);
+        return Err(error);
+    }
+    // It lives on without us.
+    drop(newborn.child.release());
+    Ok(())
+}
+
+/// A container that must not live after all.
+fn undo(newborn: Newborn, options: &Options) {
+    let Newborn { container, child, .. } = newborn;
+    drop(child);
+    let _ = delete::destroy(container, &|_| {});
+    if let Some(path) = &options.pid_file {
+        let _ = std::fs::remove_file(Path::new(path));
+    }
+}
+
+/// `run`: the exit code is that of the program.
+///
+/// # Errors
+/// See [`create::create`]; a `poststart` hook failed. Nothing is left behind.
+pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Result<u8> {
+    let orders = orders(shell, options, false)?;
+    check_console(&orders, options, foreground.detach)?;
+    if !foreground.detach && !foreground.no_subreaper {
+        sys::become_subreaper().map_err(|errno| Error::new(format!("prctl PR_SET_CHILD_SUBREAPER: {errno:?}")))?;
+    }
+    let newborn = create::create(&orders)?;
+    let signals = (!foreground.detach).then(Signals::block).transpose();
+    let started = signals.and_then(|signals| start(&newborn, options, &orders).map(|()| signals));
+    let signals = match started {
+        Ok(signals) => signals,
+        Err(error) => {
+            undo(newborn, options);
+            return Err(error);
+        }
+    };
+    let Some(signals) = signals else {
+        drop(newborn.child.release());
+        return Ok(0);
+    };
+    let code = console::supervise(newborn.child.get()?, &signals, newborn.console.as_ref());
+    // Reaped, or not ours to reap again.
+    drop(newborn.child.release());
+    if foreground.keep {
+        return code;
+    }
+    let removed = delete::destroy(newborn.container, shell.warn);
+    let code = code?;
+    removed.map(|()| code)
+}
+
+fn start(newborn: &Newborn, options: &Options, orders: &Orders<'_>) -> Result<()> {
+    hand_over(newborn, options)?;
+    let container = &newborn.container;
+    let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
+    order_start(&newborn.conversation)?;
+    create::poststart_fault(&orders.request)?;
+    if !newborn.poststart.is_empty() {
+        hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;
+    }
+    notify::wait(listener.as_ref(), newborn.child.get()?, orders.notify.as_deref())
+}

@@ -1,0 +1,125 @@
+//! `delete`: removes what is left of a container.
+
+use nix::fcntl::Flock;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::hooks;
+use crate::state::{Container, Phase, Status};
+use crate::sys;
+
+use super::Shell;
+
+/// `delete`
+///
+/// # Errors
+/// The container runs and `force` is not given, or something of it cannot be removed.
+pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
+    let container = match shell.store.open(id) {
+        Err(error) if error.kind() == Kind::NoContainer && force => return Ok(()),
+        Err(error) if error.kind() == Kind::Other && shell.store.directory(id).is_dir() => return remove_rest(shell, id, force, error),
+        other => other?,
+    };
+    let status = container.status()?;
+    match status {
+        // A created one has run nothing yet: runc deletes it, too.
+        Status::Stopped | Status::Created => {}
+        _ if force => {}
+        other => return Err(Error::new(format!("cannot delete container {id} that is not stopped: {}; kill it first, or use --force", other.name()))),
+    }
+    if status == Status::Creating {
+        // Its maker sees its child die and cleans up after itself.
+        kill_all(&container)?;
+    }
+    let lock = container.lock()?;
+    destroy_locked(container, lock, shell.warn)
+}
+
+/// A directory whose state was never written, or was damaged: its maker was killed at its first
+/// steps, before there was anything else to remove.
+fn remove_rest(shell: &Shell<'_>, id: &str, force: bool, error: Error) -> Result<()> {
+    crate::state::check_id(id)?;
+    let path = shell.store.directory(id);
+    let dir = nix::fcntl::open(&path, nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+        .context(format_args!("open {}", path.display()))?;
+    let how = nix::fcntl::FlockArg::LockExclusiveNonblock;
+    match Flock::lock(dir, how) {
+        Err(_) => Err(Error::new(format!("container {id} is still being created"))),
+        Ok(_) if !force => Err(error),
+        Ok(_) => std::fs::remove_dir_all(&path).context(format_args!("remove {}", path.display())),
+    }
+}
+
+/// Ends every process of a container: its cgroup's, and its first one where it has no cgroup.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn kill_all(container: &Container) -> Result<()> {
+    if let Some(alive) = container.alive()? {
+        use std::os::fd::AsFd;
+        let _ = sys::pidfd_send_signal(alive.pidfd.as_fd(), nix::libc::SIGKILL);
+    }
+    match container.cgroup() {
+        Some(cgroup) => cgroup.kill(),
+        None => Ok(()),
+    }
+}
+
+/// Ends and removes a container that this process has just made.
+///
+/// # Errors
+/// See [`delete`].
+pub fn destroy(container: Container, warn: &dyn Fn(&str)) -> Result<()> {
+    let lock = container.lock()?;
+    destroy_locked(container, lock, warn)
+}
+
+fn destroy_locked(container: Container, lock: Flock<std::os::fd::OwnedFd>, warn: &dyn Fn(&str)) -> Result<()> {
+    let id = container.id().to_owned();
+    let first = container.alive()?;
+    match container.cgroup() {
+        Some(cgroup) => {
+            if cgroup.populated().unwrap_or(true) {
+                kill_all(&container)?;
+                if !cgroup.wait_empty()? {
+                    let left = cgroup.processes().unwrap_or_default();
+                    return Err(Error::new(format!("container {id}: processes {left:?} did not end when killed; they may be stuck in the kernel")));
+                }
+            }
+            let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
+            cgroup.remove(made_above)?;
+        }
+        None if first.is_some() => kill_all(&container)?,
+        None => {}
+    }
+    if let Some(first) = first {
+        wait_for_end(&first)?;
+    }
+    let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststop, "poststop"))?;
+    let born = container.record.cleat.phase == Phase::Created;
+    // The directory last: until it is gone, the id is taken and `delete` can be tried again.
+    let state = container.state_json(Status::Stopped)?;
+    let path = container.path().to_owned();
+    std::fs::remove_dir_all(&path).context(format_args!("remove {}", path.display()))?;
+    drop(lock);
+    if born {
+        // runtime-spec runtime.md § Lifecycle: a failure is logged, the others run, delete succeeds.
+        for error in hooks::run_all(&hooks, &state) {
+            warn(&format!("poststop {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Until the kernel has torn the process down: its pid namespace's other processes go with it.
+fn wait_for_end(first: &crate::state::Alive) -> Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout};
+    use std::os::fd::AsFd;
+    let mut fds = [PollFd::new(first.pidfd.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match nix::poll::poll(&mut fds, PollTimeout::from(10_000u16)) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Ok(0) => return Err(Error::new("the container's first process did not end when killed; it may be stuck in the kernel")),
+            other => return other.context("poll pidfd").map(drop),
+        }
+    }
+}

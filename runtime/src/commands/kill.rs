@@ -1,0 +1,87 @@
+//! `kill`: sends a signal to a container's first process.
+
+use std::os::fd::AsFd;
+
+use nix::sys::signal::Signal;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan::NEWPID;
+use crate::state::Status;
+use crate::sys;
+
+use super::{Shell, delete};
+
+/// `kill`
+///
+/// # Errors
+/// There is no such signal, or the container does not run. `all` makes the latter no error.
+pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> {
+    let number = parse(signal)?;
+    let container = shell.store.open(id)?;
+    let status = container.status()?;
+    let stopped = || Error::of(Kind::NotRunning, format!("container not running: {id}"));
+    if !matches!(status, Status::Created | Status::Running | Status::Paused) {
+        return if all { kill_leftovers(&container, number) } else { Err(stopped()) };
+    }
+    // Without a pid namespace of its own, its other processes would outlive the first one.
+    if number == nix::libc::SIGKILL && container.record.cleat.namespaces & NEWPID == 0 {
+        return delete::kill_all(&container);
+    }
+    let Some(alive) = container.alive()? else { return Err(stopped()) };
+    match sys::pidfd_send_signal(alive.pidfd.as_fd(), number) {
+        Ok(()) => Ok(()),
+        Err(nix::errno::Errno::ESRCH) => Err(stopped()),
+        Err(errno) => Err(Error::new(format!("kill {id}: pidfd_send_signal {number}: {}", crate::error::errno_text(errno)))),
+    }
+}
+
+/// Processes that outlived the first one, where pid namespaces are shared.
+fn kill_leftovers(container: &crate::state::Container, number: i32) -> Result<()> {
+    match container.cgroup() {
+        Some(cgroup) if number == nix::libc::SIGKILL => cgroup.kill(),
+        Some(cgroup) => {
+            for pid in cgroup.processes()? {
+                // Opened and asked again, so that a number that went to another process is left alone.
+                let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+                if cgroup.processes()?.binary_search(&pid).is_ok() {
+                    let _ = sys::pidfd_send_signal(pidfd.as_fd(), number);
+                }
+            }
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// A signal's number, its name, or its name without `SIG`; real-time signals as `RTMIN+n`.
+///
+/// # Errors
+/// There is no such signal.
+pub fn parse(text: &str) -> Result<i32> {
+    let unknown = || Error::new(format!("unknown signal {text:?}; use a number or a name such as TERM"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (0..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(rest) = name.strip_prefix("RTMIN") {
+        let offset: i32 = if rest.is_empty() { 0 } else { rest.strip_prefix('+').and_then(|n| n.parse().ok()).ok_or_else(unknown)? };
+        return if (0..=30).contains(&offset) { Ok(34 + offset) } else { Err(unknown()) };
+    }
+    format!("SIG{name}").parse::<Signal>().map(|signal| signal as i32).map_err(|_| unknown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_a_number_or_a_name() {
+        for (text, number) in [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("0", 0), ("RTMIN+3", 37), ("64", 64)] {
+            assert_eq!(parse(text).unwrap(), number, "{text}");
+        }
+        for text in ["", "SIG", "65", "-1", "NOPE", "RTMIN+31", "9999999999"] {
+            assert!(parse(text).unwrap_err().to_string().contains("unknown signal"), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `list`: all containers of a state directory.
+
+use crate::error::Result;
+
+use super::state::Listed;
+use super::{Shell, print, print_json};
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// An array of what `state` prints; `null` when there is nothing.
+    Json,
+    /// Ids alone.
+    Quiet,
+}
+
+/// `list`
+///
+/// # Errors
+/// The state directory cannot be read.
+pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
+    let ids = shell.store.ids()?;
+    if format == Format::Quiet {
+        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+    }
+    // One that goes away while we look, or that is half made, is not listed.
+    let containers: Vec<_> = ids.iter().filter_map(|id| shell.store.open(id).ok()).collect();
+    let mut listed = Vec::new();
+    for container in &containers {
+        if let Ok(mut entry) = Listed::new(container) {
+            entry.owner = user_name(container.record.cleat.owner);
+            listed.push((entry, container));
+        }
+    }
+    if format == Format::Json {
+        let entries: Vec<&Listed<'_>> = listed.iter().map(|(entry, _)| entry).collect();
+        return if entries.is_empty() { print("null\n") } else { print_json(&entries) };
+    }
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(String::from)];
+    rows.extend(listed.iter().map(|(entry, container)| {
+        let record = &container.record;
+        [record.id.clone(), entry.pid.to_string(), entry.status.into(), record.cleat.bundle.display().to_string(), record.created.clone(), entry.owner.clone()]
+    }));
+    print(&table(&rows))
+}
+
+/// Columns at least twelve wide and three apart, as runc's.
+fn table(rows: &[[String; 6]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len() + 3).max().unwrap_or(0).max(12);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The name of a user in `/etc/passwd`; the number where there is none.
+fn user_name(uid: u32) -> String {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("#{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_twelve_wide_and_three_apart() {
+        let row = |id: &str| [id, "1", "running", "/b", "now", "root"].map(String::from);
+        let text = table(&[row("a"), row("a-long-long-name")]);
+        assert!(text.starts_with("a                  1           running     /b          now         root\n"), "{text:?}");
+    }
+}

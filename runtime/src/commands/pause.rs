@@ -1,0 +1,36 @@
+//! `pause` and `resume`: freezes and thaws a container's processes.
+
+use crate::error::{Error, Kind, Result};
+use crate::state::{Container, Status};
+
+use super::Shell;
+
+fn set(container: &Container, frozen: bool) -> Result<()> {
+    let id = container.id();
+    let cgroup = container.cgroup().ok_or_else(|| Error::new(format!("container {id} has no cgroup of its own, which freezing needs")))?;
+    cgroup.set_frozen(frozen)
+}
+
+/// `pause`
+///
+/// # Errors
+/// The container does not run, or the kernel cannot freeze it.
+pub fn pause(shell: &Shell<'_>, id: &str) -> Result<()> {
+    let container = shell.store.open(id)?;
+    match container.status()? {
+        Status::Running | Status::Created => set(&container, true),
+        Status::Paused => Err(Error::new(format!("container {id} is paused already"))),
+        _ => Err(Error::of(Kind::NotRunning, format!("container not running: {id}"))),
+    }
+}
+
+/// `resume`
+///
+/// # Errors
+/// The container is not paused.
+pub fn resume(shell: &Shell<'_>, id: &str) -> Result<()> {
+    let container = shell.store.open(id)?;
+    // A created container can be frozen, too.
+    let frozen = container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false));
+    if frozen { set(&container, false) } else { Err(Error::new(format!("container not paused: {id}"))) }
+}

@@ -1,0 +1,375 @@
+//! What does config.json say?
+//!
+//! Runs on the host before anything is changed. Unknown properties are ignored, as the
+//! specification asks; a `null` is a property that is not there, as engines written in Go have it.
+//! What words mean is decided in [`crate::plan`], so that an error can name their place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::error::{Context, Error, Result};
+
+/// Longest config.json that is read.
+const MAX_LEN: u64 = 16 << 20;
+
+/// The whole of config.json (runtime-spec 1.3.0, config.md).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Spec {
+    #[serde(deserialize_with = "or_default")]
+    pub oci_version: String,
+    pub root: Option<Root>,
+    #[serde(deserialize_with = "or_default")]
+    pub mounts: Vec<Mount>,
+    pub process: Option<Process>,
+    #[serde(deserialize_with = "or_default")]
+    pub hostname: String,
+    #[serde(deserialize_with = "or_default")]
+    pub domainname: String,
+    #[serde(deserialize_with = "or_default")]
+    pub hooks: Hooks,
+    #[serde(deserialize_with = "or_default")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub linux: Linux,
+    pub solaris: Option<IgnoredAny>,
+    pub windows: Option<IgnoredAny>,
+    pub vm: Option<IgnoredAny>,
+    pub zos: Option<IgnoredAny>,
+    pub freebsd: Option<IgnoredAny>,
+}
+
+/// `null` is absent.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Root {
+    #[serde(deserialize_with = "or_default")]
+    pub path: String,
+    #[serde(deserialize_with = "or_default")]
+    pub readonly: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Mount {
+    #[serde(deserialize_with = "or_default")]
+    pub destination: String,
+    #[serde(rename = "type", deserialize_with = "or_default")]
+    pub kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub source: String,
+    #[serde(deserialize_with = "or_default")]
+    pub options: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(deserialize_with = "or_default")]
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Process {
+    #[serde(deserialize_with = "or_default")]
+    pub terminal: bool,
+    pub console_size: Option<ConsoleSize>,
+    #[serde(deserialize_with = "or_default")]
+    pub cwd: String,
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub args: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub rlimits: Vec<Rlimit>,
+    #[serde(deserialize_with = "or_default")]
+    pub apparmor_profile: String,
+    pub capabilities: Option<Capabilities>,
+    #[serde(deserialize_with = "or_default")]
+    pub no_new_privileges: bool,
+    pub oom_score_adj: Option<i32>,
+    pub scheduler: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub selinux_label: String,
+    pub io_priority: Option<IgnoredAny>,
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub user: User,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ConsoleSize {
+    pub height: u32,
+    pub width: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Rlimit {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Capabilities {
+    #[serde(deserialize_with = "or_default")]
+    pub bounding: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub effective: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub inheritable: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub permitted: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub ambient: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct User {
+    #[serde(deserialize_with = "or_default")]
+    pub uid: u32,
+    #[serde(deserialize_with = "or_default")]
+    pub gid: u32,
+    pub umask: Option<u32>,
+    #[serde(deserialize_with = "or_default")]
+    pub additional_gids: Vec<u32>,
+    #[serde(deserialize_with = "or_default")]
+    pub username: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Hooks {
+    #[serde(deserialize_with = "or_default")]
+    pub prestart: Vec<Hook>,
+    #[serde(deserialize_with = "or_default")]
+    pub create_runtime: Vec<Hook>,
+    #[serde(deserialize_with = "or_default")]
+    pub create_container: Vec<Hook>,
+    #[serde(deserialize_with = "or_default")]
+    pub start_container: Vec<Hook>,
+    #[serde(deserialize_with = "or_default")]
+    pub poststart: Vec<Hook>,
+    #[serde(deserialize_with = "or_default")]
+    pub poststop: Vec<Hook>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Hook {
+    pub path: String,
+    #[serde(deserialize_with = "or_default")]
+    pub args: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<String>,
+    pub timeout: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Linux {
+    #[serde(deserialize_with = "or_default")]
+    pub namespaces: Vec<Namespace>,
+    #[serde(deserialize_with = "or_default")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(deserialize_with = "or_default")]
+    pub gid_mappings: Vec<IdMapping>,
+    #[serde(deserialize_with = "or_default")]
+    pub time_offsets: BTreeMap<String, TimeOffset>,
+    #[serde(deserialize_with = "or_default")]
+    pub devices: Vec<Device>,
+    #[serde(deserialize_with = "or_default")]
+    pub net_devices: BTreeMap<String, IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub cgroups_path: String,
+    #[serde(deserialize_with = "or_default")]
+    pub resources: Resources,
+    pub intel_rdt: Option<IgnoredAny>,
+    pub memory_policy: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub sysctl: BTreeMap<String, String>,
+    pub seccomp: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub rootfs_propagation: String,
+    #[serde(deserialize_with = "or_default")]
+    pub masked_paths: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub readonly_paths: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub mount_label: String,
+    pub personality: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Namespace {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub path: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "idMapping")]
+#[allow(missing_docs)]
+pub struct IdMapping {
+    #[serde(rename = "containerID")]
+    pub container_id: u32,
+    #[serde(rename = "hostID")]
+    pub host_id: u32,
+    pub size: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct TimeOffset {
+    pub secs: i64,
+    pub nanosecs: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Device {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub path: String,
+    #[serde(deserialize_with = "or_default")]
+    pub major: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub minor: i64,
+    pub file_mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+}
+
+/// Limits of the container's cgroup. What is not about devices is kept as it is written: the plan
+/// decides which of it asks for nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Resources {
+    #[serde(deserialize_with = "or_default")]
+    pub devices: Vec<DeviceRule>,
+    #[serde(flatten)]
+    pub limits: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct DeviceRule {
+    pub allow: bool,
+    #[serde(rename = "type", deserialize_with = "or_default")]
+    pub kind: String,
+    pub major: Option<i64>,
+    pub minor: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub access: String,
+}
+
+/// The parts of config.json that later commands need, word by word as they were written.
+#[derive(Debug, Default, Deserialize)]
+#[allow(missing_docs)]
+pub struct Kept<'a> {
+    #[serde(borrow)]
+    pub process: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub hooks: Option<&'a RawValue>,
+}
+
+/// Reads `config.json` of a bundle.
+///
+/// # Errors
+/// It cannot be opened, or is longer than 16 MiB.
+pub fn read(bundle: &Path) -> Result<Vec<u8>> {
+    read_json(&bundle.join("config.json"))
+}
+
+/// Reads a JSON file of reasonable length.
+///
+/// # Errors
+/// It cannot be opened, or is longer than 16 MiB.
+pub fn read_json(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).context(format_args!("open {}", path.display()))?;
+    let mut text = Vec::new();
+    file.take(MAX_LEN + 1).read_to_end(&mut text).context(format_args!("read {}", path.display()))?;
+    if text.len() as u64 > MAX_LEN {
+        return Err(Error::new(format!("{}: longer than 16 MiB", path.display())));
+    }
+    Ok(text)
+}
+
+/// Parses JSON; an error names the property, line and column.
+///
+/// # Errors
+/// Not JSON, or a property of another type than the specification gives it. `file` is its name.
+pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
+    // The plain parser is the fast one; only a document that it refuses is read again, with the
+    // path to the place kept.
+    serde_json::from_slice(text).map_err(|plain| {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+            Err(error) if error.path().iter().next().is_some() && !plain.is_syntax() && !plain.is_eof() => {
+                Error::new(format!("{file}: {}: {}", error.path(), error.inner()))
+            }
+            _ if plain.is_eof() => Error::new(format!("{file}: it ends too early, at line {} column {}; was it written whole?", plain.line(), plain.column())),
+            _ => Error::new(format!("{file}: {plain}")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_is_a_property_that_is_not_there() {
+        let spec: Spec = parse("config.json", br#"{"ociVersion":"1.0.2","mounts":null,"process":{"args":null,"rlimits":null}}"#).unwrap();
+        assert!(spec.mounts.is_empty());
+    }
+
+    #[test]
+    fn an_error_names_the_property() {
+        let error = parse::<Spec>("config.json", br#"{"process":{"args":["a", 7]}}"#).unwrap_err().to_string();
+        assert!(error.starts_with("config.json: process.args[1]: invalid type: integer `7`"), "{error}");
+    }
+
+    #[test]
+    fn a_truncated_file_is_told_as_such() {
+        let error = parse::<Spec>("config.json", br#"{"process":{"args":["a""#).unwrap_err().to_string();
+        assert!(error.contains("ends too early"), "{error}");
+    }
+
+    #[test]
+    fn unknown_properties_are_ignored() {
+        let spec: Spec = parse("config.json", br#"{"ociVersion":"1.3.0","somethingNew":{"a":1},"linux":{"later":true}}"#).unwrap();
+        assert_eq!(spec.oci_version, "1.3.0");
+    }
+}

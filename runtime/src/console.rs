@@ -1,0 +1,240 @@
+//! Where does a terminal's master go, and what happens to the bytes while we wait?
+//!
+//! Host half. A master is handed to the socket that the caller named, or is copied from and to our
+//! own terminal for as long as the program runs.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr};
+use nix::sys::termios::{self, SetArg, Termios};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::{self, Child};
+
+/// Connects to a socket and sends it one descriptor, with its name as the payload (runc's
+/// `--console-socket` and `--pidfd-socket`).
+///
+/// # Errors
+/// The socket is not there, or nobody listens.
+pub fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let place = format!("socket {}", path.display());
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context(&place)?;
+    let address = UnixAddr::new(path).context(&place)?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &address).context(format_args!("{place}: connect"))?;
+    let raw = [fd.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&raw)];
+    let iov = [IoSlice::new(name.as_bytes())];
+    nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &iov, &control, MsgFlags::MSG_NOSIGNAL, None)
+        .context(format_args!("{place}: sendmsg"))
+        .map(drop)
+}
+
+/// Signals of ours that are blocked and read as data, so that none is lost.
+pub struct Signals {
+    fd: SignalFd,
+    old: SigSet,
+}
+
+impl Signals {
+    /// Blocks every signal that can be forwarded.
+    ///
+    /// # Errors
+    /// Those of signalfd(2).
+    pub fn block() -> Result<Signals> {
+        let mut set = SigSet::all();
+        for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS] {
+            set.remove(fault);
+        }
+        let old = set.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).context("sigprocmask")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
+        Ok(Signals { fd, old })
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = self.old.thread_set_mask();
+    }
+}
+
+/// Our own terminal in raw mode; restored when the value is dropped.
+struct Raw {
+    old: Termios,
+}
+
+impl Raw {
+    fn enter() -> Option<Raw> {
+        let stdin = sys::stream(0);
+        let old = termios::tcgetattr(stdin).ok()?;
+        let mut raw = old.clone();
+        termios::cfmakeraw(&mut raw);
+        termios::tcsetattr(stdin, SetArg::TCSANOW, &raw).ok()?;
+        Some(Raw { old })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = termios::tcsetattr(sys::stream(0), SetArg::TCSANOW, &self.old);
+    }
+}
+
+/// Bytes on their way in one direction.
+struct Flow {
+    buffer: Vec<u8>,
+    open: bool,
+}
+
+impl Flow {
+    fn new() -> Flow {
+        Flow { buffer: Vec::new(), open: true }
+    }
+
+    fn wants(&self) -> PollFlags {
+        if self.open && self.buffer.is_empty() { PollFlags::POLLIN } else { PollFlags::empty() }
+    }
+
+    fn has(&self) -> PollFlags {
+        if self.buffer.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT }
+    }
+
+    fn fill(&mut self, from: BorrowedFd<'_>) {
+        let mut bytes = [0; 16384];
+        match nix::unistd::read(from, &mut bytes) {
+            Ok(0) => self.open = false,
+            Ok(got) => self.buffer.extend_from_slice(&bytes[..got]),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            // A master answers EIO when the last slave is closed.
+            Err(_) => self.open = false,
+        }
+    }
+
+    fn drain(&mut self, to: BorrowedFd<'_>) {
+        match nix::unistd::write(to, &self.buffer) {
+            Ok(put) => drop(self.buffer.drain(..put)),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(_) => {
+                self.buffer.clear();
+                self.open = false;
+            }
+        }
+    }
+}
+
+/// The foreground: forwards signals, copies the terminal, and waits for the end of the program.
+/// Returns its exit code, 128 and the signal's number when it was killed.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> Result<u8> {
+    let _raw = master.and_then(|_| Raw::enter());
+    if let Some(master) = master {
+        copy_window_size(master);
+        let flags = nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_GETFL).context("fcntl")?);
+        nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK)).context("fcntl")?;
+    }
+    let (mut input, mut output) = (Flow::new(), Flow::new());
+    loop {
+        let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN), PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+        if let Some(master) = master {
+            fds.push(PollFd::new(master.as_fd(), output.wants() | input.has()));
+            fds.push(PollFd::new(sys::stream(0), input.wants()));
+            fds.push(PollFd::new(sys::stream(1), output.has()));
+        }
+        match nix::poll::poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("poll"),
+        }
+        let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        forward_signals(child, signals, master)?;
+        if let Some(master) = master {
+            copy(&ready, master, &mut input, &mut output);
+        }
+        // Orphans of the container are ours when we are a subreaper.
+        while let Ok(Some((pid, status))) = sys::reap_any() {
+            if pid == child.pid {
+                if let Some(master) = master {
+                    drain_rest(master, &mut output);
+                }
+                return Ok(sys::exit_code(status));
+            }
+        }
+    }
+}
+
+fn copy(ready: &[PollFlags], master: &OwnedFd, input: &mut Flow, output: &mut Flow) {
+    let readable = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
+    let is = |at: usize, flags: PollFlags| ready.get(at).is_some_and(|revents| revents.intersects(flags));
+    if is(2, readable) && output.buffer.is_empty() && output.open {
+        output.fill(master.as_fd());
+    }
+    if is(3, readable) && input.buffer.is_empty() && input.open {
+        input.fill(sys::stream(0));
+        if !input.open {
+            // The end of our input is the end of the terminal's: as a person's Ctrl-D.
+            input.buffer.push(4);
+        }
+    }
+    if is(2, PollFlags::POLLOUT) && !input.buffer.is_empty() {
+        input.drain(master.as_fd());
+    }
+    if is(4, PollFlags::POLLOUT | PollFlags::POLLERR) && !output.buffer.is_empty() {
+        output.drain(sys::stream(1));
+    }
+}
+
+/// The program has ended: what it still wrote is in the terminal's buffer.
+fn drain_rest(master: &OwnedFd, output: &mut Flow) {
+    loop {
+        while !output.buffer.is_empty() {
+            output.drain(sys::stream(1));
+        }
+        if !output.open {
+            return;
+        }
+        let before = output.buffer.len();
+        output.fill(master.as_fd());
+        if output.buffer.len() == before {
+            return;
+        }
+    }
+}
+
+fn copy_window_size(master: &OwnedFd) {
+    if let Ok(size) = sys::window_size(sys::stream(0)) {
+        let _ = sys::set_window_size(master.as_fd(), &size);
+    }
+}
+
+fn forward_signals(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> Result<()> {
+    while let Some(info) = signals.fd.read_signal().context("read signalfd")? {
+        let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+        match (Signal::try_from(number), master) {
+            (Ok(Signal::SIGCHLD | Signal::SIGPIPE | Signal::SIGURG), _) => {}
+            (Ok(Signal::SIGWINCH), Some(master)) => copy_window_size(master),
+            // Gone already: its end is seen next.
+            _ => drop(sys::pidfd_send_signal(child.pidfd.as_fd(), number)),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the combinations of terminal, console socket and detaching that cannot work.
+///
+/// # Errors
+/// As said.
+pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()> {
+    match (terminal, detached, socket) {
+        (true, true, None) => Err(Error::new("cannot allocate tty if cleat will detach without setting console socket; use --console-socket")),
+        (false, _, Some(_)) | (_, false, Some(_)) => {
+            Err(Error::new("cannot use console socket if cleat will not detach or allocate tty"))
+        }
+        _ => Ok(()),
+    }
+}

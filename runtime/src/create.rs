@@ -1,0 +1,497 @@
+//! How is a container born? The host half.
+//!
+//! Runs in the caller's namespaces with the caller's privileges, with one thread until `clone3`.
+//! Everything made on the way is owned by a guard: a birth that fails leaves the host as it was.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cleat_plan::wire::{FromInit, ToInit};
+use cleat_plan::{FaultKind, Step};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag};
+use nix::sys::memfd::MFdFlags;
+
+use crate::cgroup::{Cgroup, Made};
+use crate::config::{Kept, Spec};
+use crate::error::{Context, Error, Result};
+use crate::path::Proc;
+use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tree};
+use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
+use crate::sys::{self, Child};
+use crate::wire::{Conversation, Heard, failure_text};
+use crate::{config, hooks};
+
+/// The init's program, built for this purpose (see build.rs).
+const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
+
+/// What a birth needs besides the plan's request.
+pub struct Orders<'a> {
+    /// Where containers are remembered.
+    pub store: &'a Store,
+    /// The plan's request.
+    pub request: Request,
+    /// Gets the pid of the container's process.
+    pub pid_file: Option<&'a Path>,
+    /// Hears of warnings.
+    pub warn: &'a dyn Fn(&str),
+    /// Hears of the plan, with `--debug`.
+    pub debug: Option<&'a dyn Fn(&str)>,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+    /// `NOTIFY_SOCKET` of the caller.
+    pub notify: Option<PathBuf>,
+}
+
+/// A container that has been made and has not started.
+pub struct Newborn {
+    /// What is remembered.
+    pub container: Container,
+    /// Its first process, a child of ours.
+    pub child: ChildGuard,
+    /// The conversation with its init.
+    pub conversation: Conversation,
+    /// Its terminal's master.
+    pub console: Option<OwnedFd>,
+    /// `poststart` hooks.
+    pub poststart: Vec<cleat_plan::Hook>,
+}
+
+/// A child that is killed and reaped unless it is let go.
+pub struct ChildGuard {
+    child: Option<Child>,
+}
+
+impl ChildGuard {
+    pub(crate) fn new(child: Child) -> ChildGuard {
+        ChildGuard { child: Some(child) }
+    }
+
+    /// The process.
+    ///
+    /// # Errors
+    /// Never: it is there until the guard is gone.
+    pub fn get(&self) -> Result<&Child> {
+        self.child.as_ref().ok_or_else(|| Error::new("the child is gone"))
+    }
+
+    /// Not ours to kill any more.
+    #[must_use]
+    pub fn release(mut self) -> Option<Child> {
+        self.child.take()
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            let _ = sys::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
+            let _ = sys::wait_for(child.pid);
+        }
+    }
+}
+
+/// A host step that tests can make fail.
+pub(crate) struct Faults(Option<cleat_plan::Fault>);
+
+impl Faults {
+    pub(crate) fn new(request: &Request) -> Faults {
+        Faults(request.fault)
+    }
+
+    /// Enters a step.
+    pub(crate) fn at(&self, step: Step) -> Result<()> {
+        match self.0 {
+            Some(fault) if fault.step == step => match fault.kind {
+                FaultKind::Fail => Err(Error::new(format!("{}: fault injected: ECANCELED", step.name()))),
+                FaultKind::Kill => sys::kill_self(),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The last step of the host half that tests can make fail.
+///
+/// # Errors
+/// Only when a test asks for it.
+pub fn poststart_fault(request: &Request) -> Result<()> {
+    Faults::new(request).at(Step::Poststart)
+}
+
+/// Makes a container: everything but its start.
+///
+/// # Errors
+/// What is wrong with the bundle or the host, and where. Nothing is left behind.
+pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
+    let request = &orders.request;
+    state::check_id(&request.id)?;
+    let text = config::read(&request.bundle)?;
+    let spec: Spec = config::parse("config.json", &text)?;
+    let host = crate::host::Host::probe(orders.rootless)?;
+    let plan = Plan::new(request, &spec, &host)?;
+    plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
+    if let Some(debug) = orders.debug {
+        plan.to_string().lines().for_each(debug);
+    }
+    check_rootfs(&plan.host.rootfs)?;
+    let birth = Birth { orders, plan, kept: config::parse("config.json", &text)?, spec: &spec, faults: Faults::new(request) };
+    birth.perform()
+}
+
+/// Before anything is made: a better message than the one of a mount call.
+fn check_rootfs(rootfs: &Path) -> Result<()> {
+    let place = format!("config.json: root.path: {}", rootfs.display());
+    match std::fs::metadata(rootfs) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Error::new(format!("{place}: not a directory; it must hold the container's root file system"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(format!("{place}: no such file or directory; put the container's root file system there")))
+        }
+        Err(error) => Err(error).context(place),
+    }
+}
+
+struct Birth<'a> {
+    orders: &'a Orders<'a>,
+    plan: Plan,
+    kept: Kept<'a>,
+    spec: &'a Spec,
+    faults: Faults,
+}
+
+impl Birth<'_> {
+    /// The host's steps; the init's are in `runtime/init/src/main.rs`. README.md lists both.
+    fn perform(mut self) -> Result<Newborn> {
+        self.faults.at(Step::StateDir)?;
+        let reserved = self.orders.store.reserve(&self.plan.host.id)?;
+        self.faults.at(Step::Cgroup)?;
+        if self.orders.notify.is_some() {
+            crate::notify::make_directory(reserved.path())?;
+        }
+        // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
+        let mut record = self.record();
+        let made = self.cgroup(&reserved, &mut record)?;
+        let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
+        self.faults.at(Step::Clone)?;
+        let (conversation, theirs) = Conversation::pair()?;
+        let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
+        let born = self.clone_init(cgroup, theirs)?;
+        self.faults.at(Step::IdMap)?;
+        if let Some(maps) = &self.plan.host.id_maps {
+            write_id_maps(born.get()?.pid, maps)?;
+            conversation.say(ToInit::Mapped)?;
+        }
+        self.faults.at(Step::Oom)?;
+        if let Some(score) = self.plan.host.oom_score_adj {
+            set_oom_score(born.get()?.pid, score)?;
+        }
+        self.faults.at(Step::SendPlan)?;
+        self.fill_hook_state(&record, born.get()?.pid)?;
+        let fds = self.open_fds(born.get()?, listener)?;
+        conversation.send_plan(&self.plan.init, &fds)?;
+        drop(fds);
+        let mut midwife = Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup };
+        midwife.attend(&mut record, &reserved)?;
+        let Midwife { child, console, .. } = midwife;
+        self.faults.at(Step::Rlimits)?;
+        set_rlimits(child.get()?.pid, &self.plan.host.rlimits)?;
+        self.faults.at(Step::SaveState)?;
+        if let Some(path) = self.orders.pid_file {
+            write_pid_file(path, child.get()?.pid)?;
+        }
+        record.cleat.phase = Phase::Created;
+        self.set_pid(&mut record, child.get()?.pid)?;
+        reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
+        conversation.say(ToInit::Prepared)?;
+        if let Some(made) = made {
+            drop(made.keep());
+        }
+        Ok(Newborn { container: reserved.keep(record), child, conversation, console, poststart: self.plan.host.poststart })
+    }
+
+    fn forget_pid_file(&self) {
+        if let Some(path) = self.orders.pid_file {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn record(&self) -> Record {
+        let host = &self.plan.host;
+        let cgroup = host.cgroup.as_ref();
+        let full = cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
+        Record {
+            id: host.id.clone(),
+            init_process_pid: 0,
+            init_process_start: 0,
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            config: RuncConfig {
+                rootfs: host.rootfs.clone(),
+                hostname: self.spec.hostname.clone(),
+                labels: vec![format!("bundle={}", self.orders.request.bundle.display())],
+                cgroups: cgroup.map(|c| RuncCgroup { path: c.path.clone() }),
+            },
+            rootless: nix::unistd::geteuid().as_raw() != 0,
+            cgroup_paths: full.into_iter().map(|path| (String::new(), path)).collect(),
+            namespace_paths: std::collections::BTreeMap::new(),
+            external_descriptors: None,
+            intel_rdt_path: String::new(),
+            cleat: Own {
+                phase: Phase::Creating,
+                bundle: self.orders.request.bundle.clone(),
+                owner: nix::unistd::geteuid().as_raw(),
+                cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
+                namespaces: host.namespaces,
+                annotations: host.annotations.clone(),
+                process: self.kept.process.map(ToOwned::to_owned),
+                hooks: self.kept.hooks.map(ToOwned::to_owned),
+                notify: self.orders.notify.clone(),
+            },
+        }
+    }
+
+    /// Makes the cgroup and sets who may use which device in it, before anything lives there.
+    fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
+        let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
+        reserved.save(record)?;
+        let made = match Made::new(&wanted.mount, &wanted.path) {
+            Err(error) if !wanted.required => {
+                (self.orders.warn)(&format!("{error}; the container has no cgroup of its own"));
+                record.cleat.cgroup = None;
+                record.cgroup_paths.clear();
+                return Ok(None);
+            }
+            other => other?,
+        };
+        if let Some(own) = &mut record.cleat.cgroup {
+            own.made_above = made.made_above;
+        }
+        if made.made_above > 0 {
+            reserved.save(record)?;
+        }
+        self.faults.at(Step::Devices)?;
+        if let Some(rules) = &wanted.devices {
+            made.cgroup()?.set_devices(rules)?;
+        }
+        Ok(Some(made))
+    }
+
+    fn clone_init(&self, cgroup: Option<&Cgroup>, socket: OwnedFd) -> Result<ChildGuard> {
+        let program = sealed_init()?;
+        let birth = sys::Birth {
+            namespaces: self.plan.host.clone_flags,
+            cgroup: cgroup.map(Cgroup::as_fd),
+            program: program.as_fd(),
+            socket: socket.as_fd(),
+            wait_for_mapping: self.plan.host.id_maps.is_some(),
+        };
+        sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+    }
+
+    /// Hooks that the init runs get the state with the pid, which is known only now.
+    fn fill_hook_state(&mut self, record: &Record, pid: i32) -> Result<()> {
+        // A process that is still to fork will have another pid.
+        let pid = if self.plan.init.fork.is_some() { 0 } else { pid };
+        let init = &mut self.plan.init;
+        for (hooks, status) in [(&mut init.create_container, Status::Creating), (&mut init.start_container, Status::Created)] {
+            if !hooks.list.is_empty() {
+                hooks.state = state::state_json(record, status, pid)?.into_bytes();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what the init gets with its plan.
+    fn open_fds(&self, child: &Child, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
+        let mut listener = listener;
+        let open = |source: &FdSource| match source {
+            FdSource::Namespace(path) => nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+                .context(format_args!("config.json: linux.namespaces: open {}", path.display())),
+            FdSource::Tree(tree) => open_tree(tree, child),
+            FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
+            FdSource::ContainerPidfd | FdSource::ContainerRoot => Err(Error::new("a birth joins no container")),
+        };
+        self.plan.host.fds.iter().map(open).collect()
+    }
+
+    fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
+        let proc = Proc::open()?;
+        let (start, _) = state::process_start(&proc, pid).ok_or_else(|| Error::new(format!("process {pid} of the container is gone")))?;
+        record.init_process_pid = pid;
+        record.init_process_start = start;
+        let names = [("NEWPID", "pid"), ("NEWNET", "net"), ("NEWNS", "mnt"), ("NEWIPC", "ipc"), ("NEWUTS", "uts"), ("NEWUSER", "user"), ("NEWCGROUP", "cgroup"), ("NEWTIME", "time")];
+        record.namespace_paths = names.iter().map(|(key, file)| ((*key).to_owned(), format!("/proc/{pid}/ns/{file}"))).collect();
+        Ok(())
+    }
+}
+
+pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> Error {
+    use nix::errno::Errno;
+    let place = cgroup.map(|c| format!(" into cgroup {}", c.full().display())).unwrap_or_default();
+    let hint = match errno {
+        Errno::EBUSY => "; the cgroup has children with controllers, so no process may live in it; remove them or choose another",
+        Errno::EACCES if cgroup.is_some() => "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor",
+        Errno::EPERM => "; new namespaces need privileges, or a user namespace",
+        Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
+        Errno::EAGAIN => "; the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC",
+        _ => "",
+    };
+    Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
+}
+
+/// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
+/// the page cache of a file (CVE-2019-5736, runc#5272).
+pub(crate) fn sealed_init() -> Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let fd = nix::sys::memfd::memfd_create(c"cleat-init", flags | MFdFlags::from_bits_retain(0x10))
+        // MFD_EXEC is known since Linux 6.3.
+        .or_else(|_| nix::sys::memfd::memfd_create(c"cleat-init", flags))
+        .context("memfd_create")?;
+    let mut rest = INIT;
+    while !rest.is_empty() {
+        let put = nix::unistd::write(&fd, rest).context("write init")?;
+        rest = &rest[put..];
+    }
+    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    nix::fcntl::fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("seal init")?;
+    Ok(fd)
+}
+
+/// Size of the init's program in bytes.
+#[must_use]
+pub fn init_size() -> usize {
+    INIT.len()
+}
+
+/// Listens to an init until the container is made.
+struct Midwife<'a, 'b> {
+    birth: &'a Birth<'b>,
+    conversation: &'a Conversation,
+    child: ChildGuard,
+    console: Option<OwnedFd>,
+    cgroup: Option<&'a Cgroup>,
+}
+
+impl Midwife<'_, '_> {
+    fn attend(&mut self, record: &mut Record, reserved: &Reserved) -> Result<()> {
+        loop {
+            match self.conversation.hear()? {
+                Heard::Message(FromInit::Forked, Some(pidfd)) => self.child = forked(&mut self.child, pidfd)?,
+                Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::RunHooks, None) => {
+                    self.birth.faults.at(Step::RuntimeHooks)?;
+                    let pid = self.child.get()?.pid;
+                    self.birth.set_pid(record, pid)?;
+                    // A hook may ask `cleat state`.
+                    reserved.save(record)?;
+                    hooks::run(&self.birth.plan.host.runtime_hooks, &state::state_json(record, Status::Creating, pid)?)?;
+                    self.conversation.say(ToInit::HooksDone)?;
+                }
+                Heard::Message(FromInit::Ready, None) => return Ok(()),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
+                Heard::Closed => return Err(self.death()),
+            }
+        }
+    }
+
+    /// The init ended without a word.
+    fn death(&mut self) -> Error {
+        death(&self.child, self.cgroup)
+    }
+}
+
+/// Why a process that should have spoken did not.
+pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
+    if cgroup.is_some_and(|cgroup| cgroup.memory_kills() > 0) {
+        return Error::new("the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit");
+    }
+    let status = child.get().and_then(|child| sys::wait_for(child.pid).context("wait"));
+    Error::new(match status {
+        Ok(status) if nix::libc::WIFSIGNALED(status) => {
+            format!("the container's first process was killed by signal {} while it was set up", nix::libc::WTERMSIG(status))
+        }
+        Ok(status) => match nix::libc::WEXITSTATUS(status) {
+            71 => "the init could not be executed from its memfd; is vm.memfd_noexec set to 2?".into(),
+            code => format!("the container's first process ended with status {code} while it was set up"),
+        },
+        Err(error) => format!("the container's first process is gone: {error}"),
+    })
+}
+
+/// The half-way process has ended; its sibling goes on.
+pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildGuard> {
+    let info = Proc::open()?.read(&format!("self/fdinfo/{}", pidfd.as_raw_fd())).context("read /proc/self/fdinfo")?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
+    let pid = pid.ok_or_else(|| Error::new("the container's process is gone"))?;
+    sys::wait_for(half_way.get()?.pid).context("wait")?;
+    if let Some(old) = half_way.child.take() {
+        drop(old);
+    }
+    Ok(ChildGuard::new(Child { pid, pidfd }))
+}
+
+/// `uid_map` and `gid_map` of a child; with `newuidmap` where the kernel does not let us.
+fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<()> {
+    let proc = Proc::open()?;
+    let text = |maps: &[IdMap]| maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>();
+    if maps.deny_setgroups {
+        proc.write(&format!("{pid}/setgroups"), "deny")?;
+    }
+    let hint = "an ordinary user may map only its own id, and ids of /etc/subuid by newuidmap(1)";
+    let explain = |error: Error| if maps.deny_setgroups { Error::new(format!("id-map: {error}; {hint}")) } else { error.within("id-map") };
+    proc.write(&format!("{pid}/gid_map"), &text(&maps.gids)).map_err(explain)?;
+    proc.write(&format!("{pid}/uid_map"), &text(&maps.uids)).map_err(explain)
+}
+
+/// By us and not by the init: lowering it needs a privilege of the machine itself.
+pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
+    Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()).context("config.json: process.oomScoreAdj")
+}
+
+/// By us and not by the init: raising a hard limit needs a privilege of the machine itself. Just
+/// before the program starts, lest a low limit hits the init's own work.
+pub(crate) fn set_rlimits(pid: i32, limits: &[plan::Rlimit]) -> Result<()> {
+    for (index, limit) in limits.iter().enumerate() {
+        sys::prlimit(pid, limit.resource, limit.soft, limit.hard)
+            .context(format_args!("config.json: process.rlimits[{index}]: prlimit"))?;
+    }
+    Ok(())
+}
+
+/// A temporary name and a rename; no newline: engines parse the whole file as a number.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    state::write_atomically(path, pid.to_string().as_bytes(), 0o666).context("pid file")
+}
+
+fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
+    let place = format!("open_tree {}", tree.path.display());
+    let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes()).map_err(|_| Error::new(format!("{place}: zero byte")))?;
+    let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: false };
+    let fd = sys::open_tree(&path, flags).context(&place)?;
+    // Our mount namespace's propagation must not reach the container's.
+    sys::enslave_mount(fd.as_fd()).context(&place)?;
+    if let Some(source) = &tree.idmap {
+        let namespace = match source {
+            IdmapSource::Container => user_namespace_of(child.pid)?,
+            IdmapSource::Mappings { uids, gids } => new_user_namespace(uids, gids)?,
+        };
+        sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
+            let hint = if errno == nix::errno::Errno::EINVAL { "; this file system or kernel has no identity-mapped mounts" } else { "" };
+            Error::new(format!("{place}: mount_setattr MOUNT_ATTR_IDMAP: {errno:?}{hint}"))
+        })?;
+    }
+    Ok(fd)
+}
+
+fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
+    Proc::open()?.follow(&format!("{pid}/ns/user"), OFlag::O_RDONLY).context(format_args!("open /proc/{pid}/ns/user"))
+}
+
+/// A user namespace that lives as long as its descriptor.
+fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
+    let holder = ChildGuard::new(sys::namespace_holder(plan::NEWUSER).context("clone3 CLONE_NEWUSER")?);
+    let pid = holder.get()?.pid;
+    write_id_maps(pid, &IdMaps { uids: uids.into(), gids: gids.into(), deny_setgroups: false })?;
+    user_namespace_of(pid)
+}

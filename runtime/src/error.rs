@@ -1,0 +1,104 @@
+//! How is a failure told: what, where, why and what to do, in one line?
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// What callers decide on; the message is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything that has no kind of its own.
+    Other,
+    /// The command line is wrong; the usage is shown with it.
+    Usage,
+    /// There is no container of that id.
+    NoContainer,
+    /// The container's process is not there any more.
+    NotRunning,
+}
+
+/// A failure, with its place and remedy in the message.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+}
+
+/// What most functions here return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A failure without a kind.
+    pub fn new(message: impl Into<String>) -> Error {
+        Error::of(Kind::Other, message)
+    }
+
+    /// A failure of that kind.
+    pub fn of(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+
+    /// What callers decide on.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The same with the place where it happened in front.
+    #[must_use]
+    pub fn within(self, place: impl fmt::Display) -> Error {
+        Error { kind: self.kind, message: format!("{place}: {}", self.message) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Names the call and the object of a failed system call.
+pub trait Context<T> {
+    /// `what` is the call, and the object where there is one: `write /proc/7/uid_map`.
+    ///
+    /// # Errors
+    /// The call's own, with its name.
+    fn context(self, what: impl fmt::Display) -> Result<T>;
+}
+
+/// The kernel's name of an error and, where people and engines look for them, its words.
+#[must_use]
+pub fn errno_text(errno: Errno) -> String {
+    match errno {
+        Errno::ENOENT => "no such file or directory (ENOENT)".into(),
+        Errno::EACCES => "permission denied (EACCES)".into(),
+        Errno::EPERM => "operation not permitted (EPERM)".into(),
+        Errno::ENOSPC => "ENOSPC; no space left on the device".into(),
+        Errno::EROFS => "EROFS; the file system is read-only".into(),
+        Errno::UnknownErrno => "unknown error".into(),
+        errno => format!("{errno:?}"),
+    }
+}
+
+impl<T> Context<T> for nix::Result<T> {
+    fn context(self, what: impl fmt::Display) -> Result<T> {
+        self.map_err(|errno| Error::new(format!("{what}: {}", errno_text(errno))))
+    }
+}
+
+impl<T> Context<T> for std::io::Result<T> {
+    fn context(self, what: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| match error.raw_os_error() {
+            Some(number) => Error::new(format!("{what}: {}", errno_text(Errno::from_raw(number)))),
+            None => Error::new(format!("{what}: {error}")),
+        })
+    }
+}
+
+impl<T> Context<T> for Result<T> {
+    fn context(self, what: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| error.within(what))
+    }
+}

@@ -1,0 +1,239 @@
+//! How does a second process join a container?
+//!
+//! Host half. The same init executes a plan of joining steps: it is born in the container's cgroup
+//! and in the host's namespaces, becomes its own program there, and only then enters the
+//! container, whose processes never see the host's binary (CVE-2019-5736).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cleat_plan as wire;
+use cleat_plan::Step;
+use cleat_plan::wire::{FromInit, ToInit};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::cgroup::Cgroup;
+use crate::config;
+use crate::create::{self, ChildGuard, Faults};
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::path::Proc;
+use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
+use crate::state::{self, Alive, Container, Status};
+use crate::sys;
+use crate::wire::{Conversation, Heard, failure_text};
+
+/// What a joining needs.
+pub struct Orders<'a> {
+    /// Where to.
+    pub container: &'a Container,
+    /// Which program, as whom.
+    pub process: config::Process,
+    /// Descriptors, keyring, fault.
+    pub request: Request,
+    /// A cgroup below the container's.
+    pub cgroup: Option<PathBuf>,
+    /// Join a frozen container and wait until it is thawed.
+    pub ignore_paused: bool,
+    /// Gets the pid of the process.
+    pub pid_file: Option<&'a Path>,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+    /// Hears of warnings.
+    pub warn: &'a dyn Fn(&str),
+}
+
+/// A process that is ready to run in the container.
+pub struct Joined {
+    /// A child of ours.
+    pub child: ChildGuard,
+    conversation: Conversation,
+    /// Its terminal's master.
+    pub console: Option<OwnedFd>,
+}
+
+/// The plan of a joining: pure.
+///
+/// # Errors
+/// A property of the process that is wrong.
+pub fn plan(container: &Container, process: &config::Process, request: &Request, host: &Host, warnings: &mut Vec<String>) -> Result<(wire::Plan, Vec<FdSource>, Vec<plan::Rlimit>)> {
+    refuse_unsupported(process)?;
+    let namespaces = container.record.cleat.namespaces;
+    let mut fds = Vec::new();
+    let mut join = Vec::new();
+    if namespaces != 0 {
+        let fd = plan::push_fd(&mut fds, FdSource::ContainerPidfd)?;
+        let path = plan::text(format!("the namespaces of {}", container.id()))?;
+        join.push(wire::Join { fd, flags: u32::try_from(namespaces).unwrap_or(0), path });
+    }
+    let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
+    let user_namespace = namespaces & NEWUSER != 0;
+    let init = wire::Plan {
+        fault: request.fault,
+        join,
+        chroot,
+        fork: (namespaces & NEWPID != 0).then_some(0),
+        become_root: user_namespace,
+        keyring: request.new_keyring.then(|| plan::text(format!("_ses.{}", container.id()))).transpose()?,
+        terminal: process.terminal.then(|| plan::terminal(process, false)),
+        process: Some(plan::process(process, request, host, user_namespace, warnings)?),
+        ..wire::Plan::default()
+    };
+    Ok((init, fds, plan::rlimits(&process.rlimits)?))
+}
+
+fn refuse_unsupported(process: &config::Process) -> Result<()> {
+    let asked = [
+        ("apparmorProfile", !process.apparmor_profile.is_empty() && process.apparmor_profile != "unconfined"),
+        ("selinuxLabel", !process.selinux_label.is_empty()),
+        ("scheduler", process.scheduler.is_some()),
+        ("ioPriority", process.io_priority.is_some()),
+        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((name, _)) => Err(Error::new(format!("process.{name}: this version of cleat does not support it"))),
+        None => Ok(()),
+    }
+}
+
+/// Makes a process inside a running container, ready to be started.
+///
+/// # Errors
+/// The container does not run, or a step inside it failed. Nothing is left behind.
+pub fn join(orders: &Orders<'_>) -> Result<Joined> {
+    let container = orders.container;
+    let faults = Faults::new(&orders.request);
+    let alive = container.alive()?.ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
+    match container.status()? {
+        Status::Stopped => return Err(Error::new(format!("cannot exec in a stopped container: {}", container.id()))),
+        Status::Creating => return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id()))),
+        Status::Paused if !orders.ignore_paused => {
+            return Err(Error::new(format!("cannot exec in a paused container: {}; resume it first, or use --ignore-paused", container.id())));
+        }
+        Status::Paused | Status::Created | Status::Running => {}
+    }
+    let mut warnings = Vec::new();
+    let (init, fds, rlimits) = plan(container, &orders.process, &orders.request, &Host::probe(orders.rootless)?, &mut warnings)?;
+    warnings.iter().for_each(|warning| (orders.warn)(warning));
+    faults.at(Step::Cgroup)?;
+    let cgroup = container.cgroup();
+    let target = match (&cgroup, &orders.cgroup) {
+        (Some(own), Some(below)) => Some(own.below(below)?),
+        (None, Some(path)) => return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display()))),
+        (_, None) => None,
+    };
+    faults.at(Step::Clone)?;
+    let (conversation, theirs) = Conversation::pair()?;
+    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, theirs, orders.cgroup.is_some())?;
+    faults.at(Step::Oom)?;
+    if let Some(score) = orders.process.oom_score_adj {
+        create::set_oom_score(child.get()?.pid, score)?;
+    }
+    faults.at(Step::SendPlan)?;
+    let fds = open_fds(&fds, alive, container)?;
+    conversation.send_plan(&init, &fds)?;
+    drop(fds);
+    let mut joined = Joined { child, conversation, console: None };
+    joined.attend(cgroup.as_ref())?;
+    faults.at(Step::Rlimits)?;
+    let pid = joined.child.get()?.pid;
+    create::set_rlimits(pid, &rlimits)?;
+    faults.at(Step::SaveState)?;
+    if let Some(path) = orders.pid_file {
+        create::write_pid_file(path, pid)?;
+    }
+    joined.conversation.say(ToInit::Prepared)?;
+    Ok(joined)
+}
+
+/// Born in the container's cgroup. Where that has become an inner node, because the container
+/// manages cgroups itself, in the one its first process is in now, if that is beneath.
+fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: OwnedFd, exactly: bool) -> Result<ChildGuard> {
+    let program = create::sealed_init()?;
+    let birth = |cgroup: Option<&Cgroup>| {
+        let spec = sys::Birth {
+            namespaces: 0,
+            cgroup: cgroup.map(Cgroup::as_fd),
+            program: program.as_fd(),
+            socket: socket.as_fd(),
+            wait_for_mapping: false,
+        };
+        sys::birth(&spec).map(ChildGuard::new)
+    };
+    match birth(cgroup) {
+        Err(Errno::EBUSY) if !exactly => {
+            let current = current_cgroup(container)?;
+            birth(Some(&current)).map_err(|errno| create::clone_error(errno, Some(&current)))
+        }
+        other => other.map_err(|errno| create::clone_error(errno, cgroup)),
+    }
+}
+
+fn current_cgroup(container: &Container) -> Result<Cgroup> {
+    let pid = container.record.init_process_pid;
+    let text = Proc::open()?.read(&format!("{pid}/cgroup")).context(format_args!("read /proc/{pid}/cgroup"))?;
+    let current = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let own = container.record.cleat.cgroup.as_ref().ok_or_else(|| Error::new("the container has no cgroup of its own"))?;
+    let outside = || Error::new(format!("the container's first process has left its cgroup {}: it is in {current}", own.path.display()));
+    let beneath = Path::new(current).strip_prefix(&own.path).map_err(|_| outside())?;
+    container.cgroup().ok_or_else(outside)?.below(beneath)
+}
+
+fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {
+    let mut pidfd = Some(alive.pidfd);
+    let open = |source: &FdSource| match source {
+        FdSource::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
+        FdSource::ContainerRoot => container_root(container),
+        FdSource::Namespace(_) | FdSource::Tree(_) | FdSource::StartListener => Err(Error::new("not part of a joining")),
+    };
+    sources.iter().map(open).collect()
+}
+
+fn container_root(container: &Container) -> Result<OwnedFd> {
+    let pid = container.record.init_process_pid;
+    let proc = Proc::open()?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let root = proc.follow(&format!("{pid}/root"), flags).context(format_args!("open /proc/{pid}/root"))?;
+    // Afterwards, so that the number still meant the container's process when it was used.
+    match state::process_start(&proc, pid) {
+        Some((start, _)) if start == container.record.init_process_start => Ok(root),
+        _ => Err(Error::new(format!("cannot exec in a stopped container: {}", container.id()))),
+    }
+}
+
+impl Joined {
+    fn attend(&mut self, cgroup: Option<&Cgroup>) -> Result<()> {
+        loop {
+            match self.conversation.hear()? {
+                Heard::Message(FromInit::Forked, Some(pidfd)) => self.child = create::forked(&mut self.child, pidfd)?,
+                Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::Ready, None) => return Ok(()),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
+                Heard::Closed => return Err(create::death(&self.child, cgroup)),
+            }
+        }
+    }
+
+    /// Lets the program run; returns when it does.
+    ///
+    /// # Errors
+    /// The program could not be executed.
+    pub fn start(&self) -> Result<()> {
+        order_start(&self.conversation)
+    }
+}
+
+/// Orders the start and hears how it went: the conversation closes when the program runs.
+///
+/// # Errors
+/// A `startContainer` hook failed, or the program could not be executed.
+pub fn order_start(conversation: &Conversation) -> Result<()> {
+    conversation.say(ToInit::Go)?;
+    match conversation.hear()? {
+        Heard::Closed => Ok(()),
+        Heard::Message(FromInit::Failed(failure), _) => Err(Error::new(failure_text(&failure))),
+        Heard::Message(..) => Err(Error::new("the init sent a message out of turn")),
+    }
+}

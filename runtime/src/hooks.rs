@@ -1,0 +1,102 @@
+//! How are hooks of the runtime's own namespaces run?
+//!
+//! Host half, all privileges of the caller, as runtime-spec config.md § POSIX-platform Hooks asks:
+//! in order, the state on standard input, killed at their timeout.
+
+use std::ffi::OsStr;
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cleat_plan::Hook;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use crate::error::{Context, Error, Result};
+use crate::sys;
+
+/// How much of what a hook prints is shown when it fails.
+const MAX_OUTPUT: u64 = 2048;
+
+/// Runs hooks of one kind until one fails.
+///
+/// # Errors
+/// A hook cannot be run, fails, or takes too long. The message names it and what it printed.
+pub fn run(hooks: &[Hook], state: &str) -> Result<()> {
+    hooks.iter().try_for_each(|hook| one(hook, state))
+}
+
+/// Runs all hooks and returns what went wrong with each.
+#[must_use]
+pub fn run_all(hooks: &[Hook], state: &str) -> Vec<Error> {
+    hooks.iter().filter_map(|hook| one(hook, state).err()).collect()
+}
+
+fn one(hook: &Hook, state: &str) -> Result<()> {
+    let path = OsStr::from_bytes(hook.path.to_bytes());
+    let place = format!("hook {}", path.to_string_lossy());
+    // What the hook prints goes to memory: a pipe could be kept open by its children for ever.
+    let output = nix::sys::memfd::memfd_create(c"hook", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).context(&place)?;
+    let mut output = std::fs::File::from(output);
+    let mut command = Command::new(path);
+    let mut args = hook.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()));
+    if let Some(name) = args.next() {
+        command.arg0(name);
+    }
+    command.args(args).env_clear().stdin(Stdio::piped());
+    command.stdout(output.try_clone().context(&place)?).stderr(output.try_clone().context(&place)?);
+    for var in &hook.env {
+        if let Some((name, value)) = split_env(var.to_bytes()) {
+            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
+        }
+    }
+    sys::spawn_without_descriptors(&mut command);
+    let mut child = command.spawn().context(format_args!("{place}: execute"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook need not read it.
+        let _ = stdin.write_all(state.as_bytes());
+    }
+    let pid = i32::try_from(child.id()).unwrap_or(0);
+    let expired = !wait(pid, hook.timeout_secs).context(&place)?;
+    if expired {
+        let _ = child.kill();
+    }
+    let status = child.wait().context(&place)?;
+    let what = match (status.code(), status.signal()) {
+        _ if expired => format!("killed after its timeout of {} s", hook.timeout_secs.unwrap_or(0)),
+        (Some(0), _) => return Ok(()),
+        (Some(code), _) => format!("it exited with status {code}"),
+        (None, signal) => format!("it was killed by signal {}", signal.unwrap_or(0)),
+    };
+    let mut said = String::new();
+    let _ = output.rewind();
+    let _ = output.take(MAX_OUTPUT).read_to_string(&mut said);
+    let said = said.trim().replace('\n', " | ");
+    Err(Error::new(if said.is_empty() { format!("{place}: {what}") } else { format!("{place}: {what}; it printed: {said}") }))
+}
+
+fn split_env(var: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = var.iter().position(|b| *b == b'=')?;
+    Some((&var[..at], &var[at + 1..]))
+}
+
+/// Waits for the end of the child; false when the time ran out.
+fn wait(pid: i32, timeout_secs: Option<u32>) -> nix::Result<bool> {
+    let pidfd = sys::pidfd_open(pid)?;
+    let deadline = timeout_secs.map(|secs| Instant::now() + Duration::from_secs(secs.into()));
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut fds, timeout) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(ready) if ready > 0 => return Ok(true),
+            Ok(_) if left.is_some_and(|left| left > Duration::from_millis(1)) => {}
+            Ok(_) => return Ok(false),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! How does argv become an exit code?
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cleat::cli::{self, Action, Invocation};
+use cleat::commands::{self, Shell};
+use cleat::error::{Context, Error, Kind, Result};
+use cleat::log::{Level, Log};
+use cleat::state::{OCI_VERSION, Store};
+
+/// The version of runc whose command line and behaviour this one has: engines look for the words.
+const RUNC_VERSION: &str = "1.3.6";
+
+fn main() -> ExitCode {
+    let inherited = commands::count_inherited_fds();
+    let arguments: Option<Vec<String>> = std::env::args_os().skip(1).map(|word| word.into_string().ok()).collect();
+    let Some(arguments) = arguments else {
+        eprintln!("an argument is not valid UTF-8");
+        return ExitCode::FAILURE;
+    };
+    let invocation = match cli::parse(&arguments) {
+        Ok(invocation) => invocation,
+        Err(refusal) if refusal.asked => {
+            return if commands::print(&refusal.text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Err(refusal) => {
+            eprint!("{}", refusal.text);
+            return ExitCode::FAILURE;
+        }
+    };
+    let global = &invocation.global;
+    let log = match Log::open(global.log.as_deref(), global.log_format == "json", global.debug) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // The runtime's own failure must not look like one of the program's.
+    let failure = if matches!(invocation.action, Action::Exec(_)) { ExitCode::from(255) } else { ExitCode::FAILURE };
+    match perform(&invocation, &log, inherited) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            log.say(Level::Error, &error.within(subject(&invocation.action)).to_string());
+            failure
+        }
+    }
+}
+
+/// What was being done, for errors: the command and the container.
+fn subject(action: &Action) -> String {
+    match action {
+        Action::Create(options) => format!("create {}", options.id),
+        Action::Run(options, _) => format!("run {}", options.id),
+        Action::Start(options) => format!("start {}", options.id),
+        Action::State(options) => format!("state {}", options.id),
+        Action::Kill(options) => format!("kill {}", options.id),
+        Action::Delete(options) => format!("delete {}", options.id),
+        Action::List(_) => "list".into(),
+        Action::Ps(options) => format!("ps {}", options.id),
+        Action::Exec(options) => format!("exec {}", options.id),
+        Action::Pause(options) => format!("pause {}", options.id),
+        Action::Resume(options) => format!("resume {}", options.id),
+        Action::Spec(_) => "spec".into(),
+        Action::Features => "features".into(),
+        Action::Plan(options) => format!("plan {}", options.bundle.display()),
+        Action::Version => "version".into(),
+    }
+}
+
+fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
+    let global = &invocation.global;
+    if matches!(invocation.action, Action::Version) {
+        let version = env!("CARGO_PKG_VERSION");
+        return done(commands::print(&format!("runc version {RUNC_VERSION} (cleat {version})\ncommit: v{version}\nspec: {OCI_VERSION}\n")));
+    }
+    if global.systemd_cgroup {
+        return Err(Error::new("--systemd-cgroup: this version of cleat has no systemd driver; leave the option out to manage cgroups directly"));
+    }
+    let rootless = match global.rootless.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    };
+    let warn = |message: &str| log.say(Level::Warning, message);
+    let debug = |message: &str| log.say(Level::Debug, message);
+    let shell = Shell { store: Store::new(root(global.root.as_deref())?), warn: &warn, debug: log.debug().then_some(&debug), inherited, rootless };
+    act(&shell, &invocation.action)
+}
+
+fn done(outcome: Result<()>) -> Result<u8> {
+    outcome.map(|()| 0)
+}
+
+fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
+    match action {
+        Action::Create(options) => done(commands::create::create(shell, &create_options(options))),
+        Action::Run(options, run) => {
+            let foreground = commands::create::Foreground { detach: run.detach, keep: run.keep, no_subreaper: run.no_subreaper };
+            commands::create::run(shell, &create_options(options), foreground)
+        }
+        Action::Start(options) => done(commands::start::start(shell, &options.id)),
+        Action::State(options) => done(commands::state::state(shell, &options.id)),
+        Action::Kill(options) => done(commands::kill::kill(shell, &options.id, &options.signal, options.all)),
+        Action::Delete(options) => done(commands::delete::delete(shell, &options.id, options.force)),
+        Action::List(options) => {
+            let format = match (options.quiet, options.format.as_str()) {
+                (true, _) => commands::list::Format::Quiet,
+                (false, "json") => commands::list::Format::Json,
+                (false, _) => commands::list::Format::Table,
+            };
+            done(commands::list::list(shell, format))
+        }
+        Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
+        Action::Exec(options) => commands::exec::exec(shell, &exec_options(options)),
+        Action::Pause(options) => done(commands::pause::pause(shell, &options.id)),
+        Action::Resume(options) => done(commands::pause::resume(shell, &options.id)),
+        Action::Spec(options) => done(commands::spec::spec(options.bundle.as_deref(), options.rootless)),
+        Action::Features => done(commands::features::features()),
+        Action::Plan(options) if options.steps => done(commands::plan::steps()),
+        Action::Plan(options) => {
+            let id = options.id.clone().map_or_else(|| commands::plan::default_id(&options.bundle), Ok)?;
+            done(commands::plan::plan(shell, &options.bundle, &id, options.json))
+        }
+        Action::Version => Ok(0),
+    }
+}
+
+fn create_options(options: &cli::Create) -> commands::create::Options {
+    commands::create::Options {
+        id: options.id.clone(),
+        bundle: options.bundle.clone(),
+        console_socket: options.console_socket.clone(),
+        pidfd_socket: options.pidfd_socket.clone(),
+        pid_file: options.pid_file.clone(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+    }
+}
+
+fn exec_options(options: &cli::Exec) -> commands::exec::Options {
+    commands::exec::Options {
+        id: options.id.clone(),
+        args: options.args.clone(),
+        process: options.process.clone(),
+        cwd: options.cwd.clone(),
+        env: options.env.clone(),
+        tty: options.tty,
+        user: options.user.clone(),
+        additional_gids: options.additional_gids.clone(),
+        detach: options.detach,
+        pid_file: options.pid_file.clone(),
+        console_socket: options.console_socket.clone(),
+        pidfd_socket: options.pidfd_socket.clone(),
+        process_label: options.process_label.clone(),
+        apparmor: options.apparmor.clone(),
+        no_new_privs: options.no_new_privs,
+        caps: options.cap.clone(),
+        preserve_fds: options.preserve_fds,
+        cgroups: options.cgroup.clone(),
+        ignore_paused: options.ignore_paused,
+        no_subreaper: options.no_subreaper,
+    }
+}
+
+/// The directory of the containers' state: `--root`, else `/run/cleat`, else the user's own.
+fn root(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        let path = std::path::absolute(path).context("--root")?;
+        let clean = cleat::host::clean(Path::new("/"), &path);
+        if clean == Path::new("/") {
+            return Err(Error::of(Kind::Usage, "--root: \"/\" cannot hold containers' state; choose a directory of its own"));
+        }
+        return Ok(clean);
+    }
+    let as_root = std::env::var("USER").is_ok_and(|user| user == "root");
+    if nix::unistd::geteuid().is_root() && (as_root || !cleat::host::in_user_namespace()?) {
+        return Ok("/run/cleat".into());
+    }
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    let Some(runtime_dir) = runtime_dir else { return Ok("/run/cleat".into()) };
+    let path = Path::new(&runtime_dir).join("cleat");
+    std::fs::create_dir_all(&path).context(format_args!("state directory {}", path.display()))?;
+    // Sticky: tools that tidy the runtime directory leave it alone (XDG base directory specification).
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1700)).context(format_args!("chmod {}", path.display()))?;
+    Ok(path)
+}

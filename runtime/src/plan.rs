@@ -1,0 +1,756 @@
+//! What will we do?
+//!
+//! [`Plan::new`] is a pure function of what was asked, what config.json says and what the machine
+//! offers. All validation is here; afterwards there is no word of the specification left.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use cleat_plan as wire;
+use cleat_plan::{FdIndex, Fault, Hooks, Pivot, PropagationKind, Text};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, Spec};
+use crate::error::{Error, Result};
+use crate::host::{Host, clean};
+
+pub mod caps;
+pub mod devices;
+mod display;
+pub mod mounts;
+mod resources;
+
+pub use devices::Rule as DeviceRule;
+
+/// What the caller asked for besides config.json.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The container's id, already checked.
+    pub id: String,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// A new session keyring.
+    pub new_keyring: bool,
+    /// Descriptors from 3 on that the program gets.
+    pub preserve_fds: u32,
+    /// How many of them `LISTEN_FDS` tells of.
+    pub listen_fds: Option<u32>,
+    /// `start` is a later command.
+    pub start_later: bool,
+    /// A directory of the host with the socket for `NOTIFY_SOCKET`.
+    pub notify_dir: Option<PathBuf>,
+    /// A step made to fail on purpose.
+    pub fault: Option<Fault>,
+}
+
+/// Everything that will be done, in two halves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// What this process does.
+    pub host: HostHalf,
+    /// What the container's first process does.
+    pub init: wire::Plan,
+    /// What cannot be done and need not stop it.
+    pub warnings: Vec<String>,
+}
+
+/// The host half's part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HostHalf {
+    /// The id.
+    pub id: String,
+    /// The root directory, absolute.
+    pub rootfs: PathBuf,
+    /// Namespaces made by `clone3`, `CLONE_NEW*`.
+    pub clone_flags: u64,
+    /// All namespaces that are not the runtime's own, for commands that join later.
+    pub namespaces: u64,
+    /// Namespaces given by path: kind and path.
+    pub joined: Vec<(u32, PathBuf)>,
+    /// A user namespace of its own, with these mappings.
+    pub id_maps: Option<IdMaps>,
+    /// The cgroup; `None`: stay in the caller's.
+    pub cgroup: Option<Cgroup>,
+    /// `oom_score_adj` of the process.
+    pub oom_score_adj: Option<i32>,
+    /// Resource limits of the process.
+    pub rlimits: Vec<Rlimit>,
+    /// Descriptors that the init gets with its plan, in order.
+    pub fds: Vec<FdSource>,
+    /// `prestart` hooks, then `createRuntime` hooks.
+    pub runtime_hooks: Vec<wire::Hook>,
+    /// `poststart` hooks.
+    pub poststart: Vec<wire::Hook>,
+    /// `poststop` hooks.
+    pub poststop: Vec<wire::Hook>,
+    /// The container has a terminal.
+    pub terminal: bool,
+    /// Annotations, for hooks and `state`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Where a descriptor of the plan comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum FdSource {
+    /// A namespace file.
+    Namespace(PathBuf),
+    /// A detached mount.
+    Tree(Tree),
+    /// The socket on which the init waits for `start`.
+    StartListener,
+    /// The pidfd of a container's first process, for `exec`.
+    ContainerPidfd,
+    /// The root directory of a container's first process, for `exec`.
+    ContainerRoot,
+}
+
+/// A detached copy of a mount that this process opens for the init.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tree {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// With the mounts below.
+    pub recursive: bool,
+    /// Owners are mapped.
+    pub idmap: Option<IdmapSource>,
+    /// Of the mounts below, too.
+    pub idmap_recursive: bool,
+}
+
+/// Which user namespace maps the owners.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum IdmapSource {
+    /// The container's.
+    Container,
+    /// One with these mappings.
+    Mappings {
+        /// Users.
+        uids: Vec<IdMap>,
+        /// Groups.
+        gids: Vec<IdMap>,
+    },
+}
+
+/// One line of `uid_map` or `gid_map` (user_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// First id inside.
+    pub container_id: u32,
+    /// First id outside.
+    pub host_id: u32,
+    /// How many.
+    pub size: u32,
+}
+
+impl From<config::IdMapping> for IdMap {
+    fn from(m: config::IdMapping) -> IdMap {
+        IdMap { container_id: m.container_id, host_id: m.host_id, size: m.size }
+    }
+}
+
+/// The mappings of a new user namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IdMaps {
+    /// Users.
+    pub uids: Vec<IdMap>,
+    /// Groups.
+    pub gids: Vec<IdMap>,
+    /// `setgroups` must be denied before an unprivileged process may map groups.
+    pub deny_setgroups: bool,
+}
+
+/// The container's cgroup.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cgroup {
+    /// Mount point of the v2 tree.
+    pub mount: PathBuf,
+    /// Relative to it, with a leading slash.
+    pub path: PathBuf,
+    /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
+    pub devices: Option<Vec<DeviceRule>>,
+    /// An ordinary user who did not ask for a cgroup can do without.
+    pub required: bool,
+}
+
+/// A resource limit (setrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_*`
+    pub resource: u32,
+    /// In force.
+    pub soft: u64,
+    /// Ceiling.
+    pub hard: u64,
+}
+
+/// A place in config.json, for errors.
+pub(crate) struct Place(String);
+
+impl Place {
+    pub(crate) fn new(path: String) -> Place {
+        Place(path)
+    }
+
+    pub(crate) fn at(&self, name: impl Display) -> Place {
+        Place(format!("{}.{name}", self.0))
+    }
+
+    pub(crate) fn error(&self, what: impl Display) -> Error {
+        Error::new(format!("config.json: {}: {what}", self.0))
+    }
+
+    pub(crate) fn wrong(&self, value: &str, allowed: &str) -> Error {
+        self.error(format_args!("{value:?} is not one of {allowed}"))
+    }
+}
+
+fn place(path: &str) -> Place {
+    Place::new(path.to_owned())
+}
+
+/// A C string for the init.
+pub(crate) fn text(value: impl AsRef<std::ffi::OsStr>) -> Result<Text> {
+    let bytes = value.as_ref().as_bytes();
+    Text::new(bytes).ok_or_else(|| Error::new(format!("config.json: {:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
+}
+
+fn texts(values: &[String]) -> Result<Vec<Text>> {
+    values.iter().map(text).collect()
+}
+
+/// Adds a descriptor and returns its place.
+pub(crate) fn push_fd(fds: &mut Vec<FdSource>, source: FdSource) -> Result<FdIndex> {
+    let index = u16::try_from(fds.len()).map_err(|_| Error::new("config.json: mounts: too many of them"))?;
+    fds.push(source);
+    Ok(FdIndex(index))
+}
+
+/// The kinds of namespaces (namespaces(7)) under the specification's names.
+pub const NAMESPACES: &[(&str, u64)] = &[
+    ("cgroup", 0x0200_0000),
+    ("ipc", 0x0800_0000),
+    ("mount", 0x0002_0000),
+    ("network", 0x4000_0000),
+    ("pid", 0x2000_0000),
+    ("time", 0x80),
+    ("user", 0x1000_0000),
+    ("uts", 0x0400_0000),
+];
+/// `CLONE_NEWCGROUP`
+pub const NEWCGROUP: u64 = 0x0200_0000;
+/// `CLONE_NEWIPC`
+pub const NEWIPC: u64 = 0x0800_0000;
+/// `CLONE_NEWNS`
+pub const NEWNS: u64 = 0x0002_0000;
+/// `CLONE_NEWNET`
+pub const NEWNET: u64 = 0x4000_0000;
+/// `CLONE_NEWPID`
+pub const NEWPID: u64 = 0x2000_0000;
+/// `CLONE_NEWTIME`
+pub const NEWTIME: u64 = 0x80;
+/// `CLONE_NEWUSER`
+pub const NEWUSER: u64 = 0x1000_0000;
+/// `CLONE_NEWUTS`
+pub const NEWUTS: u64 = 0x0400_0000;
+
+/// `RLIMIT_*` by their names without the prefix, in the kernel's order.
+const RLIMITS: &[&str] = &[
+    "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE",
+    "RTPRIO", "RTTIME",
+];
+
+/// Namespaces as config.json has them: made anew, or joined by path.
+struct Namespaces {
+    new: u64,
+    joined: Vec<(u64, PathBuf)>,
+}
+
+impl Namespaces {
+    fn decide(list: &[config::Namespace]) -> Result<Namespaces> {
+        let mut seen = 0;
+        let mut namespaces = Namespaces { new: 0, joined: Vec::new() };
+        for (index, namespace) in list.iter().enumerate() {
+            let place = Place::new(format!("linux.namespaces[{index}]"));
+            let Some((_, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
+                let names: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
+                return Err(place.at("type").wrong(&namespace.kind, &names.join(", ")));
+            };
+            if seen & flag != 0 {
+                return Err(place.at("type").error(format_args!("{:?} is there twice", namespace.kind)));
+            }
+            seen |= flag;
+            if namespace.path.is_empty() {
+                namespaces.new |= flag;
+            } else if namespace.path.starts_with('/') {
+                namespaces.joined.push((*flag, PathBuf::from(&namespace.path)));
+            } else {
+                return Err(place.at("path").error(format_args!("{:?} must be absolute", namespace.path)));
+            }
+        }
+        // The user namespace first: it gives the privilege to join what belongs to it.
+        namespaces.joined.sort_by_key(|(flag, _)| *flag != NEWUSER);
+        Ok(namespaces)
+    }
+
+    fn joins(&self, flag: u64) -> bool {
+        self.joined.iter().any(|(kind, _)| *kind == flag)
+    }
+
+    fn has(&self, flag: u64) -> bool {
+        self.new & flag != 0 || self.joins(flag)
+    }
+
+    fn all(&self) -> u64 {
+        self.joined.iter().fold(self.new, |all, (flag, _)| all | flag)
+    }
+}
+
+/// Properties that no version of cleat so far acts on: never dropped in silence.
+fn refuse_unsupported(spec: &Spec) -> Result<()> {
+    let linux = &spec.linux;
+    let process = spec.process.as_ref();
+    let asked: &[(&str, bool)] = &[
+        ("linux.seccomp", linux.seccomp.is_some()),
+        ("linux.mountLabel", !linux.mount_label.is_empty()),
+        ("linux.intelRdt", linux.intel_rdt.is_some()),
+        ("linux.memoryPolicy", linux.memory_policy.is_some()),
+        ("linux.personality", linux.personality.is_some()),
+        ("linux.netDevices", !linux.net_devices.is_empty()),
+        ("process.apparmorProfile", process.is_some_and(|p| !p.apparmor_profile.is_empty() && p.apparmor_profile != "unconfined")),
+        ("process.selinuxLabel", process.is_some_and(|p| !p.selinux_label.is_empty())),
+        ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
+        ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
+        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
+        ("solaris", spec.solaris.is_some()),
+        ("windows", spec.windows.is_some()),
+        ("vm", spec.vm.is_some()),
+        ("zos", spec.zos.is_some()),
+        ("freebsd", spec.freebsd.is_some()),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((name, _)) => Err(place(name).error("this version of cleat does not support it; remove it from the bundle, or use another runtime for it")),
+        None => Ok(()),
+    }
+}
+
+impl Plan {
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// A property that is wrong, contradicts another, or cannot be had here; the message names its
+    /// place in config.json.
+    pub fn new(request: &Request, spec: &Spec, host: &Host) -> Result<Plan> {
+        check_version(&spec.oci_version)?;
+        refuse_unsupported(spec)?;
+        let mut warnings = Vec::new();
+        resources::check(&spec.linux.resources.limits, host, &mut warnings)?;
+        let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
+        if root.path.is_empty() {
+            return Err(place("root.path").error("is missing"));
+        }
+        let namespaces = Namespaces::decide(&spec.linux.namespaces)?;
+        let id_maps = id_maps(spec, &namespaces, host)?;
+        let user_namespace = namespaces.has(NEWUSER);
+        let cgroup = cgroup(request, spec, host, user_namespace)?;
+        let mut fds = Vec::new();
+        let mut join = Vec::new();
+        for (flag, path) in &namespaces.joined {
+            let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
+            join.push(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? });
+        }
+        let rootfs = clean(&request.bundle, Path::new(&root.path));
+        let process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
+        // cgroup and time namespaces are made by the init: their contents depend on where it is.
+        let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
+        let born_inside = namespaces.joins(NEWUSER);
+        let fork = (born_inside || namespaces.joins(NEWPID)).then_some(if born_inside { by_clone } else { 0 });
+        let host_opens = user_namespace && !host.rootless();
+        let init_root = init_root(&RootInput { request, spec, rootfs: &rootfs, namespaces: &namespaces, host, host_opens, cgroup: cgroup.as_ref() }, &mut fds)?;
+        let start = if request.start_later { wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?) } else { wire::Start::Conversation };
+        let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
+        let runtime_hooks = [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
+        let init = wire::Plan {
+            fault: request.fault,
+            join,
+            chroot: None,
+            fork,
+            become_root: born_inside,
+            unshare_cgroup: namespaces.new & NEWCGROUP != 0,
+            time: time_offsets(spec, &namespaces)?,
+            keyring: request.new_keyring.then(|| text(format!("_ses.{}", request.id))).transpose()?,
+            loopback: namespaces.new & NEWNET != 0,
+            hostname: name_in_uts(&spec.hostname, "hostname", &namespaces)?,
+            domainname: name_in_uts(&spec.domainname, "domainname", &namespaces)?,
+            root: Some(init_root),
+            sysctl: sysctls(spec, &namespaces)?,
+            terminal,
+            runtime_hooks: !runtime_hooks.is_empty(),
+            create_container: Hooks { list: hooks(&spec.hooks.create_container, "createContainer")?, state: Vec::new() },
+            start_container: Hooks { list: hooks(&spec.hooks.start_container, "startContainer")?, state: Vec::new() },
+            process,
+            start,
+        };
+        let host_half = HostHalf {
+            id: request.id.clone(),
+            rootfs,
+            clone_flags: if born_inside { 0 } else { by_clone },
+            namespaces: namespaces.all(),
+            joined: namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect(),
+            id_maps,
+            cgroup,
+            oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
+            rlimits: spec.process.as_ref().map_or(Ok(Vec::new()), |p| rlimits(&p.rlimits))?,
+            fds,
+            runtime_hooks,
+            poststart: hooks(&spec.hooks.poststart, "poststart")?,
+            poststop: hooks(&spec.hooks.poststop, "poststop")?,
+            terminal: terminal.is_some(),
+            annotations: spec.annotations.clone(),
+        };
+        Ok(Plan { host: host_half, init, warnings })
+    }
+}
+
+fn check_version(version: &str) -> Result<()> {
+    if version.is_empty() {
+        return Err(place("ociVersion").error("is missing; this is no OCI bundle configuration"));
+    }
+    if version.split('.').next() != Some("1") {
+        return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));
+    }
+    Ok(())
+}
+
+fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
+    let linux = &spec.linux;
+    let given = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    if namespaces.new & NEWUSER == 0 {
+        // With a joined namespace the mappings repeat what it has already.
+        if given && !namespaces.joins(NEWUSER) {
+            return Err(place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace"));
+        }
+        return Ok(None);
+    }
+    let decide = |list: &[config::IdMapping], name: &str| -> Result<Vec<IdMap>> {
+        if list.is_empty() {
+            return Err(place(name).error("a new user namespace needs at least one mapping"));
+        }
+        if let Some(index) = list.iter().position(|m| m.size == 0) {
+            return Err(place(name).error(format_args!("[{index}].size is 0; a mapping has at least one id")));
+        }
+        if !list.iter().any(|m| m.container_id == 0) {
+            return Err(place(name).error("no mapping for id 0, as which the container is set up"));
+        }
+        Ok(list.iter().map(|m| IdMap::from(*m)).collect())
+    };
+    Ok(Some(IdMaps {
+        uids: decide(&linux.uid_mappings, "linux.uidMappings")?,
+        gids: decide(&linux.gid_mappings, "linux.gidMappings")?,
+        deny_setgroups: host.euid != 0,
+    }))
+}
+
+fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> Result<Option<Cgroup>> {
+    let path = &spec.linux.cgroups_path;
+    let asked = place("linux.cgroupsPath");
+    let Some(mount) = &host.cgroup.mount else {
+        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+    };
+    if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
+    }
+    if path.matches(':').count() == 2 && !path.contains('/') {
+        return Err(asked.error(format_args!("{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path")));
+    }
+    // A relative path is relative to the parent of our own cgroup, which has processes in it and
+    // so cannot have children with controllers.
+    let base = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    let relative = if path.is_empty() { &request.id } else { path };
+    let full = clean(base, Path::new(relative));
+    if full == Path::new("/") {
+        return Err(asked.error("the root of the cgroup tree cannot be a container's"));
+    }
+    let rules = devices::rules(&spec.linux.resources.devices)?;
+    let devices = (!user_namespace && !host.rootless()).then_some(rules);
+    Ok(Some(Cgroup { mount: mount.clone(), path: full, devices, required: !host.rootless_asked.unwrap_or(host.rootless()) || !path.is_empty() }))
+}
+
+struct RootInput<'a> {
+    request: &'a Request,
+    spec: &'a Spec,
+    rootfs: &'a Path,
+    namespaces: &'a Namespaces,
+    host: &'a Host,
+    host_opens: bool,
+    cgroup: Option<&'a Cgroup>,
+}
+
+fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Root> {
+    let linux = &input.spec.linux;
+    let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
+    let user_namespace = input.namespaces.has(NEWUSER);
+    let own_mounts = input.namespaces.has(NEWNS);
+    let pivot = match (own_mounts, input.request.no_pivot) {
+        (false, _) => Pivot::Chroot,
+        (true, true) => Pivot::MoveMount,
+        (true, false) => Pivot::PivotRoot,
+    };
+    if !own_mounts {
+        let needs = [
+            ("mounts", !input.spec.mounts.is_empty()),
+            ("linux.maskedPaths", !linux.masked_paths.is_empty()),
+            ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
+            ("linux.rootfsPropagation", !linux.rootfs_propagation.is_empty()),
+            ("root.readonly", readonly),
+            ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
+        ];
+        if let Some((name, _)) = needs.iter().find(|(_, is_needed)| *is_needed) {
+            return Err(place(name).error("needs a mount namespace; add {\"type\": \"mount\"} to linux.namespaces"));
+        }
+    }
+    let (propagation, root_propagation) = root_propagation(&linux.rootfs_propagation)?;
+    let path = text(input.rootfs)?;
+    let tree = (input.host_opens && own_mounts)
+        .then(|| push_fd(fds, FdSource::Tree(Tree { path: input.rootfs.into(), recursive: true, idmap: None, idmap_recursive: false })))
+        .transpose()?;
+    let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
+    let mut context = mounts::Context {
+        bundle: &input.request.bundle,
+        own_cgroup_namespace: input.namespaces.has(NEWCGROUP),
+        cgroup_dir: cgroup_dir.as_deref(),
+        host_opens: input.host_opens,
+        user_namespace,
+        fds,
+    };
+    let mut list = Vec::with_capacity(input.spec.mounts.len() + 1);
+    for (index, mount) in input.spec.mounts.iter().enumerate() {
+        list.push(mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)?);
+    }
+    if let Some(dir) = &input.request.notify_dir {
+        let notify = config::Mount {
+            destination: "/run/notify".into(),
+            source: dir.to_string_lossy().into_owned(),
+            options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
+            ..config::Mount::default()
+        };
+        list.push(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context)?);
+    }
+    // An engine that binds a /dev of its own has filled it, too.
+    let bound_dev = list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
+    let bind_nodes = user_namespace || input.host.rootless();
+    let make_nodes = own_mounts && !bound_dev;
+    let devices = if make_nodes { devices::nodes(&linux.devices, bind_nodes)? } else { Vec::new() };
+    let absolute = |paths: &[String], name: &str| -> Result<Vec<Text>> {
+        let check = |(index, path): (usize, &String)| {
+            if path.starts_with('/') { text(path) } else { Err(place(name).error(format_args!("[{index}]: {path:?} must be absolute"))) }
+        };
+        paths.iter().enumerate().map(check).collect()
+    };
+    Ok(wire::Root {
+        path,
+        tree,
+        pivot,
+        propagation,
+        root_propagation,
+        readonly,
+        mounts: list,
+        devices,
+        dev_links: make_nodes,
+        masked: absolute(&linux.masked_paths, "linux.maskedPaths")?,
+        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths")?,
+    })
+}
+
+/// Propagation before the first mount, and of `/` at the end. The default is that of runc: events
+/// of the host come in, none goes out.
+fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propagation>)> {
+    let recursive = |kind| wire::Propagation { kind, recursive: true };
+    if word.is_empty() {
+        return Ok((recursive(PropagationKind::Slave), None));
+    }
+    let asked = mounts::propagation(word)
+        .ok_or_else(|| place("linux.rootfsPropagation").wrong(word, "shared, slave, private, unbindable, and the same with an r in front"))?;
+    Ok(match asked.kind {
+        PropagationKind::Slave | PropagationKind::Private => (recursive(asked.kind), None),
+        PropagationKind::Shared => (recursive(asked.kind), Some(asked)),
+        // An unbindable tree could not be made the root.
+        PropagationKind::Unbindable => (recursive(PropagationKind::Private), Some(asked)),
+    })
+}
+
+fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Option<wire::TimeOffsets>> {
+    if namespaces.new & NEWTIME == 0 {
+        return match spec.linux.time_offsets.keys().next() {
+            Some(_) => Err(place("linux.timeOffsets").error("needs a new time namespace; add {\"type\": \"time\"} to linux.namespaces")),
+            None => Ok(None),
+        };
+    }
+    let mut offsets = wire::TimeOffsets::default();
+    for (clock, offset) in &spec.linux.time_offsets {
+        let place = Place::new(format!("linux.timeOffsets.{clock}"));
+        if offset.nanosecs >= 1_000_000_000 {
+            return Err(place.at("nanosecs").error("must be below 1000000000"));
+        }
+        let value = Some(wire::ClockOffset { secs: offset.secs, nanos: offset.nanosecs });
+        match clock.as_str() {
+            "monotonic" => offsets.monotonic = value,
+            "boottime" => offsets.boottime = value,
+            other => return Err(Place::new("linux.timeOffsets".into()).wrong(other, "monotonic, boottime")),
+        }
+    }
+    Ok(Some(offsets))
+}
+
+fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -> Result<Option<Text>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if !namespaces.has(NEWUTS) {
+        return Err(place(property).error("cannot be set without a uts namespace of the container's own"));
+    }
+    if name.len() > 64 {
+        return Err(place(property).error("is longer than 64 bytes"));
+    }
+    text(name).map(Some)
+}
+
+/// Kernel parameters that belong to a namespace of the container; no others may be set.
+fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
+    const IPC: &[&str] =
+        &["kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"];
+    let mut list = Vec::new();
+    for (key, value) in &spec.linux.sysctl {
+        let place = Place::new(format!("linux.sysctl[{key:?}]"));
+        // As sysctl(8): the separator that comes first is the separator.
+        let path = match key.find(['.', '/']) {
+            Some(at) if key.as_bytes().get(at) == Some(&b'.') => key.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect(),
+            _ => key.clone(),
+        };
+        let sane = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+');
+        if !path.split('/').all(sane) {
+            return Err(place.error("is not the name of a kernel parameter"));
+        }
+        let (flag, kind) = match path.as_str() {
+            p if IPC.contains(&p) || p.starts_with("fs/mqueue/") => (NEWIPC, "ipc"),
+            p if p.starts_with("net/") => (NEWNET, "network"),
+            "kernel/hostname" => return Err(place.error("set \"hostname\" instead")),
+            "kernel/domainname" => (NEWUTS, "uts"),
+            _ => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
+        };
+        if !namespaces.has(flag) {
+            return Err(place.error(format_args!("needs a {kind} namespace of the container's own; else it would change the host")));
+        }
+        list.push(wire::Sysctl { path: text(path)?, value: text(value)? });
+    }
+    Ok(list)
+}
+
+/// The terminal of a process.
+pub(crate) fn terminal(process: &config::Process, console: bool) -> wire::Terminal {
+    let size = process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
+    wire::Terminal { size, uid: process.user.uid, console }
+}
+
+fn oom_score(score: i32) -> Result<i32> {
+    if (-1000..=1000).contains(&score) { Ok(score) } else { Err(place("process.oomScoreAdj").error(format_args!("{score} is not between -1000 and 1000"))) }
+}
+
+pub(crate) fn rlimits(list: &[config::Rlimit]) -> Result<Vec<Rlimit>> {
+    let mut seen = Vec::new();
+    let decide = |(index, limit): (usize, &config::Rlimit)| {
+        let place = Place::new(format!("process.rlimits[{index}]"));
+        let name = limit.kind.strip_prefix("RLIMIT_").unwrap_or("");
+        let number = RLIMITS.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok());
+        let resource = number.ok_or_else(|| place.at("type").error(format_args!("{:?} is no limit of setrlimit(2), such as RLIMIT_NOFILE", limit.kind)))?;
+        if seen.contains(&resource) {
+            return Err(place.at("type").error(format_args!("{:?} is there twice", limit.kind)));
+        }
+        seen.push(resource);
+        if limit.soft > limit.hard {
+            return Err(place.error(format_args!("soft {} is above hard {}", limit.soft, limit.hard)));
+        }
+        Ok(Rlimit { resource, soft: limit.soft, hard: limit.hard })
+    };
+    list.iter().enumerate().map(decide).collect()
+}
+
+/// What a process is and may do: for a container's first one and for those that join.
+pub(crate) fn process(
+    process: &config::Process,
+    request: &Request,
+    host: &Host,
+    user_namespace: bool,
+    warnings: &mut Vec<String>,
+) -> Result<wire::Process> {
+    if process.args.is_empty() {
+        return Err(place("process.args").error("is empty; it names the program to run"));
+    }
+    if !process.cwd.starts_with('/') {
+        return Err(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
+    }
+    let mut env: Vec<&String> = Vec::with_capacity(process.env.len());
+    for (index, var) in process.env.iter().enumerate() {
+        let Some((name, _)) = var.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Place::new(format!("process.env[{index}]")).error(format_args!("{var:?} is not of the form NAME=value")));
+        };
+        // The last one of a name holds, as everywhere.
+        env.retain(|other| other.split_once('=').map(|(n, _)| n) != Some(name));
+        env.push(var);
+    }
+    if request.notify_dir.is_some() {
+        env.retain(|var| !var.starts_with("NOTIFY_SOCKET="));
+    }
+    if request.listen_fds.is_some() {
+        env.retain(|var| !var.starts_with("LISTEN_FDS=") && !var.starts_with("LISTEN_PID="));
+    }
+    let find_home = !env.iter().any(|var| var.starts_with("HOME="));
+    let mut env: Vec<Text> = env.into_iter().map(text).collect::<Result<_>>()?;
+    if request.notify_dir.is_some() {
+        env.push(text("NOTIFY_SOCKET=/run/notify/notify.sock")?);
+    }
+    let capabilities = process.capabilities.clone().unwrap_or_default();
+    // An ordinary user's namespace may not call setgroups.
+    let may_set_groups = host.euid == 0;
+    if !may_set_groups && !process.user.additional_gids.is_empty() {
+        warnings.push("config.json: process.user.additionalGids: ignored, an ordinary user cannot set them".into());
+    }
+    Ok(wire::Process {
+        args: texts(&process.args)?,
+        env,
+        find_home,
+        cwd: text(&process.cwd)?,
+        uid: process.user.uid,
+        gid: process.user.gid,
+        groups: may_set_groups.then(|| process.user.additional_gids.clone()),
+        umask: process.user.umask.unwrap_or(0o022) & 0o777,
+        caps: caps::sets(&capabilities, host, user_namespace, warnings),
+        no_new_privileges: process.no_new_privileges,
+        preserve_fds: request.preserve_fds,
+        listen_fds: request.listen_fds,
+    })
+}
+
+/// Checks and converts hooks of one kind.
+pub(crate) fn hooks(list: &[config::Hook], kind: &str) -> Result<Vec<wire::Hook>> {
+    let decide = |(index, hook): (usize, &config::Hook)| {
+        let place = Place::new(format!("hooks.{kind}[{index}]"));
+        if !hook.path.starts_with('/') {
+            return Err(place.at("path").error(format_args!("{:?} must be absolute", hook.path)));
+        }
+        let timeout_secs = match hook.timeout {
+            None => None,
+            Some(secs) if secs > 0 => Some(u32::try_from(secs).unwrap_or(u32::MAX)),
+            Some(secs) => return Err(place.at("timeout").error(format_args!("{secs} must be greater than zero"))),
+        };
+        let args = if hook.args.is_empty() { vec![text(&hook.path)?] } else { texts(&hook.args)? };
+        Ok(wire::Hook { path: text(&hook.path)?, args, env: texts(&hook.env)?, timeout_secs })
+    };
+    list.iter().enumerate().map(decide).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! What do the entries of `mounts` ask for?
+//!
+//! Options are those of mount(8) and runtime-spec config.md § Linux mount options. The tables
+//! below are all of them: `cleat features` prints the same.
+
+use std::path::{Path, PathBuf};
+
+use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind};
+
+use super::{FdSource, IdmapSource, Place, Tree, text};
+use crate::config;
+use crate::error::Result;
+use crate::host::clean;
+
+const RDONLY: u64 = 0x1;
+const NOSUID: u64 = 0x2;
+const NODEV: u64 = 0x4;
+const NOEXEC: u64 = 0x8;
+const ATIME: u64 = 0x70;
+const NOATIME: u64 = 0x10;
+const STRICTATIME: u64 = 0x20;
+const NODIRATIME: u64 = 0x80;
+const NOSYMFOLLOW: u64 = 0x20_0000;
+
+/// Options that are attributes of a mount: name, bits set, bits cleared. With an `r` in front they
+/// are those of all mounts below, too.
+const ATTRIBUTES: &[(&str, u64, u64)] = &[
+    ("ro", RDONLY, 0),
+    ("rw", 0, RDONLY),
+    ("nosuid", NOSUID, 0),
+    ("suid", 0, NOSUID),
+    ("nodev", NODEV, 0),
+    ("dev", 0, NODEV),
+    ("noexec", NOEXEC, 0),
+    ("exec", 0, NOEXEC),
+    ("noatime", NOATIME, ATIME),
+    ("atime", 0, ATIME),
+    ("relatime", 0, ATIME),
+    ("norelatime", 0, ATIME),
+    ("strictatime", STRICTATIME, ATIME),
+    ("nostrictatime", 0, ATIME),
+    ("nodiratime", NODIRATIME, 0),
+    ("diratime", 0, NODIRATIME),
+    ("nosymfollow", NOSYMFOLLOW, 0),
+    ("symfollow", 0, NOSYMFOLLOW),
+];
+
+/// Options of the file system as a whole that the kernel knows by these names (fsconfig(2)).
+const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
+
+/// Options without effect on any kernel this program runs on: `silent` suppresses a log line of
+/// mount(2), which is not used; `iversion` is the file system's own affair since Linux 6.6, and
+/// was ignored by those that containers mount.
+const WITHOUT_EFFECT: &[&str] = &["defaults", "silent", "loud", "iversion", "noiversion", "nofail"];
+
+const PROPAGATIONS: &[(&str, PropagationKind, bool)] = &[
+    ("private", PropagationKind::Private, false),
+    ("rprivate", PropagationKind::Private, true),
+    ("shared", PropagationKind::Shared, false),
+    ("rshared", PropagationKind::Shared, true),
+    ("slave", PropagationKind::Slave, false),
+    ("rslave", PropagationKind::Slave, true),
+    ("unbindable", PropagationKind::Unbindable, false),
+    ("runbindable", PropagationKind::Unbindable, true),
+];
+
+/// Options that say what kind of mount it is.
+const KINDS: &[&str] = &["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
+
+/// Every option with a meaning of its own, sorted.
+#[must_use]
+pub fn option_names() -> Vec<String> {
+    let mut names: Vec<String> = ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]).collect();
+    names.extend(PROPAGATIONS.iter().map(|(name, ..)| (*name).to_owned()));
+    names.extend(SUPERBLOCK.iter().chain(WITHOUT_EFFECT).chain(KINDS).map(|name| (*name).to_owned()));
+    names.retain(|name| name != "nofail");
+    names.sort();
+    names
+}
+
+/// The propagation that a word means.
+pub(super) fn propagation(word: &str) -> Option<Propagation> {
+    PROPAGATIONS.iter().find(|(name, ..)| *name == word).map(|(_, kind, recursive)| Propagation { kind: *kind, recursive: *recursive })
+}
+
+/// What one mount's options say.
+#[derive(Default)]
+struct Options {
+    attr: Attr,
+    attr_recursive: Attr,
+    propagation: Vec<Propagation>,
+    fs: Vec<FsOption>,
+    bind: bool,
+    recursive: bool,
+    remount: bool,
+    copy_up: bool,
+    /// `Some(true)` maps the mounts below, too.
+    idmap: Option<bool>,
+}
+
+fn apply(attr: &mut Attr, set: u64, clear: u64) {
+    attr.set = attr.set & !clear | set;
+    attr.clear = attr.clear & !set | clear;
+}
+
+fn parse(options: &[String], place: &Place) -> Result<Options> {
+    let mut parsed = Options::default();
+    for (index, option) in options.iter().enumerate() {
+        let attribute = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
+        match option.as_str() {
+            "bind" => parsed.bind = true,
+            "rbind" => (parsed.bind, parsed.recursive) = (true, true),
+            "remount" => parsed.remount = true,
+            "tmpcopyup" => parsed.copy_up = true,
+            "idmap" => parsed.idmap = Some(false),
+            "ridmap" => parsed.idmap = Some(true),
+            word if WITHOUT_EFFECT.contains(&word) => {}
+            word => {
+                if let Some((_, set, clear)) = attribute(word) {
+                    apply(&mut parsed.attr, *set, *clear);
+                } else if let Some((_, set, clear)) = word.strip_prefix('r').and_then(attribute) {
+                    apply(&mut parsed.attr_recursive, *set, *clear);
+                } else if let Some(how) = propagation(word) {
+                    parsed.propagation.push(how);
+                } else {
+                    let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
+                    if key.is_empty() {
+                        return Err(place.at(format_args!("options[{index}]")).error("is empty"));
+                    }
+                    if value.is_some_and(|v| v.len() > 255) {
+                        return Err(place.at(format_args!("options[{index}]")).error("the value is longer than the 255 bytes that fsconfig(2) takes"));
+                    }
+                    parsed.fs.push(FsOption { key: text(key)?, value: value.map(text).transpose()? });
+                }
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+/// What a mount needs to know of the rest of the plan.
+pub(super) struct Context<'a> {
+    pub(super) bundle: &'a Path,
+    /// The container has a cgroup namespace other than the runtime's.
+    pub(super) own_cgroup_namespace: bool,
+    /// The container's cgroup as a directory of the host.
+    pub(super) cgroup_dir: Option<&'a Path>,
+    /// The init is in a user namespace, and this process can reach what the init may not.
+    pub(super) host_opens: bool,
+    /// The container has a user namespace.
+    pub(super) user_namespace: bool,
+    pub(super) fds: &'a mut Vec<FdSource>,
+}
+
+/// Files below `/proc` that may be covered by a bind mount, as tools like lxcfs do.
+const PROC_FILES: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// Decides one mount.
+pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context<'_>) -> Result<Mount> {
+    if mount.destination.is_empty() {
+        return Err(place.at("destination").error("is missing"));
+    }
+    let destination = clean(Path::new("/"), Path::new(&mount.destination));
+    if destination == Path::new("/") {
+        return Err(place.at("destination").error("\"/\" is the root file system itself; set root.path instead"));
+    }
+    let mut options = parse(&mount.options, &place.at("options"))?;
+    let bind = options.bind || mount.kind == "bind" || mount.kind == "rbind";
+    options.recursive |= mount.kind == "rbind";
+    let kind = if options.remount {
+        MountKind::Remount { options: options.fs }
+    } else if bind {
+        bind_kind(mount, &options, place, context)?
+    } else if mount.kind.is_empty() || mount.kind == "none" {
+        if options.propagation.is_empty() {
+            return Err(place.at("type").error("is missing, and the options are not those of a bind mount; add \"bind\" or a type"));
+        }
+        MountKind::Remount { options: Vec::new() }
+    } else {
+        if options.idmap.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+            return Err(place.error("identity-mapped mounts must be bind mounts; add \"bind\" to the options"));
+        }
+        new_kind(mount, &mut options, context)?
+    };
+    let mut planned = Mount {
+        target: text(&destination)?,
+        kind,
+        attr: options.attr,
+        attr_recursive: options.attr_recursive,
+        propagation: options.propagation,
+        target_nofollow: destination == Path::new("/proc") || destination == Path::new("/sys"),
+        require_procfs: false,
+        copy_up: options.copy_up,
+    };
+    if planned.copy_up && mount.kind != "tmpfs" {
+        return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
+    }
+    check_proc(&mut planned, &destination, mount, place)?;
+    Ok(planned)
+}
+
+/// What lies on `/proc` must be a procfs: labels and kernel parameters are written there
+/// (CVE-2019-16884).
+fn check_proc(planned: &mut Mount, destination: &Path, mount: &config::Mount, place: &Place) -> Result<()> {
+    if !destination.starts_with("/proc") {
+        return Ok(());
+    }
+    if destination == Path::new("/proc") {
+        match planned.kind {
+            MountKind::Bind { .. } => planned.require_procfs = true,
+            MountKind::New { .. } if mount.kind != "proc" => {
+                return Err(place.error(format_args!("a {} cannot be mounted on /proc", mount.kind)));
+            }
+            MountKind::New { .. } | MountKind::Remount { .. } => {}
+        }
+        return Ok(());
+    }
+    let allowed = PROC_FILES.iter().any(|file| Path::new(file) == destination);
+    if allowed || !matches!(planned.kind, MountKind::New { .. } | MountKind::Bind { .. }) {
+        return Ok(());
+    }
+    Err(place.at("destination").error(format_args!(
+        "{} cannot be mounted because it is inside /proc; allowed there are {}",
+        destination.display(),
+        PROC_FILES.join(", ")
+    )))
+}
+
+fn bind_kind(mount: &config::Mount, options: &Options, place: &Place, context: &mut Context<'_>) -> Result<MountKind> {
+    if let Some(option) = options.fs.first() {
+        return Err(place.at("options").error(format_args!("{:?} is no option of a bind mount", option.key.to_string_lossy())));
+    }
+    if mount.source.is_empty() {
+        return Err(place.at("source").error("is missing; a bind mount needs one"));
+    }
+    let source: PathBuf = clean(context.bundle, Path::new(&mount.source));
+    let idmap = idmap_source(mount, options, place, context)?;
+    let tree = (idmap.is_some() || context.host_opens).then(|| {
+        super::push_fd(
+            context.fds,
+            FdSource::Tree(Tree { path: source.clone(), recursive: options.recursive, idmap, idmap_recursive: options.idmap == Some(true) }),
+        )
+    });
+    Ok(MountKind::Bind { source: text(&source)?, recursive: options.recursive, nofollow: false, tree: tree.transpose()? })
+}
+
+fn idmap_source(mount: &config::Mount, options: &Options, place: &Place, context: &Context<'_>) -> Result<Option<IdmapSource>> {
+    let has_maps = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if has_maps {
+        if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
+            return Err(place.error("uidMappings and gidMappings must be given together"));
+        }
+        let maps = |list: &[config::IdMapping]| list.iter().map(|m| super::IdMap::from(*m)).collect();
+        return Ok(Some(IdmapSource::Mappings { uids: maps(&mount.uid_mappings), gids: maps(&mount.gid_mappings) }));
+    }
+    match options.idmap {
+        None => Ok(None),
+        Some(_) if context.user_namespace => Ok(Some(IdmapSource::Container)),
+        Some(_) => Err(place.at("options").error("\"idmap\" needs uidMappings and gidMappings, or a user namespace of the container")),
+    }
+}
+
+fn new_kind(mount: &config::Mount, options: &mut Options, context: &mut Context<'_>) -> Result<MountKind> {
+    let fstype = if mount.kind == "cgroup" { "cgroup2" } else { &mount.kind };
+    if fstype == "cgroup2" && !context.own_cgroup_namespace {
+        // The whole tree of the host would be in reach: never writable (CVE-2023-25809).
+        apply(&mut options.attr, RDONLY, 0);
+        if let (true, Some(dir)) = (context.user_namespace, context.cgroup_dir) {
+            let tree = Tree { path: dir.into(), recursive: false, idmap: None, idmap_recursive: false };
+            let tree = super::push_fd(context.fds, FdSource::Tree(tree))?;
+            return Ok(MountKind::Bind { source: text(dir)?, recursive: false, nofollow: true, tree: Some(tree) });
+        }
+    }
+    let source = if mount.source.is_empty() { fstype } else { &mount.source };
+    let mut fs = std::mem::take(&mut options.fs);
+    let on_a_device = mount.source.starts_with('/');
+    if on_a_device && options.attr.set & RDONLY != 0 {
+        fs.push(FsOption { key: text("ro")?, value: None });
+    }
+    Ok(MountKind::New { fstype: text(fstype)?, source: Some(text(source)?), options: fs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide_json(json: &str) -> std::result::Result<Mount, String> {
+        let mount: config::Mount = serde_json::from_str(json).unwrap();
+        let mut fds = Vec::new();
+        let mut context = Context {
+            bundle: Path::new("/bundle"),
+            own_cgroup_namespace: true,
+            cgroup_dir: None,
+            host_opens: false,
+            user_namespace: false,
+            fds: &mut fds,
+        };
+        decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_last_of_two_contrary_options_holds() {
+        let mount = decide_json(r#"{"destination":"/a","type":"tmpfs","options":["ro","rw","noatime","strictatime","nosuid"]}"#).unwrap();
+        assert_eq!(mount.attr, Attr { set: STRICTATIME | NOSUID, clear: RDONLY | ATIME });
+    }
+
+    #[test]
+    fn recursive_attributes_are_kept_apart() {
+        let mount = decide_json(r#"{"destination":"/a","source":"x","options":["rbind","rro","rnoatime","rslave"]}"#).unwrap();
+        assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME });
+        assert_eq!(mount.propagation, [Propagation { kind: PropagationKind::Slave, recursive: true }]);
+        assert!(matches!(mount.kind, MountKind::Bind { recursive: true, ref source, .. } if source.to_bytes() == b"/bundle/x"));
+    }
+
+    #[test]
+    fn nothing_but_procfs_and_known_files_goes_on_proc() {
+        assert!(decide_json(r#"{"destination":"/proc","type":"tmpfs"}"#).unwrap_err().contains("cannot be mounted on /proc"));
+        assert!(decide_json(r#"{"destination":"/proc/sys/../sys","source":"/x","options":["bind"]}"#).unwrap_err().contains("inside /proc"));
+        assert!(decide_json(r#"{"destination":"/proc","source":"/proc","options":["bind"]}"#).unwrap().require_procfs);
+        decide_json(r#"{"destination":"/proc/meminfo","source":"/x","options":["bind"]}"#).unwrap();
+    }
+
+    #[test]
+    fn an_option_that_a_bind_mount_cannot_have_is_named() {
+        let error = decide_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1"]}"#).unwrap_err();
+        assert_eq!(error, "config.json: mounts[0].options: \"size\" is no option of a bind mount");
+    }
+
+    #[test]
+    fn every_attribute_has_its_recursive_twin() {
+        let names = option_names();
+        for name in ["rro", "rnosymfollow", "rnorelatime", "rbind", "ridmap"] {
+            assert!(names.iter().any(|n| n == name), "{name}");
+        }
+    }
+}

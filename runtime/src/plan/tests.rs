@@ -1,0 +1,151 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn host() -> Host {
+    Host {
+        capabilities: (1 << 41) - 1,
+        last_capability: 40,
+        cgroup: crate::host::Cgroup { mount: Some("/sys/fs/cgroup".into()), own: "/user/shell".into(), v1_controllers: vec![] },
+        ..Host::default()
+    }
+}
+
+fn base() -> Value {
+    json!({
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["/bin/true"], "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+        "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}, {"type": "cgroup"}]}
+    })
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn plan_with(change: Value) -> std::result::Result<Plan, String> {
+    let mut config = base();
+    merge(&mut config, change);
+    let spec: Spec = serde_json::from_value(config).unwrap();
+    let request = Request { id: "web1".into(), bundle: "/bundle".into(), ..Request::default() };
+    Plan::new(&request, &spec, &host()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_plan_of_a_plain_bundle() {
+    let plan = plan_with(json!({})).unwrap();
+    assert_eq!(plan.host.clone_flags, NEWPID | NEWNS | NEWIPC | NEWUTS | NEWNET);
+    assert!(plan.init.unshare_cgroup, "the cgroup namespace is made inside the cgroup");
+    assert_eq!(plan.host.rootfs, Path::new("/bundle/rootfs"));
+    assert_eq!(plan.init.fork, None);
+    // A relative or missing path is relative to the parent of our own cgroup.
+    assert_eq!(plan.host.cgroup.unwrap().path, Path::new("/user/web1"));
+}
+
+#[test]
+fn a_plan_survives_its_journey() {
+    let plan = plan_with(json!({"hostname": "a", "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}]})).unwrap();
+    let bytes = cleat_plan::wire::encode_plan(&plan.init).unwrap();
+    assert_eq!(cleat_plan::wire::decode::<wire::Plan>(&bytes).unwrap(), plan.init);
+}
+
+/// Each of these is refused with its place; none is dropped.
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let cases = [
+        (json!({"ociVersion": "2.0"}), "ociVersion: \"2.0\" is not a 1.x version"),
+        (json!({"root": null}), "root: is missing"),
+        (json!({"process": {"args": []}}), "process.args: is empty"),
+        (json!({"process": {"cwd": "tmp"}}), "process.cwd: \"tmp\" must be absolute"),
+        (json!({"process": {"env": ["A=1", "B"]}}), "process.env[1]: \"B\" is not of the form NAME=value"),
+        (json!({"process": {"rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}}), "process.rlimits[0].type: \"RLIMIT_X\""),
+        (json!({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]}}), "process.rlimits[0]: soft 2 is above hard 1"),
+        (json!({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 1}]}}), "process.rlimits[1].type: \"RLIMIT_CORE\" is there twice"),
+        (json!({"process": {"oomScoreAdj": 2000}}), "process.oomScoreAdj: 2000 is not between"),
+        (json!({"hooks": {"poststop": [{"path": "bin/x"}]}}), "hooks.poststop[0].path: \"bin/x\" must be absolute"),
+        (json!({"hooks": {"prestart": [{"path": "/x", "timeout": 0}]}}), "hooks.prestart[0].timeout: 0 must be greater than zero"),
+        (json!({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}), "linux.namespaces[1].type: \"pid\" is there twice"),
+        (json!({"linux": {"namespaces": [{"type": "net"}]}}), "linux.namespaces[0].type: \"net\" is not one of cgroup, ipc, mount, network, pid, time, user, uts"),
+        (json!({"linux": {"namespaces": [{"type": "pid", "path": "x"}]}}), "linux.namespaces[0].path: \"x\" must be absolute"),
+        (json!({"linux": {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}}), "linux.namespaces has no user namespace"),
+        (json!({"linux": {"timeOffsets": {"boottime": {"secs": 1}}}}), "linux.timeOffsets: needs a new time namespace"),
+        (json!({"linux": {"sysctl": {"vm.swappiness": "1"}}}), "is not in a separate kernel namespace"),
+        (json!({"linux": {"sysctl": {"net.ipv4+x": "1"}}}), "is not the name of a kernel parameter"),
+        (json!({"linux": {"sysctl": {"net/../kernel/panic": "1"}}}), "is not the name of a kernel parameter"),
+        (json!({"linux": {"sysctl": {"kernel.hostname": "x"}}}), "set \"hostname\" instead"),
+        (json!({"linux": {"cgroupsPath": "/a/../../b"}}), "must not contain \"..\""),
+        (json!({"linux": {"cgroupsPath": "system.slice:cleat:a"}}), "systemd driver"),
+        (json!({"linux": {"rootfsPropagation": "rslaved"}}), "linux.rootfsPropagation: \"rslaved\" is not one of"),
+        (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths: [0]: \"proc/x\" must be absolute"),
+        (json!({"linux": {"seccomp": {}}}), "linux.seccomp: this version of cleat does not support it"),
+        (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: this version"),
+        (json!({"windows": {}}), "windows: this version"),
+    ];
+    for (change, expected) in cases {
+        let error = plan_with(change.clone()).expect_err(&change.to_string());
+        assert!(error.starts_with("config.json: ") && error.contains(expected), "{change}: {error}");
+    }
+}
+
+#[test]
+fn a_host_name_needs_a_namespace() {
+    let error = plan_with(json!({"hostname": "a", "linux": {"namespaces": [{"type": "mount"}]}})).unwrap_err();
+    assert_eq!(error, "config.json: hostname: cannot be set without a uts namespace of the container's own");
+}
+
+#[test]
+fn a_joined_user_namespace_owns_what_is_made_new() {
+    let plan = plan_with(json!({"linux": {"namespaces": [{"type": "network", "path": "/n"}, {"type": "mount"}, {"type": "pid"}, {"type": "user", "path": "/u"}]}})).unwrap();
+    assert_eq!(plan.host.clone_flags, 0);
+    assert_eq!(plan.init.fork, Some(NEWNS | NEWPID));
+    assert_eq!(plan.init.join[0].path.to_bytes(), b"/u", "the user namespace comes first");
+    assert!(plan.init.become_root);
+}
+
+#[test]
+fn the_last_of_a_variable_holds_and_home_is_looked_up_when_missing() {
+    let plan = plan_with(json!({"process": {"env": ["A=1", "PATH=/x", "A=2"]}})).unwrap();
+    let process = plan.init.process.unwrap();
+    assert_eq!(process.env.iter().map(ToString::to_string).collect::<Vec<_>>(), ["PATH=/x", "A=2"]);
+    assert!(process.find_home);
+}
+
+#[test]
+fn a_cgroup_mount_without_a_namespace_of_its_own_is_read_only() {
+    let plan = plan_with(json!({
+        "mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}],
+        "linux": {"namespaces": [{"type": "mount"}]}
+    }))
+    .unwrap();
+    assert_eq!(plan.init.root.unwrap().mounts[0].attr.set & 1, 1);
+}
+
+#[test]
+fn without_a_mount_namespace_nothing_is_mounted() {
+    let error = plan_with(json!({"mounts": [{"destination": "/proc", "type": "proc"}], "linux": {"namespaces": []}})).unwrap_err();
+    assert!(error.starts_with("config.json: mounts: needs a mount namespace"), "{error}");
+    let plan = plan_with(json!({"linux": {"namespaces": []}})).unwrap();
+    assert_eq!(plan.init.root.unwrap().pivot, Pivot::Chroot);
+}
+
+#[test]
+fn a_slash_in_a_kernel_parameter_keeps_the_dots() {
+    let plan = plan_with(json!({"linux": {"sysctl": {"net/ipv4/conf/eth0.100/rp_filter": "1", "net.ipv4.ip_forward": "1"}}})).unwrap();
+    let paths: Vec<String> = plan.init.sysctl.iter().map(|s| s.path.to_string()).collect();
+    assert_eq!(paths, ["net/ipv4/ip_forward", "net/ipv4/conf/eth0.100/rp_filter"]);
+}
+
+#[test]
+fn the_text_names_every_step_that_does_something() {
+    let text = plan_with(json!({"hostname": "web", "linux": {"maskedPaths": ["/proc/kcore"]}})).unwrap().to_string();
+    for line in ["hostname                web", "masked-paths            /proc/kcore", "exec                    /bin/true"] {
+        assert!(text.contains(line), "{line:?} in:\n{text}");
+    }
+}

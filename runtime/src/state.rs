@@ -1,0 +1,521 @@
+//! What do we remember of a container, and what is its status now?
+//!
+//! `<root>/<id>/state.json` has the keys that readers of runc's file know, and under `cleat` what
+//! our own later commands need: they never read config.json again. It is replaced as a whole. The
+//! directory's lock is held by whoever changes the container; a birth whose lock is gone and whose
+//! phase is still `creating` was interrupted.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Kind, Result};
+use crate::path::{self, Proc};
+use crate::plan;
+use crate::sys;
+
+/// The version of the specification that `state` and hooks speak.
+pub const OCI_VERSION: &str = "1.3.0";
+const FILE: &str = "state.json";
+/// The socket on which a created container waits; its presence alone means nothing.
+const START_SOCKET: &str = "start.sock";
+
+/// The file.
+#[derive(Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Record {
+    pub id: String,
+    pub init_process_pid: i32,
+    pub init_process_start: u64,
+    pub created: String,
+    pub config: RuncConfig,
+    pub rootless: bool,
+    pub cgroup_paths: BTreeMap<String, PathBuf>,
+    pub namespace_paths: BTreeMap<String, String>,
+    pub external_descriptors: Option<Vec<String>>,
+    pub intel_rdt_path: String,
+    pub cleat: Own,
+}
+
+/// What readers of runc's file look for in `config`.
+#[derive(Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct RuncConfig {
+    pub rootfs: PathBuf,
+    pub hostname: String,
+    pub labels: Vec<String>,
+    pub cgroups: Option<RuncCgroup>,
+}
+
+/// `config.cgroups` of runc's file.
+#[derive(Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct RuncCgroup {
+    pub path: PathBuf,
+}
+
+/// What our own later commands need.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Own {
+    /// How far the birth has come.
+    pub phase: Phase,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The owner, by number.
+    pub owner: u32,
+    /// The container's cgroup.
+    pub cgroup: Option<OwnCgroup>,
+    /// Namespaces that are not the host's, `CLONE_NEW*`.
+    pub namespaces: u64,
+    /// Annotations of config.json.
+    pub annotations: BTreeMap<String, String>,
+    /// `process` of config.json, word by word.
+    pub process: Option<Box<RawValue>>,
+    /// `hooks` of config.json, word by word.
+    pub hooks: Option<Box<RawValue>>,
+    /// Where `NOTIFY_SOCKET` messages go.
+    pub notify: Option<PathBuf>,
+}
+
+/// Where the cgroup is, and what was made for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnCgroup {
+    /// Mount point of the v2 tree.
+    pub mount: PathBuf,
+    /// Relative to it.
+    pub path: PathBuf,
+    /// How many directories above it were made with it.
+    pub made_above: usize,
+}
+
+/// How far a birth has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Its `create` has not ended.
+    Creating,
+    /// Its `create` has succeeded.
+    Created,
+}
+
+/// The container's status (runtime-spec runtime.md § State, and `paused`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Being made.
+    Creating,
+    /// Waiting for `start`.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its cgroup is frozen.
+    Paused,
+    /// Its process is not there.
+    Stopped,
+}
+
+impl Status {
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// All containers of one `--root`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Checks an id: runc's rules.
+///
+/// # Errors
+/// It is empty, too long, `.` or `..`, or has other characters than letters, digits and `_+-.`.
+pub fn check_id(id: &str) -> Result<()> {
+    let sane = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
+    if id.is_empty() || id == "." || id == ".." || id.len() > 1024 || !id.bytes().all(sane) {
+        return Err(Error::new(format!("invalid container ID format: {id:?}; use letters, digits and _ + - . only")));
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The containers below `root`.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Store {
+        Store { root }
+    }
+
+    /// Reserves an id by making its directory.
+    ///
+    /// # Errors
+    /// The id is in use, or the directory cannot be made.
+    pub fn reserve(&self, id: &str) -> Result<Reserved> {
+        check_id(id)?;
+        if !self.root.exists() {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(&self.root).context(format_args!("state directory {}", self.root.display()))?;
+        }
+        let path = self.root.join(id);
+        match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                return Err(Error::new(format!("container with given ID already exists: {id}; delete it first, or choose another id")));
+            }
+            Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
+        }
+        let mut reserved = Reserved { path: path.clone(), lock: None, keep: false };
+        reserved.lock = Some(lock(&path, FlockArg::LockExclusive).context(format_args!("lock {}", path.display()))?);
+        Ok(reserved)
+    }
+
+    /// Looks up a container.
+    ///
+    /// # Errors
+    /// There is none of that id, or its state cannot be read.
+    pub fn open(&self, id: &str) -> Result<Container> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        if !path.is_dir() {
+            return Err(Error::of(Kind::NoContainer, format!("container does not exist: {id}; there is no {}", path.display())));
+        }
+        let file = path.join(FILE);
+        let text = match std::fs::read(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let place = format!("state of {id}: {} is missing: its creation is under way or was interrupted", file.display());
+                return Err(Error::new(format!("{place}; remove the rest: delete --force {id}")));
+            }
+            other => other.context(format_args!("read {}", file.display()))?,
+        };
+        let record: Record = crate::config::parse(&file.to_string_lossy(), &text)?;
+        Ok(Container { path, record })
+    }
+
+    /// The ids of all containers, sorted.
+    ///
+    /// # Errors
+    /// The directory cannot be read; that it does not exist is no error.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.context(format_args!("read {}", self.root.display()))?,
+        };
+        let mut ids: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .filter(|name| check_id(name).is_ok() && self.root.join(name).is_dir())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The directory of an id.
+    #[must_use]
+    pub fn directory(&self, id: &str) -> PathBuf {
+        self.root.join(id)
+    }
+}
+
+fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
+    let fd = nix::fcntl::open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    Flock::lock(fd, how).map_err(|(_, errno)| errno)
+}
+
+/// An id in the making: its directory goes away again unless it is kept.
+pub struct Reserved {
+    path: PathBuf,
+    lock: Option<Flock<OwnedFd>>,
+    keep: bool,
+}
+
+impl Reserved {
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Binds the socket on which the init will wait for `start`. It is moved to its name only when
+    /// the container counts as created.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and listen(2).
+    pub fn listen(&self) -> Result<OwnedFd> {
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).context("socket")?;
+        let dir = self.lock.as_ref().ok_or_else(|| Error::new("the state directory is not locked"))?;
+        // Through the descriptor: socket names are at most 107 bytes long.
+        let address = UnixAddr::new(&path::of_descriptor(dir, START_SOCKET)).context("socket address")?;
+        nix::sys::socket::bind(socket.as_raw_fd(), &address).context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
+        nix::sys::socket::listen(&socket, Backlog::new(4).context("listen")?).context("listen")?;
+        Ok(socket)
+    }
+
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        save(&self.path, record)
+    }
+
+    /// The birth has succeeded.
+    #[must_use]
+    pub fn keep(mut self, record: Record) -> Container {
+        self.keep = true;
+        Container { path: self.path.clone(), record }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn save(dir: &Path, record: &Record) -> Result<()> {
+    let text = serde_json::to_vec(record).map_err(|error| Error::new(format!("encode state: {error}")))?;
+    write_atomically(&dir.join(FILE), &text, 0o600)
+}
+
+/// Replaces a file as a whole: readers see the old or the new one, and a full disk leaves the old.
+///
+/// # Errors
+/// Those of the file system; nothing is left behind.
+pub fn write_atomically(path: &Path, text: &[u8], mode: u32) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).custom_flags(nix::libc::O_NOFOLLOW).open(&temporary)?;
+        file.write_all(text)?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&temporary))).context(format_args!("write {}", path.display()))
+}
+
+/// A container that has been created.
+#[derive(Debug)]
+pub struct Container {
+    path: PathBuf,
+    /// What is known of it.
+    pub record: Record,
+}
+
+/// A container's process, proven to be the one that was recorded.
+pub struct Alive {
+    /// The only way to signal it.
+    pub pidfd: OwnedFd,
+}
+
+impl Container {
+    /// Its state directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// Keeps others from changing it until the value is dropped.
+    ///
+    /// # Errors
+    /// Those of flock(2).
+    pub fn lock(&self) -> Result<Flock<OwnedFd>> {
+        lock(&self.path, FlockArg::LockExclusive).context(format_args!("lock {}", self.path.display()))
+    }
+
+    /// Writes the state again.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn save(&self) -> Result<()> {
+        save(&self.path, &self.record)
+    }
+
+    /// Its first process, if it still is the one that was recorded.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn alive(&self) -> Result<Option<Alive>> {
+        let pid = self.record.init_process_pid;
+        if pid <= 0 {
+            return Ok(None);
+        }
+        // The pidfd first: what is read of the number afterwards is true of the descriptor, too,
+        // as long as the process has not been reaped, which the signal 0 asks.
+        let pidfd = match sys::pidfd_open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            Err(errno) => return Err(errno).context(format_args!("pidfd_open {pid}")),
+        };
+        match process_start(&Proc::open()?, pid) {
+            Some((start, 'Z' | 'X')) if start == self.record.init_process_start => Ok(None),
+            Some((start, _)) if start == self.record.init_process_start => Ok(Some(Alive { pidfd })),
+            _ => Ok(None),
+        }
+    }
+
+    /// The status now.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn status(&self) -> Result<Status> {
+        if self.record.cleat.phase == Phase::Creating {
+            // Its maker holds the lock as long as it lives.
+            return Ok(match lock(&self.path, FlockArg::LockSharedNonblock) {
+                Err(Errno::EWOULDBLOCK) => Status::Creating,
+                _ => Status::Stopped,
+            });
+        }
+        if self.alive()?.is_none() {
+            return Ok(Status::Stopped);
+        }
+        if self.connect()?.is_some() {
+            return Ok(Status::Created);
+        }
+        let frozen = self.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false));
+        Ok(if frozen { Status::Paused } else { Status::Running })
+    }
+
+    /// Connects to an init that waits for its order to start; `None`: nobody waits. A container
+    /// that has started keeps no such socket open, whatever files are left.
+    ///
+    /// # Errors
+    /// Those of socket(2).
+    pub fn connect(&self) -> Result<Option<OwnedFd>> {
+        let dir = match path::open_dir(&self.path) {
+            Err(Errno::ENOENT) => return Ok(None),
+            other => other.context(format_args!("open {}", self.path.display()))?,
+        };
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).context("socket")?;
+        let address = UnixAddr::new(&path::of_descriptor(&dir, START_SOCKET)).context("socket address")?;
+        match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
+            Ok(()) => Ok(Some(socket)),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+            Err(errno) => Err(errno).context(format_args!("connect {}/{START_SOCKET}", self.path.display())),
+        }
+    }
+
+    /// Its start has been ordered: nobody will listen there again.
+    pub fn forget_start_socket(&self) {
+        let _ = std::fs::remove_file(self.path.join(START_SOCKET));
+    }
+
+    /// Its cgroup, if there is one.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<Cgroup> {
+        let own = self.record.cleat.cgroup.as_ref()?;
+        Cgroup::open(&own.mount, &own.path).ok()
+    }
+
+    /// The state as hooks and `state` tell it.
+    ///
+    /// # Errors
+    /// Never in practice: plain data is encoded.
+    pub fn state_json(&self, status: Status) -> Result<String> {
+        state_json(&self.record, status, if status == Status::Stopped { 0 } else { self.record.init_process_pid })
+    }
+
+    /// The hooks that run after the birth.
+    ///
+    /// # Errors
+    /// The file was changed by others.
+    pub fn hooks(&self) -> Result<crate::config::Hooks> {
+        match &self.record.cleat.hooks {
+            Some(raw) => crate::config::parse(FILE, raw.get().as_bytes()),
+            None => Ok(crate::config::Hooks::default()),
+        }
+    }
+
+    /// Checks and converts hooks of one kind.
+    ///
+    /// # Errors
+    /// The file was changed by others.
+    pub fn planned_hooks(list: &[crate::config::Hook], kind: &str) -> Result<Vec<cleat_plan::Hook>> {
+        plan::hooks(list, kind)
+    }
+}
+
+/// runtime-spec runtime.md § State.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StateJson<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    bundle: &'a Path,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+/// The state as hooks get it; a pid of 0 is not told.
+///
+/// # Errors
+/// Never in practice: plain data is encoded.
+pub fn state_json(record: &Record, status: Status, pid: i32) -> Result<String> {
+    let state = StateJson {
+        oci_version: OCI_VERSION,
+        id: &record.id,
+        status: status.name(),
+        pid: (pid > 0).then_some(pid),
+        bundle: &record.cleat.bundle,
+        annotations: &record.cleat.annotations,
+    };
+    serde_json::to_string(&state).map_err(|error| Error::new(format!("encode state: {error}")))
+}
+
+/// Start time in clock ticks after boot, and state letter, of a process (proc_pid_stat(5)).
+#[must_use]
+pub fn process_start(proc: &Proc, pid: i32) -> Option<(u64, char)> {
+    let text = proc.read(&format!("{pid}/stat")).ok()?;
+    // The name is in parentheses and may contain anything, so fields are counted from its end.
+    let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((fields.nth(18)?.parse().ok()?, state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_runcs_rules() {
+        for good in ["a", "A-b_c.d+1", "..."] {
+            check_id(good).unwrap();
+        }
+        for bad in ["", ".", "..", "a/b", "../a", "a b", "ä", "a\0"] {
+            assert!(check_id(bad).unwrap_err().to_string().starts_with("invalid container ID format"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_start_time() {
+        let proc = Proc::open().unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let (start, state) = process_start(&proc, pid).unwrap();
+        assert!(start > 0);
+        assert_eq!(state, 'R');
+    }
+}

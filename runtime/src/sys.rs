@@ -1,0 +1,500 @@
+//! Which system calls do the crates not give us safely?
+//!
+//! Host half: the only file here with `unsafe`. Everything else says what it wants in types.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint};
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags};
+
+fn check(result: c_long) -> nix::Result<c_long> {
+    Errno::result(result)
+}
+
+fn new_fd(result: c_long) -> nix::Result<OwnedFd> {
+    let raw = RawFd::try_from(check(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just returned this number as a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Whether a descriptor of that number is open.
+#[must_use]
+pub fn is_open(raw: RawFd) -> bool {
+    // SAFETY: F_GETFD reads a flag of a number that may be anything.
+    unsafe { libc::fcntl(raw, libc::F_GETFD) >= 0 }
+}
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2)).
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9, `EINVAL` before 5.11.
+pub fn cloexec_from(first: u32) -> nix::Result<()> {
+    let flag = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: numbers only; the call changes a flag and closes nothing.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, flag) }).map(drop)
+}
+
+/// The init's process as [`birth`] makes it.
+pub struct Birth<'a> {
+    /// `CLONE_NEW*` bits.
+    pub namespaces: u64,
+    /// Born in this cgroup.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The program: a sealed memfd.
+    pub program: BorrowedFd<'a>,
+    /// The conversation; its number is the program's only argument.
+    pub socket: BorrowedFd<'a>,
+    /// Wait for one packet on `socket`, then become user and group 0 of the new user namespace:
+    /// without a mapping `execve` would take all capabilities away.
+    pub wait_for_mapping: bool,
+}
+
+/// A new process and its pidfd.
+#[derive(Debug)]
+pub struct Child {
+    /// Ours to wait for; its number cannot be used again before we did.
+    pub pid: i32,
+    /// The same as a descriptor.
+    pub pidfd: OwnedFd,
+}
+
+/// `clone3(2)` into namespaces and cgroup, then `execveat(2)` of the program.
+///
+/// # Errors
+/// Those of clone3; a failed `execveat` ends the child with status 71.
+pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
+    // All memory is taken before the child exists: it must not need an allocator.
+    let number = CString::new(spec.socket.as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;
+    let argv: [*const c_char; 3] = [c"cleat-init".as_ptr(), number.as_ptr(), std::ptr::null()];
+    let envp: [*const c_char; 1] = [std::ptr::null()];
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain numbers, for which zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = spec.namespaces | libc::CLONE_PIDFD.cast_unsigned_u64();
+    args.pidfd = (&raw mut pidfd).addr() as u64;
+    args.exit_signal = libc::SIGCHLD.cast_unsigned_u64();
+    if let Some(cgroup) = spec.cgroup {
+        args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP
+        args.cgroup = cgroup.as_raw_fd().cast_unsigned_u64();
+    }
+    // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has one
+    // thread, so the child owns a copy of all memory.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        // SAFETY: this is the child, alone with its memory; the arrays end with null pointers.
+        unsafe { become_init(spec, argv.as_ptr(), envp.as_ptr()) }
+    }
+    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    // SAFETY: clone3 has put a new descriptor there.
+    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// The child's way from `clone3` to its own program: system calls on data made before.
+///
+/// # Safety
+/// Only in a fresh child; `argv` and `envp` end with null pointers.
+unsafe fn become_init(spec: &Birth<'_>, argv: *const *const c_char, envp: *const *const c_char) -> ! {
+    let socket = spec.socket.as_raw_fd();
+    if spec.wait_for_mapping {
+        let mut packet = [0u8; 16];
+        // SAFETY: the buffer is passed with its true length.
+        let got = unsafe { libc::recv(socket, packet.as_mut_ptr().cast(), packet.len(), 0) };
+        if got <= 0 {
+            // SAFETY: ends this process. The host half is gone.
+            unsafe { libc::_exit(70) }
+        }
+        // SAFETY: raw calls with numbers; libc's own wrappers would signal threads that are not.
+        unsafe { libc::syscall(libc::SYS_setresgid, 0, 0, 0) };
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) };
+    }
+    // SAFETY: restores a default that Rust's start-up code changed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // SAFETY: clears close-on-exec of a descriptor that the program is told of.
+    unsafe { libc::fcntl(socket, libc::F_SETFD, 0) };
+    let program = spec.program.as_raw_fd();
+    // SAFETY: the path is a C string, the arrays end with null pointers.
+    unsafe { libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, envp, libc::AT_EMPTY_PATH) };
+    // SAFETY: ends this process.
+    unsafe { libc::_exit(71) }
+}
+
+trait CastUnsigned {
+    fn cast_unsigned_u64(self) -> u64;
+}
+
+impl CastUnsigned for c_int {
+    fn cast_unsigned_u64(self) -> u64 {
+        u64::from(self.cast_unsigned())
+    }
+}
+
+/// A process whose only purpose is a user namespace (for identity-mapped mounts): it sleeps until
+/// it is killed.
+///
+/// # Errors
+/// Those of clone3.
+pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain numbers, for which zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | libc::CLONE_PIDFD.cast_unsigned_u64();
+    args.pidfd = (&raw mut pidfd).addr() as u64;
+    args.exit_signal = libc::SIGCHLD.cast_unsigned_u64();
+    // SAFETY: as in `birth`.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        // SAFETY: numbers only. Not to outlive its parent, which kills it in any case.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        loop {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
+    }
+    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    // SAFETY: clone3 has put a new descriptor there.
+    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// `pidfd_open(2)`.
+///
+/// # Errors
+/// `ESRCH`: no such process.
+pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    new_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// `pidfd_send_signal(2)`; signal 0 asks whether the process is there.
+///
+/// # Errors
+/// `ESRCH`: the process has been reaped.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
+    let null = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo asks for that of kill(2).
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, null, 0) }).map(drop)
+}
+
+/// `prlimit(2)` of a child that has not been waited for.
+///
+/// # Errors
+/// `EPERM`: the hard limit is raised without `CAP_SYS_RESOURCE`. `EINVAL`: soft above hard.
+pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let null = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: limit outlives the call; a null pointer asks for no old value.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, null) }).map(drop)
+}
+
+/// Flags of [`open_tree`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TreeFlags {
+    /// With the mounts below.
+    pub recursive: bool,
+    /// The last component is not followed.
+    pub nofollow: bool,
+}
+
+/// A detached copy of a mount (open_tree(2), `OPEN_TREE_CLONE`).
+///
+/// # Errors
+/// `EPERM`: without `CAP_SYS_ADMIN`. `ENOENT`, `EACCES`: as for open(2).
+pub fn open_tree(path: &CStr, flags: TreeFlags) -> nix::Result<OwnedFd> {
+    let mut bits = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    if flags.recursive {
+        bits |= libc::AT_RECURSIVE.cast_unsigned();
+    }
+    if flags.nofollow {
+        bits |= libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
+    }
+    // SAFETY: the path is a C string that outlives the call.
+    new_fd(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), bits) })
+}
+
+/// Maps the owners of a detached mount by a user namespace (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// `EINVAL`: the file system cannot do it. `EPERM`: it is mapped already.
+pub fn idmap_mount(mount: BorrowedFd<'_>, recursive: bool, user_namespace: BorrowedFd<'_>) -> nix::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: user_namespace.as_raw_fd().cast_unsigned_u64(),
+    };
+    set_mount_attr(mount, recursive, &attr)
+}
+
+/// Makes a detached mount receive events of its origin's peer group and send none.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn enslave_mount(mount: BorrowedFd<'_>) -> nix::Result<()> {
+    let attr = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_SLAVE, userns_fd: 0 };
+    set_mount_attr(mount, true, &attr)
+}
+
+fn set_mount_attr(mount: BorrowedFd<'_>, recursive: bool, attr: &libc::mount_attr) -> nix::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let size = size_of::<libc::mount_attr>();
+    let raw = mount.as_raw_fd();
+    // SAFETY: the path is a C string, attr outlives the call and its size is passed.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, raw, c"".as_ptr(), flags, std::ptr::from_ref(attr), size) })
+        .map(drop)
+}
+
+/// Receives one packet with its descriptors. An empty packet is the end of the conversation.
+///
+/// # Errors
+/// Those of recvmsg(2); `EMSGSIZE` when the packet or its descriptors did not fit.
+pub fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; 4]);
+    let mut iov = [IoSliceMut::new(packet)];
+    let message = loop {
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    let mut fds = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(rights) = control {
+            // SAFETY: the kernel has just installed these descriptors for us.
+            fds.extend(rights.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+        }
+    }
+    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok((message.bytes, fds))
+}
+
+/// One eBPF instruction (kernel: `struct bpf_insn`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Insn {
+    /// Operation.
+    pub code: u8,
+    /// Destination register in the low half, source in the high one.
+    pub registers: u8,
+    /// Jump distance or memory offset.
+    pub off: i16,
+    /// Constant.
+    pub imm: i32,
+}
+
+/// `union bpf_attr` at a size that every kernel so far knows, zeroed: kernels 6.17 to 7.2 write
+/// `query.revision` whatever length they were told (opencontainers/cgroups#69).
+#[repr(C, align(8))]
+struct BpfAttr([u8; 128]);
+
+impl BpfAttr {
+    fn new() -> BpfAttr {
+        BpfAttr([0; 128])
+    }
+
+    fn set(&mut self, at: usize, bytes: &[u8]) {
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn get_u32(&self, at: usize) -> u32 {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&self.0[at..at + 4]);
+        u32::from_ne_bytes(bytes)
+    }
+
+    /// # Safety
+    /// Pointers in the attribute must be valid for the command.
+    unsafe fn call(&mut self, command: c_int) -> nix::Result<c_long> {
+        // SAFETY: the buffer is passed with its true size; the caller answers for the pointers.
+        check(unsafe { libc::syscall(libc::SYS_bpf, command, self.0.as_mut_ptr(), self.0.len()) })
+    }
+}
+
+const BPF_PROG_LOAD: c_int = 5;
+const BPF_PROG_ATTACH: c_int = 8;
+const BPF_PROG_GET_FD_BY_ID: c_int = 13;
+const BPF_PROG_QUERY: c_int = 16;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+const BPF_F_REPLACE: u32 = 4;
+
+/// Loads a program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
+///
+/// # Errors
+/// `EPERM`: without `CAP_BPF` or `CAP_SYS_ADMIN`. `EINVAL`, `EACCES`: the verifier refused it.
+pub fn load_device_program(program: &[Insn]) -> nix::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let mut attr = BpfAttr::new();
+    attr.set(0, &BPF_PROG_TYPE_CGROUP_DEVICE.to_ne_bytes());
+    attr.set(4, &u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?.to_ne_bytes());
+    attr.set(8, &(program.as_ptr().addr() as u64).to_ne_bytes());
+    attr.set(16, &(license.as_ptr().addr() as u64).to_ne_bytes());
+    // SAFETY: instructions and license outlive the call; their count and the string's end are true.
+    new_fd(unsafe { attr.call(BPF_PROG_LOAD) }?)
+}
+
+/// Attaches a device program to a cgroup; `replace` takes the place of one that is there, without
+/// a moment in which neither or both hold.
+///
+/// # Errors
+/// `EPERM`: without privilege. `EINVAL`: a kernel without cgroup device programs.
+pub fn attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    replace: Option<BorrowedFd<'_>>,
+) -> nix::Result<()> {
+    let mut attr = BpfAttr::new();
+    attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
+    attr.set(4, &program.as_raw_fd().to_ne_bytes());
+    attr.set(8, &BPF_CGROUP_DEVICE.to_ne_bytes());
+    let mut flags = BPF_F_ALLOW_MULTI;
+    if let Some(old) = replace {
+        flags |= BPF_F_REPLACE;
+        attr.set(16, &old.as_raw_fd().to_ne_bytes());
+    }
+    attr.set(12, &flags.to_ne_bytes());
+    // SAFETY: numbers only.
+    unsafe { attr.call(BPF_PROG_ATTACH) }.map(drop)
+}
+
+/// The device programs attached to a cgroup itself.
+///
+/// # Errors
+/// Those of bpf(2), `BPF_PROG_QUERY`.
+pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
+    let mut ids = [0u32; 64];
+    let mut attr = BpfAttr::new();
+    attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
+    attr.set(4, &BPF_CGROUP_DEVICE.to_ne_bytes());
+    attr.set(16, &(ids.as_mut_ptr().addr() as u64).to_ne_bytes());
+    attr.set(24, &u32::try_from(ids.len()).unwrap_or(0).to_ne_bytes());
+    // SAFETY: ids outlives the call and its length is passed.
+    unsafe { attr.call(BPF_PROG_QUERY) }?;
+    let count = usize::try_from(attr.get_u32(24)).unwrap_or(0).min(ids.len());
+    ids[..count]
+        .iter()
+        .map(|id| {
+            let mut attr = BpfAttr::new();
+            attr.set(0, &id.to_ne_bytes());
+            // SAFETY: numbers only.
+            new_fd(unsafe { attr.call(BPF_PROG_GET_FD_BY_ID) }?)
+        })
+        .collect()
+}
+
+/// The size of a terminal, rows and columns.
+///
+/// # Errors
+/// `ENOTTY`: not a terminal.
+pub fn window_size(terminal: BorrowedFd<'_>) -> nix::Result<libc::winsize> {
+    // SAFETY: winsize is plain numbers, for which zero is a valid value.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes a winsize there.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) })?;
+    Ok(size)
+}
+
+/// Sets the size of a terminal.
+///
+/// # Errors
+/// `ENOTTY`: not a terminal.
+pub fn set_window_size(terminal: BorrowedFd<'_>, size: &libc::winsize) -> nix::Result<()> {
+    // SAFETY: the kernel reads a winsize there.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(size)) }).map(drop)
+}
+
+/// What a child of a hook does between fork and exec: descriptors from 3 on are closed.
+pub fn spawn_without_descriptors(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: close_range is async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            cloexec_from(3).map_err(std::io::Error::from)?;
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+}
+
+/// Reaps any child: its pid and wait status, or `None` when none has ended.
+///
+/// # Errors
+/// `ECHILD`: there are no children.
+pub fn reap_any() -> nix::Result<Option<(i32, c_int)>> {
+    let mut status = 0;
+    // SAFETY: status outlives the call.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) })?;
+    Ok((pid > 0).then_some((pid, status)))
+}
+
+/// Waits for one child: its wait status.
+///
+/// # Errors
+/// `ECHILD`: it is not a child, or has been reaped.
+pub fn wait_for(pid: i32) -> nix::Result<c_int> {
+    let mut status = 0;
+    loop {
+        // SAFETY: status outlives the call.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, 0) }) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|_| status),
+        }
+    }
+}
+
+/// The exit code by which a shell would tell this wait status.
+#[must_use]
+pub fn exit_code(status: c_int) -> u8 {
+    let code = if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
+    u8::try_from(code & 0xff).unwrap_or(255)
+}
+
+/// Receives `SIGKILL` of this process itself: a fault on purpose.
+pub fn kill_self() -> ! {
+    let _ = nix::sys::signal::kill(nix::unistd::getpid(), Signal::SIGKILL);
+    std::process::abort()
+}
+
+/// The capability bounding set of this process, bit N is capability N, and the kernel's last one.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn bounding_capabilities() -> nix::Result<(u64, u32)> {
+    let mut set = 0;
+    let mut last = 0;
+    for cap in 0..64u32 {
+        // SAFETY: numbers only.
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_READ, cap, 0, 0, 0) }) {
+            Ok(has) => {
+                last = cap;
+                set |= u64::from(has == 1) << cap;
+            }
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok((set, last))
+}
+
+/// Makes this process the parent of its descendants' orphans.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn become_subreaper() -> nix::Result<()> {
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// Borrows a standard stream.
+#[must_use]
+pub fn stream(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: Rust's start-up code makes sure that 0, 1 and 2 are open, and nothing closes them.
+    unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
+}

@@ -1,0 +1,151 @@
+//! What do the halves say to each other?
+//!
+//! The host's end of the conversation. The other end may have been taken over by the container:
+//! nothing that comes from there is trusted further than its type.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use cleat_plan::wire::{self, FromInit, ToInit};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
+
+use crate::error::{Context, Error, Result, errno_text};
+use crate::sys;
+
+/// One end of a `SOCK_SEQPACKET` conversation.
+pub struct Conversation {
+    socket: OwnedFd,
+}
+
+/// What the init said, with a descriptor that may have come along.
+pub enum Heard {
+    /// A message.
+    Message(FromInit, Option<OwnedFd>),
+    /// The other end closed without a word: it became its program, or died.
+    Closed,
+}
+
+impl Conversation {
+    /// Both ends: ours, and the one for the init.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    pub fn pair() -> Result<(Conversation, OwnedFd)> {
+        let (ours, theirs) = nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .context("socketpair")?;
+        Ok((Conversation { socket: ours }, theirs))
+    }
+
+    /// A connected socket.
+    #[must_use]
+    pub fn over(socket: OwnedFd) -> Conversation {
+        Conversation { socket }
+    }
+
+    /// The socket, to poll.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+        let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let control = [ControlMessage::ScmRights(&raw)];
+        let control = if raw.is_empty() { &[][..] } else { &control[..] };
+        loop {
+            let iov = [IoSlice::new(bytes)];
+            match nix::sys::socket::sendmsg::<()>(self.socket.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EINTR) => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Sends one message. That the other end is gone is no error here: it is heard next.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub fn say(&self, message: ToInit) -> Result<()> {
+        let bytes = wire::encode(&message).map_err(|error| Error::new(format!("encode message: {error}")))?;
+        match self.send(&bytes, &[]) {
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(errno).context("sendmsg"),
+        }
+    }
+
+    /// Sends the plan and its descriptors.
+    ///
+    /// # Errors
+    /// The plan is longer than 16 MiB; those of sendmsg(2).
+    pub fn send_plan(&self, plan: &cleat_plan::Plan, fds: &[OwnedFd]) -> Result<()> {
+        let bytes = wire::encode_plan(plan).map_err(|error| Error::new(format!("encode plan: {error}")))?;
+        if bytes.len() > wire::MAX_PLAN {
+            return Err(Error::new("config.json: arguments, environment and mounts are longer than 16 MiB"));
+        }
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.say(ToInit::Plan { len, fds: u16::try_from(fds.len()).unwrap_or(u16::MAX) })?;
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let mut batches = borrowed.chunks(wire::MAX_FDS);
+        for piece in bytes.chunks(wire::MAX_PACKET) {
+            self.send_piece(piece, batches.next().unwrap_or_default())?;
+        }
+        // More descriptors than pieces: the rest with empty-handed packets of one byte each is not
+        // needed as long as a mount takes more than MAX_PACKET / MAX_FDS bytes; checked here.
+        match batches.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::new("config.json: mounts: too many descriptors for the length of the plan")),
+        }
+    }
+
+    fn send_piece(&self, piece: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        match self.send(piece, fds) {
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(errno).context("sendmsg"),
+        }
+    }
+
+    /// The next thing the init says.
+    ///
+    /// # Errors
+    /// Not a message; those of recvmsg(2).
+    pub fn hear(&self) -> Result<Heard> {
+        let mut packet = vec![0; wire::MAX_PACKET];
+        let (got, mut fds) = match sys::receive(self.socket.as_fd(), &mut packet) {
+            Err(Errno::ECONNRESET) => return Ok(Heard::Closed),
+            other => other.context("recvmsg")?,
+        };
+        if got == 0 {
+            return Ok(Heard::Closed);
+        }
+        let message = wire::decode(&packet[..got]).map_err(|_| Error::new("the init sent something that is no message"))?;
+        Ok(Heard::Message(message, fds.pop()))
+    }
+}
+
+/// A failed step of the init as one line.
+#[must_use]
+pub fn failure_text(failure: &wire::Failure) -> String {
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut text = format!("{}: {}", failure.step.name(), part(&failure.call));
+    if !failure.path.is_empty() {
+        text.push(' ');
+        text.push_str(&part(&failure.path));
+    }
+    let hint = part(&failure.hint);
+    if failure.errno != 0 {
+        let errno = Errno::from_raw(failure.errno);
+        // A hint that says the same in words takes the place of the plain name.
+        let words = if hint.is_empty() { errno_text(errno) } else { format!("{errno:?}") };
+        text.push_str(": ");
+        text.push_str(&words);
+        if !hint.is_empty() {
+            text.push_str("; ");
+            text.push_str(&hint);
+        }
+    } else if !hint.is_empty() {
+        text.push_str(": ");
+        text.push_str(&hint);
+    }
+    text
+}
