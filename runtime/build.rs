@@ -23,6 +23,7 @@ fn main() {
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "true")
         .env("RUSTFLAGS", "-Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro,--no-eh-frame-hdr");
     let status = cargo.status().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     assert!(status.success(), "the init could not be built: {cargo:?}");

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Context, Error, Result};
@@ -276,8 +277,15 @@ pub struct Device {
 pub struct Resources {
     #[serde(deserialize_with = "or_default")]
     pub devices: Vec<DeviceRule>,
-    #[serde(flatten)]
-    pub limits: BTreeMap<String, serde_json::Value>,
+    pub memory: Value,
+    pub cpu: Value,
+    pub pids: Value,
+    #[serde(rename = "blockIO")]
+    pub block_io: Value,
+    pub hugepage_limits: Value,
+    pub network: Value,
+    pub rdma: Value,
+    pub unified: Value,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -331,18 +339,17 @@ pub fn read_json(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// Not JSON, or a property of another type than the specification gives it. `file` is its name.
 pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
-    // The plain parser is the fast one; only a document that it refuses is read again, with the
-    // path to the place kept.
-    serde_json::from_slice(text).map_err(|plain| {
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-            Err(error) if error.path().iter().next().is_some() && !plain.is_syntax() && !plain.is_eof() => {
-                Error::new(format!("{file}: {}: {}", error.path(), error.inner()))
-            }
-            _ if plain.is_eof() => Error::new(format!("{file}: it ends too early, at line {} column {}; was it written whole?", plain.line(), plain.column())),
-            _ => Error::new(format!("{file}: {plain}")),
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let (path, cause) = (error.path().to_string(), error.into_inner());
+        if cause.is_eof() {
+            let (line, column) = (cause.line(), cause.column());
+            return Error::new(format!("{file}: it ends too early, at line {line} column {column}; was it written whole?"));
         }
-    })
+        if cause.is_data() && path != "." { Error::new(format!("{file}: {path}: {cause}")) } else { Error::new(format!("{file}: {cause}")) }
+    })?;
+    deserializer.end().map_err(|error| Error::new(format!("{file}: {error}")))?;
+    Ok(value)
 }
 
 #[cfg(test)]

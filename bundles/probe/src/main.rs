@@ -1,0 +1,95 @@
+//! `probe` runs inside a container and prints facts; the tests on the outside judge them.
+//!
+//! It runs in root file systems that hold nothing else, so it is linked statically and answers
+//! under many names: `probe facts` prints one JSON object, every other word does one small thing
+//! and prints what came of it. What cannot be learnt (no `/proc`, say) is `null`, never a failure.
+
+mod act;
+mod attack;
+mod facts;
+mod hello;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: probe [WORD [ARGUMENT…]]
+
+  facts [SYSCTL…]             everything known about this process, as one JSON object (default)
+  hello                       the same for people, in a few lines
+
+  exit N                      leave with status N
+  die SIGNAL                  die of the signal with this number
+  sleep                       print \"ready\", wait for SIGTERM
+  signal-report               print \"ready\", then the number of every signal; SIGTERM ends it
+  cat                         copy stdin to stdout
+  print TEXT / eprint TEXT    one line to stdout / stderr
+  winsize                     print \"ready\", then the terminal's size after each SIGWINCH
+
+  read PATH                   {\"text\"} or {\"error\"}
+  write PATH TEXT             {\"ok\"} or {\"error\"}; creates, never truncates; likewise the next ones
+  append PATH TEXT / mkdir PATH / remove PATH / chmod MODE PATH / chroot PATH / sethostname NAME
+  mknod PATH c|b|p MAJOR MINOR
+  list PATH                   the names in a directory
+  stat PATH…                  one object per path, links not followed
+  open-dev PATH               what open(2) answers for reading and for writing
+  run PATH [ARGUMENT…]        execute another program, print how it ended
+
+  fork-sleep N                N children that sleep too, then as `sleep`
+  zombie                      leave an orphan that exits at once, then as `sleep`
+  hook FILE TAG [STATUS]      append {tag, state from stdin, facts} to FILE, leave with STATUS
+  hook-sleep FILE TAG         append as `hook`, then never end
+
+  attack-exe N                find the runtime's program in /proc N times and write to it
+  attack-exchange A B         exchange two names for ever
+  attack-escape CANARY        look for a way to the host's CANARY file by every known door";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let word = args.first().map_or("facts", String::as_str);
+    let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    match (word, rest.as_slice()) {
+        ("facts", sysctls) => print_json(&facts::all(sysctls)),
+        ("hello", []) => print!("{}", hello::text()),
+        ("exit", [status]) => return ExitCode::from(status.parse().unwrap_or(2)),
+        ("die", [signal]) => return act::die(signal),
+        ("sleep", []) => act::sleep(),
+        ("signal-report", []) => act::signal_report(),
+        ("winsize", []) => act::winsize(),
+        ("cat", []) => return act::cat(),
+        ("print", [text]) => println!("{text}"),
+        ("eprint", [text]) => eprintln!("{text}"),
+        ("read", [path]) => print_json(&act::read(path)),
+        ("write", [path, text]) => print_json(&act::write(path, text, false)),
+        ("append", [path, text]) => print_json(&act::write(path, text, true)),
+        ("mkdir", [path]) => print_json(&act::mkdir(path)),
+        ("remove", [path]) => print_json(&act::remove(path)),
+        ("chmod", [mode, path]) => print_json(&act::chmod(mode, path)),
+        ("chroot", [path]) => print_json(&act::chroot(path)),
+        ("sethostname", [name]) => print_json(&act::set_host_name(name)),
+        ("mknod", [path, kind, major, minor]) => print_json(&act::mknod(path, kind, major, minor)),
+        ("list", [path]) => print_json(&act::list(path)),
+        ("stat", paths) => paths.iter().for_each(|path| print_json(&facts::stat(path))),
+        ("open-dev", [path]) => print_json(&act::open_dev(path)),
+        ("run", [path, args @ ..]) => print_json(&act::run(path, args)),
+        ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
+        ("zombie", []) => act::zombie(),
+        ("hook", [file, tag]) => return act::hook(file, tag, "0"),
+        ("hook", [file, tag, status]) => return act::hook(file, tag, status),
+        ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),
+        ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
+        ("attack-exchange", [a, b]) => return attack::exchange(a, b),
+        ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_json(value: &serde_json::Value) {
+    println!("{value}");
+}

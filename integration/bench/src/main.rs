@@ -1,0 +1,111 @@
+//! How fast is `cleat`, and how small, beside its peers and beside the kernel itself?
+//!
+//! Every round takes one sample of every operation from every runtime, in an order that changes
+//! so that each runtime follows each other one equally often: whatever else the machine does, it
+//! does to all of them. Medians are compared, within this one run only.
+//!
+//! | file | the one question it answers |
+//! |---|---|
+//! | `options.rs` | what did the caller type? |
+//! | `place.rs` | where does it all run, and what is left of it? a private mount namespace |
+//! | `bundle.rs` | which containers are made? |
+//! | `subject.rs` | what is measured, and how is each operation spelled? |
+//! | `sample.rs` | what did one command cost? |
+//! | `rounds.rs` | in which order are samples taken? |
+//! | `report.rs` | what do the figures say, and are the budgets met? |
+//! | `floor/` | a program of its own: what does the kernel alone charge? |
+
+mod bundle;
+mod options;
+mod place;
+mod report;
+mod rounds;
+mod sample;
+mod subject;
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use options::Options;
+use report::Report;
+
+/// An error is one line that says what, where and why; nothing here decides on its kind.
+type Result<T> = std::result::Result<T, String>;
+
+/// Puts the place of an error before its cause.
+trait At<T> {
+    fn at(self, place: impl Display) -> Result<T>;
+}
+
+impl<T, E: Display> At<T> for std::result::Result<T, E> {
+    fn at(self, place: impl Display) -> Result<T> {
+        self.map_err(|cause| format!("{place}: {cause}"))
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match Options::read() {
+        Ok(Some(options)) => options,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match bench(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether all is well: always, unless budgets are to be enforced.
+fn bench(options: &Options) -> Result<bool> {
+    // Before the root changes, in which the file's path has a meaning.
+    let json = match &options.json {
+        Some(path) => Some(File::create(path).at(path.display())?),
+        None => None,
+    };
+    let sizes = report::Sizes::read(options)?;
+    let place = place::enter(options)?;
+    let signals = sample::Signals::block()?;
+    let found = subject::find(options, &place);
+    let there = |name: &str| found.iter().any(|subject| subject.name == name);
+    let mut absent: Vec<String> = ["cleat", "crun", "runc"]
+        .into_iter()
+        .filter(|&name| !there(name))
+        .map(|name| match name {
+            "cleat" => format!("cleat: no {}", options.cleat.display()),
+            _ => format!("{name}: not found"),
+        })
+        .collect();
+    let runc = found.iter().find(|subject| subject.name == "runc");
+    bundle::make(&place, runc.map(|runc| runc.program.as_path()))?;
+    let (subjects, unfit) = rounds::fit(&place, &signals, found)?;
+    absent.extend(unfit);
+    for line in &absent {
+        eprintln!("bench: without {line}");
+    }
+    let figures = rounds::take(&place, &signals, &subjects, options)?;
+    let crowd = rounds::crowd(&place, &signals, &subjects, options)?;
+    let left = place.sweep();
+    let report = Report {
+        options,
+        subjects: &subjects,
+        absent: &absent,
+        sizes: &sizes,
+        figures: &figures,
+        crowd: crowd.as_ref(),
+        left: &left,
+    };
+    print!("{report}");
+    if let Some(mut file) = json {
+        writeln!(file, "{:#}", report.json()).at("--json")?;
+    }
+    Ok(left.is_empty() && (!options.strict || report.all_met()))
+}

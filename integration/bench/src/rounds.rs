@@ -1,0 +1,242 @@
+//! In which order are samples taken?
+
+use crate::options::Options;
+use crate::place::Place;
+use crate::sample::{self, Cost, Signals};
+use crate::subject::{Operation, Subject};
+use crate::{At as _, Result};
+
+/// All samples of one operation of one runtime, or of one quantity.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Series {
+    pub(crate) wall_ms: Vec<f64>,
+    pub(crate) cpu_ms: Vec<f64>,
+    pub(crate) peak_mb: Vec<f64>,
+}
+
+impl Series {
+    fn add(&mut self, cost: Cost) {
+        self.wall_ms.push(cost.wall_ms);
+        self.cpu_ms.push(cost.cpu_ms);
+        self.peak_mb.push(cost.peak_mb);
+    }
+}
+
+/// What all rounds together have shown of one runtime.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub(crate) name: &'static str,
+    /// Empty where the runtime has no such operation.
+    operations: [Series; Operation::ALL.len()],
+    /// Memory of a container between `create` and `start`.
+    pub(crate) created_mb: Vec<f64>,
+}
+
+impl Figures {
+    pub(crate) fn of(&self, operation: Operation) -> &Series {
+        &self.operations[operation as usize]
+    }
+}
+
+/// What `create` costs before and after many containers were created.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pub(crate) name: &'static str,
+    pub(crate) containers: usize,
+    pub(crate) alone: Series,
+    pub(crate) among: Series,
+}
+
+/// Takes each runtime through one container's life, and returns those that came through, and why
+/// the others did not.
+pub(crate) fn fit(
+    place: &Place,
+    signals: &Signals,
+    found: Vec<Subject>,
+) -> Result<(Vec<Subject>, Vec<String>)> {
+    let mut fit = Vec::new();
+    let mut unfit = Vec::new();
+    for subject in found {
+        match life(place, signals, &subject) {
+            Ok(()) => fit.push(subject),
+            Err(error) if error.ends_with("interrupted") => return Err(error),
+            Err(error) => {
+                unfit.push(error);
+                if !subject.is_floor() {
+                    place.sweep();
+                }
+            }
+        }
+    }
+    Ok((fit, unfit))
+}
+
+fn life(place: &Place, signals: &Signals, subject: &Subject) -> Result<()> {
+    if let Some(command) = subject.hold(place) {
+        sample::measure(place, signals, &command).at("floor hold")?;
+    }
+    for operation in Operation::ALL {
+        once(place, signals, subject, operation, subject.name)?;
+    }
+    Ok(())
+}
+
+/// One sample; `None` where the runtime has no such operation.
+fn once(
+    place: &Place,
+    signals: &Signals,
+    subject: &Subject,
+    operation: Operation,
+    name: &str,
+) -> Result<Option<Cost>> {
+    let Some(command) = subject.command(place, operation, name) else {
+        return Ok(None);
+    };
+    let what = format!("{} {}", subject.name, operation.name());
+    let cost = sample::measure(place, signals, &command).at(&what)?;
+    if operation == Operation::Kill {
+        // Only now: what is measured is the signal's sending, and delete wants a dead container.
+        sample::await_end(sample::pid(place, name)?).at(&what)?;
+    }
+    Ok(Some(cost))
+}
+
+/// The order of `count` runtimes in `round`: over `count` rounds (twice as many for an odd count)
+/// each follows each other one equally often, since what a container leaves to the kernel to
+/// clean up disturbs the next (a Williams design).
+fn order(count: usize, round: usize) -> Vec<usize> {
+    let zigzag = |at: usize| match at % 2 {
+        0 => at / 2,
+        _ => count - at.div_ceil(2),
+    };
+    let mut order: Vec<usize> = (0..count).map(|at| (zigzag(at) + round) % count).collect();
+    if count % 2 == 1 && round / count % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+pub(crate) fn take(
+    place: &Place,
+    signals: &Signals,
+    subjects: &[Subject],
+    options: &Options,
+) -> Result<Vec<Figures>> {
+    let new = |subject: &Subject| Figures {
+        name: subject.name,
+        operations: Default::default(),
+        created_mb: Vec::new(),
+    };
+    let mut figures: Vec<Figures> = subjects.iter().map(new).collect();
+    let rounds = options.warmups + options.rounds;
+    for round in 0..rounds {
+        if round % 10 == 0 {
+            eprintln!("bench: round {round} of {rounds}");
+        }
+        let counts = round >= options.warmups;
+        for operation in Operation::ALL {
+            let able = (0..subjects.len()).filter(|&at| subjects[at].does(operation));
+            let able: Vec<usize> = able.collect();
+            for at in order(able.len(), round).into_iter().map(|at| able[at]) {
+                let (subject, figures) = (&subjects[at], &mut figures[at]);
+                let cost = once(place, signals, subject, operation, subject.name)?;
+                if let (Some(cost), true) = (cost, counts) {
+                    figures.operations[operation as usize].add(cost);
+                }
+            }
+            if operation == Operation::Create && counts {
+                // When each runtime has one, so that what they share with others is alike.
+                for figures in figures
+                    .iter_mut()
+                    .filter(|it| it.name != crate::subject::FLOOR)
+                {
+                    let pid = sample::pid(place, figures.name)?;
+                    figures.created_mb.push(sample::pss_mb(pid)?);
+                }
+            }
+        }
+        sample::reap();
+    }
+    Ok(figures)
+}
+
+/// Measures `create` alone, then among `--crowd` created containers, then removes them.
+pub(crate) fn crowd(
+    place: &Place,
+    signals: &Signals,
+    subjects: &[Subject],
+    options: &Options,
+) -> Result<Option<Crowd>> {
+    let Some(subject) = subjects
+        .iter()
+        .find(|it| !it.is_floor() && options.crowd > 0)
+    else {
+        return Ok(None);
+    };
+    let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
+    let alone = creates(place, signals, subject, options)?;
+    eprintln!("bench: {} containers by {}", names.len(), subject.name);
+    for name in &names {
+        once(place, signals, subject, Operation::Create, name)?;
+    }
+    let among = creates(place, signals, subject, options)?;
+    for name in &names {
+        remove(place, signals, subject, name)?;
+    }
+    Ok(Some(Crowd {
+        name: subject.name,
+        containers: names.len(),
+        alone,
+        among,
+    }))
+}
+
+fn creates(
+    place: &Place,
+    signals: &Signals,
+    subject: &Subject,
+    options: &Options,
+) -> Result<Series> {
+    let mut series = Series::default();
+    for round in 0..options.warmups + options.rounds {
+        let cost = once(place, signals, subject, Operation::Create, subject.name)?;
+        if let (Some(cost), true) = (cost, round >= options.warmups) {
+            series.add(cost);
+        }
+        remove(place, signals, subject, subject.name)?;
+    }
+    Ok(series)
+}
+
+fn remove(place: &Place, signals: &Signals, subject: &Subject, name: &str) -> Result<()> {
+    once(place, signals, subject, Operation::Kill, name)?;
+    once(place, signals, subject, Operation::Delete, name).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn each_runtime_follows_each_other_equally_often() {
+        for count in 1..6 {
+            let rounds = if count % 2 == 1 { 2 * count } else { count };
+            let mut follows = vec![vec![0; count]; count];
+            for round in 0..rounds {
+                let order = order(count, round);
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..count).collect::<Vec<_>>(), "round {round}");
+                for pair in order.windows(2) {
+                    follows[pair[0]][pair[1]] += 1;
+                }
+            }
+            for (one, row) in follows.iter().enumerate() {
+                for (other, times) in row.iter().enumerate() {
+                    let expected = if one == other { 0 } else { rounds / count };
+                    assert_eq!(*times, expected, "{other} after {one} of {count}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What did one command cost?
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::place::Place;
+use crate::{At as _, Result};
+
+/// After this, a command is taken for hanging.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An interrupt is an error like any other, so that what was made is removed.
+#[derive(Debug)]
+pub(crate) struct Signals(SignalFd);
+
+impl Signals {
+    pub(crate) fn block() -> Result<Self> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        set.thread_block().at("block signals")?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).at("signalfd")?;
+        Ok(Self(signals))
+    }
+}
+
+/// The runtime's own process and those it waited for; of the peak, the largest of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) wall_ms: f64,
+    pub(crate) cpu_ms: f64,
+    /// Never under that of `floor time`, which a new process inherits: some 0.7 MB.
+    pub(crate) peak_mb: f64,
+}
+
+/// Runs `command` by way of `floor time`.
+///
+/// # Errors
+/// It exits other than with 0, it hangs, or we were interrupted.
+pub(crate) fn measure(place: &Place, signals: &Signals, command: &[OsString]) -> Result<Cost> {
+    let stderr = place.path("stderr");
+    let child = Command::new(place.path("bin/floor"))
+        .arg("time")
+        .arg(&stderr)
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .at("floor time")?;
+    let answer = finish(child, signals)?;
+    let numbers: Vec<f64> = answer.split(' ').flat_map(str::parse).collect();
+    let [wall_ns, cpu_us, peak_kb, code] = numbers[..] else {
+        return Err(format!("floor time: no figures, but {answer:?}"));
+    };
+    if code != 0.0 {
+        let text = fs::read_to_string(&stderr).unwrap_or_default();
+        let line = text.trim().lines().last().unwrap_or("it said nothing");
+        return Err(format!("exit code {code}: {line}"));
+    }
+    Ok(Cost {
+        wall_ms: wall_ns / 1e6,
+        cpu_ms: cpu_us / 1e3,
+        peak_mb: peak_kb * 1024.0 / 1e6,
+    })
+}
+
+fn finish(mut child: Child, signals: &Signals) -> Result<String> {
+    let group = i32::try_from(child.id()).map(Pid::from_raw).at("pid")?;
+    let mut answer = String::new();
+    let heard = wait_for_answer(&mut child, signals, &mut answer);
+    if heard.is_err() {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    child.wait().at("floor time")?;
+    heard.map(|()| answer)
+}
+
+fn wait_for_answer(child: &mut Child, signals: &Signals, answer: &mut String) -> Result<()> {
+    let mut output = child.stdout.take().ok_or("floor time: no output")?;
+    let mut sources = [
+        PollFd::new(output.as_fd(), PollFlags::POLLIN),
+        PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
+    ];
+    let patience = PollTimeout::try_from(PATIENCE).at("patience")?;
+    let ready = poll(&mut sources, patience).at("poll")?;
+    if sources[1].any() == Some(true) {
+        return Err("interrupted".into());
+    }
+    if ready == 0 {
+        return Err(format!("no end after {} s", PATIENCE.as_secs()));
+    }
+    output.read_to_string(answer).at("floor time").map(drop)
+}
+
+pub(crate) fn pid_file(place: &Place, name: &str) -> PathBuf {
+    place.path(&format!("{name}.pid"))
+}
+
+/// The first process of container `name`, in our pid namespace.
+pub(crate) fn pid(place: &Place, name: &str) -> Result<i32> {
+    let path = pid_file(place, name);
+    let text = fs::read_to_string(&path).at(path.display())?;
+    text.trim().parse().at(path.display())
+}
+
+/// Waits until `pid`, orphaned to us, has ended.
+pub(crate) fn await_end(pid: i32) -> Result<()> {
+    let patience = Instant::now() + PATIENCE;
+    while Instant::now() < patience {
+        match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(200)),
+            Ok(_) | Err(Errno::ECHILD) => return Ok(()),
+            Err(error) => return Err(format!("wait for {pid}: {error}")),
+        }
+    }
+    Err(format!(
+        "{pid} lives on, {} s after its end",
+        PATIENCE.as_secs()
+    ))
+}
+
+/// Leaves no zombie of an orphan. Must not be called while a child of our own runs.
+pub(crate) fn reap() {
+    while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|it| it != WaitStatus::StillAlive) {}
+}
+
+/// The proportional set size of a process: pages it shares count in parts.
+pub(crate) fn pss_mb(pid: i32) -> Result<f64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).at(&path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let words = line.and_then(|line| line.split_whitespace().next());
+    let kb: f64 = words.ok_or("no Pss").at(&path)?.parse().at(&path)?;
+    Ok(kb * 1024.0 / 1e6)
+}

@@ -1,0 +1,396 @@
+//! A bundle, as a test wants it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::host::{TempDir, cgroup_root, unique_name};
+use crate::runtime::probe;
+
+/// A directory with `config.json` and `rootfs`; gone when it leaves scope.
+#[derive(Debug)]
+pub struct Bundle {
+    dir: TempDir,
+    bundle: PathBuf,
+    spec: Value,
+    cgroup: String,
+}
+
+impl Default for Bundle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bundle {
+    /// What runc's `spec` writes, without a terminal, with a cgroup namespace, a cgroup of its
+    /// own and `/probe facts` as the program; the root file system holds `/probe` alone.
+    #[must_use]
+    pub fn new() -> Self {
+        let bundle = Self::empty();
+        let rootfs = bundle.rootfs();
+        fs::create_dir(&rootfs).expect("rootfs");
+        // A copy, not a link: a container may be hostile.
+        fs::copy(probe(), rootfs.join("probe")).expect("the probe");
+        bundle
+    }
+
+    /// The same program and specification on the root file system of `other`.
+    #[must_use]
+    pub fn sharing_rootfs_of(other: &Self) -> Self {
+        Self::empty().set("/root/path", json!(other.rootfs()))
+    }
+
+    /// The same, without any root file system.
+    #[must_use]
+    pub fn empty() -> Self {
+        let (dir, cgroup) = (TempDir::new(), format!("/{}", unique_name()));
+        let mut spec = default_spec();
+        spec["linux"]["cgroupsPath"] = json!(cgroup);
+        let bundle = dir.path().to_owned();
+        Self {
+            dir,
+            bundle,
+            spec,
+            cgroup,
+        }
+        .write()
+    }
+
+    /// A copy of the workspace's `bundles/NAME` with a fresh root file system.
+    ///
+    /// # Panics
+    /// When there is no such bundle.
+    #[must_use]
+    pub fn of_workspace(name: &str) -> Self {
+        let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles");
+        let dir = TempDir::new();
+        let bundle = dir.path().join(name);
+        fs::create_dir_all(&bundle).expect("a bundle directory");
+        let text = fs::read_to_string(bundles.join(name).join("config.json"))
+            .unwrap_or_else(|error| panic!("bundles/{name}/config.json: {error}"));
+        let made = Command::new(bundles.join("make-rootfs"))
+            .arg(probe())
+            .arg(&bundle)
+            .output()
+            .expect("make-rootfs");
+        assert!(
+            made.status.success(),
+            "make-rootfs {name}: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let cgroup = format!("/{}", unique_name());
+        // An invalid bundle may hold anything: it is copied to the letter.
+        let Ok(mut spec) = serde_json::from_str::<Value>(&text) else {
+            fs::write(bundle.join("config.json"), text).expect("config.json");
+            return Self {
+                dir,
+                bundle,
+                spec: Value::Null,
+                cgroup,
+            };
+        };
+        if let Some(linux) = spec.get_mut("linux").and_then(Value::as_object_mut) {
+            linux.insert("cgroupsPath".to_owned(), json!(cgroup));
+        }
+        Self {
+            dir,
+            bundle,
+            spec,
+            cgroup,
+        }
+        .write()
+    }
+
+    fn write(self) -> Self {
+        let text = serde_json::to_vec_pretty(&self.spec).expect("a specification");
+        fs::write(self.bundle.join("config.json"), text).expect("config.json");
+        self
+    }
+
+    /// The bundle's directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.bundle
+    }
+
+    /// A directory beside the bundle, for files of the host.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The root file system, as the host sees it.
+    #[must_use]
+    pub fn rootfs(&self) -> PathBuf {
+        self.bundle.join("rootfs")
+    }
+
+    /// The container's cgroup, as the host sees it.
+    #[must_use]
+    pub fn cgroup(&self) -> PathBuf {
+        cgroup_root().join(self.cgroup.trim_start_matches('/'))
+    }
+
+    /// The specification as it is now.
+    #[must_use]
+    pub fn spec(&self) -> &Value {
+        &self.spec
+    }
+
+    /// Changes the specification.
+    #[must_use]
+    pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.spec);
+        self.write()
+    }
+
+    /// Sets what a JSON pointer (`/process/cwd`) names; what leads there is made.
+    #[must_use]
+    pub fn set(self, pointer: &str, value: Value) -> Self {
+        self.edit(|spec| {
+            let mut at = spec;
+            for key in pointer.split('/').skip(1) {
+                at = match key.parse::<usize>() {
+                    Ok(index) if at.is_array() => &mut at[index],
+                    _ => &mut at[key],
+                };
+            }
+            *at = value;
+        })
+    }
+
+    /// Takes away what a JSON pointer names.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn without(self, pointer: &str) -> Self {
+        self.edit(|spec| {
+            let (parent, key) = pointer.rsplit_once('/').expect("a JSON pointer");
+            let parent = spec.pointer_mut(parent).and_then(Value::as_object_mut);
+            let removed = parent.and_then(|parent| parent.remove(key));
+            assert!(removed.is_some(), "no {pointer} to take away");
+        })
+    }
+
+    /// What the container runs.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: Into<String>>>(self, args: I) -> Self {
+        let args: Vec<String> = args.into_iter().map(Into::into).collect();
+        self.set("/process/args", json!(args))
+    }
+
+    /// The same set of capabilities for bounding, effective and permitted.
+    #[must_use]
+    pub fn capabilities(self, names: &[&str]) -> Self {
+        self.set(
+            "/process/capabilities",
+            json!({ "bounding": names, "effective": names, "permitted": names }),
+        )
+    }
+
+    /// One more mount, after the others.
+    #[must_use]
+    pub fn mount(self, mount: Value) -> Self {
+        self.edit(|spec| push(spec, "/mounts", mount))
+    }
+
+    /// A bind mount of a host path.
+    #[must_use]
+    pub fn bind(self, source: &Path, destination: &str, options: &[&str]) -> Self {
+        self.mount(json!({ "destination": destination, "type": "bind", "source": source, "options": options }))
+    }
+
+    /// Without the mount on `destination`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn without_mount(self, destination: &str) -> Self {
+        self.edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            let before = mounts.len();
+            mounts.retain(|mount| mount["destination"] != destination);
+            assert!(
+                mounts.len() < before,
+                "no mount on {destination} to take away"
+            );
+        })
+    }
+
+    /// One more namespace, or another form of the one with this type.
+    #[must_use]
+    pub fn namespace(self, namespace: Value) -> Self {
+        let this = self.edit(|spec| {
+            let list = spec["linux"]["namespaces"]
+                .as_array_mut()
+                .expect("namespaces");
+            list.retain(|old| old["type"] != namespace["type"]);
+        });
+        this.edit(|spec| push(spec, "/linux/namespaces", namespace))
+    }
+
+    /// Without the namespace of this type: the container inherits the runtime's.
+    #[must_use]
+    pub fn without_namespace(self, kind: &str) -> Self {
+        self.edit(|spec| {
+            let list = spec["linux"]["namespaces"]
+                .as_array_mut()
+                .expect("namespaces");
+            list.retain(|namespace| namespace["type"] != kind);
+        })
+    }
+
+    /// A user namespace in which ids 0–65535 are 100000–165535 of the host. `/sys` and what is
+    /// in it go with the network namespace, which is new.
+    #[must_use]
+    pub fn mapped(self) -> Self {
+        let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+        let this = self.namespace(json!({ "type": "user" }));
+        this.set("/linux/uidMappings", maps.clone())
+            .set("/linux/gidMappings", maps)
+    }
+
+    /// One more hook of this kind: the probe on the host, which appends to `file` under `tag`.
+    #[must_use]
+    pub fn hook(self, kind: &str, file: &Path, tag: &str, status: u8) -> Self {
+        let path = probe();
+        let hook =
+            json!({ "path": path, "args": ["probe", "hook", file, tag, status.to_string()] });
+        self.raw_hook(kind, hook)
+    }
+
+    /// One more hook of this kind, as given.
+    #[must_use]
+    pub fn raw_hook(self, kind: &str, hook: Value) -> Self {
+        self.edit(|spec| {
+            let hooks = &mut spec["hooks"][kind];
+            if hooks.is_null() {
+                *hooks = json!([]);
+            }
+            push(spec, &format!("/hooks/{kind}"), hook);
+        })
+    }
+
+    /// A directory of the root file system.
+    #[must_use]
+    pub fn with_dir(self, path: &str) -> Self {
+        fs::create_dir_all(self.inside(path)).expect("a directory in rootfs");
+        self
+    }
+
+    /// A file of the root file system.
+    #[must_use]
+    pub fn with_file(self, path: &str, text: &str) -> Self {
+        let path = self.inside(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory in rootfs");
+        fs::write(path, text).expect("a file in rootfs");
+        self
+    }
+
+    /// A symbolic link of the root file system.
+    #[must_use]
+    pub fn with_link(self, path: &str, target: impl AsRef<Path>) -> Self {
+        let path = self.inside(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory in rootfs");
+        symlink(target, path).expect("a link in rootfs");
+        self
+    }
+
+    /// Another mode for a file of the root file system.
+    #[must_use]
+    pub fn with_mode(self, path: &str, mode: u32) -> Self {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(self.inside(path), mode).expect("a mode in rootfs");
+        self
+    }
+
+    fn inside(&self, path: &str) -> PathBuf {
+        self.rootfs().join(path.trim_start_matches('/'))
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // The containers that used it are gone by now; what they left must not stay.
+        remove_cgroup(&self.cgroup());
+    }
+}
+
+fn remove_cgroup(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(path);
+}
+
+fn push(spec: &mut Value, pointer: &str, value: Value) {
+    let list = spec.pointer_mut(pointer).and_then(Value::as_array_mut);
+    list.unwrap_or_else(|| panic!("no list at {pointer}"))
+        .push(value);
+}
+
+/// runc's default specification without a terminal, with `/probe facts` and a cgroup namespace.
+#[must_use]
+pub fn default_spec() -> Value {
+    let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": source, "options": options });
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["/probe", "facts"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": capabilities,
+                "effective": capabilities,
+                "permitted": capabilities,
+            },
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "rootfs", "readonly": true },
+        "hostname": "cleat",
+        "mounts": [
+            mount("/proc", "proc", "proc", &[]),
+            mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+        ],
+        "linux": {
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" },
+                { "type": "network" },
+                { "type": "ipc" },
+                { "type": "uts" },
+                { "type": "mount" },
+                { "type": "cgroup" },
+            ],
+            "maskedPaths": [
+                "/proc/acpi",
+                "/proc/asound",
+                "/proc/kcore",
+                "/proc/keys",
+                "/proc/latency_stats",
+                "/proc/timer_list",
+                "/proc/timer_stats",
+                "/proc/sched_debug",
+                "/sys/firmware",
+                "/proc/scsi",
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}

@@ -1,0 +1,62 @@
+//! The harness: what a test needs to say one sentence about a runtime and prove it.
+//!
+//! ```no_run
+//! use integration::{Bundle, Runtime};
+//! let runtime = Runtime::new();
+//! let bundle = Bundle::new().args(["/probe", "sleep"]);
+//! let container = runtime.create(&bundle);
+//! assert_eq!(container.status(), "created");
+//! ```
+//!
+//! The runtime under test is the program that `CLEAT_RUNTIME` names, by default this workspace's
+//! release build. When that program is called `runc` or `crun` it is a *peer*: the same tests
+//! then check the tests themselves, and a test that asks for more than the peers can do says so
+//! with [`not_on_peer!`]. The program inside the containers is `probe` (`CLEAT_PROBE`).
+//!
+//! A test owns all that it makes: temporary directory, state root, cgroups, containers. They go
+//! when they leave scope, also when the test fails. Every wait is for an event and has a deadline.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test harness fails by saying what was expected"
+)]
+
+mod bundle;
+mod call;
+mod container;
+mod host;
+mod runtime;
+mod terminal;
+mod wait;
+
+pub use bundle::{Bundle, default_spec};
+pub use call::{Call, Outcome, Running};
+pub use container::{Container, Orphan};
+pub use host::{Snapshot, TempDir, cgroup_root, reap_orphans, unique_name};
+pub use runtime::{Runtime, is_peer, peer_version, probe};
+pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
+pub use wait::{DEADLINE, eventually, tries};
+
+/// Leaves the test when the runtime is a peer, and says why.
+///
+/// A test that runs against the peers proves itself; one that does not owes this reason.
+#[macro_export]
+macro_rules! not_on_peer {
+    ($reason:literal) => {
+        if $crate::is_peer() {
+            eprintln!("not on {}: {}", $crate::peer_version(), $reason);
+            return;
+        }
+    };
+}
+
+/// Leaves the test when the runtime is runc 1.1 (Debian 12's), and says why.
+#[macro_export]
+macro_rules! not_on_runc_1_1 {
+    ($reason:literal) => {
+        if $crate::is_peer() && $crate::peer_version().starts_with("runc version 1.1.") {
+            eprintln!("not on {}: {}", $crate::peer_version(), $reason);
+            return;
+        }
+    };
+}

@@ -1,0 +1,285 @@
+//! Which program is under test, and how is it called?
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+
+use serde_json::Value;
+
+use crate::bundle::Bundle;
+use crate::call::{Call, Outcome};
+use crate::container::Container;
+use crate::host::{TempDir, unique_name};
+
+/// Where the workspace's own static programs are, by name.
+fn built(program: &str, variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(
+        || {
+            let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+            let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            workspace
+                .join("target")
+                .join(target)
+                .join("release")
+                .join(program)
+        },
+        PathBuf::from,
+    );
+    path.canonicalize().unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; run `make build` first, or set {variable} to the program to test",
+            path.display()
+        )
+    })
+}
+
+fn program() -> PathBuf {
+    built("cleat", "CLEAT_RUNTIME")
+}
+
+/// The static program that runs inside the containers.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn probe() -> PathBuf {
+    built("probe", "CLEAT_PROBE")
+}
+
+/// Whether the program under test is runc or crun.
+#[must_use]
+pub fn is_peer() -> bool {
+    let name = program()
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned());
+    matches!(name.as_deref(), Some("runc" | "crun"))
+}
+
+/// The first line of the peer's `--version`.
+#[must_use]
+pub fn peer_version() -> String {
+    let output = Command::new(program())
+        .arg("--version")
+        .output()
+        .expect("--version");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .next()
+        .unwrap_or("a peer")
+        .to_owned()
+}
+
+/// The runtime under test with a state root of its own.
+#[derive(Debug)]
+pub struct Runtime {
+    program: PathBuf,
+    root: PathBuf,
+    dir: TempDir,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Runtime {
+    /// # Panics
+    /// When the program has not been built.
+    #[must_use]
+    pub fn new() -> Self {
+        // What a runtime orphans comes to us: we learn how it ends, and that it ends.
+        static SUBREAPER: Once = Once::new();
+        SUBREAPER.call_once(|| {
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+                .expect("PR_SET_CHILD_SUBREAPER");
+        });
+        let dir = TempDir::new();
+        Self {
+            program: program(),
+            root: dir.path().join("root"),
+            dir,
+        }
+    }
+
+    /// The same, with a copy of the program that a hostile container may damage.
+    #[must_use]
+    pub fn copied() -> Self {
+        let mut runtime = Self::new();
+        let copy = runtime
+            .dir
+            .path()
+            .join(runtime.program.file_name().expect("a file name"));
+        std::fs::copy(&runtime.program, &copy).expect("a copy of the runtime");
+        runtime.program = copy;
+        runtime
+    }
+
+    /// The program under test.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The state root of this test.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory for this test's files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `runtime --root ROOT ARGS…`
+    #[must_use]
+    pub fn call<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, args: I) -> Call {
+        Call::new(&self.program, self.dir.path())
+            .arg("--root")
+            .arg(&self.root)
+            .args(args)
+    }
+
+    /// `sh -c SCRIPT` with the runtime as `$0` and `--root ROOT ARGS…` as `$@`: for what only a
+    /// shell can arrange, such as further descriptors.
+    #[must_use]
+    pub fn through_shell<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(
+        &self,
+        script: &str,
+        args: I,
+    ) -> Call {
+        let call = Call::new("/bin/sh", self.dir.path()).arg("-c").arg(script);
+        call.arg(&self.program)
+            .arg("--root")
+            .arg(&self.root)
+            .args(args)
+    }
+
+    /// `create`, with the container's stdout and stderr in files.
+    ///
+    /// # Panics
+    /// When it fails; says what was seen.
+    #[must_use]
+    pub fn create(&self, bundle: &Bundle) -> Container<'_> {
+        self.create_with(bundle, |call| call)
+    }
+
+    /// `create`, with more arguments or environment.
+    ///
+    /// # Panics
+    /// When it fails; says what was seen.
+    #[must_use]
+    pub fn create_with(&self, bundle: &Bundle, more: impl FnOnce(Call) -> Call) -> Container<'_> {
+        self.try_create_with(bundle, more)
+            .unwrap_or_else(|outcome| panic!("expected success of {outcome}"))
+    }
+
+    /// `create`.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn try_create(&self, bundle: &Bundle) -> Result<Container<'_>, Outcome> {
+        self.try_create_with(bundle, |call| call)
+    }
+
+    /// `create`, with more arguments or environment.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn try_create_with(
+        &self,
+        bundle: &Bundle,
+        more: impl FnOnce(Call) -> Call,
+    ) -> Result<Container<'_>, Outcome> {
+        let mut container = Container::new(self, unique_name());
+        let pid_file = self.dir().join(format!("{}.pid", container.id()));
+        let call = self
+            .call(["create", "--bundle"])
+            .arg(bundle.path())
+            .arg("--pid-file")
+            .arg(&pid_file);
+        let running = more(call).arg(container.id()).spawn();
+        container.output_of(&running);
+        let outcome = running.outcome();
+        if !outcome.succeeded() {
+            return Err(outcome);
+        }
+        container.born(&pid_file);
+        Ok(container)
+    }
+
+    /// `create` and `start`.
+    ///
+    /// # Panics
+    /// When either fails; says what was seen.
+    #[must_use]
+    pub fn start(&self, bundle: &Bundle) -> Container<'_> {
+        let container = self.create(bundle);
+        container.start();
+        container
+    }
+
+    /// `create` and `start` of a container that says "ready" and stays.
+    ///
+    /// # Panics
+    /// When either fails; says what was seen.
+    #[must_use]
+    pub fn start_ready(&self, bundle: &Bundle) -> Container<'_> {
+        let container = self.start(bundle);
+        container.wait_for_line("ready");
+        container
+    }
+
+    /// `run` in the foreground, to its end.
+    #[must_use]
+    pub fn run(&self, bundle: &Bundle) -> Outcome {
+        self.run_with(bundle, |call| call)
+    }
+
+    /// `run` in the foreground with more arguments or environment, to its end.
+    #[must_use]
+    pub fn run_with(&self, bundle: &Bundle, more: impl FnOnce(Call) -> Call) -> Outcome {
+        // Dropped at the end: what a failed run leaves must not fail other tests.
+        let container = Container::new(self, unique_name());
+        let call = self.call(["run", "--bundle"]).arg(bundle.path());
+        more(call).arg(container.id()).outcome()
+    }
+
+    /// `run` in the foreground, under way; the container has the id of the answer.
+    #[must_use]
+    pub fn spawn_run(
+        &self,
+        bundle: &Bundle,
+        more: impl FnOnce(Call) -> Call,
+    ) -> (Container<'_>, crate::Running) {
+        let mut container = Container::new(self, unique_name());
+        let call = self.call(["run", "--bundle"]).arg(bundle.path());
+        let running = more(call).arg(container.id()).spawn();
+        container.output_of(&running);
+        (container, running)
+    }
+
+    /// What the probe, run to its end as the container's process, says.
+    ///
+    /// # Panics
+    /// When the run fails or prints no JSON; says what was seen.
+    #[must_use]
+    pub fn json(&self, bundle: &Bundle) -> Value {
+        self.run(bundle).json()
+    }
+
+    /// The container `id`, made in another way; deleted with the value.
+    #[must_use]
+    pub fn container(&self, id: &str) -> Container<'_> {
+        Container::new(self, id.to_owned())
+    }
+
+    /// `state ID` as JSON, if there is such a container.
+    #[must_use]
+    pub fn state(&self, id: &str) -> Option<Value> {
+        let outcome = self.call(["state", id]).outcome();
+        outcome.succeeded().then(|| outcome.json())
+    }
+}

@@ -1,0 +1,320 @@
+//! runtime.md, "Errors": "the environment MUST be in the state as if the operation were never
+//! attempted": nothing is left, after success, after a failure at any step, after kill -9.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test fails by saying what it expected"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use integration::{Bundle, Runtime, Snapshot, not_on_peer, reap_orphans, tries, unique_name};
+use rustix::process::Signal;
+use serde_json::json;
+
+/// The host is looked at as a whole: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn sleeper() -> Bundle {
+    Bundle::new().args(["/probe", "sleep"])
+}
+
+/// A success leaves nothing.
+#[test]
+fn a_whole_life_leaves_nothing() {
+    let _alone = alone();
+    let (runtime, bundle) = (Runtime::new(), sleeper());
+    // The state root itself stays.
+    runtime.start_ready(&bundle).kill_and_delete();
+    let before = Snapshot::take(&runtime);
+    for _ in 0..3 {
+        let container = runtime.start_ready(&bundle);
+        let _ = container.exec(["/probe"]).ok();
+        let _ = container.call(["pause"]).outcome().ok();
+        let _ = container.call(["resume"]).outcome().ok();
+        container.kill_and_delete();
+    }
+    before.assert_again(&runtime, "after a whole life");
+}
+
+/// `run`, in the foreground and detached.
+#[test]
+fn run_leaves_nothing() {
+    let _alone = alone();
+    let (runtime, bundle) = (Runtime::new(), Bundle::new().args(["/probe", "exit", "3"]));
+    let _ = runtime.run(&bundle).exits(3);
+    let before = Snapshot::take(&runtime);
+    let _ = runtime.run(&bundle).exits(3);
+    let id = unique_name();
+    let _ = runtime
+        .call(["run", "--detach", "-b"])
+        .arg(bundle.path())
+        .arg(&id)
+        .outcome()
+        .ok();
+    let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
+    before.assert_again(&runtime, "after run");
+}
+
+/// A failure of `create`, for reasons at every stage of the birth.
+#[test]
+fn a_failed_create_leaves_nothing() {
+    let _alone = alone();
+    let runtime = Runtime::new();
+    let _ = runtime.run(&Bundle::new()).ok();
+    let before = Snapshot::take(&runtime);
+    let bundles = [
+        Bundle::new().args(["no-such-program"]),
+        Bundle::new().set("/root/path", json!("no-such-rootfs")),
+        Bundle::new().mount(json!({ "destination": "/data", "type": "nosuchfs", "source": "x" })),
+        Bundle::new().bind("/no/such/source".as_ref(), "/data", &["bind"]),
+        Bundle::new().namespace(json!({ "type": "network", "path": "/etc/passwd" })),
+        Bundle::new().set("/linux/sysctl", json!({ "net.no.such.sysctl": "1" })),
+        Bundle::new().raw_hook("createRuntime", json!({ "path": "/bin/false" })),
+        Bundle::new().raw_hook("createContainer", json!({ "path": "/bin/false" })),
+        Bundle::new().set("/process/terminal", json!(true)),
+    ];
+    for bundle in &bundles {
+        let outcome = runtime
+            .try_create(bundle)
+            .expect_err("create succeeds")
+            .exits(1);
+        before.assert_again(&runtime, &format!("after {outcome}"));
+    }
+}
+
+/// A failed `exec` leaves the container as it was.
+#[test]
+fn a_failed_exec_leaves_nothing() {
+    let _alone = alone();
+    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let container = runtime.start_ready(&bundle);
+    let _ = container.exec(["/probe", "exit", "0"]).ok();
+    let before = Snapshot::take(&runtime);
+    let procs =
+        || std::fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+    for (options, args) in [
+        (&[][..], ["/no/such/program"]),
+        (&["--cwd", "/proc/self/fd/9"], ["/probe"]),
+        (&["--cgroup", "../.."], ["/probe"]),
+    ] {
+        if integration::is_peer() && !options.is_empty() {
+            continue;
+        }
+        let _ = container.exec_with(options, args).exits(255);
+        before.assert_again(&runtime, &format!("after exec {options:?} {args:?}"));
+        assert_eq!(
+            procs().lines().count(),
+            1,
+            "processes in the container: {}",
+            procs()
+        );
+    }
+}
+
+/// The birth steps, as the runtime lists them.
+fn steps(runtime: &Runtime) -> Vec<String> {
+    let text = runtime.call(["plan", "--steps"]).outcome().ok().stdout;
+    let steps: Vec<_> = text.lines().map(str::to_owned).collect();
+    assert!(steps.len() > 5, "steps: {text:?}");
+    steps
+}
+
+/// A bundle in which no step is idle: every namespace, hook, device and path there can be.
+fn full_bundle() -> Bundle {
+    let hook = json!({ "path": "/bin/true" });
+    let bundle = sleeper().mapped();
+    // The root file system belongs to the container's root.
+    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
+        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
+    }
+    std::fs::set_permissions(bundle.dir(), PermissionsExt::from_mode(0o755)).expect("chmod");
+    bundle
+        .namespace(json!({ "type": "time" }))
+        .set(
+            "/linux/timeOffsets",
+            json!({ "boottime": { "secs": 10, "nanosecs": 0 } }),
+        )
+        .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }))
+        .set("/domainname", json!("example.org"))
+        .set("/process/oomScoreAdj", json!(500))
+        .raw_hook("prestart", hook.clone())
+        .raw_hook("createRuntime", hook.clone())
+        .raw_hook("createContainer", hook)
+}
+
+/// A step that fails on purpose, for each step: the host is as before.
+#[test]
+fn a_failure_at_any_step_leaves_nothing() {
+    not_on_peer!("the peers have no steps that can be made to fail");
+    let _alone = alone();
+    let runtime = Runtime::new();
+    for bundle in [sleeper(), full_bundle()] {
+        let _ = runtime.run_with(&bundle, |call| call.arg("--detach")).ok();
+        reap_orphans();
+        let before = Snapshot::take(&runtime);
+        let mut seen = 0;
+        for step in steps(&runtime) {
+            let fault = format!("{step}:fail");
+            match runtime.try_create_with(&bundle, |call| call.env("CLEAT_FAULT", &fault)) {
+                Err(outcome) => {
+                    let outcome = outcome.exits(1).in_one_line();
+                    assert!(
+                        outcome.stderr.contains(&step),
+                        "{fault}: the step is not named: {outcome}"
+                    );
+                    seen += 1;
+                }
+                // A step of `start`, or one that this bundle has no use for.
+                Ok(container) => {
+                    let outcome = container
+                        .call(["start"])
+                        .env("CLEAT_FAULT", &fault)
+                        .outcome();
+                    seen += i32::from(!outcome.succeeded());
+                }
+            }
+            before.assert_again(&runtime, &format!("after {fault}"));
+        }
+        assert!(seen > 5, "only {seen} steps can fail");
+    }
+}
+
+/// kill -9 of the runtime at each step: the next command gives a true answer, `delete --force`
+/// removes everything, the host is as before.
+#[test]
+fn kill_9_at_any_step_leaves_nothing_after_delete() {
+    not_on_peer!("the peers have no steps to be killed at");
+    let _alone = alone();
+    let runtime = Runtime::new();
+    for bundle in [sleeper(), full_bundle()] {
+        let _ = runtime.run_with(&bundle, |call| call.arg("--detach")).ok();
+        reap_orphans();
+        let before = Snapshot::take(&runtime);
+        let mut seen = 0;
+        for step in steps(&runtime) {
+            let (fault, id) = (format!("{step}:kill"), unique_name());
+            let create = runtime
+                .call(["create", "--bundle"])
+                .env("CLEAT_FAULT", &fault)
+                .arg(bundle.path())
+                .arg(&id);
+            let outcome = create.outcome();
+            if outcome.succeeded() {
+                let start = runtime
+                    .call(["start", &id])
+                    .env("CLEAT_FAULT", &fault)
+                    .outcome();
+                assert!([0, 128 + 9].contains(&start.code()), "{fault}: {start}");
+                seen += i32::from(!start.succeeded());
+            } else {
+                assert_eq!(outcome.code(), 128 + 9, "{fault}: {outcome}");
+                seen += 1;
+            }
+            assert_true_answer(&runtime, &id, &fault);
+            let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
+            before.assert_again(&runtime, &format!("after {fault} and delete --force"));
+        }
+        assert!(seen > 5, "killed at {seen} steps only");
+    }
+}
+
+/// `state` knows it and says something that holds, or says that it does not exist.
+fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
+    let outcome = runtime.call(["state", id]).outcome();
+    if !outcome.succeeded() {
+        let _ = outcome.refused("container does not exist");
+        return;
+    }
+    let state = outcome.json();
+    let (status, pid) = (
+        state["status"].as_str().unwrap_or_default(),
+        state["pid"].as_u64().unwrap_or(0),
+    );
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_alive = pid != 0 && !stat.is_empty() && !stat.contains(") Z ");
+    match status {
+        "created" | "running" => assert!(is_alive, "{when}: {state} with process {stat:?}"),
+        "creating" | "stopped" => {}
+        _ => panic!("{when}: {state}"),
+    }
+}
+
+/// Lets some time pass by counting, as the clock goes: the point is to kill anywhere.
+fn spin(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// kill -9 of `create`, `start`, `exec` and `delete` at any point.
+#[test]
+fn kill_9_at_any_time_leaves_nothing_after_delete() {
+    let _alone = alone();
+    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let whole = {
+        let start = Instant::now();
+        runtime.start_ready(&bundle).kill_and_delete();
+        start.elapsed() / 2
+    };
+    reap_orphans();
+    let before = Snapshot::take(&runtime);
+    let rounds = tries() / 4;
+    for round in 0..rounds {
+        let id = unique_name();
+        let after = whole * round / rounds;
+        let killed = |call: integration::Call| {
+            let running = call.spawn();
+            spin(after);
+            running.signal(Signal::KILL);
+            let _ = running.outcome();
+        };
+        let create = || {
+            runtime
+                .call(["create", "--bundle"])
+                .arg(bundle.path())
+                .arg(&id)
+        };
+        match round % 4 {
+            0 => killed(create()),
+            verb => {
+                let _ = create().outcome().ok();
+                if verb > 1 {
+                    let _ = runtime.call(["start", &id]).outcome().ok();
+                }
+                killed(match verb {
+                    1 => runtime.call(["start", &id]),
+                    2 => runtime.call(["exec", &id, "/probe", "exit", "0"]),
+                    _ => runtime.call(["delete", "--force", &id]),
+                });
+            }
+        }
+        if !integration::is_peer() {
+            assert_true_answer(&runtime, &id, "after kill -9");
+        }
+        let deleted = runtime.call(["delete", "--force", &id]).outcome();
+        if integration::is_peer() {
+            // runc does not always find what a killed create has left.
+            clean_up_after_peer(&runtime, &bundle, &id);
+        } else {
+            let _ = deleted.ok();
+            before.assert_again(
+                &runtime,
+                &format!("after kill -9, {after:?} into it, round {round}"),
+            );
+        }
+    }
+}
+
+fn clean_up_after_peer(runtime: &Runtime, bundle: &Bundle, id: &str) {
+    let _ = std::fs::write(bundle.cgroup().join("cgroup.kill"), "1");
+    reap_orphans();
+    let _ = std::fs::remove_dir(bundle.cgroup());
+    let _ = std::fs::remove_dir_all(runtime.root().join(id));
+}

@@ -1,0 +1,1057 @@
+//! config.md, "Root" and "Mounts"; config-linux.md, "Default Filesystems", "Devices", "Masked
+//! Paths", "Readonly Paths", "Rootfs Mount Propagation".
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test fails by saying what it expected"
+)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+use integration::{Bundle, Runtime, not_on_peer, not_on_runc_1_1};
+use serde_json::{Value, json};
+
+fn facts(bundle: &Bundle) -> Value {
+    Runtime::new().json(bundle)
+}
+
+/// The last, that is the visible, mount on `target`.
+fn mount_on(facts: &Value, target: &str) -> Value {
+    let mounts = facts["mounts"].as_array().expect("mounts");
+    let found = mounts.iter().rev().find(|m| m["target"] == target).cloned();
+    found.unwrap_or_else(|| panic!("nothing is mounted on {target}: {mounts:#?}"))
+}
+
+fn is_mounted_on(facts: &Value, target: &str) -> bool {
+    facts["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .any(|m| m["target"] == target)
+}
+
+fn has(list: &Value, word: &str) -> bool {
+    list.as_array()
+        .is_some_and(|list| list.iter().any(|w| w == word))
+}
+
+#[track_caller]
+fn assert_options(mount: &Value, with: &[&str], without: &[&str]) {
+    for option in with {
+        assert!(has(&mount["options"], option), "no {option} in {mount}");
+    }
+    for option in without {
+        assert!(!has(&mount["options"], option), "{option} in {mount}");
+    }
+}
+
+fn tmpfs(destination: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
+}
+
+// --- root ---------------------------------------------------------------------------------
+
+/// config.md § Root: the container sees its root and nothing above it.
+#[test]
+fn the_root_is_the_bundles_rootfs() {
+    let facts = facts(&Bundle::new().with_file("/only/here", "x"));
+    assert_eq!(
+        facts["root"],
+        json!(["dev", "only", "probe", "proc", "sys"])
+    );
+}
+
+/// config.md § Root: an absolute path may be anywhere.
+#[test]
+fn the_root_may_be_an_absolute_path() {
+    let other = Bundle::new().with_file("/other", "x");
+    let facts = facts(&Bundle::sharing_rootfs_of(&other));
+    assert!(has(&facts["root"], "other"), "{}", facts["root"]);
+}
+
+/// No mount of the host is left below or beside the new root.
+#[test]
+fn nothing_of_the_hosts_mounts_is_left() {
+    let bundle = Bundle::new();
+    let facts = facts(&bundle);
+    for mount in facts["mounts"].as_array().expect("mounts") {
+        let target = mount["target"].as_str().unwrap_or_default();
+        let known = ["/", "/proc", "/dev", "/sys"]
+            .iter()
+            .any(|t| target == *t || target.starts_with(&format!("{t}/")) && *t != "/");
+        assert!(known, "unexpected mount {mount}");
+    }
+    let roots = facts["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .filter(|m| m["target"] == "/")
+        .count();
+    assert_eq!(roots, 1, "mounts on / : {}", facts["mounts"]);
+}
+
+/// config.md § Root, readonly.
+#[test]
+fn a_read_only_root_cannot_be_written() {
+    let bundle = Bundle::new().args(["/probe", "write", "/new", "text"]);
+    assert_eq!(facts(&bundle), json!({ "error": "EROFS" }));
+    assert!(!bundle.rootfs().join("new").exists(), "written on the host");
+}
+
+/// config.md § Root: "defaults to false".
+#[test]
+fn a_root_is_writable_unless_told_otherwise() {
+    let bundle = Bundle::new()
+        .without("/root/readonly")
+        .args(["/probe", "write", "/new", "text"]);
+    assert_eq!(facts(&bundle), json!({ "ok": true }));
+    assert_eq!(
+        fs::read_to_string(bundle.rootfs().join("new")).expect("the file"),
+        "text"
+    );
+}
+
+/// A read-only root says nothing about other mounts.
+#[test]
+fn a_read_only_root_leaves_other_mounts_writable() {
+    let bundle =
+        Bundle::new()
+            .mount(tmpfs("/data", &[]))
+            .args(["/probe", "write", "/data/new", "text"]);
+    assert_eq!(facts(&bundle), json!({ "ok": true }));
+}
+
+/// config-linux.md § Rootfs Mount Propagation.
+#[test]
+fn the_roots_propagation_is_as_configured() {
+    not_on_runc_1_1!("its shared root is private");
+    for (value, seen) in [
+        ("private", None),
+        ("slave", Some("master:")),
+        ("shared", Some("shared:")),
+        ("unbindable", Some("unbindable")),
+    ] {
+        let root = mount_on(
+            &facts(&Bundle::new().set("/linux/rootfsPropagation", json!(value))),
+            "/",
+        );
+        let tags = root["propagation"].as_array().cloned().unwrap_or_default();
+        let text = format!("{tags:?}");
+        match seen {
+            None => assert!(tags.is_empty(), "{value}: {text}"),
+            // A slave shows its master only where the host's mount is shared.
+            Some("master:") => assert!(!text.contains("shared:"), "{value}: {text}"),
+            Some(tag) => assert!(text.contains(tag), "{value}: {text}"),
+        }
+    }
+}
+
+/// An unknown propagation is refused by name.
+#[test]
+fn an_unknown_root_propagation_is_refused() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().set("/linux/rootfsPropagation", json!("sideways"));
+    let _ = runtime
+        .try_create(&bundle)
+        .expect_err("create succeeds")
+        .refused("sideways")
+        .in_one_line();
+}
+
+/// Nothing that is mounted in a container comes to the host.
+#[test]
+fn the_containers_mounts_do_not_reach_the_host() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new()
+        .args(["/probe", "sleep"])
+        .mount(tmpfs("/data", &[]));
+    let _container = runtime.start_ready(&bundle);
+    let host = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let path = bundle.path().display().to_string();
+    assert!(
+        !host.contains(&path),
+        "{}",
+        host.lines()
+            .filter(|l| l.contains(&path))
+            .collect::<String>()
+    );
+}
+
+/// `--no-pivot` (initramfs): the same container by MS_MOVE and chroot.
+#[test]
+fn no_pivot_gives_the_same_root() {
+    let bundle = Bundle::new().with_file("/only/here", "x");
+    let facts = Runtime::new()
+        .run_with(&bundle, |call| call.arg("--no-pivot"))
+        .json();
+    assert_eq!(
+        facts["root"],
+        json!(["dev", "only", "probe", "proc", "sys"])
+    );
+    assert_eq!(facts["cwd"], "/");
+}
+
+// --- default file systems and devices --------------------------------------------------------
+
+/// config-linux.md § Default Filesystems.
+#[test]
+fn the_default_file_systems_are_mounted_as_configured() {
+    let facts = facts(&Bundle::new());
+    for (target, kind, with) in [
+        ("/proc", "proc", &[][..]),
+        ("/dev", "tmpfs", &["nosuid"]),
+        ("/dev/pts", "devpts", &["nosuid", "noexec"]),
+        ("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev"]),
+        ("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        ("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        (
+            "/sys/fs/cgroup",
+            "cgroup2",
+            &["nosuid", "noexec", "nodev", "ro"],
+        ),
+    ] {
+        let mount = mount_on(&facts, target);
+        assert_eq!(mount["type"], kind, "{mount}");
+        assert_options(&mount, with, &[]);
+    }
+    let pts = mount_on(&facts, "/dev/pts");
+    for option in ["gid=5", "mode=620", "ptmxmode=666"] {
+        assert!(has(&pts["super_options"], option), "no {option} in {pts}");
+    }
+    assert!(has(
+        &mount_on(&facts, "/dev/shm")["super_options"],
+        "size=65536k"
+    ));
+}
+
+/// config-linux.md § Default Devices, and the links that runc makes.
+#[test]
+fn the_default_devices_and_links_are_there() {
+    let dev = &facts(&Bundle::new())["dev"];
+    for (name, major, minor) in [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ] {
+        let node = &dev[name];
+        assert_eq!(
+            (
+                &node["type"],
+                &node["major"],
+                &node["minor"],
+                &node["mode"],
+                &node["uid"],
+                &node["gid"]
+            ),
+            (
+                &json!("char"),
+                &json!(major),
+                &json!(minor),
+                &json!("0666"),
+                &json!(0),
+                &json!(0)
+            ),
+            "/dev/{name}"
+        );
+    }
+    for (name, link) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        assert_eq!(
+            (&dev[name]["type"], &dev[name]["link"]),
+            (&json!("link"), &json!(link)),
+            "/dev/{name}"
+        );
+    }
+    let mut names: Vec<_> = dev
+        .as_object()
+        .expect("/dev")
+        .keys()
+        .map(String::as_str)
+        .filter(|n| *n != "core")
+        .collect();
+    names.sort_unstable();
+    let all = [
+        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
+        "stdout", "tty", "urandom", "zero",
+    ];
+    assert_eq!(names, all, "what is in /dev");
+}
+
+/// config-linux.md § Devices: type, number, mode, owner; anywhere in the root.
+#[test]
+fn configured_devices_are_made() {
+    let devices = json!([
+        { "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 7, "gid": 8 },
+        { "path": "/dev/sub/block", "type": "b", "major": 7, "minor": 99, "fileMode": 0o600 },
+        { "path": "/dev/pipe", "type": "p", "fileMode": 0o622 },
+        { "path": "/dev/unbuffered", "type": "u", "major": 1, "minor": 5 },
+        { "path": "/else/where", "type": "c", "major": 1, "minor": 3 },
+    ]);
+    let bundle = Bundle::new().set("/linux/devices", devices);
+    let paths = [
+        "/dev/fuse",
+        "/dev/sub/block",
+        "/dev/pipe",
+        "/dev/unbuffered",
+        "/else/where",
+    ];
+    let outcome = Runtime::new()
+        .run(&bundle.args(["/probe", "stat"].into_iter().chain(paths)))
+        .ok();
+    let seen: Vec<Value> = outcome
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .collect();
+    let what = |n: usize| {
+        let s: &Value = &seen[n];
+        json!([
+            s["type"], s["major"], s["minor"], s["mode"], s["uid"], s["gid"]
+        ])
+    };
+    assert_eq!(what(0), json!(["char", 10, 229, "0640", 7, 8]));
+    assert_eq!(what(1), json!(["block", 7, 99, "0600", 0, 0]));
+    assert_eq!(what(2), json!(["fifo", 0, 0, "0622", 0, 0]));
+    assert_eq!(
+        (&seen[3]["type"], &seen[3]["minor"]),
+        (&json!("char"), &json!(5))
+    );
+    assert_eq!(
+        (&seen[4]["type"], &seen[4]["minor"]),
+        (&json!("char"), &json!(3))
+    );
+}
+
+/// An unknown kind of device is refused by name.
+#[test]
+fn an_unknown_kind_of_device_is_refused() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().set(
+        "/linux/devices",
+        json!([{ "path": "/dev/x", "type": "z", "major": 1, "minor": 3 }]),
+    );
+    let _ = runtime
+        .try_create(&bundle)
+        .expect_err("create succeeds")
+        .exits(1)
+        .in_one_line();
+}
+
+/// In a user namespace devices cannot be made: the host's are bound.
+#[test]
+fn the_default_devices_work_in_a_user_namespace() {
+    let bundle = Bundle::new().mapped();
+    chown_all(&bundle);
+    let runtime = Runtime::new();
+    let facts = runtime.json(&bundle);
+    assert_eq!(
+        (
+            &facts["dev"]["null"]["type"],
+            &facts["dev"]["null"]["minor"]
+        ),
+        (&json!("char"), &json!(3))
+    );
+    let bundle = bundle.args(["/probe", "open-dev", "/dev/null"]);
+    assert_eq!(
+        runtime.json(&bundle),
+        json!({ "read": "ok", "write": "ok" })
+    );
+}
+
+/// The root file system of a mapped container belongs to its root.
+fn chown_all(bundle: &Bundle) {
+    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
+        chown(path, Some(100_000), Some(100_000)).expect("chown");
+    }
+}
+
+// --- masked and read-only paths --------------------------------------------------------------
+
+/// config-linux.md § Masked Paths: a file reads as nothing, a directory is empty, neither can
+/// be written.
+#[test]
+fn masked_paths_cannot_be_read() {
+    let bundle = Bundle::new()
+        .set("/root/readonly", json!(false))
+        .with_file("/secret/file", "secret")
+        .with_file("/alone", "secret")
+        .set(
+            "/linux/maskedPaths",
+            json!(["/secret", "/alone", "/not-there"]),
+        );
+    let runtime = Runtime::new();
+    let ask = |args: &[&str]| {
+        runtime.json(
+            &Bundle::sharing_rootfs_of(&bundle)
+                .edit(|s| *s = masked(s, &bundle))
+                .args(["/probe"].into_iter().chain(args.iter().copied())),
+        )
+    };
+    assert_eq!(ask(&["list", "/secret"]), json!({ "names": [] }));
+    assert_eq!(ask(&["read", "/alone"]), json!({ "text": "" }));
+    assert_eq!(ask(&["write", "/secret/new", "x"])["error"], "EROFS");
+    assert_eq!(ask(&["stat", "/not-there"])["error"], "ENOENT");
+    let null = ask(&["stat", "/alone"]);
+    assert_eq!(
+        (&null["type"], &null["major"], &null["minor"]),
+        (&json!("char"), &json!(1), &json!(3))
+    );
+    assert_eq!(
+        fs::read_to_string(bundle.rootfs().join("alone")).expect("the file"),
+        "secret"
+    );
+}
+
+fn masked(spec: &Value, like: &Bundle) -> Value {
+    let mut spec = spec.clone();
+    spec["linux"]["maskedPaths"] = like.spec()["linux"]["maskedPaths"].clone();
+    spec["linux"]["readonlyPaths"] = like.spec()["linux"]["readonlyPaths"].clone();
+    spec["root"]["readonly"] = like.spec()["root"]["readonly"].clone();
+    spec
+}
+
+/// config-linux.md § Readonly Paths: what is below can be read, not written; with all that is
+/// mounted below.
+#[test]
+fn readonly_paths_cannot_be_written() {
+    let bundle = Bundle::new()
+        .set("/root/readonly", json!(false))
+        .with_file("/fixed/file", "text")
+        .set("/linux/readonlyPaths", json!(["/fixed", "/not-there"]));
+    let runtime = Runtime::new();
+    let ask = |args: &[&str]| {
+        runtime.json(
+            &Bundle::sharing_rootfs_of(&bundle)
+                .edit(|s| *s = masked(s, &bundle))
+                .args(["/probe"].into_iter().chain(args.iter().copied())),
+        )
+    };
+    assert_eq!(ask(&["read", "/fixed/file"]), json!({ "text": "text" }));
+    assert_eq!(ask(&["write", "/fixed/file", "x"])["error"], "EROFS");
+    assert_eq!(ask(&["write", "/fixed/new", "x"])["error"], "EROFS");
+    assert_eq!(ask(&["write", "/free", "x"]), json!({ "ok": true }));
+}
+
+/// runc's default: `/proc/sys` and `/proc/sysrq-trigger` cannot be written, `/proc/kcore` not read.
+#[test]
+fn the_default_masks_hold_in_proc() {
+    let runtime = Runtime::new();
+    let ask =
+        |args: [&str; 3]| runtime.json(&Bundle::new().args(["/probe"].into_iter().chain(args)));
+    assert_eq!(
+        ask(["write", "/proc/sys/kernel/hostname", "x"])["error"],
+        "EROFS"
+    );
+    let kcore = runtime.json(&Bundle::new().args(["/probe", "read", "/proc/keys"]));
+    assert_eq!(kcore, json!({ "text": "" }));
+    let firmware = runtime.json(&Bundle::new().args(["/probe", "list", "/sys/firmware"]));
+    assert_eq!(firmware, json!({ "names": [] }));
+}
+
+// --- mounts and their options ------------------------------------------------------------------
+
+/// config.md § Mounts: "The runtime MUST mount entries in the listed order."
+#[test]
+fn mounts_are_made_in_the_listed_order() {
+    let bundle = Bundle::new();
+    let host = bundle.dir().join("host");
+    fs::create_dir_all(host.join("inner")).expect("directories");
+    fs::write(host.join("seen"), "x").expect("a file");
+    let bundle = bundle
+        .bind(&host, "/a", &["bind"])
+        .mount(tmpfs("/a/inner", &["size=1m"]))
+        .mount(tmpfs("/b", &[]))
+        .bind(&host, "/b", &["bind"]);
+    let facts = facts(&bundle);
+    assert_eq!(mount_on(&facts, "/a/inner")["type"], "tmpfs");
+    assert_ne!(mount_on(&facts, "/b")["type"], json!(null));
+    let order: Vec<_> = facts["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .map(|m| m["target"].clone())
+        .filter(|t| t == "/a" || t == "/a/inner" || t == "/b")
+        .collect();
+    assert_eq!(order, ["/a", "/a/inner", "/b", "/b"]);
+}
+
+/// config.md § Mounts: options of mount(8) that the kernel shows in mountinfo.
+#[test]
+fn plain_options_reach_the_mount() {
+    for (options, with, without) in [
+        (&["ro"][..], &["ro"][..], &["rw"][..]),
+        (&["rw"], &["rw"], &["ro"]),
+        (&["ro", "rw"], &["rw"], &["ro"]),
+        (
+            &["nosuid", "nodev", "noexec"],
+            &["nosuid", "nodev", "noexec"],
+            &[],
+        ),
+        (
+            &["nosuid", "suid", "nodev", "dev", "noexec", "exec"],
+            &["rw"],
+            &["nosuid", "nodev", "noexec"],
+        ),
+        (&["noatime"], &["noatime"], &["relatime"]),
+        (&["nodiratime"], &["nodiratime"], &[]),
+        (&["strictatime"], &[], &["relatime", "noatime"]),
+        (&["relatime"], &["relatime"], &[]),
+    ] {
+        let facts = facts(&Bundle::new().mount(tmpfs("/data", options)));
+        let mount = mount_on(&facts, "/data");
+        for option in with {
+            assert!(
+                has(&mount["options"], option),
+                "{options:?}: no {option} in {mount}"
+            );
+        }
+        for option in without {
+            assert!(
+                !has(&mount["options"], option),
+                "{options:?}: {option} in {mount}"
+            );
+        }
+    }
+}
+
+/// `defaults` is what fstab says for nothing at all.
+#[test]
+fn defaults_changes_nothing() {
+    not_on_peer!("runc hands the word to the file system, which refuses it");
+    let mount = mount_on(
+        &facts(&Bundle::new().mount(tmpfs("/data", &["defaults"]))),
+        "/data",
+    );
+    assert_options(&mount, &["rw", "relatime"], &["nosuid", "nodev", "noexec"]);
+}
+
+/// Options of the file system, not of the mount: sync, dirsync, lazytime; and data for tmpfs.
+#[test]
+fn file_system_options_reach_the_file_system() {
+    let options = [
+        "sync",
+        "dirsync",
+        "lazytime",
+        "size=4096k",
+        "mode=0750",
+        "uid=3",
+        "gid=4",
+        "nr_inodes=99",
+    ];
+    let mount = mount_on(
+        &facts(&Bundle::new().mount(tmpfs("/data", &options))),
+        "/data",
+    );
+    for option in [
+        "sync",
+        "dirsync",
+        "lazytime",
+        "size=4096k",
+        "mode=750",
+        "uid=3",
+        "gid=4",
+        "nr_inodes=99",
+    ] {
+        assert!(
+            has(&mount["super_options"], option),
+            "no {option} in {mount}"
+        );
+    }
+}
+
+/// The options that undo others, or have no effect today, are words of the specification.
+#[test]
+fn options_without_visible_effect_are_accepted() {
+    let options = [
+        "async",
+        "suid",
+        "dev",
+        "exec",
+        "diratime",
+        "norelatime",
+        "nostrictatime",
+        "nomand",
+        "noiversion",
+        "nolazytime",
+        "loud",
+        "atime",
+        "symfollow",
+    ];
+    for option in options {
+        let outcome = Runtime::new().run(&Bundle::new().mount(tmpfs("/data", &[option])));
+        assert!(outcome.succeeded(), "{option}: {outcome}");
+    }
+}
+
+/// `silent` only quiets the kernel's log.
+#[test]
+fn silent_is_accepted() {
+    let _ = Runtime::new()
+        .run(&Bundle::new().mount(tmpfs("/data", &["silent"])))
+        .ok();
+}
+
+/// nosymfollow: the kernel follows no link on that mount (Linux 5.10).
+#[test]
+fn nosymfollow_keeps_the_kernel_from_following_links() {
+    let bundle = Bundle::new();
+    let host = bundle.dir().join("host");
+    fs::create_dir(&host).expect("a directory");
+    fs::write(host.join("file"), "x").expect("a file");
+    std::os::unix::fs::symlink("file", host.join("link")).expect("a link");
+    let runtime = Runtime::new();
+    let bundle = bundle.bind(&host, "/data", &["bind", "nosymfollow"]).args([
+        "/probe",
+        "read",
+        "/data/link",
+    ]);
+    assert_eq!(runtime.json(&bundle), json!({ "error": "ELOOP" }));
+    let bundle = bundle.args(["/probe", "read", "/data/file"]);
+    assert_eq!(runtime.json(&bundle), json!({ "text": "x" }));
+}
+
+/// config.md § Mounts: an option that is neither ours nor the file system's is an error.
+#[test]
+fn an_unknown_option_is_refused() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().mount(tmpfs("/data", &["nonsense"]));
+    let _ = runtime
+        .try_create(&bundle)
+        .expect_err("create succeeds")
+        .refused("/data")
+        .in_one_line();
+}
+
+/// A file system that the kernel does not have is an error that names it.
+#[test]
+fn an_unknown_file_system_is_refused() {
+    let runtime = Runtime::new();
+    let bundle =
+        Bundle::new().mount(json!({ "destination": "/data", "type": "nosuchfs", "source": "x" }));
+    let _ = runtime
+        .try_create(&bundle)
+        .expect_err("create succeeds")
+        .refused(if integration::is_peer() {
+            "no such device"
+        } else {
+            "nosuchfs"
+        })
+        .in_one_line();
+}
+
+/// bind: the host's directory, writable, and the host sees what is written.
+#[test]
+fn a_bind_mount_is_the_hosts_directory() {
+    let bundle = Bundle::new();
+    let host = bundle.dir().join("host");
+    fs::create_dir(&host).expect("a directory");
+    let bundle =
+        bundle
+            .bind(&host, "/data", &["bind"])
+            .args(["/probe", "write", "/data/new", "text"]);
+    assert_eq!(facts(&bundle), json!({ "ok": true }));
+    assert_eq!(
+        fs::read_to_string(host.join("new")).expect("the file"),
+        "text"
+    );
+}
+
+/// A file can be bound too; its target is made, with the directories that lead there.
+#[test]
+fn a_file_can_be_bound_where_nothing_is() {
+    let bundle = Bundle::new();
+    let host = bundle.dir().join("host.conf");
+    fs::write(&host, "text").expect("a file");
+    let bundle = bundle.bind(&host, "/etc/deep/host.conf", &["bind", "ro"]);
+    let runtime = Runtime::new();
+    let bundle = bundle.args(["/probe", "read", "/etc/deep/host.conf"]);
+    assert_eq!(runtime.json(&bundle), json!({ "text": "text" }));
+    let bundle = bundle.args(["/probe", "write", "/etc/deep/host.conf", "x"]);
+    assert_eq!(runtime.json(&bundle)["error"], "EROFS");
+}
+
+/// A relative source is relative to the bundle.
+#[test]
+fn a_relative_source_is_in_the_bundle() {
+    let bundle = Bundle::new();
+    fs::create_dir(bundle.path().join("volume")).expect("a directory");
+    fs::write(bundle.path().join("volume/file"), "text").expect("a file");
+    let bundle =
+        bundle
+            .bind("volume".as_ref(), "/data", &["bind"])
+            .args(["/probe", "read", "/data/file"]);
+    assert_eq!(facts(&bundle), json!({ "text": "text" }));
+}
+
+/// A source that is not there is an error that names it.
+#[test]
+fn a_missing_source_is_refused() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().bind("/no/such/source".as_ref(), "/data", &["bind"]);
+    let _ = runtime
+        .try_create(&bundle)
+        .expect_err("create succeeds")
+        .refused("/no/such/source")
+        .in_one_line();
+}
+
+/// A bind mount's flags are its own: the host's mount stays as it is.
+#[test]
+fn a_bind_mount_takes_its_own_options() {
+    let bundle = Bundle::new();
+    let host = bundle.dir().join("host");
+    fs::create_dir(&host).expect("a directory");
+    let bundle = bundle.bind(
+        &host,
+        "/data",
+        &["bind", "ro", "nosuid", "nodev", "noexec", "noatime"],
+    );
+    assert_options(
+        &mount_on(&facts(&bundle), "/data"),
+        &["ro", "nosuid", "nodev", "noexec", "noatime"],
+        &["rw"],
+    );
+    fs::write(host.join("still-writable"), "x").expect("the host can write");
+}
+
+/// rbind brings along what is mounted below, bind does not.
+#[test]
+fn rbind_brings_along_what_is_mounted_below() {
+    let outer = Bundle::new();
+    // The host's own mounts are not ours to change: /proc has mounts below in every container.
+    let bind = facts(&outer.bind("/dev".as_ref(), "/data", &["bind", "ro"]));
+    let rbind = facts(&Bundle::new().bind("/dev".as_ref(), "/data", &["rbind", "ro"]));
+    assert!(!is_mounted_on(&bind, "/data/pts"), "{}", bind["mounts"]);
+    assert!(is_mounted_on(&rbind, "/data/pts"), "{}", rbind["mounts"]);
+    // Plain `ro` is for the top alone; see the recursive attributes for the rest.
+    assert_options(&mount_on(&rbind, "/data"), &["ro"], &[]);
+    assert_options(&mount_on(&rbind, "/data/pts"), &["rw"], &[]);
+}
+
+/// config.md § Mounts: rro, rnosuid, rnodev, rnoexec, rnoatime … hold for the whole tree
+/// (mount_setattr with AT_RECURSIVE).
+#[test]
+fn recursive_attributes_hold_for_the_whole_tree() {
+    not_on_runc_1_1!("its rrw does not lift rro");
+    for (options, with, without) in [
+        (&["rro"][..], &["ro"][..], &["rw"][..]),
+        (
+            &["rnosuid", "rnodev", "rnoexec"],
+            &["nosuid", "nodev", "noexec"],
+            &[],
+        ),
+        (&["rnoatime"], &["noatime"], &["relatime"]),
+        (&["rnodiratime"], &["nodiratime"], &[]),
+        (&["rstrictatime"], &[], &["noatime", "relatime"]),
+        (&["rnosymfollow"], &["nosymfollow"], &[]),
+        (&["rro", "rrw"], &["rw"], &["ro"]),
+        (
+            &["rnosuid", "rsuid", "rnoexec", "rexec", "rnodev", "rdev"],
+            &[],
+            &["nosuid", "noexec", "nodev"],
+        ),
+    ] {
+        let mut all = vec!["rbind"];
+        all.extend(options);
+        let facts = facts(&Bundle::new().bind("/dev".as_ref(), "/data", &all));
+        for target in ["/data", "/data/pts", "/data/shm"] {
+            let mount = mount_on(&facts, target);
+            for option in with {
+                assert!(
+                    has(&mount["options"], option),
+                    "{options:?}: no {option} in {mount}"
+                );
+            }
+            for option in without {
+                assert!(
+                    !has(&mount["options"], option),
+                    "{options:?}: {option} in {mount}"
+                );
+            }
+        }
+    }
+}
+
+/// config.md § Mounts: propagation of one mount.
+#[test]
+fn the_propagation_of_a_mount_is_as_configured() {
+    for (option, tag) in [
+        ("shared", "shared:"),
+        ("rshared", "shared:"),
+        ("unbindable", "unbindable"),
+        ("private", ""),
+        ("rprivate", ""),
+        ("slave", ""),
+        ("rslave", ""),
+    ] {
+        let bundle = Bundle::new();
+        let host = bundle.dir().join("host");
+        fs::create_dir(&host).expect("a directory");
+        let mount = mount_on(
+            &facts(&bundle.bind(&host, "/data", &["bind", option])),
+            "/data",
+        );
+        let tags: Vec<_> = mount["propagation"]
+            .as_array()
+            .expect("tags")
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|t| !t.starts_with("master:"))
+            .collect();
+        match tag {
+            "" => assert!(tags.is_empty(), "{option}: {mount}"),
+            tag => assert!(tags.iter().any(|t| t.starts_with(tag)), "{option}: {mount}"),
+        }
+    }
+}
+
+/// runc's extension: a tmpfs that begins with what was there.
+#[test]
+fn tmpcopyup_begins_with_what_was_there() {
+    let bundle = Bundle::new()
+        .with_file("/etc/conf", "text")
+        .with_file("/etc/sub/deep", "deeper")
+        .with_link("/etc/link", "conf")
+        .mount(tmpfs("/etc", &["tmpcopyup", "mode=755"]));
+    let runtime = Runtime::new();
+    let read = |path: &str, bundle: Bundle| -> (Value, Bundle) {
+        let bundle = bundle.args(["/probe", "read", path]);
+        (runtime.json(&bundle), bundle)
+    };
+    let (seen, bundle) = read("/etc/conf", bundle);
+    assert_eq!(seen, json!({ "text": "text" }));
+    let (seen, bundle) = read("/etc/sub/deep", bundle);
+    assert_eq!(seen, json!({ "text": "deeper" }));
+    let (seen, bundle) = read("/etc/link", bundle);
+    assert_eq!(seen, json!({ "text": "text" }));
+    let bundle = bundle.args(["/probe", "write", "/etc/conf", "TEXT"]);
+    assert_eq!(runtime.json(&bundle), json!({ "ok": true }));
+    assert_eq!(
+        fs::read_to_string(bundle.rootfs().join("etc/conf")).expect("the file"),
+        "text"
+    );
+}
+
+/// A mount on a link of the image lands where the link leads *inside* the root.
+#[test]
+fn a_link_as_destination_is_followed_inside_the_root() {
+    let bundle = Bundle::new()
+        .with_dir("/real/place")
+        .with_link("/var", "/real")
+        .mount(tmpfs("/var/place", &[]));
+    let facts = facts(&bundle);
+    assert_eq!(mount_on(&facts, "/real/place")["type"], "tmpfs");
+}
+
+/// `..` never leads above the root.
+#[test]
+fn dots_in_a_destination_stay_inside_the_root() {
+    let bundle = Bundle::new().mount(tmpfs("/../../data", &[]));
+    let runtime = Runtime::new();
+    let outcome = runtime.run(&bundle);
+    let inside = outcome.succeeded() && is_mounted_on(&outcome.clone().json(), "/data");
+    assert!(
+        inside || !outcome.succeeded() && !integration::is_peer(),
+        "{outcome}"
+    );
+}
+
+/// config.md § Mounts: "destination … MUST be an absolute path" (a relative one is refused or,
+/// as in runc with a warning, taken from the root).
+#[test]
+fn a_relative_destination_stays_inside_the_root() {
+    let outcome = Runtime::new().run(&Bundle::new().mount(tmpfs("data", &[])));
+    let inside = outcome.succeeded()
+        && is_mounted_on(
+            &serde_json::from_str(&outcome.stdout).expect("facts"),
+            "/data",
+        );
+    assert!(inside || outcome.code() == 1, "{outcome}");
+}
+
+/// The file system of a user namespace's tmpfs, proc, sysfs, devpts and mqueue is its own.
+#[test]
+fn the_default_file_systems_are_mounted_in_a_user_namespace() {
+    let bundle = Bundle::new().mapped();
+    chown_all(&bundle);
+    let facts = facts(&bundle);
+    for (target, kind) in [
+        ("/proc", "proc"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/mqueue", "mqueue"),
+        ("/sys", "sysfs"),
+        ("/sys/fs/cgroup", "cgroup2"),
+    ] {
+        assert_eq!(mount_on(&facts, target)["type"], kind);
+    }
+    assert_eq!(facts["uid_map"], json!([[0, 100_000, 65_536]]));
+}
+
+/// config.md § Mounts, uidMappings, gidMappings: an idmapped bind mount.
+#[test]
+fn an_idmapped_mount_shows_the_mapped_owner() {
+    not_on_runc_1_1!("idmapped mounts came with 1.2");
+    let bundle = Bundle::new();
+    let host = bundle.dir().join("host");
+    fs::create_dir(&host).expect("a directory");
+    fs::write(host.join("file"), "x").expect("a file");
+    chown(host.join("file"), Some(1000), Some(1001)).expect("chown");
+    let maps = json!([{ "containerID": 1000, "hostID": 5000, "size": 10 }]);
+    let mount = json!({
+        "destination": "/data", "type": "bind", "source": host, "options": ["bind"],
+        "uidMappings": maps, "gidMappings": maps,
+    });
+    let stat = facts(&bundle.mount(mount).args(["/probe", "stat", "/data/file"]));
+    assert_eq!((&stat["uid"], &stat["gid"]), (&json!(5000), &json!(5001)));
+}
+
+/// `idmap` without mappings takes those of the container's user namespace.
+#[test]
+fn an_idmapped_mount_takes_the_containers_mappings_by_default() {
+    not_on_runc_1_1!("idmapped mounts came with 1.2");
+    for option in ["idmap", "ridmap"] {
+        let bundle = Bundle::new().mapped();
+        chown_all(&bundle);
+        let host = bundle.dir().join("host");
+        fs::create_dir(&host).expect("a directory");
+        fs::write(host.join("file"), "x").expect("a file");
+        chown(host.join("file"), Some(7), Some(8)).expect("chown");
+        let stat = facts(&bundle.bind(&host, "/data", &["rbind", option]).args([
+            "/probe",
+            "stat",
+            "/data/file",
+        ]));
+        assert_eq!(
+            (&stat["uid"], &stat["gid"]),
+            (&json!(7), &json!(8)),
+            "{option}"
+        );
+    }
+}
+
+/// A file bound over a directory is an error, not something else.
+#[test]
+fn a_file_over_a_directory_is_refused() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().with_dir("/data");
+    let host = bundle.dir().join("host");
+    fs::write(&host, "x").expect("a file");
+    let outcome = runtime
+        .try_create(&bundle.bind(&host, "/data", &["bind"]))
+        .expect_err("create succeeds");
+    let _ = outcome.refused("/data").in_one_line();
+}
+
+/// Targets that had to be made have root's mode 0755 and stay in the root file system.
+#[test]
+fn a_target_that_is_made_has_mode_0755() {
+    let bundle = Bundle::new().mount(tmpfs("/made/here", &[]));
+    let _ = facts(&bundle);
+    for path in ["made", "made/here"] {
+        let meta = fs::metadata(bundle.rootfs().join(path)).expect("the target");
+        assert_eq!(
+            (meta.permissions().mode() & 0o777, meta.uid()),
+            (0o755, 0),
+            "{path}"
+        );
+    }
+}
+
+/// `remount` changes an earlier mount.
+#[test]
+fn remount_changes_an_earlier_mount() {
+    let bundle = Bundle::new()
+        .mount(tmpfs("/data", &["size=1024k"]))
+        .mount(tmpfs("/data", &["remount", "ro", "size=2048k"]));
+    let facts = facts(&bundle);
+    let mounts: Vec<_> = facts["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .filter(|m| m["target"] == "/data")
+        .collect();
+    assert_eq!(mounts.len(), 1, "{mounts:?}");
+    assert_eq!(mounts[0]["type"], "tmpfs");
+}
+
+/// Type `cgroup` without a cgroup namespace is the v2 tree too, read-only as configured
+/// (CVE-2023-25809 was one that was not).
+#[test]
+fn a_cgroup_mount_without_cgroup_namespace_is_read_only() {
+    let bundle = Bundle::new().without_namespace("cgroup");
+    let runtime = Runtime::new();
+    let mount = mount_on(&runtime.json(&bundle), "/sys/fs/cgroup");
+    assert_eq!(mount["type"], "cgroup2");
+    assert_options(&mount, &["ro"], &[]);
+    let bundle = bundle.args(["/probe", "mkdir", "/sys/fs/cgroup/new"]);
+    assert_eq!(runtime.json(&bundle), json!({ "error": "EROFS" }));
+}
+
+/// Type `cgroup2` is the same on a v2 host.
+#[test]
+fn type_cgroup2_mounts_the_v2_tree() {
+    let mount = json!({ "destination": "/cg", "type": "cgroup2", "source": "cgroup", "options": ["ro", "nosuid"] });
+    let facts = facts(&Bundle::new().mount(mount));
+    let mount = mount_on(&facts, "/cg");
+    assert_eq!(mount["type"], "cgroup2");
+    assert_options(&mount, &["ro", "nosuid"], &[]);
+}
+
+/// proc of the container's own pid namespace, and with options of proc(5).
+#[test]
+fn proc_shows_the_containers_processes_only() {
+    assert_eq!(facts(&Bundle::new())["pids"], json!([1]));
+}
+
+/// proc's own options are data for the file system.
+#[test]
+fn proc_takes_its_own_options() {
+    not_on_peer!("runc allows no options on /proc since 1.2");
+    let bundle = Bundle::new().without_mount("/proc").edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("mounts");
+        mounts.insert(0, json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": ["hidepid=2", "nosuid", "nodev", "noexec"] }));
+    });
+    let mount = mount_on(&facts(&bundle), "/proc");
+    assert_options(&mount, &["nosuid", "nodev", "noexec"], &[]);
+    let hides = has(&mount["super_options"], "hidepid=2")
+        || has(&mount["super_options"], "hidepid=invisible");
+    assert!(hides, "{mount}");
+}
+
+/// A destination with blanks, tabs and non-ASCII letters is a path like any other.
+#[test]
+fn a_destination_may_have_any_name() {
+    let facts = facts(&Bundle::new().mount(tmpfs("/a b\tü\\c", &[])));
+    assert_eq!(mount_on(&facts, "/a b\tü\\c")["type"], "tmpfs");
+}
+
+/// A hundred mounts are a hundred mounts (user-complaints 11).
+#[test]
+fn a_hundred_mounts_are_made() {
+    let mut bundle = Bundle::new();
+    for n in 0..100 {
+        bundle = bundle.mount(tmpfs(&format!("/many/{n}"), &["size=64k"]));
+    }
+    let facts = facts(&bundle);
+    let count = facts["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .filter(|m| {
+            m["target"]
+                .as_str()
+                .is_some_and(|t| t.starts_with("/many/"))
+        })
+        .count();
+    assert_eq!(count, 100);
+}
