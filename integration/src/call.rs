@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
-use crate::host::unique_name;
+use crate::host::{reap_orphans_but, unique_name};
 use crate::wait::{DEADLINE, eventually, readable};
 
 /// One call, before it is made. stdout and stderr go to files: a container inherits them, and
@@ -203,6 +203,21 @@ impl Running {
                 "{} has not ended within {DEADLINE:?}; stderr {stderr:?}",
                 self.line
             )
+        })
+    }
+
+    /// Waits for its end, and reaps meanwhile what others have left to us, as the host's init
+    /// would: a pid namespace does not end before the last of its processes has been reaped.
+    ///
+    /// # Panics
+    /// When it takes over [`DEADLINE`].
+    #[must_use]
+    pub fn outcome_reaping(mut self) -> Outcome {
+        let (line, pid) = (self.line.clone(), self.pid());
+        eventually(&format!("the end of {line}"), || {
+            reap_orphans_but(Some(pid));
+            self.outcome_within(Duration::ZERO)
+                .ok_or_else(|| fs::read_to_string(&self.stderr).unwrap_or_default())
         })
     }
 

@@ -159,7 +159,23 @@ impl Snapshot {
 /// Reaps every child that has ended, whoever left it to us. Only for a test that runs alone: it
 /// would take the exit status that another one waits for.
 pub fn reap_orphans() {
-    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+    reap_orphans_but(None);
+}
+
+/// The same, but for the child whose status somebody waits for.
+pub(crate) fn reap_orphans_but(spared: Option<u32>) {
+    for child in children() {
+        let pid = child
+            .split(' ')
+            .next()
+            .and_then(|pid| pid.parse::<i32>().ok());
+        let pid = pid.filter(|pid| u32::try_from(*pid).ok() != spared);
+        let options = rustix::process::WaitOptions::NOHANG;
+        // One that lives on, or is gone by now, stays as it is.
+        let _ = pid
+            .and_then(rustix::process::Pid::from_raw)
+            .map(|pid| rustix::process::waitpid(Some(pid), options));
+    }
 }
 
 /// Everything below `dir`, to the given depth, links not followed.

@@ -264,7 +264,7 @@ fn exec_refuses_a_user_that_is_no_number() {
             // runc takes no user as none given, and wraps numbers.
             continue;
         }
-        let outcome = container.exec_with(["--user", user], ["/probe"]);
+        let outcome = container.exec_with([format!("--user={user}")], ["/probe"]);
         assert_eq!(outcome.code(), 255, "--user {user:?}: {outcome}");
     }
 }

@@ -196,6 +196,7 @@ impl Birth<'_> {
         let fds = self.open_fds(born.get()?, listener)?;
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
+        self.set_devices(cgroup)?;
         let mut midwife = Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
@@ -255,7 +256,7 @@ impl Birth<'_> {
         }
     }
 
-    /// Makes the cgroup and sets who may use which device in it, before anything lives there.
+    /// Makes the cgroup.
     fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         reserved.save(record)?;
@@ -274,11 +275,17 @@ impl Birth<'_> {
         if made.made_above > 0 {
             reserved.save(record)?;
         }
-        self.faults.at(Step::Devices)?;
-        if let Some(rules) = &wanted.devices {
-            made.cgroup()?.set_devices(rules)?;
-        }
         Ok(Some(made))
+    }
+
+    /// Sets who may use which device, while the init is at work: before any program but the init
+    /// runs in the cgroup, be it a hook.
+    fn set_devices(&self, cgroup: Option<&Cgroup>) -> Result<()> {
+        self.faults.at(Step::Devices)?;
+        match (cgroup, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref())) {
+            (Some(cgroup), Some(rules)) => cgroup.set_devices(rules),
+            _ => Ok(()),
+        }
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: OwnedFd) -> Result<ChildGuard> {

@@ -114,7 +114,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         Status::Paused | Status::Created | Status::Running => {}
     }
     let mut warnings = Vec::new();
-    let (init, fds, rlimits) = plan(container, &orders.process, &orders.request, &Host::probe(orders.rootless)?, &mut warnings)?;
+    let (init, fds, rlimits) = plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let cgroup = container.cgroup();

@@ -48,6 +48,16 @@ impl Host {
     /// # Errors
     /// `/proc` is not there.
     pub fn probe(rootless_asked: Option<bool>) -> Result<Host> {
+        let mut host = Host::of_joining(rootless_asked)?;
+        host.cgroup = Cgroup::probe()?;
+        Ok(host)
+    }
+
+    /// The same without control groups: a process that joins a container has no use for them.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn of_joining(rootless_asked: Option<bool>) -> Result<Host> {
         let euid = nix::unistd::geteuid().as_raw();
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;
         Ok(Host {
@@ -55,7 +65,7 @@ impl Host {
             egid: nix::unistd::getegid().as_raw(),
             capabilities,
             last_capability,
-            cgroup: Cgroup::probe()?,
+            cgroup: Cgroup::default(),
             in_user_namespace: in_user_namespace()?,
             rootless_asked,
         })

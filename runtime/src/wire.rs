@@ -110,7 +110,7 @@ impl Conversation {
     /// # Errors
     /// Not a message; those of recvmsg(2).
     pub fn hear(&self) -> Result<Heard> {
-        let mut packet = vec![0; wire::MAX_PACKET];
+        let mut packet = [0; wire::MAX_ANSWER];
         let (got, mut fds) = match sys::receive(self.socket.as_fd(), &mut packet) {
             Err(Errno::ECONNRESET) => return Ok(Heard::Closed),
             other => other.context("recvmsg")?,

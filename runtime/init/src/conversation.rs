@@ -29,16 +29,19 @@ impl Conversation {
     /// The plan and its descriptors.
     pub(crate) fn receive_plan(&self) -> Result<(Plan, Vec<Option<OwnedFd>>)> {
         let mut fds = Vec::new();
-        let mut packet = vec![0u8; wire::MAX_PACKET];
-        let got = self.receive(&mut packet, &mut fds)?;
-        let (len, fd_count) = match wire::decode(&packet[..got]) {
+        let mut head = [0u8; 64];
+        let got = self.receive(&mut head, &mut fds)?;
+        let (len, fd_count) = match wire::decode(&head[..got]) {
             Ok(ToInit::Plan { len, fds }) if len as usize <= wire::MAX_PLAN => (len as usize, usize::from(fds)),
             _ => return Err(Error::new("decode message", Errno::PROTO)),
         };
-        let mut bytes = Vec::with_capacity(len);
-        while bytes.len() < len || fds.len() < fd_count {
-            let got = self.receive(&mut packet, &mut fds)?;
-            bytes.extend_from_slice(&packet[..got]);
+        let mut bytes = vec![0u8; len];
+        let mut filled = 0;
+        while filled < len {
+            filled += self.receive(&mut bytes[filled..], &mut fds)?;
+        }
+        if fds.len() != fd_count {
+            return Err(Error::new("descriptors of the plan", Errno::PROTO));
         }
         let plan = wire::decode(&bytes).map_err(|_| Error::new("decode plan", Errno::PROTO))?;
         Ok((plan, fds))
@@ -100,7 +103,7 @@ impl Conversation {
         let failure = Failure {
             step,
             call: error.call.into(),
-            path: error.path.clone(),
+            path: error.path.iter().copied().take(wire::MAX_ANSWER / 2).collect(),
             errno: error.errno.map_or(0, Errno::raw_os_error),
             hint: error.hint.clone(),
         };

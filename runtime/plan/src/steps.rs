@@ -26,8 +26,6 @@ steps! {
     StateDir = "state-dir",
     /// Host: the cgroup.
     Cgroup = "cgroup",
-    /// Host: the device program on the cgroup.
-    Devices = "device-access",
     /// Host: `clone3` into the namespaces and the cgroup.
     Clone = "clone",
     /// Host: `uid_map`, `gid_map`, `setgroups`.
@@ -36,6 +34,8 @@ steps! {
     Oom = "oom-score",
     /// Host: the plan and its descriptors go to the init.
     SendPlan = "send-plan",
+    /// Host, while the init is at work: the device program on the cgroup.
+    Devices = "device-access",
     /// Init: the plan arrives.
     ReceivePlan = "receive-plan",
     /// Init: `setns` into namespaces given by path, or those of a container.

@@ -12,6 +12,8 @@ use crate::Plan;
 
 /// Longest packet that is ever sent.
 pub const MAX_PACKET: usize = 32 * 1024;
+/// Longest packet that the init sends: a failure with a path in it.
+pub const MAX_ANSWER: usize = 16 * 1024;
 /// Longest encoded plan: arguments and environment may have 2 MiB each on Linux (execve(2)).
 pub const MAX_PLAN: usize = 16 * 1024 * 1024;
 /// Most descriptors in one packet (`SCM_MAX_FD` is 253).

@@ -157,10 +157,12 @@ fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
     })
 }
 
-/// Longest distance of a jump.
+/// Jumps are at most 32767 instructions long.
 const MAX_RULES: usize = 3000;
 
 /// The program: the last matching rule decides, so it tests the rules from the last to the first.
+/// It is short because the kernel verifies it at every birth: rules of one kind of device share
+/// the test for it, and all share two ends.
 ///
 /// # Errors
 /// More rules than a program may have.
@@ -168,78 +170,155 @@ pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
     if rules.len() > MAX_RULES {
         return Err(Error::new(format!("config.json: linux.resources.devices: {} rules; at most {MAX_RULES} are possible", rules.len())));
     }
-    // r2 type, r3 access, r4 major, r5 minor, out of struct bpf_cgroup_dev_ctx in r1.
-    let mut program = vec![
+    let mut program = Program::default();
+    // w2 kind, w3 access, w4 major, w5 minor, out of struct bpf_cgroup_dev_ctx in r1; w6 both
+    // numbers as the kernel's dev_t has them: twelve and twenty bits.
+    program.insns.extend([
         load(2, 0),
-        alu_and(2, 0xffff),
         load(3, 0),
-        Insn { code: 0x74, registers: 3, off: 0, imm: 16 }, // w3 >>= 16
         load(4, 4),
         load(5, 8),
-    ];
-    for rule in rules.iter().rev() {
-        let mut tests = Vec::new();
-        if let Some(kind) = rule.kind {
-            tests.push(jump_if_not(2, if kind == DeviceKind::Block { 1 } else { 2 }));
+        alu(0x54, 2, 0xffff),         // w2 &= 0xffff
+        alu(0x74, 3, 16),             // w3 >>= 16
+        Insn { code: 0xbc, registers: 6 | 4 << 4, off: 0, imm: 0 }, // w6 = w4
+        alu(0x64, 6, 20),             // w6 <<= 20
+        Insn { code: 0x4c, registers: 6 | 5 << 4, off: 0, imm: 0 }, // w6 |= w5
+    ]);
+    let mut decided = false;
+    let mut last_first: Vec<Rule> = rules.to_vec();
+    last_first.reverse();
+    for group in last_first.chunk_by(|a, b| a.kind == b.kind) {
+        let past_group = program.label();
+        if let Some(kind) = group.first().and_then(|rule| rule.kind) {
+            program.jump(JNE, 2, if kind == DeviceKind::Block { 1 } else { 2 }, past_group);
         }
-        if rule.access != ALL {
-            // An allowing rule must cover all that is asked for, a denying one any part of it.
-            tests.push(Insn { code: 0xbc, registers: 1 | 3 << 4, off: 0, imm: 0 }); // w1 = w3
-            if rule.allow {
-                tests.push(alu_and(1, i32::from(rule.access)));
-                tests.push(Insn { code: 0x5e, registers: 1 | 3 << 4, off: 0, imm: 0 }); // if w1 != w3
-            } else {
-                tests.push(alu_and(1, i32::from(rule.access)));
-                tests.push(Insn { code: 0x16, registers: 1, off: 0, imm: 0 }); // if w1 == 0
+        for rule in group {
+            let unconditional = program.rule(rule);
+            if unconditional && rule.kind.is_none() {
+                decided = true;
+            }
+            if unconditional {
+                // The verifier refuses instructions that cannot be reached.
+                break;
             }
         }
-        tests.extend(rule.major.map(|major| jump_if_not(4, major.cast_signed())));
-        tests.extend(rule.minor.map(|minor| jump_if_not(5, minor.cast_signed())));
-        let len = tests.len();
-        let unconditional = len == 0;
-        for (at, mut insn) in tests.into_iter().enumerate() {
-            if is_jump(insn) {
-                // Past the rest of the tests and the two instructions of the verdict.
-                insn.off = i16::try_from(len - at - 1 + 2).unwrap_or(0);
-            }
-            program.push(insn);
-        }
-        program.extend(verdict(rule.allow));
-        if unconditional {
-            // The verifier refuses instructions that cannot be reached.
-            return Ok(program);
+        program.place(past_group);
+        if decided {
+            break;
         }
     }
-    program.extend(verdict(false));
-    Ok(program)
+    Ok(program.finish(decided))
 }
 
+/// `if w == imm`
+const JEQ: u8 = 0x16;
+/// `if w != imm`
+const JNE: u8 = 0x56;
+/// `if w & imm`
+const JSET: u8 = 0x46;
+/// Always.
+const JA: u8 = 0x05;
 
-fn is_jump(insn: Insn) -> bool {
-    insn.code & 7 == 6
+const ALLOW: usize = 0;
+const DENY: usize = 1;
+
+/// Instructions with jumps to places that are not known yet.
+struct Program {
+    insns: Vec<Insn>,
+    /// Where each label is.
+    labels: Vec<usize>,
+    /// Which instruction jumps to which label.
+    jumps: Vec<(usize, usize)>,
 }
 
-/// `rD = *(u32 *)(r1 + off)`
+impl Default for Program {
+    fn default() -> Program {
+        Program { insns: Vec::new(), labels: vec![0, 0], jumps: Vec::new() }
+    }
+}
+
+impl Program {
+    fn label(&mut self) -> usize {
+        self.labels.push(0);
+        self.labels.len() - 1
+    }
+
+    fn place(&mut self, label: usize) {
+        self.labels[label] = self.insns.len();
+    }
+
+    fn jump(&mut self, code: u8, register: u8, imm: u32, label: usize) {
+        self.jumps.push((self.insns.len(), label));
+        self.insns.push(Insn { code, registers: register, off: 0, imm: imm.cast_signed() });
+    }
+
+    /// One rule but for its kind: whether it matches whatever is asked.
+    fn rule(&mut self, rule: &Rule) -> bool {
+        let verdict = if rule.allow { ALLOW } else { DENY };
+        // No device has numbers beyond those of dev_t.
+        if rule.major.is_some_and(|major| major >= 1 << 12) || rule.minor.is_some_and(|minor| minor >= 1 << 20) {
+            return false;
+        }
+        let next = self.label();
+        // An allowing rule must cover all that is asked for, a denying one any part of it.
+        if rule.allow && rule.access != ALL {
+            self.jump(JSET, 3, u32::from(ALL & !rule.access), next);
+        }
+        let by_number = match (rule.major, rule.minor) {
+            (Some(major), Some(minor)) => Some((6, major << 20 | minor)),
+            (Some(major), None) => Some((4, major)),
+            (None, Some(minor)) => Some((5, minor)),
+            (None, None) => None,
+        };
+        let by_access = !rule.allow && rule.access != ALL;
+        match by_number {
+            Some((register, value)) if by_access => {
+                self.jump(JNE, register, value, next);
+                self.jump(JSET, 3, rule.access.into(), verdict);
+            }
+            Some((register, value)) => self.jump(JEQ, register, value, verdict),
+            None if by_access => self.jump(JSET, 3, rule.access.into(), verdict),
+            None => self.jump(JA, 0, 0, verdict),
+        }
+        self.place(next);
+        by_number.is_none() && rule.access == ALL
+    }
+
+    fn finish(mut self, decided: bool) -> Vec<Insn> {
+        if decided && self.insns.last().is_some_and(|insn| insn.code == JA) {
+            // Straight on to the end that it would jump to.
+            let (_, end) = self.jumps.pop().unwrap_or((0, DENY));
+            self.insns.pop();
+            self.ends(end);
+        } else {
+            self.ends(DENY);
+        }
+        for (at, label) in &self.jumps {
+            self.insns[*at].off = i16::try_from(self.labels[*label] - at - 1).unwrap_or(0);
+        }
+        self.insns
+    }
+
+    /// Both ends; `first` is the one that is fallen into.
+    fn ends(&mut self, first: usize) {
+        for end in [first, 1 - first] {
+            if end == first || self.jumps.iter().any(|(_, label)| *label == end) {
+                self.place(end);
+                self.insns.push(alu(0xb4, 0, i32::from(end == ALLOW))); // w0 =
+                self.insns.push(alu(0x95, 0, 0)); // exit
+            }
+        }
+    }
+}
+
+/// `wD = *(u32 *)(r1 + off)`
 fn load(register: u8, off: i16) -> Insn {
     Insn { code: 0x61, registers: register | 1 << 4, off, imm: 0 }
 }
 
-/// `wD &= imm`
-fn alu_and(register: u8, imm: i32) -> Insn {
-    Insn { code: 0x54, registers: register, off: 0, imm }
-}
-
-/// `if wD != imm goto next rule`
-fn jump_if_not(register: u8, imm: i32) -> Insn {
-    Insn { code: 0x56, registers: register, off: 0, imm }
-}
-
-/// `r0 = allow; exit`
-fn verdict(allow: bool) -> [Insn; 2] {
-    [
-        Insn { code: 0xb4, registers: 0, off: 0, imm: i32::from(allow) },
-        Insn { code: 0x95, registers: 0, off: 0, imm: 0 },
-    ]
+/// An operation of a register and a constant.
+fn alu(code: u8, register: u8, imm: i32) -> Insn {
+    Insn { code, registers: register, off: 0, imm }
 }
 
 #[cfg(test)]
@@ -261,10 +340,13 @@ mod tests {
                 0x54 => { r[dst] &= imm; false }
                 0x74 => { r[dst] >>= imm; false }
                 0xbc => { r[dst] = r[src]; false }
+                0x64 => { r[dst] <<= imm; false }
+                0x4c => { r[dst] |= r[src]; false }
+                0x05 => true,
+                0x46 => r[dst] & imm != 0,
                 0xb4 => { r[dst] = imm; false }
                 0x56 => r[dst] != imm,
                 0x16 => r[dst] == imm,
-                0x5e => r[dst] != r[src],
                 0x95 => return r[0] == 1,
                 other => panic!("instruction {other:#x}"),
             };
@@ -294,13 +376,19 @@ mod tests {
                 {"allow":false,"type":"c","major":1,"minor":5,"access":"w"},{"allow":true,"type":"c","major":10,"minor":200}]"#,
         )
         .unwrap();
-        let rules = rules(&config).unwrap();
-        let program = compile(&rules).unwrap();
+        let whole = rules(&config).unwrap();
+        for rules in [&whole[..], &whole[..1], &whole[..2], &whole[1..], &[]] {
+            compare(rules);
+        }
+    }
+
+    fn compare(rules: &[Rule]) {
+        let program = compile(rules).unwrap();
         for (kind, bits) in [(DeviceKind::Block, 1), (DeviceKind::Char, 2)] {
             for access in 1..8u8 {
                 for major in [0, 1, 5, 8, 10, 136] {
                     for minor in [0, 2, 3, 5, 9, 200] {
-                        let want = expected(&rules, kind, access, major, minor);
+                        let want = expected(rules, kind, access, major, minor);
                         let got = interpret(&program, bits, u32::from(access), major, minor);
                         assert_eq!(got, want, "{kind:?} {access} {major}:{minor}");
                     }
