@@ -74,6 +74,12 @@ pub fn fault() -> Result<Option<cleat_plan::Fault>> {
     Ok(Some(cleat_plan::Fault { step, kind }))
 }
 
+/// `LISTEN_FDNAMES`, when the descriptors are for us.
+#[must_use]
+pub fn listen_fdnames(listen_fds: Option<u32>) -> Option<String> {
+    listen_fds.and_then(|_| std::env::var("LISTEN_FDNAMES").ok())
+}
+
 /// The descriptors that the program gets besides the standard streams: those asked for, and those
 /// of socket activation (sd_listen_fds(3)).
 ///

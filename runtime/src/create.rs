@@ -140,8 +140,17 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
         plan.to_string().lines().for_each(debug);
     }
     check_rootfs(&plan.host.rootfs)?;
-    let birth = Birth { orders, plan, kept: config::parse("config.json", &text)?, spec: &spec, faults: Faults::new(request) };
-    birth.perform()
+    let poststop = plan.host.poststop.clone();
+    let born = std::cell::RefCell::new(None);
+    let kept = config::parse("config.json", &text)?;
+    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born };
+    birth.perform().inspect_err(|_| {
+        // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
+        // undoing, which is done by now, and the poststop hooks.
+        if let Some(state) = born.take() {
+            hooks::run_all(&poststop, &state).iter().for_each(|error| (orders.warn)(&format!("poststop {error}")));
+        }
+    })
 }
 
 /// Before anything is made: a better message than the one of a mount call.
@@ -163,6 +172,8 @@ struct Birth<'a> {
     kept: Kept<'a>,
     spec: &'a Spec,
     faults: Faults,
+    /// The state as `poststop` hooks get it, once there is something to stop.
+    born: &'a std::cell::RefCell<Option<String>>,
 }
 
 impl Birth<'_> {
@@ -182,6 +193,9 @@ impl Birth<'_> {
         let (conversation, theirs) = Conversation::pair()?;
         let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
         let born = self.clone_init(cgroup, theirs)?;
+        if !self.plan.host.poststop.is_empty() {
+            *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
+        }
         self.faults.at(Step::IdMap)?;
         if let Some(maps) = &self.plan.host.id_maps {
             write_id_maps(born.get()?.pid, maps)?;
@@ -191,6 +205,8 @@ impl Birth<'_> {
         if let Some(score) = self.plan.host.oom_score_adj {
             set_oom_score(born.get()?.pid, score)?;
         }
+        self.faults.at(Step::RaiseLimits)?;
+        raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
         let fds = self.open_fds(born.get()?, listener)?;
@@ -200,8 +216,6 @@ impl Birth<'_> {
         let mut midwife = Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
-        self.faults.at(Step::Rlimits)?;
-        set_rlimits(child.get()?.pid, &self.plan.host.rlimits)?;
         self.faults.at(Step::SaveState)?;
         if let Some(path) = self.orders.pid_file {
             write_pid_file(path, child.get()?.pid)?;
@@ -461,12 +475,15 @@ pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
     Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()).context("config.json: process.oomScoreAdj")
 }
 
-/// By us and not by the init: raising a hard limit needs a privilege of the machine itself. Just
-/// before the program starts, lest a low limit hits the init's own work.
-pub(crate) fn set_rlimits(pid: i32, limits: &[plan::Rlimit]) -> Result<()> {
+/// By us and not by the init: raising a hard limit needs a privilege of the machine itself. The
+/// limits proper are set by the init, last of all.
+pub(crate) fn raise_limits(pid: i32, limits: &[cleat_plan::Rlimit]) -> Result<()> {
     for (index, limit) in limits.iter().enumerate() {
-        sys::prlimit(pid, limit.resource, limit.soft, limit.hard)
-            .context(format_args!("config.json: process.rlimits[{index}]: prlimit"))?;
+        let (soft, hard) = sys::own_limit(limit.resource).context("prlimit")?;
+        if limit.hard > hard {
+            sys::prlimit(pid, limit.resource, soft, limit.hard)
+                .context(format_args!("config.json: process.rlimits[{index}]: raise the hard limit from {hard} to {}", limit.hard))?;
+        }
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ pub struct Joined {
 ///
 /// # Errors
 /// A property of the process that is wrong.
-pub fn plan(container: &Container, process: &config::Process, request: &Request, host: &Host, warnings: &mut Vec<String>) -> Result<(wire::Plan, Vec<FdSource>, Vec<plan::Rlimit>)> {
+pub fn plan(container: &Container, process: &config::Process, request: &Request, host: &Host, warnings: &mut Vec<String>) -> Result<(wire::Plan, Vec<FdSource>)> {
     refuse_unsupported(process)?;
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
@@ -80,7 +80,7 @@ pub fn plan(container: &Container, process: &config::Process, request: &Request,
         process: Some(plan::process(process, request, host, user_namespace, warnings)?),
         ..wire::Plan::default()
     };
-    Ok((init, fds, plan::rlimits(&process.rlimits)?))
+    Ok((init, fds))
 }
 
 fn refuse_unsupported(process: &config::Process) -> Result<()> {
@@ -114,7 +114,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         Status::Paused | Status::Created | Status::Running => {}
     }
     let mut warnings = Vec::new();
-    let (init, fds, rlimits) = plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
+    let (init, fds) = plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let cgroup = container.cgroup();
@@ -130,15 +130,17 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     if let Some(score) = orders.process.oom_score_adj {
         create::set_oom_score(child.get()?.pid, score)?;
     }
+    faults.at(Step::RaiseLimits)?;
+    if let Some(process) = &init.process {
+        create::raise_limits(child.get()?.pid, &process.rlimits)?;
+    }
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let mut joined = Joined { child, conversation, console: None };
     joined.attend(cgroup.as_ref())?;
-    faults.at(Step::Rlimits)?;
     let pid = joined.child.get()?.pid;
-    create::set_rlimits(pid, &rlimits)?;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;

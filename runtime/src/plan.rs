@@ -39,6 +39,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them `LISTEN_FDS` tells of.
     pub listen_fds: Option<u32>,
+    /// Their names, `LISTEN_FDNAMES`.
+    pub listen_fdnames: Option<String>,
     /// `start` is a later command.
     pub start_later: bool,
     /// A directory of the host with the socket for `NOTIFY_SOCKET`.
@@ -77,8 +79,8 @@ pub struct HostHalf {
     pub cgroup: Option<Cgroup>,
     /// `oom_score_adj` of the process.
     pub oom_score_adj: Option<i32>,
-    /// Resource limits of the process.
-    pub rlimits: Vec<Rlimit>,
+    /// Resource limits of the process: where the hard one is above ours, we raise it.
+    pub rlimits: Vec<wire::Rlimit>,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
     /// `prestart` hooks, then `createRuntime` hooks.
@@ -174,17 +176,6 @@ pub struct Cgroup {
     pub devices: Option<Vec<DeviceRule>>,
     /// An ordinary user who did not ask for a cgroup can do without.
     pub required: bool,
-}
-
-/// A resource limit (setrlimit(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rlimit {
-    /// `RLIMIT_*`
-    pub resource: u32,
-    /// In force.
-    pub soft: u64,
-    /// Ceiling.
-    pub hard: u64,
 }
 
 /// A place in config.json, for errors.
@@ -403,7 +394,7 @@ impl Plan {
             id_maps,
             cgroup,
             oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
-            rlimits: spec.process.as_ref().map_or(Ok(Vec::new()), |p| rlimits(&p.rlimits))?,
+            rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
             fds,
             runtime_hooks,
             poststart: hooks(&spec.hooks.poststart, "poststart")?,
@@ -659,7 +650,7 @@ fn oom_score(score: i32) -> Result<i32> {
     if (-1000..=1000).contains(&score) { Ok(score) } else { Err(place("process.oomScoreAdj").error(format_args!("{score} is not between -1000 and 1000"))) }
 }
 
-pub(crate) fn rlimits(list: &[config::Rlimit]) -> Result<Vec<Rlimit>> {
+fn rlimits(list: &[config::Rlimit]) -> Result<Vec<wire::Rlimit>> {
     let mut seen = Vec::new();
     let decide = |(index, limit): (usize, &config::Rlimit)| {
         let place = Place::new(format!("process.rlimits[{index}]"));
@@ -673,7 +664,7 @@ pub(crate) fn rlimits(list: &[config::Rlimit]) -> Result<Vec<Rlimit>> {
         if limit.soft > limit.hard {
             return Err(place.error(format_args!("soft {} is above hard {}", limit.soft, limit.hard)));
         }
-        Ok(Rlimit { resource, soft: limit.soft, hard: limit.hard })
+        Ok(wire::Rlimit { resource, soft: limit.soft, hard: limit.hard })
     };
     list.iter().enumerate().map(decide).collect()
 }
@@ -705,12 +696,15 @@ pub(crate) fn process(
         env.retain(|var| !var.starts_with("NOTIFY_SOCKET="));
     }
     if request.listen_fds.is_some() {
-        env.retain(|var| !var.starts_with("LISTEN_FDS=") && !var.starts_with("LISTEN_PID="));
+        env.retain(|var| !["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="].iter().any(|name| var.starts_with(name)));
     }
     let find_home = !env.iter().any(|var| var.starts_with("HOME="));
     let mut env: Vec<Text> = env.into_iter().map(text).collect::<Result<_>>()?;
     if request.notify_dir.is_some() {
         env.push(text("NOTIFY_SOCKET=/run/notify/notify.sock")?);
+    }
+    if let Some(names) = &request.listen_fdnames {
+        env.push(text(format!("LISTEN_FDNAMES={names}"))?);
     }
     let capabilities = process.capabilities.clone().unwrap_or_default();
     // An ordinary user's namespace may not call setgroups.
@@ -729,6 +723,7 @@ pub(crate) fn process(
         umask: process.user.umask.unwrap_or(0o022) & 0o777,
         caps: caps::sets(&capabilities, host, user_namespace, warnings),
         no_new_privileges: process.no_new_privileges,
+        rlimits: rlimits(&process.rlimits)?,
         preserve_fds: request.preserve_fds,
         listen_fds: request.listen_fds,
     })

@@ -389,11 +389,10 @@ impl Container {
         if self.alive()?.is_none() {
             return Ok(Status::Stopped);
         }
-        if self.connect()?.is_some() {
-            return Ok(Status::Created);
+        if self.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+            return Ok(Status::Paused);
         }
-        let frozen = self.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false));
-        Ok(if frozen { Status::Paused } else { Status::Running })
+        Ok(if self.connect()?.is_some() { Status::Created } else { Status::Running })
     }
 
     /// Connects to an init that waits for its order to start; `None`: nobody waits. A container

@@ -190,6 +190,18 @@ pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> nix::Result<()>
     check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, null) }).map(drop)
 }
 
+/// A limit of this process: soft, hard.
+///
+/// # Errors
+/// `EINVAL`: there is no such limit.
+pub fn own_limit(resource: u32) -> nix::Result<(u64, u64)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let null = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: limit outlives the call; a null pointer sets nothing.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, null, &raw mut limit) })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// Flags of [`open_tree`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TreeFlags {

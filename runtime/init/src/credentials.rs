@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use cleat_plan::Process;
+use cleat_plan::{Process, Rlimit};
 use linux_raw_sys::general as raw;
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -89,6 +89,13 @@ fn give_streams(process: &Process) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lowers, or sets within what the host half has raised, the limits of this process.
+pub(crate) fn limit(limits: &[Rlimit]) -> Result<()> {
+    limits.iter().try_for_each(|limit| {
+        sys::setrlimit(limit.resource, limit.soft, limit.hard).call("setrlimit").map_err(|e| e.on(b"process.rlimits"))
+    })
 }
 
 /// A working directory outside the root would be a way out of it (CVE-2024-21626).

@@ -113,6 +113,10 @@ impl Birth {
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
         hooks::run(&self.plan.start_container)?;
+        self.step(Step::Rlimits)?;
+        if let Some(process) = &process {
+            credentials::limit(&process.rlimits)?;
+        }
         self.step(Step::Exec)?;
         match (process, program) {
             (Some(process), Some(program)) => program::execute(&process, &program),

@@ -9,6 +9,7 @@ use cleat_plan::wire::FromInit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::PidfdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::ThreadNameSpaceType;
 
@@ -39,10 +40,12 @@ pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
         become_root()?;
     }
     match sys::clone_process(flags, true).call("clone3")? {
-        sys::Cloned::Child => Ok(()),
-        sys::Cloned::Parent(pidfd) => {
-            birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())?;
-            sys::exit(0)
+        sys::Cloned::Parent(_) => sys::exit(0),
+        sys::Cloned::Child => {
+            // Told by the child itself: nothing it says later can overtake this.
+            let own = rustix::process::getpid();
+            let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).call("pidfd_open")?;
+            birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())
         }
     }
 }

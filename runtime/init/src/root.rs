@@ -64,13 +64,6 @@ pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
     if root.pivot == Pivot::Chroot {
         return open_dir(&root.path).call_on("open", &root.path);
     }
-    let tree = match root.tree {
-        Some(index) => birth.take_fd(index)?,
-        None => {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-            rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?
-        }
-    };
     let target = match open_dir(&root.path) {
         // A mapped user may not be allowed on the way to the root file system, which the host half
         // has opened for it. Hooks that look for it there find it only where it can be reached.
@@ -84,6 +77,14 @@ pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
         propagate(parent.as_fd(), Propagation { kind: PropagationKind::Private, recursive: false })
             .call("mount_setattr")?;
     }
+    // After the change above: a copy of a shared mount would be shared, and pivot_root refuses one.
+    let tree = match root.tree {
+        Some(index) => birth.take_fd(index)?,
+        None => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?
+        }
+    };
     attach(tree.as_fd(), target.as_fd()).call_on("move_mount", &root.path)?;
     Ok(tree)
 }

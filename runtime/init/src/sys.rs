@@ -234,6 +234,13 @@ pub(crate) fn setresuid(uid: u32) -> Result<(), Errno> {
     unsafe { syscall(raw::__NR_setresuid, [u, u, u, 0, 0, 0]) }.map(drop)
 }
 
+/// `prlimit(2)` of this process.
+pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = [soft, hard];
+    // SAFETY: struct rlimit64 is two words of 64 bits; a null pointer asks for no old value.
+    unsafe { syscall(raw::__NR_prlimit64, [0, resource as usize, limit.as_ptr() as usize, 0, 0, 0]) }.map(drop)
+}
+
 /// `unshare(2)` of namespaces.
 pub(crate) fn unshare(flags: u32) -> Result<(), Errno> {
     // SAFETY: numbers only; namespaces, never the descriptor table, are what callers name.

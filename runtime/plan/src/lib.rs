@@ -322,10 +322,23 @@ pub struct Process {
     pub caps: Caps,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
+    /// Resource limits; the host half has raised hard limits where that takes a privilege.
+    pub rlimits: Vec<Rlimit>,
     /// Descriptors from 3 on that the program gets.
     pub preserve_fds: u32,
     /// Set `LISTEN_PID` to the program's own pid.
     pub listen_fds: Option<u32>,
+}
+
+/// A resource limit (setrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_*`
+    pub resource: u32,
+    /// In force.
+    pub soft: u64,
+    /// Ceiling.
+    pub hard: u64,
 }
 
 /// The five capability sets of capabilities(7), bit N is capability N.

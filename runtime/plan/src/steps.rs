@@ -32,6 +32,8 @@ steps! {
     IdMap = "id-map",
     /// Host: `oom_score_adj`.
     Oom = "oom-score",
+    /// Host: hard limits that are above ours, which takes a privilege of the machine.
+    RaiseLimits = "raise-limits",
     /// Host: the plan and its descriptors go to the init.
     SendPlan = "send-plan",
     /// Host, while the init is at work: the device program on the cgroup.
@@ -84,8 +86,6 @@ steps! {
     Cwd = "cwd",
     /// Init: the program is found.
     Program = "program",
-    /// Host: resource limits of the process.
-    Rlimits = "rlimits",
     /// Init: all is ready; from here on the container is `created`.
     Ready = "ready",
     /// Host: the state is on disk.
@@ -94,6 +94,8 @@ steps! {
     Start = "start",
     /// Init: `startContainer` hooks.
     StartContainerHooks = "start-container-hooks",
+    /// Init: resource limits, last of all, lest a low one hits the init's own work.
+    Rlimits = "rlimits",
     /// Init: `execve`.
     Exec = "exec",
     /// Host: `poststart` hooks.

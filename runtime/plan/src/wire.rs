@@ -42,7 +42,7 @@ pub enum ToInit {
 /// From the init to the host half.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromInit {
-    /// The pidfd of the process that goes on, for the half-way process ends now.
+    /// The pidfd of the process that goes on, sent by itself: the half-way process ends.
     Forked,
     /// The terminal's master comes with this message.
     Console,

@@ -55,6 +55,7 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
         new_keyring: !options.no_new_keyring,
         preserve_fds,
         listen_fds,
+        listen_fdnames: super::listen_fdnames(listen_fds),
         start_later,
         notify_dir: notify.as_ref().map(|_| notify::directory(&shell.store.directory(&options.id))),
         fault: fault()?,

@@ -154,6 +154,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         new_keyring: true,
         preserve_fds,
         listen_fds,
+        listen_fdnames: super::listen_fdnames(listen_fds),
         fault: fault()?,
         ..Request::default()
     };

@@ -25,6 +25,9 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
             _ => Error::new(format!("cannot start an already running container: {id}")),
         });
     };
+    if container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+        return Err(Error::new(format!("cannot start a paused container: {id}; resume it first")));
+    }
     if container.record.cleat.process.is_none() {
         return Err(Error::new(format!("cannot start {id}: config.json had no process")));
     }

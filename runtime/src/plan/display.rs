@@ -96,7 +96,7 @@ impl Plan {
             Step::StartContainerHooks => hooks(&init.start_container.list),
             Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
             Step::Poststart => hooks(&host.poststart),
-            Step::SendPlan | Step::ReceivePlan | Step::Ready | Step::SaveState | Step::Start => Vec::new(),
+            Step::RaiseLimits | Step::SendPlan | Step::ReceivePlan | Step::Ready | Step::SaveState | Step::Start => Vec::new(),
         }
     }
 }
