@@ -51,13 +51,7 @@ impl Bundle {
         let mut spec = default_spec();
         spec["linux"]["cgroupsPath"] = json!(cgroup);
         let bundle = dir.path().to_owned();
-        Self {
-            dir,
-            bundle,
-            spec,
-            cgroup,
-        }
-        .write()
+        Self { dir, bundle, spec, cgroup }.write()
     }
 
     /// A copy of the workspace's `bundles/NAME` with a fresh root file system.
@@ -72,37 +66,18 @@ impl Bundle {
         fs::create_dir_all(&bundle).expect("a bundle directory");
         let text = fs::read_to_string(bundles.join(name).join("config.json"))
             .unwrap_or_else(|error| panic!("bundles/{name}/config.json: {error}"));
-        let made = Command::new(bundles.join("make-rootfs"))
-            .arg(probe())
-            .arg(&bundle)
-            .output()
-            .expect("make-rootfs");
-        assert!(
-            made.status.success(),
-            "make-rootfs {name}: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        let made = Command::new(bundles.join("make-rootfs")).arg(probe()).arg(&bundle).output().expect("make-rootfs");
+        assert!(made.status.success(), "make-rootfs {name}: {}", String::from_utf8_lossy(&made.stderr));
         let cgroup = format!("/{}", unique_name());
         // An invalid bundle may hold anything: it is copied to the letter.
         let Ok(mut spec) = serde_json::from_str::<Value>(&text) else {
             fs::write(bundle.join("config.json"), text).expect("config.json");
-            return Self {
-                dir,
-                bundle,
-                spec: Value::Null,
-                cgroup,
-            };
+            return Self { dir, bundle, spec: Value::Null, cgroup };
         };
         if let Some(linux) = spec.get_mut("linux").and_then(Value::as_object_mut) {
             linux.insert("cgroupsPath".to_owned(), json!(cgroup));
         }
-        Self {
-            dir,
-            bundle,
-            spec,
-            cgroup,
-        }
-        .write()
+        Self { dir, bundle, spec, cgroup }.write()
     }
 
     fn write(self) -> Self {
@@ -187,10 +162,7 @@ impl Bundle {
     /// The same set of capabilities for bounding, effective and permitted.
     #[must_use]
     pub fn capabilities(self, names: &[&str]) -> Self {
-        self.set(
-            "/process/capabilities",
-            json!({ "bounding": names, "effective": names, "permitted": names }),
-        )
+        self.set("/process/capabilities", json!({ "bounding": names, "effective": names, "permitted": names }))
     }
 
     /// One more mount, after the others.
@@ -215,10 +187,7 @@ impl Bundle {
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
             let before = mounts.len();
             mounts.retain(|mount| mount["destination"] != destination);
-            assert!(
-                mounts.len() < before,
-                "no mount on {destination} to take away"
-            );
+            assert!(mounts.len() < before, "no mount on {destination} to take away");
         })
     }
 
@@ -226,9 +195,7 @@ impl Bundle {
     #[must_use]
     pub fn namespace(self, namespace: Value) -> Self {
         let this = self.edit(|spec| {
-            let list = spec["linux"]["namespaces"]
-                .as_array_mut()
-                .expect("namespaces");
+            let list = spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
             list.retain(|old| old["type"] != namespace["type"]);
         });
         this.edit(|spec| push(spec, "/linux/namespaces", namespace))
@@ -238,9 +205,7 @@ impl Bundle {
     #[must_use]
     pub fn without_namespace(self, kind: &str) -> Self {
         self.edit(|spec| {
-            let list = spec["linux"]["namespaces"]
-                .as_array_mut()
-                .expect("namespaces");
+            let list = spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
             list.retain(|namespace| namespace["type"] != kind);
         })
     }
@@ -251,16 +216,14 @@ impl Bundle {
     pub fn mapped(self) -> Self {
         let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
         let this = self.namespace(json!({ "type": "user" }));
-        this.set("/linux/uidMappings", maps.clone())
-            .set("/linux/gidMappings", maps)
+        this.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps)
     }
 
     /// One more hook of this kind: the probe on the host, which appends to `file` under `tag`.
     #[must_use]
     pub fn hook(self, kind: &str, file: &Path, tag: &str, status: u8) -> Self {
         let path = probe();
-        let hook =
-            json!({ "path": path, "args": ["probe", "hook", file, tag, status.to_string()] });
+        let hook = json!({ "path": path, "args": ["probe", "hook", file, tag, status.to_string()] });
         self.raw_hook(kind, hook)
     }
 
@@ -332,8 +295,7 @@ fn remove_cgroup(path: &Path) {
 
 fn push(spec: &mut Value, pointer: &str, value: Value) {
     let list = spec.pointer_mut(pointer).and_then(Value::as_array_mut);
-    list.unwrap_or_else(|| panic!("no list at {pointer}"))
-        .push(value);
+    list.unwrap_or_else(|| panic!("no list at {pointer}")).push(value);
 }
 
 /// runc's default specification without a terminal, with `/probe facts` and a cgroup namespace.

@@ -29,10 +29,7 @@ impl Call {
     pub(crate) fn new(program: impl AsRef<OsStr>, dir: &std::path::Path) -> Self {
         let name = unique_name();
         let mut command = Command::new(program);
-        command.env_clear().env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         Self {
             command,
             stdout: dir.join(format!("{name}.stdout")),
@@ -75,8 +72,7 @@ impl Call {
     pub fn stdin(mut self, text: impl AsRef<[u8]>) -> Self {
         let path = self.stdout.with_extension("stdin");
         fs::write(&path, text).expect("a file for stdin");
-        self.command
-            .stdin(File::open(path).expect("the file for stdin"));
+        self.command.stdin(File::open(path).expect("the file for stdin"));
         self.has_stdin = true;
         self
     }
@@ -101,30 +97,13 @@ impl Call {
             self.command.stdin(Stdio::null());
         }
         if !self.has_stdout {
-            let open = |path| {
-                File::options()
-                    .append(true)
-                    .create(true)
-                    .open(path)
-                    .expect("a file for output")
-            };
-            self.command
-                .stdout(open(&self.stdout))
-                .stderr(open(&self.stderr));
+            let open = |path| File::options().append(true).create(true).open(path).expect("a file for output");
+            self.command.stdout(open(&self.stdout)).stderr(open(&self.stderr));
         }
         let line = format!("{:?}", self.command);
-        let child = self
-            .command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        let child = self.command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
         let pidfd = pidfd_open(pid_of(&child), PidfdFlags::empty()).expect("a pidfd of our child");
-        Running {
-            line,
-            child: Some(child),
-            pidfd,
-            stdout: self.stdout,
-            stderr: self.stderr,
-        }
+        Running { line, child: Some(child), pidfd, stdout: self.stdout, stderr: self.stderr }
     }
 
     /// Makes the call and waits for its end.
@@ -138,10 +117,7 @@ impl Call {
 }
 
 fn pid_of(child: &Child) -> Pid {
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a pid")
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid")
 }
 
 /// A call under way; killed if it leaves scope.
@@ -180,14 +156,9 @@ impl Running {
     /// Waits for a whole line on stdout.
     pub fn wait_for_line(&self, line: &str) {
         eventually(&format!("{line:?} from {}", self.line), || {
-            let (stdout, stderr) = (
-                self.stdout(),
-                fs::read_to_string(&self.stderr).unwrap_or_default(),
-            );
+            let (stdout, stderr) = (self.stdout(), fs::read_to_string(&self.stderr).unwrap_or_default());
             let found = stdout.lines().any(|l| l == line) && stdout.contains('\n');
-            found
-                .then_some(())
-                .ok_or(format!("stdout {stdout:?}, stderr {stderr:?}"))
+            found.then_some(()).ok_or(format!("stdout {stdout:?}, stderr {stderr:?}"))
         });
     }
 
@@ -199,10 +170,7 @@ impl Running {
     pub fn outcome(mut self) -> Outcome {
         self.outcome_within(DEADLINE).unwrap_or_else(|| {
             let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
-            panic!(
-                "{} has not ended within {DEADLINE:?}; stderr {stderr:?}",
-                self.line
-            )
+            panic!("{} has not ended within {DEADLINE:?}; stderr {stderr:?}", self.line)
         })
     }
 
@@ -216,8 +184,7 @@ impl Running {
         let (line, pid) = (self.line.clone(), self.pid());
         eventually(&format!("the end of {line}"), || {
             reap_orphans_but(Some(pid));
-            self.outcome_within(Duration::ZERO)
-                .ok_or_else(|| fs::read_to_string(&self.stderr).unwrap_or_default())
+            self.outcome_within(Duration::ZERO).ok_or_else(|| fs::read_to_string(&self.stderr).unwrap_or_default())
         })
     }
 
@@ -227,12 +194,7 @@ impl Running {
         }
         let status = self.child.take()?.wait().expect("the status of our child");
         let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        Some(Outcome {
-            line: self.line.clone(),
-            status,
-            stdout: read(&self.stdout),
-            stderr: read(&self.stderr),
-        })
+        Some(Outcome { line: self.line.clone(), status, stdout: read(&self.stdout), stderr: read(&self.stderr) })
     }
 }
 
@@ -260,9 +222,7 @@ impl Outcome {
     /// The exit code; 128 + the signal's number when the runtime itself was killed.
     #[must_use]
     pub fn code(&self) -> i32 {
-        self.status
-            .code()
-            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
     }
 
     /// Whether it ended with 0.
@@ -297,10 +257,7 @@ impl Outcome {
     /// # Panics
     /// Otherwise; says what was called and seen.
     pub fn fails(self, code: i32, text: &str) -> Self {
-        assert!(
-            self.stderr.contains(text),
-            "expected {text:?} on stderr of {self}"
-        );
+        assert!(self.stderr.contains(text), "expected {text:?} on stderr of {self}");
         self.exits(code)
     }
 
@@ -310,10 +267,7 @@ impl Outcome {
     /// Otherwise; says what was called and seen.
     pub fn in_one_line(self) -> Self {
         let lines = self.stderr.lines().count();
-        assert!(
-            crate::is_peer() || lines == 1,
-            "expected one line on stderr, not {lines}, of {self}"
-        );
+        assert!(crate::is_peer() || lines == 1, "expected one line on stderr, not {lines}, of {self}");
         self
     }
 
@@ -324,8 +278,7 @@ impl Outcome {
     #[must_use]
     pub fn json(self) -> Value {
         let this = self.ok();
-        serde_json::from_str(&this.stdout)
-            .unwrap_or_else(|error| panic!("{error} in stdout of {this}"))
+        serde_json::from_str(&this.stdout).unwrap_or_else(|error| panic!("{error} in stdout of {this}"))
     }
 }
 
@@ -333,10 +286,6 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // All facts of a probe would bury the sentence.
         let stdout: String = self.stdout.chars().take(800).collect();
-        write!(
-            f,
-            "{}\n  {}\n  stdout: {stdout:?}\n  stderr: {:?}",
-            self.line, self.status, self.stderr
-        )
+        write!(f, "{}\n  {}\n  stdout: {stdout:?}\n  stderr: {:?}", self.line, self.status, self.stderr)
     }
 }

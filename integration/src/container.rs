@@ -5,9 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use serde_json::Value;
 
 use crate::call::{Call, Outcome, Running};
@@ -53,9 +51,7 @@ impl<'r> Container<'r> {
     /// Without a pid file that holds a number and nothing else.
     pub fn born(&mut self, pid_file: &Path) {
         let text = fs::read_to_string(pid_file).expect("a pid file");
-        self.pid = text
-            .parse()
-            .unwrap_or_else(|_| panic!("pid file holds {text:?}"));
+        self.pid = text.parse().unwrap_or_else(|_| panic!("pid file holds {text:?}"));
         let pid = Pid::from_raw(self.pid).expect("a pid");
         self.pidfd = Some(pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd of the container"));
     }
@@ -117,10 +113,7 @@ impl<'r> Container<'r> {
     /// When `state` fails; says what was seen.
     #[must_use]
     pub fn status(&self) -> String {
-        self.state()["status"]
-            .as_str()
-            .expect("a status")
-            .to_owned()
+        self.state()["status"].as_str().expect("a status").to_owned()
     }
 
     /// # Panics
@@ -168,11 +161,7 @@ impl<'r> Container<'r> {
         O: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
         I: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
     {
-        self.runtime
-            .call(["exec"])
-            .args(options)
-            .arg(&self.id)
-            .args(args)
+        self.runtime.call(["exec"]).args(options).arg(&self.id).args(args)
     }
 
     /// `exec OPTIONS… --detach ID ARGS…`: the process, which is ours to reap. (Not reaped, it
@@ -187,13 +176,7 @@ impl<'r> Container<'r> {
         I: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
     {
         let file = self.runtime.dir().join(format!("{}.pid", unique_name()));
-        let call = self
-            .runtime
-            .call(["exec"])
-            .args(options)
-            .arg("--detach")
-            .arg("--pid-file")
-            .arg(&file);
+        let call = self.runtime.call(["exec"]).args(options).arg("--detach").arg("--pid-file").arg(&file);
         let _ = call.arg(&self.id).args(args).outcome().ok();
         Orphan::of_pid_file(&file)
     }
@@ -225,12 +208,8 @@ impl<'r> Container<'r> {
     pub fn wait_for_line(&self, line: &str) {
         eventually(&format!("{line:?} on stdout of {}", self.id), || {
             let stdout = self.stdout();
-            let found = stdout
-                .split_inclusive('\n')
-                .any(|l| l.strip_suffix('\n') == Some(line));
-            found
-                .then_some(())
-                .ok_or_else(|| format!("stdout {stdout:?}, stderr {:?}", self.stderr()))
+            let found = stdout.split_inclusive('\n').any(|l| l.strip_suffix('\n') == Some(line));
+            found.then_some(()).ok_or_else(|| format!("stdout {stdout:?}, stderr {:?}", self.stderr()))
         });
     }
 
@@ -242,12 +221,8 @@ impl<'r> Container<'r> {
     pub fn json(&self) -> Value {
         let status = self.wait();
         let stdout = self.stdout();
-        serde_json::from_str(&stdout).unwrap_or_else(|error| {
-            panic!(
-                "{error} in stdout {stdout:?}, status {status}, stderr {:?}",
-                self.stderr()
-            )
-        })
+        serde_json::from_str(&stdout)
+            .unwrap_or_else(|error| panic!("{error} in stdout {stdout:?}, status {status}, stderr {:?}", self.stderr()))
     }
 }
 
@@ -269,11 +244,7 @@ fn reap(pidfd: &OwnedFd) -> Option<Status> {
         return None;
     }
     let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok()??;
-    Some(
-        ended
-            .exit_status()
-            .unwrap_or_else(|| 128 + ended.terminating_signal().unwrap_or(0)),
-    )
+    Some(ended.exit_status().unwrap_or_else(|| 128 + ended.terminating_signal().unwrap_or(0)))
 }
 
 /// A process that a runtime has left to us; killed and reaped when it leaves scope.
@@ -286,14 +257,9 @@ pub struct Orphan {
 impl Orphan {
     fn of_pid_file(file: &Path) -> Self {
         let text = fs::read_to_string(file).expect("a pid file");
-        let pid = text
-            .parse()
-            .unwrap_or_else(|_| panic!("pid file holds {text:?}"));
+        let pid = text.parse().unwrap_or_else(|_| panic!("pid file holds {text:?}"));
         let pidfd = pidfd_open(Pid::from_raw(pid).expect("a pid"), PidfdFlags::empty());
-        Self {
-            pid,
-            pidfd: pidfd.expect("a pidfd of the process"),
-        }
+        Self { pid, pidfd: pidfd.expect("a pidfd of the process") }
     }
 
     /// Its number on the host.

@@ -14,11 +14,7 @@ use crate::wait::eventually;
 #[must_use]
 pub fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "cleat-test-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("cleat-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A directory of this test's own, removed with it.
@@ -71,11 +67,7 @@ pub fn cgroup_root() -> PathBuf {
     let visible = lines.iter().rev().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
         let target = left.split(' ').nth(4)?;
-        let hidden = lines
-            .iter()
-            .rev()
-            .find(|l| l.split(' ').nth(4) == Some(target))
-            != Some(line);
+        let hidden = lines.iter().rev().find(|l| l.split(' ').nth(4) == Some(target)) != Some(line);
         (right.starts_with("cgroup2 ") && target.starts_with("/sys/fs/cgroup") && !hidden)
             .then(|| PathBuf::from(target))
     });
@@ -83,8 +75,7 @@ pub fn cgroup_root() -> PathBuf {
 }
 
 fn mountinfo() -> Vec<String> {
-    let text =
-        fs::read_to_string("/proc/thread-self/mountinfo").expect("/proc/thread-self/mountinfo");
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").expect("/proc/thread-self/mountinfo");
     text.lines().map(str::to_owned).collect()
 }
 
@@ -128,11 +119,7 @@ impl Snapshot {
         eventually(&format!("the host as before {when}"), || {
             reap_orphans();
             let difference = Self::take(runtime).difference(self);
-            if difference.is_empty() {
-                Ok(())
-            } else {
-                Err(difference)
-            }
+            if difference.is_empty() { Ok(()) } else { Err(difference) }
         });
     }
 
@@ -165,16 +152,11 @@ pub fn reap_orphans() {
 /// The same, but for the child whose status somebody waits for.
 pub(crate) fn reap_orphans_but(spared: Option<u32>) {
     for child in children() {
-        let pid = child
-            .split(' ')
-            .next()
-            .and_then(|pid| pid.parse::<i32>().ok());
+        let pid = child.split(' ').next().and_then(|pid| pid.parse::<i32>().ok());
         let pid = pid.filter(|pid| u32::try_from(*pid).ok() != spared);
         let options = rustix::process::WaitOptions::NOHANG;
         // One that lives on, or is gone by now, stays as it is.
-        let _ = pid
-            .and_then(rustix::process::Pid::from_raw)
-            .map(|pid| rustix::process::waitpid(Some(pid), options));
+        let _ = pid.and_then(rustix::process::Pid::from_raw).map(|pid| rustix::process::waitpid(Some(pid), options));
     }
 }
 
@@ -194,21 +176,11 @@ fn walk(dir: &Path, depth: u32) -> BTreeSet<PathBuf> {
 fn children() -> BTreeSet<String> {
     let own = std::process::id();
     let mut found = BTreeSet::new();
-    for task in fs::read_dir("/proc/self/task")
-        .expect("/proc/self/task")
-        .flatten()
-    {
+    for task in fs::read_dir("/proc/self/task").expect("/proc/self/task").flatten() {
         let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
         for pid in list.split_whitespace() {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            found.insert(format!(
-                "{pid} {}",
-                stat.split(' ')
-                    .skip(1)
-                    .take(2)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            ));
+            found.insert(format!("{pid} {}", stat.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ")));
         }
     }
     if found.is_empty() && !Path::new(&format!("/proc/{own}/task/{own}/children")).exists() {
@@ -219,14 +191,8 @@ fn children() -> BTreeSet<String> {
 
 fn descriptors() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for entry in fs::read_dir("/proc/self/fd")
-        .expect("/proc/self/fd")
-        .flatten()
-    {
-        let target = fs::read_link(entry.path())
-            .unwrap_or_default()
-            .display()
-            .to_string();
+    for entry in fs::read_dir("/proc/self/fd").expect("/proc/self/fd").flatten() {
+        let target = fs::read_link(entry.path()).unwrap_or_default().display().to_string();
         // The descriptor of this listing itself.
         if !target.ends_with("/fd") {
             found.insert(format!("{} {target}", entry.file_name().to_string_lossy()));

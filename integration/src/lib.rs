@@ -16,10 +16,7 @@
 //! A test owns all that it makes: temporary directory, state root, cgroups, containers. They go
 //! when they leave scope, also when the test fails. Every wait is for an event and has a deadline.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test harness fails by saying what was expected"
-)]
+#![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
 mod bundle;
 mod call;

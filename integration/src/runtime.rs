@@ -17,19 +17,12 @@ fn built(program: &str, variable: &str) -> PathBuf {
         || {
             let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
             let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            workspace
-                .join("target")
-                .join(target)
-                .join("release")
-                .join(program)
+            workspace.join("target").join(target).join("release").join(program)
         },
         PathBuf::from,
     );
     path.canonicalize().unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; run `make build` first, or set {variable} to the program to test",
-            path.display()
-        )
+        panic!("{}: {error}; run `make build` first, or set {variable} to the program to test", path.display())
     })
 }
 
@@ -49,24 +42,15 @@ pub fn probe() -> PathBuf {
 /// Whether the program under test is runc or crun.
 #[must_use]
 pub fn is_peer() -> bool {
-    let name = program()
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned());
+    let name = program().file_name().map(|n| n.to_string_lossy().into_owned());
     matches!(name.as_deref(), Some("runc" | "crun"))
 }
 
 /// The first line of the peer's `--version`.
 #[must_use]
 pub fn peer_version() -> String {
-    let output = Command::new(program())
-        .arg("--version")
-        .output()
-        .expect("--version");
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .next()
-        .unwrap_or("a peer")
-        .to_owned()
+    let output = Command::new(program()).arg("--version").output().expect("--version");
+    String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("a peer").to_owned()
 }
 
 /// The runtime under test with a state root of its own.
@@ -91,25 +75,17 @@ impl Runtime {
         // What a runtime orphans comes to us: we learn how it ends, and that it ends.
         static SUBREAPER: Once = Once::new();
         SUBREAPER.call_once(|| {
-            rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-                .expect("PR_SET_CHILD_SUBREAPER");
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("PR_SET_CHILD_SUBREAPER");
         });
         let dir = TempDir::new();
-        Self {
-            program: program(),
-            root: dir.path().join("root"),
-            dir,
-        }
+        Self { program: program(), root: dir.path().join("root"), dir }
     }
 
     /// The same, with a copy of the program that a hostile container may damage.
     #[must_use]
     pub fn copied() -> Self {
         let mut runtime = Self::new();
-        let copy = runtime
-            .dir
-            .path()
-            .join(runtime.program.file_name().expect("a file name"));
+        let copy = runtime.dir.path().join(runtime.program.file_name().expect("a file name"));
         std::fs::copy(&runtime.program, &copy).expect("a copy of the runtime");
         runtime.program = copy;
         runtime
@@ -136,25 +112,15 @@ impl Runtime {
     /// `runtime --root ROOT ARGS…`
     #[must_use]
     pub fn call<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, args: I) -> Call {
-        Call::new(&self.program, self.dir.path())
-            .arg("--root")
-            .arg(&self.root)
-            .args(args)
+        Call::new(&self.program, self.dir.path()).arg("--root").arg(&self.root).args(args)
     }
 
     /// `sh -c SCRIPT` with the runtime as `$0` and `--root ROOT ARGS…` as `$@`: for what only a
     /// shell can arrange, such as further descriptors.
     #[must_use]
-    pub fn through_shell<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(
-        &self,
-        script: &str,
-        args: I,
-    ) -> Call {
+    pub fn through_shell<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, script: &str, args: I) -> Call {
         let call = Call::new("/bin/sh", self.dir.path()).arg("-c").arg(script);
-        call.arg(&self.program)
-            .arg("--root")
-            .arg(&self.root)
-            .args(args)
+        call.arg(&self.program).arg("--root").arg(&self.root).args(args)
     }
 
     /// `create`, with the container's stdout and stderr in files.
@@ -172,8 +138,7 @@ impl Runtime {
     /// When it fails; says what was seen.
     #[must_use]
     pub fn create_with(&self, bundle: &Bundle, more: impl FnOnce(Call) -> Call) -> Container<'_> {
-        self.try_create_with(bundle, more)
-            .unwrap_or_else(|outcome| panic!("expected success of {outcome}"))
+        self.try_create_with(bundle, more).unwrap_or_else(|outcome| panic!("expected success of {outcome}"))
     }
 
     /// `create`.
@@ -188,18 +153,10 @@ impl Runtime {
     ///
     /// # Errors
     /// How it failed.
-    pub fn try_create_with(
-        &self,
-        bundle: &Bundle,
-        more: impl FnOnce(Call) -> Call,
-    ) -> Result<Container<'_>, Outcome> {
+    pub fn try_create_with(&self, bundle: &Bundle, more: impl FnOnce(Call) -> Call) -> Result<Container<'_>, Outcome> {
         let mut container = Container::new(self, unique_name());
         let pid_file = self.dir().join(format!("{}.pid", container.id()));
-        let call = self
-            .call(["create", "--bundle"])
-            .arg(bundle.path())
-            .arg("--pid-file")
-            .arg(&pid_file);
+        let call = self.call(["create", "--bundle"]).arg(bundle.path()).arg("--pid-file").arg(&pid_file);
         let running = more(call).arg(container.id()).spawn();
         container.output_of(&running);
         let outcome = running.outcome();
@@ -249,11 +206,7 @@ impl Runtime {
 
     /// `run` in the foreground, under way; the container has the id of the answer.
     #[must_use]
-    pub fn spawn_run(
-        &self,
-        bundle: &Bundle,
-        more: impl FnOnce(Call) -> Call,
-    ) -> (Container<'_>, crate::Running) {
+    pub fn spawn_run(&self, bundle: &Bundle, more: impl FnOnce(Call) -> Call) -> (Container<'_>, crate::Running) {
         let mut container = Container::new(self, unique_name());
         let call = self.call(["run", "--bundle"]).arg(bundle.path());
         let running = more(call).arg(container.id()).spawn();

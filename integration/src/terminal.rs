@@ -30,28 +30,19 @@ impl Pty {
         let master = rustix::pty::openpt(flags).expect("/dev/ptmx");
         rustix::pty::grantpt(&master).expect("grantpt");
         rustix::pty::unlockpt(&master).expect("unlockpt");
-        let slave =
-            rustix::pty::ioctl_tiocgptpeer(&master, flags).expect("the terminal's other side");
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).expect("the terminal's other side");
         (Self::of(master), slave)
     }
 
     /// The terminal whose master we were sent.
     #[must_use]
     pub fn of(master: OwnedFd) -> Self {
-        Self {
-            master,
-            seen: String::new(),
-        }
+        Self { master, seen: String::new() }
     }
 
     /// Sets the window's size; the kernel tells the terminal's foreground processes.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).expect("TIOCSWINSZ");
     }
 
@@ -77,11 +68,7 @@ impl Pty {
     /// When the terminal closes first, or after [`DEADLINE`]; says what was seen.
     pub fn wait_for(&mut self, text: &str) -> &str {
         while !self.seen.contains(text) {
-            assert!(
-                self.read_more(),
-                "the terminal closed before {text:?}; seen: {:?}",
-                self.seen
-            );
+            assert!(self.read_more(), "the terminal closed before {text:?}; seen: {:?}", self.seen);
         }
         &self.seen
     }
@@ -96,11 +83,7 @@ impl Pty {
     }
 
     fn read_more(&mut self) -> bool {
-        assert!(
-            readable(self.master.as_fd(), DEADLINE),
-            "nothing more on the terminal; seen: {:?}",
-            self.seen
-        );
+        assert!(readable(self.master.as_fd(), DEADLINE), "nothing more on the terminal; seen: {:?}", self.seen);
         let mut buffer = [0; 4096];
         // EIO is how a terminal says that its last user has gone.
         let n = match rustix::io::read(&self.master, &mut buffer) {
@@ -144,11 +127,7 @@ impl ConsoleSocket {
     /// When nothing comes within [`DEADLINE`].
     #[must_use]
     pub fn receive(&self) -> (OwnedFd, String) {
-        assert!(
-            readable(self.listener.as_fd(), DEADLINE),
-            "nobody connected to {}",
-            self.path.display()
-        );
+        assert!(readable(self.listener.as_fd(), DEADLINE), "nobody connected to {}", self.path.display());
         let (stream, _) = self.listener.accept().expect("a connection");
         receive_descriptor(&stream)
     }
@@ -160,20 +139,12 @@ impl ConsoleSocket {
 /// When nothing comes within [`DEADLINE`], or not exactly one descriptor.
 #[must_use]
 pub fn receive_descriptor(stream: &UnixStream) -> (OwnedFd, String) {
-    assert!(
-        readable(stream.as_fd(), DEADLINE),
-        "nothing was sent over the socket"
-    );
+    assert!(readable(stream.as_fd(), DEADLINE), "nothing was sent over the socket");
     let mut text = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut text)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .expect("a message with a descriptor");
+    let received = recvmsg(stream, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        .expect("a message with a descriptor");
     let mut descriptors: Vec<OwnedFd> = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {

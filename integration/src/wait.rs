@@ -11,10 +11,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// The number of rounds a race is tried: `CLEAT_TRIES`, by default 100.
 #[must_use]
 pub fn tries() -> u32 {
-    std::env::var("CLEAT_TRIES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(100)
+    std::env::var("CLEAT_TRIES").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
 }
 
 /// Asks until the answer is `Some`, with the processor given up in between.
@@ -26,16 +23,10 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> 
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(seen) => assert!(
-                Instant::now() < end,
-                "waited {DEADLINE:?} for {what}; seen: {seen}"
-            ),
+            Err(seen) => assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}; seen: {seen}"),
         }
         // Nothing to wait on here: a poll without descriptors gives the processor up for a tick.
-        let tick = Timespec {
-            tv_sec: 0,
-            tv_nsec: 2_000_000,
-        };
+        let tick = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
         let _ = poll(&mut [], Some(&tick));
     }
 }

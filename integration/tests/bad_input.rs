@@ -1,28 +1,18 @@
 //! Bad input: an error of one line that names the place, exit code 1, and the host as before.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use integration::{
-    Bundle, Outcome, Runtime, cgroup_root, not_on_peer, not_on_runc_1_1, unique_name,
-};
+use integration::{Bundle, Outcome, Runtime, cgroup_root, not_on_peer, not_on_runc_1_1, unique_name};
 use serde_json::{Value, json};
 
 /// Neither cgroup nor state is left.
 fn assert_nothing_left(runtime: &Runtime, bundle: &Bundle, when: &str) {
     assert!(!bundle.cgroup().exists(), "{when}: the cgroup was left");
-    let left: Vec<_> = fs::read_dir(runtime.root())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path())
-        .collect();
+    let left: Vec<_> = fs::read_dir(runtime.root()).into_iter().flatten().flatten().map(|e| e.path()).collect();
     assert!(left.is_empty(), "{when}: left in the state root: {left:?}");
 }
 
@@ -74,19 +64,9 @@ fn a_bundle_that_is_none_is_refused() {
         (Path::new("/no/such/bundle"), "/no/such/bundle"),
         (&file, "file"),
         (&empty, "config.json"),
-        (
-            &odd,
-            if integration::is_peer() {
-                ""
-            } else {
-                "config.json"
-            },
-        ),
+        (&odd, if integration::is_peer() { "" } else { "config.json" }),
     ] {
-        let call = runtime
-            .call(["create", "--bundle"])
-            .arg(path)
-            .arg(unique_name());
+        let call = runtime.call(["create", "--bundle"]).arg(path).arg(unique_name());
         let _ = call.outcome().refused(text).in_one_line();
     }
 }
@@ -113,15 +93,8 @@ fn a_config_that_is_no_json_is_refused() {
     ] {
         fs::write(bundle.path().join("config.json"), text).expect("config.json");
         let outcome = create(&runtime, &bundle).exits(1).in_one_line();
-        assert!(
-            integration::is_peer() || outcome.stderr.contains("config.json"),
-            "{outcome}"
-        );
-        assert!(
-            outcome.stderr.len() < 2000,
-            "the message is {} bytes long",
-            outcome.stderr.len()
-        );
+        assert!(integration::is_peer() || outcome.stderr.contains("config.json"), "{outcome}");
+        assert!(outcome.stderr.len() < 2000, "the message is {} bytes long", outcome.stderr.len());
     }
 }
 
@@ -163,10 +136,7 @@ fn a_wrong_type_anywhere_is_never_a_crash() {
         let bundle = Bundle::sharing_rootfs_of(&shared).edit(|own| *own = changed);
         let outcome = runtime.run(&bundle);
         assert!([0, 1].contains(&outcome.code()), "{pointer}: {outcome}");
-        assert!(
-            outcome.code() == 0 || !outcome.stderr.contains("panicked"),
-            "{pointer}: {outcome}"
-        );
+        assert!(outcome.code() == 0 || !outcome.stderr.contains("panicked"), "{pointer}: {outcome}");
     }
 }
 
@@ -175,10 +145,9 @@ fn collect(value: &Value, at: String, pointers: &mut Vec<String>) {
         Value::Object(map) => map.iter().for_each(|(key, value)| {
             collect(value, format!("{at}/{}", key.replace('/', "~1")), pointers);
         }),
-        Value::Array(list) => list
-            .iter()
-            .enumerate()
-            .for_each(|(n, value)| collect(value, format!("{at}/{n}"), pointers)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(n, value)| collect(value, format!("{at}/{n}"), pointers))
+        }
         _ => {}
     }
     if !at.is_empty() {
@@ -190,24 +159,11 @@ fn collect(value: &Value, at: String, pointers: &mut Vec<String>) {
 #[test]
 fn unknown_properties_are_ignored() {
     let bundle = Bundle::new().edit(|spec| {
-        for pointer in [
-            "",
-            "/process",
-            "/root",
-            "/linux",
-            "/linux/resources",
-            "/mounts/0",
-            "/process/user",
-            "/linux/namespaces/0",
-        ] {
-            let at = spec
-                .pointer_mut(pointer)
-                .and_then(Value::as_object_mut)
-                .expect("an object");
-            at.insert(
-                "org.example.unknown".to_owned(),
-                json!({ "any": ["thing"] }),
-            );
+        for pointer in
+            ["", "/process", "/root", "/linux", "/linux/resources", "/mounts/0", "/process/user", "/linux/namespaces/0"]
+        {
+            let at = spec.pointer_mut(pointer).and_then(Value::as_object_mut).expect("an object");
+            at.insert("org.example.unknown".to_owned(), json!({ "any": ["thing"] }));
         }
     });
     let _ = Runtime::new().run(&bundle).ok();
@@ -230,15 +186,10 @@ fn null_is_not_given() {
 
 /// Calls the runtime in a mount namespace of its own, after the shell words of `before`.
 fn unshared(runtime: &Runtime, before: &str, bundle: &Bundle) -> Outcome {
-    let script = format!(
-        "exec unshare --mount --propagation private sh -c '{before} && exec \"$0\" \"$@\"' \"$0\" \"$@\""
-    );
-    let call = runtime
-        .through_shell(&script, ["create", "--bundle"])
-        .arg(bundle.path());
-    let call = call
-        .env("ROOT", runtime.root())
-        .env("CGROUPS", cgroup_root());
+    let script =
+        format!("exec unshare --mount --propagation private sh -c '{before} && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
+    let call = runtime.through_shell(&script, ["create", "--bundle"]).arg(bundle.path());
+    let call = call.env("ROOT", runtime.root()).env("CGROUPS", cgroup_root());
     call.arg(unique_name()).outcome()
 }
 
@@ -250,10 +201,7 @@ fn a_full_state_directory_is_an_error() {
     let fill = r#"mkdir -p "$ROOT" && mount -t tmpfs -o size=4k,nr_inodes=4 tmpfs "$ROOT" && head -c 4096 /dev/zero >"$ROOT/fill""#;
     let outcome = unshared(&runtime, fill, &bundle).exits(1).in_one_line();
     let text = outcome.stderr.to_lowercase();
-    assert!(
-        text.contains("enospc") || text.contains("no space left"),
-        "{outcome}"
-    );
+    assert!(text.contains("enospc") || text.contains("no space left"), "{outcome}");
     assert_nothing_left(&runtime, &bundle, "a full state directory");
 }
 
@@ -264,10 +212,7 @@ fn a_read_only_state_directory_is_an_error() {
     let freeze = r#"mkdir -p "$ROOT" && mount -t tmpfs -o ro tmpfs "$ROOT""#;
     let outcome = unshared(&runtime, freeze, &bundle).exits(1).in_one_line();
     let text = outcome.stderr.to_lowercase();
-    assert!(
-        text.contains("erofs") || text.contains("read-only file system"),
-        "{outcome}"
-    );
+    assert!(text.contains("erofs") || text.contains("read-only file system"), "{outcome}");
     assert_nothing_left(&runtime, &bundle, "a read-only state directory");
 }
 
@@ -285,11 +230,7 @@ fn a_state_root_that_is_a_file_is_an_error() {
 fn the_root_directory_is_no_state_root() {
     not_on_peer!("runc 1.1 takes any");
     let runtime = Runtime::new();
-    let _ = runtime
-        .call(["--root", "/", "list"])
-        .outcome()
-        .refused("/")
-        .in_one_line();
+    let _ = runtime.call(["--root", "/", "list"]).outcome().refused("/").in_one_line();
 }
 
 /// A state.json that is broken: true answers, and `delete --force` cleans up.
@@ -308,10 +249,7 @@ fn a_broken_state_is_told_and_can_be_deleted() {
         }
         let _ = container.call(["state"]).outcome().exits(1).in_one_line();
         let _ = container.call(["delete", "--force"]).outcome().ok();
-        assert!(
-            !dir.exists(),
-            "{text:?}: the state directory is still there"
-        );
+        assert!(!dir.exists(), "{text:?}: the state directory is still there");
         // What the state no longer tells, the test ends itself.
         let pid = rustix::process::Pid::from_raw(container.pid()).expect("a pid");
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -322,14 +260,8 @@ fn a_broken_state_is_told_and_can_be_deleted() {
 #[test]
 fn a_pid_file_that_cannot_be_written_is_an_error() {
     let (runtime, bundle) = (Runtime::new(), Bundle::new());
-    let call = runtime
-        .call(["create", "--pid-file", "/no/such/directory/pid", "--bundle"])
-        .arg(bundle.path());
-    let _ = call
-        .arg(unique_name())
-        .outcome()
-        .refused("/no/such/directory")
-        .in_one_line();
+    let call = runtime.call(["create", "--pid-file", "/no/such/directory/pid", "--bundle"]).arg(bundle.path());
+    let _ = call.arg(unique_name()).outcome().refused("/no/such/directory").in_one_line();
     assert_nothing_left(&runtime, &bundle, "a pid file");
 }
 
@@ -337,10 +269,7 @@ fn a_pid_file_that_cannot_be_written_is_an_error() {
 #[test]
 fn a_log_that_cannot_be_opened_is_an_error() {
     let runtime = Runtime::new();
-    let _ = runtime
-        .call(["--log", "/no/such/directory/log", "list"])
-        .outcome()
-        .refused("/no/such/directory");
+    let _ = runtime.call(["--log", "/no/such/directory/log", "list"]).outcome().refused("/no/such/directory");
 }
 
 // --- cgroups -----------------------------------------------------------------------------------------
@@ -352,10 +281,7 @@ fn a_frozen_cgroup_is_an_error_and_stays_as_it_was() {
     fs::create_dir(bundle.cgroup()).expect("a cgroup");
     fs::write(bundle.cgroup().join("cgroup.freeze"), "1").expect("cgroup.freeze");
     let outcome = create(&runtime, &bundle).exits(1).in_one_line();
-    assert!(
-        outcome.stderr.contains("frozen") || outcome.stderr.contains("paused"),
-        "{outcome}"
-    );
+    assert!(outcome.stderr.contains("frozen") || outcome.stderr.contains("paused"), "{outcome}");
     let freeze = fs::read_to_string(bundle.cgroup().join("cgroup.freeze"));
     assert_eq!(freeze.expect("the cgroup is as before"), "1\n");
 }
@@ -372,8 +298,7 @@ fn a_cgroup_with_processes_is_an_error_and_they_live_on() {
         .stdout(Stdio::null())
         .spawn()
         .expect("a child");
-    fs::write(bundle.cgroup().join("cgroup.procs"), child.id().to_string())
-        .expect("our own child moves");
+    fs::write(bundle.cgroup().join("cgroup.procs"), child.id().to_string()).expect("our own child moves");
     let outcome = create(&runtime, &bundle).exits(1).in_one_line();
     assert!(
         outcome.stderr.contains("not empty")
@@ -381,10 +306,7 @@ fn a_cgroup_with_processes_is_an_error_and_they_live_on() {
             || outcome.stderr.contains("process"),
         "{outcome}"
     );
-    assert!(
-        child.try_wait().expect("the child").is_none(),
-        "the process in it was killed"
-    );
+    assert!(child.try_wait().expect("the child").is_none(), "the process in it was killed");
     drop(child.stdin.take());
     let _ = child.wait().expect("the child");
 }
@@ -404,17 +326,12 @@ fn a_cgroup_that_cannot_be_made_is_an_error() {
     let parent = Bundle::new();
     fs::create_dir(parent.cgroup()).expect("a cgroup");
     fs::write(parent.cgroup().join("cgroup.max.descendants"), "0").expect("cgroup.max.descendants");
-    let path = parent.spec()["linux"]["cgroupsPath"]
-        .as_str()
-        .expect("a path");
+    let path = parent.spec()["linux"]["cgroupsPath"].as_str().expect("a path");
     let bundle = Bundle::new().set("/linux/cgroupsPath", json!(format!("{path}/child")));
     let outcome = create(&runtime, &bundle).exits(1).in_one_line();
     assert!(outcome.stderr.contains(path), "{outcome}");
-    let names: Vec<_> = fs::read_dir(parent.cgroup())
-        .expect("the cgroup")
-        .flatten()
-        .filter(|e| e.path().is_dir())
-        .collect();
+    let names: Vec<_> =
+        fs::read_dir(parent.cgroup()).expect("the cgroup").flatten().filter(|e| e.path().is_dir()).collect();
     assert!(names.is_empty(), "{names:?}");
 }
 
@@ -422,17 +339,11 @@ fn a_cgroup_that_cannot_be_made_is_an_error() {
 #[test]
 fn a_read_only_cgroup_tree_is_an_error() {
     let (runtime, bundle) = (Runtime::new(), Bundle::new());
-    let outcome = unshared(
-        &runtime,
-        r#"mount --bind "$CGROUPS" "$CGROUPS" && mount -o remount,bind,ro "$CGROUPS""#,
-        &bundle,
-    );
+    let outcome =
+        unshared(&runtime, r#"mount --bind "$CGROUPS" "$CGROUPS" && mount -o remount,bind,ro "$CGROUPS""#, &bundle);
     let outcome = outcome.exits(1).in_one_line();
     let text = outcome.stderr.to_lowercase();
-    assert!(
-        text.contains("erofs") || text.contains("read-only file system"),
-        "{outcome}"
-    );
+    assert!(text.contains("erofs") || text.contains("read-only file system"), "{outcome}");
     assert_nothing_left(&runtime, &bundle, "a read-only cgroup tree");
 }
 
@@ -441,28 +352,18 @@ fn a_read_only_cgroup_tree_is_an_error() {
 fn a_cgroups_path_never_leads_out_of_the_tree() {
     let runtime = Runtime::new();
     let name = unique_name();
-    for path in [
-        format!("/../../{name}"),
-        format!("../../../{name}"),
-        format!("/a/../../../{name}"),
-    ] {
+    for path in [format!("/../../{name}"), format!("../../../{name}"), format!("/a/../../../{name}")] {
         let bundle = Bundle::new().set("/linux/cgroupsPath", json!(path));
         let _ = runtime.run(&bundle);
         for above in ["/sys/fs/cgroup/..", "/sys/fs", "/sys", "/"] {
-            assert!(
-                !Path::new(above).join(&name).exists(),
-                "{path}: {above}/{name}"
-            );
+            assert!(!Path::new(above).join(&name).exists(), "{path}: {above}/{name}");
         }
     }
 }
 
 fn missing_controller() -> Option<&'static str> {
-    let there =
-        fs::read_to_string(cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
-    ["memory", "cpu", "pids"]
-        .into_iter()
-        .find(|name| !there.split_whitespace().any(|c| c == *name))
+    let there = fs::read_to_string(cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
+    ["memory", "cpu", "pids"].into_iter().find(|name| !there.split_whitespace().any(|c| c == *name))
 }
 
 /// A limit whose controller is bound to v1 is an error that names the controller; never dropped.
@@ -489,10 +390,7 @@ fn a_limit_that_is_none_is_never_an_error() {
     let runtime = Runtime::new();
     for (controller, limit) in [
         ("memory", json!({ "limit": -1 })),
-        (
-            "memory",
-            json!({ "limit": -1, "swap": -1, "reservation": -1 }),
-        ),
+        ("memory", json!({ "limit": -1, "swap": -1, "reservation": -1 })),
         ("memory", json!({})),
         ("cpu", json!({ "shares": 1024 })),
         ("cpu", json!({ "quota": -1 })),

@@ -1,9 +1,6 @@
 //! config-linux.md, "Allowed Device list": eBPF on the container's cgroup.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use integration::{Bundle, Runtime, not_on_peer};
 use serde_json::{Value, json};
@@ -13,12 +10,8 @@ const FUSE: (u32, u32) = (10, 229);
 
 fn with_rules(rules: Value) -> Bundle {
     let device = json!([{ "path": "/dev/fuse", "type": "c", "major": FUSE.0, "minor": FUSE.1, "fileMode": 0o666 }]);
-    let bundle = Bundle::new()
-        .capabilities(&["CAP_MKNOD"])
-        .set("/linux/devices", device);
-    bundle
-        .set("/linux/resources/devices", rules)
-        .args(["/probe", "open-dev", "/dev/fuse"])
+    let bundle = Bundle::new().capabilities(&["CAP_MKNOD"]).set("/linux/devices", device);
+    bundle.set("/linux/resources/devices", rules).args(["/probe", "open-dev", "/dev/fuse"])
 }
 
 fn open(rules: Value) -> Value {
@@ -34,19 +27,13 @@ fn is_allowed(answer: &Value) -> bool {
 #[test]
 fn a_device_is_denied_by_default() {
     let deny = json!({ "allow": false, "access": "rwm" });
-    assert_eq!(
-        open(json!([deny])),
-        json!({ "read": "EPERM", "write": "EPERM" })
-    );
+    assert_eq!(open(json!([deny])), json!({ "read": "EPERM", "write": "EPERM" }));
 }
 
 /// A container without any rule is a container with the default ones: denied.
 #[test]
 fn a_device_is_denied_without_rules() {
-    assert_eq!(
-        open(json!([])),
-        json!({ "read": "EPERM", "write": "EPERM" })
-    );
+    assert_eq!(open(json!([])), json!({ "read": "EPERM", "write": "EPERM" }));
 }
 
 /// The default devices can be opened whatever the rules.
@@ -56,10 +43,7 @@ fn the_default_devices_are_allowed() {
     for name in ["null", "zero", "full", "random", "urandom", "ptmx"] {
         let bundle = Bundle::new().args(["/probe", "open-dev", &format!("/dev/{name}")]);
         let answer = runtime.json(&bundle);
-        assert!(
-            is_allowed(&answer["read"]) && is_allowed(&answer["write"]),
-            "/dev/{name}: {answer}"
-        );
+        assert!(is_allowed(&answer["read"]) && is_allowed(&answer["write"]), "/dev/{name}: {answer}");
     }
 }
 
@@ -70,10 +54,7 @@ fn a_device_that_a_rule_allows_can_be_opened() {
         { "allow": false, "access": "rwm" },
         { "allow": true, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "rw" },
     ]));
-    assert!(
-        is_allowed(&answer["read"]) && is_allowed(&answer["write"]),
-        "{answer}"
-    );
+    assert!(is_allowed(&answer["read"]) && is_allowed(&answer["write"]), "{answer}");
 }
 
 /// Reading and writing are granted apart.
@@ -84,11 +65,7 @@ fn access_is_granted_for_reading_and_writing_apart() {
             { "allow": false, "access": "rwm" },
             { "allow": true, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": access },
         ]));
-        assert_eq!(
-            (is_allowed(&answer["read"]), is_allowed(&answer["write"])),
-            (read, write),
-            "{access}: {answer}"
-        );
+        assert_eq!((is_allowed(&answer["read"]), is_allowed(&answer["write"])), (read, write), "{access}: {answer}");
     }
 }
 
@@ -103,10 +80,7 @@ fn what_a_rule_leaves_out_is_any() {
         json!({ "allow": true, "access": "rwm" }),
     ] {
         let answer = open(json!([{ "allow": false, "access": "rwm" }, rule]));
-        assert!(
-            is_allowed(&answer["read"]) && is_allowed(&answer["write"]),
-            "{rule}: {answer}"
-        );
+        assert!(is_allowed(&answer["read"]) && is_allowed(&answer["write"]), "{rule}: {answer}");
     }
 }
 
@@ -119,32 +93,21 @@ fn a_rule_for_another_device_allows_nothing() {
         json!({ "allow": true, "type": "c", "major": FUSE.0 + 1, "access": "rwm" }),
     ] {
         let answer = open(json!([{ "allow": false, "access": "rwm" }, rule]));
-        assert_eq!(
-            answer,
-            json!({ "read": "EPERM", "write": "EPERM" }),
-            "{rule}"
-        );
+        assert_eq!(answer, json!({ "read": "EPERM", "write": "EPERM" }), "{rule}");
     }
 }
 
 /// config-linux.md: "The runtime MUST apply entries in the listed order": the last one counts.
 #[test]
 fn a_later_rule_overrides_an_earlier_one() {
-    let allow =
-        json!({ "allow": true, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "rwm" });
-    let deny =
-        json!({ "allow": false, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "rwm" });
+    let allow = json!({ "allow": true, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "rwm" });
+    let deny = json!({ "allow": false, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "rwm" });
     let all = json!({ "allow": false, "access": "rwm" });
     assert_eq!(open(json!([all, allow, deny]))["read"], "EPERM");
     assert!(is_allowed(&open(json!([all, allow, deny, allow]))["read"]));
-    let answer = open(
-        json!([all, allow, { "allow": false, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "w" }]),
-    );
-    assert_eq!(
-        (is_allowed(&answer["read"]), is_allowed(&answer["write"])),
-        (true, false),
-        "{answer}"
-    );
+    let answer =
+        open(json!([all, allow, { "allow": false, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": "w" }]));
+    assert_eq!((is_allowed(&answer["read"]), is_allowed(&answer["write"])), (true, false), "{answer}");
 }
 
 /// A process that joins later is under the same rules.
@@ -165,33 +128,17 @@ fn a_node_made_inside_cannot_be_opened() {
     let bundle = with_rules(json!([{ "allow": false, "access": "rwm" }])).args(["/probe", "sleep"]);
     let container = runtime.start_ready(&bundle);
     let major = FUSE.0.to_string();
-    let made = container
-        .exec([
-            "/probe",
-            "mknod",
-            "/dev/shm/own",
-            "c",
-            &major,
-            &FUSE.1.to_string(),
-        ])
-        .json();
-    let opened = container
-        .exec(["/probe", "open-dev", "/dev/shm/own"])
-        .json();
+    let made = container.exec(["/probe", "mknod", "/dev/shm/own", "c", &major, &FUSE.1.to_string()]).json();
+    let opened = container.exec(["/probe", "open-dev", "/dev/shm/own"]).json();
     let is_shut = |answer: &Value| ["EPERM", "EACCES", "ENOENT"].iter().any(|e| answer == e);
-    assert!(
-        is_shut(&opened["read"]) && is_shut(&opened["write"]),
-        "made: {made}, opened: {opened}"
-    );
+    assert!(is_shut(&opened["read"]) && is_shut(&opened["write"]), "made: {made}, opened: {opened}");
 }
 
 /// A rule of an unknown type is refused.
 #[test]
 fn a_rule_for_an_unknown_type_is_refused() {
     let runtime = Runtime::new();
-    let outcome = runtime.try_create(&with_rules(
-        json!([{ "allow": true, "type": "z", "access": "rwm" }]),
-    ));
+    let outcome = runtime.try_create(&with_rules(json!([{ "allow": true, "type": "z", "access": "rwm" }])));
     let _ = outcome.expect_err("create succeeds").exits(1).in_one_line();
 }
 
@@ -202,8 +149,5 @@ fn a_rule_with_an_unknown_access_is_refused() {
     let runtime = Runtime::new();
     let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "xyz" });
     let outcome = runtime.try_create(&with_rules(json!([rule])));
-    let _ = outcome
-        .expect_err("create succeeds")
-        .refused("access")
-        .in_one_line();
+    let _ = outcome.expect_err("create succeeds").refused("access").in_one_line();
 }

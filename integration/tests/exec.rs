@@ -1,9 +1,6 @@
 //! `exec`: a second process joins a container.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 
@@ -17,19 +14,11 @@ fn sleeper() -> Bundle {
 }
 
 fn of(container: &Container<'_>, name: &str) -> String {
-    fs::read_link(container.proc(&format!("ns/{name}")))
-        .expect("a namespace")
-        .display()
-        .to_string()
+    fs::read_link(container.proc(&format!("ns/{name}"))).expect("a namespace").display().to_string()
 }
 
 fn fds(facts: &Value) -> Vec<Value> {
-    facts["fds"]
-        .as_array()
-        .expect("descriptors")
-        .iter()
-        .map(|d| d["fd"].clone())
-        .collect()
+    facts["fds"].as_array().expect("descriptors").iter().map(|d| d["fd"].clone()).collect()
 }
 
 /// The process is in all namespaces and in the cgroup of the container.
@@ -42,13 +31,7 @@ fn exec_joins_the_containers_namespaces_and_cgroup() {
     for name in ["pid", "net", "ipc", "uts", "mnt", "cgroup", "user"] {
         assert_eq!(facts["namespaces"][name], of(&container, name), "{name}");
     }
-    assert!(
-        facts["cgroup"]
-            .as_str()
-            .is_some_and(|c| c.lines().any(|l| l == "0::/")),
-        "{}",
-        facts["cgroup"]
-    );
+    assert!(facts["cgroup"].as_str().is_some_and(|c| c.lines().any(|l| l == "0::/")), "{}", facts["cgroup"]);
     assert_ne!(facts["pid"], 1);
     assert_eq!(facts["root"], json!(["dev", "probe", "proc", "sys"]));
 }
@@ -61,10 +44,7 @@ fn exec_is_by_default_as_the_containers_process() {
     let bundle = sleeper()
         .with_dir("/srv")
         .set("/process/cwd", json!("/srv"))
-        .set(
-            "/process/user",
-            json!({ "uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o027 }),
-        )
+        .set("/process/user", json!({ "uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o027 }))
         .set("/process/env", json!(["PATH=/bin", "KEY=value"]));
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe", "facts"]).json();
@@ -72,18 +52,9 @@ fn exec_is_by_default_as_the_containers_process() {
     assert_eq!(facts["cwd"], "/srv");
     assert_eq!(facts["umask"], "0027");
     let env = facts["env"].as_array().expect("env");
-    assert!(
-        env.contains(&json!("KEY=value")) && env.contains(&json!("HOME=/")),
-        "{env:?}"
-    );
-    assert_eq!(
-        facts["capabilities"]["bounding"],
-        json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"])
-    );
-    assert_eq!(
-        facts["rlimits"]["RLIMIT_NOFILE"],
-        json!({ "soft": 1024, "hard": 1024 })
-    );
+    assert!(env.contains(&json!("KEY=value")) && env.contains(&json!("HOME=/")), "{env:?}");
+    assert_eq!(facts["capabilities"]["bounding"], json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"]));
+    assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!({ "soft": 1024, "hard": 1024 }));
     assert_eq!(facts["no_new_privs"], true);
     assert_eq!(fds(&facts), [0, 1, 2]);
 }
@@ -95,9 +66,7 @@ fn exec_exits_as_the_process_does() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     for code in [0, 1, 42, 254] {
-        let _ = container
-            .exec(["/probe", "exit", &code.to_string()])
-            .exits(code);
+        let _ = container.exec(["/probe", "exit", &code.to_string()]).exits(code);
     }
 }
 
@@ -108,9 +77,7 @@ fn exec_exits_with_128_and_the_signal_that_killed_the_process() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     for signal in [9, 15, 6] {
-        let _ = container
-            .exec(["/probe", "die", &signal.to_string()])
-            .exits(128 + signal);
+        let _ = container.exec(["/probe", "die", &signal.to_string()]).exits(128 + signal);
     }
 }
 
@@ -120,18 +87,9 @@ fn exec_fails_with_255_and_says_why() {
     let runtime = Runtime::new();
     let bundle = sleeper().with_file("/text", "x").with_mode("/text", 0o644);
     let container = runtime.start_ready(&bundle);
-    let _ = container
-        .exec(["no-such-program"])
-        .fails(255, "executable file not found in")
-        .in_one_line();
-    let _ = container
-        .exec(["/no/such/program"])
-        .fails(255, "no such file or directory")
-        .in_one_line();
-    let _ = container
-        .exec(["/text"])
-        .fails(255, "permission denied")
-        .in_one_line();
+    let _ = container.exec(["no-such-program"]).fails(255, "executable file not found in").in_one_line();
+    let _ = container.exec(["/no/such/program"]).fails(255, "no such file or directory").in_one_line();
+    let _ = container.exec(["/text"]).fails(255, "permission denied").in_one_line();
     assert_eq!(container.status(), "running");
 }
 
@@ -142,16 +100,9 @@ fn exec_passes_stdin_stdout_and_stderr() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
-    let cat = container
-        .exec_call(none, ["/probe", "cat"])
-        .stdin("some\ntext")
-        .outcome()
-        .ok();
+    let cat = container.exec_call(none, ["/probe", "cat"]).stdin("some\ntext").outcome().ok();
     assert_eq!(cat.stdout, "some\ntext");
-    assert_eq!(
-        container.exec(["/probe", "eprint", "oh"]).ok().stderr,
-        "oh\n"
-    );
+    assert_eq!(container.exec(["/probe", "eprint", "oh"]).ok().stderr, "oh\n");
 }
 
 /// What is like an option after the id belongs to the program (StopOnNthArg in runc).
@@ -160,13 +111,8 @@ fn exec_leaves_the_programs_own_options_alone() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    let facts = container
-        .exec(["/probe", "facts", "-t", "--cwd", "--", "-d"])
-        .json();
-    assert_eq!(
-        facts["args"],
-        json!(["/probe", "facts", "-t", "--cwd", "--", "-d"])
-    );
+    let facts = container.exec(["/probe", "facts", "-t", "--cwd", "--", "-d"]).json();
+    assert_eq!(facts["args"], json!(["/probe", "facts", "-t", "--cwd", "--", "-d"]));
 }
 
 /// `--cwd`
@@ -175,12 +121,7 @@ fn exec_cwd_is_where_the_process_starts() {
     let runtime = Runtime::new();
     let bundle = sleeper().with_dir("/some/where");
     let container = runtime.start_ready(&bundle);
-    assert_eq!(
-        container
-            .exec_with(["--cwd", "/some/where"], ["/probe"])
-            .json()["cwd"],
-        "/some/where"
-    );
+    assert_eq!(container.exec_with(["--cwd", "/some/where"], ["/probe"]).json()["cwd"], "/some/where");
 }
 
 /// `--env`, several times; it is added to the container's own and wins over it.
@@ -189,15 +130,8 @@ fn exec_env_is_added() {
     let runtime = Runtime::new();
     let bundle = sleeper().set("/process/env", json!(["PATH=/bin", "KEY=old"]));
     let container = runtime.start_ready(&bundle);
-    let facts = container
-        .exec_with(["-e", "KEY=new", "-e", "MORE=a=b", "-e=LAST="], ["/probe"])
-        .json();
-    let env: Vec<_> = facts["env"]
-        .as_array()
-        .expect("env")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let facts = container.exec_with(["-e", "KEY=new", "-e", "MORE=a=b", "-e=LAST="], ["/probe"]).json();
+    let env: Vec<_> = facts["env"].as_array().expect("env").iter().filter_map(Value::as_str).collect();
     for line in ["KEY=new", "MORE=a=b", "LAST=", "PATH=/bin"] {
         assert!(env.contains(&line), "no {line} in {env:?}");
     }
@@ -210,36 +144,12 @@ fn exec_user_is_the_user_that_was_asked_for() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    for (user, uid, gid) in [
-        ("1", 1, 0),
-        ("1:2", 1, 2),
-        ("65534:65533", 65534, 65533),
-        ("0:5", 0, 5),
-    ] {
+    for (user, uid, gid) in [("1", 1, 0), ("1:2", 1, 2), ("65534:65533", 65534, 65533), ("0:5", 0, 5)] {
         let facts = container.exec_with(["--user", user], ["/probe"]).json();
-        assert_eq!(
-            (&facts["uid"], &facts["gid"]),
-            (&json!(uid), &json!(gid)),
-            "--user {user}"
-        );
+        assert_eq!((&facts["uid"], &facts["gid"]), (&json!(uid), &json!(gid)), "--user {user}");
     }
-    let facts = container
-        .exec_with(
-            [
-                "-u",
-                "3",
-                "--additional-gids",
-                "8",
-                "--additional-gids",
-                "9",
-            ],
-            ["/probe"],
-        )
-        .json();
-    assert_eq!(
-        (&facts["uid"], &facts["groups"]),
-        (&json!(3), &json!([8, 9]))
-    );
+    let facts = container.exec_with(["-u", "3", "--additional-gids", "8", "--additional-gids", "9"], ["/probe"]).json();
+    assert_eq!((&facts["uid"], &facts["groups"]), (&json!(3), &json!([8, 9])));
 }
 
 /// A user that is no number, or too large a one, is refused: never root instead (CVE-2024-40635).
@@ -248,18 +158,7 @@ fn exec_refuses_a_user_that_is_no_number() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    for user in [
-        "nobody",
-        "1:",
-        ":1",
-        "4294967296",
-        "-1",
-        "1:x",
-        "1:2:3",
-        "0x10",
-        " 1",
-        "",
-    ] {
+    for user in ["nobody", "1:", ":1", "4294967296", "-1", "1:x", "1:2:3", "0x10", " 1", ""] {
         if integration::is_peer() && ["", "4294967296", "-1"].contains(&user) {
             // runc takes no user as none given, and wraps numbers.
             continue;
@@ -276,20 +175,13 @@ fn exec_capabilities_are_never_inheritable() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let own = container.exec(["/probe"]).json();
-    let facts = container
-        .exec_with(["--cap", "CAP_NET_RAW", "--cap", "CAP_CHOWN"], ["/probe"])
-        .json();
+    let facts = container.exec_with(["--cap", "CAP_NET_RAW", "--cap", "CAP_CHOWN"], ["/probe"]).json();
     for set in ["bounding", "effective", "permitted"] {
         let caps = facts["capabilities"][set].as_array().expect("a set");
         for name in ["CAP_NET_RAW", "CAP_CHOWN", "CAP_KILL"] {
             assert!(caps.contains(&json!(name)), "{set}: no {name} in {caps:?}");
         }
-        assert!(
-            !own["capabilities"][set]
-                .as_array()
-                .expect("a set")
-                .contains(&json!("CAP_NET_RAW"))
-        );
+        assert!(!own["capabilities"][set].as_array().expect("a set").contains(&json!("CAP_NET_RAW")));
     }
     for set in ["inheritable", "ambient"] {
         assert_eq!(facts["capabilities"][set], json!([]), "{set}");
@@ -303,10 +195,7 @@ fn exec_no_new_privs_is_set() {
     let bundle = sleeper().set("/process/noNewPrivileges", json!(false));
     let container = runtime.start_ready(&bundle);
     assert_eq!(container.exec(["/probe"]).json()["no_new_privs"], false);
-    assert_eq!(
-        container.exec_with(["--no-new-privs"], ["/probe"]).json()["no_new_privs"],
-        true
-    );
+    assert_eq!(container.exec_with(["--no-new-privs"], ["/probe"]).json()["no_new_privs"], true);
 }
 
 /// `--process FILE` (what containerd uses) replaces everything.
@@ -329,36 +218,16 @@ fn exec_process_file_says_everything() {
         "oomScoreAdj": 300,
     });
     fs::write(&file, process.to_string()).expect("a process file");
-    let facts = runtime
-        .call(["exec", "--process"])
-        .arg(&file)
-        .arg(container.id())
-        .outcome()
-        .json();
-    assert_eq!(
-        (&facts["uid"], &facts["gid"], &facts["groups"]),
-        (&json!(11), &json!(12), &json!([13]))
-    );
+    let facts = runtime.call(["exec", "--process"]).arg(&file).arg(container.id()).outcome().json();
+    assert_eq!((&facts["uid"], &facts["gid"], &facts["groups"]), (&json!(11), &json!(12), &json!([13])));
     assert_eq!(facts["cwd"], "/srv");
-    let mut env: Vec<_> = facts["env"]
-        .as_array()
-        .expect("env")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let mut env: Vec<_> = facts["env"].as_array().expect("env").iter().filter_map(Value::as_str).collect();
     env.sort_unstable();
     assert_eq!(env, ["HOME=/srv", "ONLY=this", "PATH=/bin"]);
     assert_eq!(facts["capabilities"]["bounding"], json!(["CAP_CHOWN"]));
-    assert_eq!(
-        facts["rlimits"]["RLIMIT_NOFILE"],
-        json!({ "soft": 77, "hard": 88 })
-    );
+    assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!({ "soft": 77, "hard": 88 }));
     // runc takes this one from the container's own process.
-    assert!(
-        integration::is_peer() || facts["oom_score_adj"] == 300,
-        "{}",
-        facts["oom_score_adj"]
-    );
+    assert!(integration::is_peer() || facts["oom_score_adj"] == 300, "{}", facts["oom_score_adj"]);
 }
 
 /// A process file that is no process is refused with its place.
@@ -368,21 +237,9 @@ fn exec_refuses_a_broken_process_file() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let file = runtime.dir().join("process.json");
-    for text in [
-        "",
-        "{",
-        "[]",
-        r#"{"args": "no list", "cwd": "/"}"#,
-        r#"{"args": [], "cwd": "/"}"#,
-    ] {
+    for text in ["", "{", "[]", r#"{"args": "no list", "cwd": "/"}"#, r#"{"args": [], "cwd": "/"}"#] {
         fs::write(&file, text).expect("a process file");
-        let _ = runtime
-            .call(["exec", "--process"])
-            .arg(&file)
-            .arg(container.id())
-            .outcome()
-            .exits(255)
-            .in_one_line();
+        let _ = runtime.call(["exec", "--process"]).arg(&file).arg(container.id()).outcome().exits(255).in_one_line();
     }
     let _ = runtime
         .call(["exec", "--process", "/no/such/file", container.id()])
@@ -410,15 +267,8 @@ fn exec_detach_returns_while_the_process_runs() {
     let process = container.exec_detached(["--cwd", "/"], ["/probe", "sleep"]);
     let pid = process.pid();
     let cmdline = fs::read(format!("/proc/{pid}/cmdline")).expect("the process");
-    assert!(
-        cmdline.starts_with(b"/probe\0"),
-        "{}",
-        String::from_utf8_lossy(&cmdline)
-    );
-    let ns = fs::read_link(format!("/proc/{pid}/ns/pid"))
-        .expect("a namespace")
-        .display()
-        .to_string();
+    assert!(cmdline.starts_with(b"/probe\0"), "{}", String::from_utf8_lossy(&cmdline));
+    let ns = fs::read_link(format!("/proc/{pid}/ns/pid")).expect("a namespace").display().to_string();
     assert_eq!(ns, of(&container, "pid"));
 }
 
@@ -429,16 +279,8 @@ fn many_execs_at_once_do_not_disturb_each_other() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
-    let running: Vec<_> = (0..32)
-        .map(|n| {
-            (
-                n,
-                container
-                    .exec_call(none, ["/probe", "exit", &n.to_string()])
-                    .spawn(),
-            )
-        })
-        .collect();
+    let running: Vec<_> =
+        (0..32).map(|n| (n, container.exec_call(none, ["/probe", "exit", &n.to_string()]).spawn())).collect();
     for (n, running) in running {
         let _ = running.outcome().exits(n);
     }
@@ -451,9 +293,7 @@ fn exec_forwards_signals() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
-    let running = container
-        .exec_call(none, ["/probe", "signal-report"])
-        .spawn();
+    let running = container.exec_call(none, ["/probe", "signal-report"]).spawn();
     running.wait_for_line("ready");
     running.signal(Signal::USR2);
     running.wait_for_line("SIGUSR2 12");
@@ -469,18 +309,10 @@ fn exec_passes_no_other_descriptors() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let script = "exec 3</dev/null 4</etc/passwd 5</ 9</; exec \"$0\" \"$@\"";
-    let facts = runtime
-        .through_shell(script, ["exec", container.id(), "/probe"])
-        .outcome()
-        .json();
+    let facts = runtime.through_shell(script, ["exec", container.id(), "/probe"]).outcome().json();
     assert_eq!(fds(&facts), [0, 1, 2], "{}", facts["fds"]);
-    let facts = runtime
-        .through_shell(
-            script,
-            ["exec", "--preserve-fds", "2", container.id(), "/probe"],
-        )
-        .outcome()
-        .json();
+    let facts =
+        runtime.through_shell(script, ["exec", "--preserve-fds", "2", container.id(), "/probe"]).outcome().json();
     assert_eq!(fds(&facts), [0, 1, 2, 3, 4], "{}", facts["fds"]);
 }
 
@@ -493,11 +325,7 @@ fn exec_needs_a_running_container() {
     container.kill("TERM");
     let _ = container.wait();
     let is_old = integration::is_peer() && integration::peer_version().contains(" 1.1.");
-    let text = if is_old {
-        "cannot exec"
-    } else {
-        "cannot exec in a stopped container"
-    };
+    let text = if is_old { "cannot exec" } else { "cannot exec in a stopped container" };
     let _ = container.exec(["/probe"]).fails(255, text).in_one_line();
 }
 
@@ -534,10 +362,9 @@ fn exec_joins_a_user_namespace() {
 fn exec_joins_a_time_namespace() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let runtime = Runtime::new();
-    let bundle = sleeper().namespace(json!({ "type": "time" })).set(
-        "/linux/timeOffsets",
-        json!({ "boottime": { "secs": 1000, "nanosecs": 0 } }),
-    );
+    let bundle = sleeper()
+        .namespace(json!({ "type": "time" }))
+        .set("/linux/timeOffsets", json!({ "boottime": { "secs": 1000, "nanosecs": 0 } }));
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe"]).json();
     assert_eq!(facts["namespaces"]["time"], of(&container, "time"));
@@ -560,41 +387,15 @@ fn exec_has_short_options() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    let options = [
-        "-u",
-        "3:4",
-        "-g",
-        "8",
-        "-g",
-        "9",
-        "-c",
-        "CAP_NET_RAW",
-        "-e",
-        "KEY=value",
-    ];
+    let options = ["-u", "3:4", "-g", "8", "-g", "9", "-c", "CAP_NET_RAW", "-e", "KEY=value"];
     let facts = container.exec_with(options, ["/probe"]).json();
-    assert_eq!(
-        (&facts["uid"], &facts["gid"], &facts["groups"]),
-        (&json!(3), &json!(4), &json!([8, 9]))
-    );
-    assert!(
-        facts["capabilities"]["bounding"]
-            .as_array()
-            .is_some_and(|c| c.contains(&json!("CAP_NET_RAW")))
-    );
-    assert!(
-        facts["env"]
-            .as_array()
-            .is_some_and(|env| env.contains(&json!("KEY=value")))
-    );
+    assert_eq!((&facts["uid"], &facts["gid"], &facts["groups"]), (&json!(3), &json!(4), &json!([8, 9])));
+    assert!(facts["capabilities"]["bounding"].as_array().is_some_and(|c| c.contains(&json!("CAP_NET_RAW"))));
+    assert!(facts["env"].as_array().is_some_and(|env| env.contains(&json!("KEY=value"))));
     let long = ["--env", "KEY=long", "--user", "5"];
     let facts = container.exec_with(long, ["/probe"]).json();
     assert_eq!(facts["uid"], 5);
-    assert!(
-        facts["env"]
-            .as_array()
-            .is_some_and(|env| env.contains(&json!("KEY=long")))
-    );
+    assert!(facts["env"].as_array().is_some_and(|env| env.contains(&json!("KEY=long"))));
 }
 
 /// `--cgroup PATH` puts the process into a sub-cgroup of the container.
@@ -616,25 +417,12 @@ fn exec_cgroup_never_leads_out_of_the_containers() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    let name = bundle
-        .cgroup()
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
+    let name = bundle.cgroup().file_name().expect("a name").to_string_lossy().into_owned();
     let sibling = bundle.cgroup().with_file_name(format!("{name}b"));
     fs::create_dir(&sibling).expect("a cgroup");
-    let attempts = [
-        format!("../{name}b"),
-        "..".to_owned(),
-        "../..".to_owned(),
-        format!("/../{name}b"),
-        "/no/such".to_owned(),
-    ];
-    let outcomes: Vec<_> = attempts
-        .iter()
-        .map(|path| container.exec_with(["--cgroup", path], ["/probe"]))
-        .collect();
+    let attempts =
+        [format!("../{name}b"), "..".to_owned(), "../..".to_owned(), format!("/../{name}b"), "/no/such".to_owned()];
+    let outcomes: Vec<_> = attempts.iter().map(|path| container.exec_with(["--cgroup", path], ["/probe"])).collect();
     let reached = fs::read_to_string(sibling.join("cgroup.events")).expect("cgroup.events");
     fs::remove_dir(&sibling).expect("the cgroup is empty");
     assert!(reached.contains("populated 0"), "{reached}");
@@ -652,17 +440,11 @@ fn exec_finds_a_container_that_has_moved_into_a_sub_cgroup() {
     let container = runtime.start_ready(&bundle);
     let inner = bundle.cgroup().join("inner");
     fs::create_dir(&inner).expect("a cgroup");
-    fs::write(inner.join("cgroup.procs"), container.pid().to_string())
-        .expect("our own container moves");
+    fs::write(inner.join("cgroup.procs"), container.pid().to_string()).expect("our own container moves");
     // hugetlb is the one controller of a hybrid host's v2 tree; any makes the node an inner one.
-    let controllers =
-        fs::read_to_string(bundle.cgroup().join("cgroup.controllers")).expect("cgroup.controllers");
+    let controllers = fs::read_to_string(bundle.cgroup().join("cgroup.controllers")).expect("cgroup.controllers");
     if let Some(controller) = controllers.split_whitespace().next() {
-        fs::write(
-            bundle.cgroup().join("cgroup.subtree_control"),
-            format!("+{controller}"),
-        )
-        .expect("subtree_control");
+        fs::write(bundle.cgroup().join("cgroup.subtree_control"), format!("+{controller}")).expect("subtree_control");
     }
     let facts = container.exec(["/probe"]).json();
     let cgroup = facts["cgroup"].as_str().unwrap_or_default().to_owned();
@@ -697,12 +479,7 @@ fn exec_leaves_no_zombie_in_the_container() {
         (procs.lines().count() == 1).then_some(()).ok_or(procs)
     });
     let facts = container.exec(["/probe"]).json();
-    assert_eq!(
-        facts["pids"].as_array().map(Vec::len),
-        Some(2),
-        "{}",
-        facts["pids"]
-    );
+    assert_eq!(facts["pids"].as_array().map(Vec::len), Some(2), "{}", facts["pids"]);
 }
 
 /// `--ignore-paused` waits for the thaw; without it a paused container is refused.
@@ -713,11 +490,7 @@ fn exec_in_a_paused_container_is_refused_unless_told_to_wait() {
     let container = runtime.start_ready(&bundle);
     let _ = container.call(["pause"]).outcome().ok();
     let is_old = integration::is_peer() && integration::peer_version().contains(" 1.1.");
-    let text = if is_old {
-        "cannot exec"
-    } else {
-        "cannot exec in a paused container"
-    };
+    let text = if is_old { "cannot exec" } else { "cannot exec in a paused container" };
     let _ = container.exec(["/probe"]).fails(255, text).in_one_line();
     let _ = container.call(["resume"]).outcome().ok();
     let _ = container.exec(["/probe", "exit", "0"]).ok();

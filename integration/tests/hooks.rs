@@ -1,9 +1,6 @@
 //! config.md, "POSIX-platform Hooks"; runtime.md, "Lifecycle", steps 3 to 13.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,17 +13,8 @@ const IN_CREATE: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 /// All kinds, in the order of their turn. runc calls poststart hooks at the end of `create`
 /// until 1.5 (#4347), so a peer is spared them.
 fn kinds() -> Vec<&'static str> {
-    let all = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "startContainer",
-        "poststart",
-        "poststop",
-    ];
-    all.into_iter()
-        .filter(|kind| !(integration::is_peer() && *kind == "poststart"))
-        .collect()
+    let all = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    all.into_iter().filter(|kind| !(integration::is_peer() && *kind == "poststart")).collect()
 }
 
 /// A bundle with a directory that host and container both see, for what the hooks write.
@@ -48,7 +36,10 @@ impl Hooked {
     fn hook(mut self, kind: &str, tag: &str, status: u8) -> Self {
         self.bundle = if kind == "startContainer" {
             // Path and file as the container sees them.
-            self.bundle.raw_hook(kind, json!({ "path": "/probe", "args": ["probe", "hook", "/hooks/log", tag, status.to_string()] }))
+            self.bundle.raw_hook(
+                kind,
+                json!({ "path": "/probe", "args": ["probe", "hook", "/hooks/log", tag, status.to_string()] }),
+            )
         } else {
             self.bundle.hook(kind, &self.log, tag, status)
         };
@@ -62,46 +53,27 @@ impl Hooked {
 
     fn lines(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("a line of the probe"))
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of the probe")).collect()
     }
 
     fn tags(&self) -> Vec<String> {
-        self.lines()
-            .iter()
-            .map(|line| line["tag"].as_str().expect("a tag").to_owned())
-            .collect()
+        self.lines().iter().map(|line| line["tag"].as_str().expect("a tag").to_owned()).collect()
     }
 
     /// Nothing that create made is left.
     fn assert_gone(&self, runtime: &Runtime, when: &str) {
-        assert!(
-            !self.bundle.cgroup().exists(),
-            "{when}: the cgroup was left"
-        );
-        let left = fs::read_dir(runtime.root())
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path())
-            .collect::<Vec<_>>();
+        assert!(!self.bundle.cgroup().exists(), "{when}: the cgroup was left");
+        let left = fs::read_dir(runtime.root()).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
         assert!(left.is_empty(), "{when}: left in the state root: {left:?}");
     }
 }
 
 fn own(name: &str) -> String {
-    fs::read_link(format!("/proc/self/ns/{name}"))
-        .expect("a namespace")
-        .display()
-        .to_string()
+    fs::read_link(format!("/proc/self/ns/{name}")).expect("a namespace").display().to_string()
 }
 
 fn of(container: &Container<'_>, name: &str) -> String {
-    fs::read_link(container.proc(&format!("ns/{name}")))
-        .expect("a namespace")
-        .display()
-        .to_string()
+    fs::read_link(container.proc(&format!("ns/{name}"))).expect("a namespace").display().to_string()
 }
 
 /// runtime.md § Lifecycle: which hooks run at which operation, in which order; config.md: "MUST
@@ -111,25 +83,17 @@ fn hooks_run_in_order_at_their_operation() {
     let runtime = Runtime::new();
     let mut hooked = hooked(&["/probe", "sleep"]);
     for kind in kinds().into_iter().rev() {
-        hooked = hooked
-            .hook(kind, &format!("{kind} 1"), 0)
-            .hook(kind, &format!("{kind} 2"), 0);
+        hooked = hooked.hook(kind, &format!("{kind} 1"), 0).hook(kind, &format!("{kind} 2"), 0);
     }
     let called = |kinds: &[&str]| -> Vec<String> {
-        kinds
-            .iter()
-            .flat_map(|kind| [format!("{kind} 1"), format!("{kind} 2")])
-            .collect()
+        kinds.iter().flat_map(|kind| [format!("{kind} 1"), format!("{kind} 2")]).collect()
     };
     let container = runtime.create(&hooked.bundle);
     assert_eq!(hooked.tags(), called(&IN_CREATE), "at create");
     container.start();
     // runc's start returns before the startContainer hooks are over, ours after poststart.
     container.wait_for_line("ready");
-    let up_to_start: Vec<_> = kinds()
-        .into_iter()
-        .filter(|kind| *kind != "poststop")
-        .collect();
+    let up_to_start: Vec<_> = kinds().into_iter().filter(|kind| *kind != "poststop").collect();
     assert_eq!(hooked.tags(), called(&up_to_start), "at start");
     container.kill_and_delete();
     assert_eq!(hooked.tags(), called(&kinds()), "at delete");
@@ -143,9 +107,7 @@ fn hooks_get_the_state_on_stdin() {
     for kind in kinds() {
         hooked = hooked.hook(kind, kind, 0);
     }
-    hooked.bundle = hooked
-        .bundle
-        .set("/annotations", json!({ "org.example.key": "value" }));
+    hooked.bundle = hooked.bundle.set("/annotations", json!({ "org.example.key": "value" }));
     let container = runtime.start_ready(&hooked.bundle);
     let pid = container.pid();
     container.kill_and_delete();
@@ -156,12 +118,7 @@ fn hooks_get_the_state_on_stdin() {
         assert_eq!(state["id"], container.id(), "{tag}");
         assert_eq!(state["bundle"], json!(hooked.bundle.path()), "{tag}");
         assert_eq!(state["annotations"]["org.example.key"], "value", "{tag}");
-        assert!(
-            state["ociVersion"]
-                .as_str()
-                .is_some_and(|v| v.starts_with("1.")),
-            "{tag}: {state}"
-        );
+        assert!(state["ociVersion"].as_str().is_some_and(|v| v.starts_with("1.")), "{tag}: {state}");
         let status = match tag {
             "prestart" | "createRuntime" | "createContainer" => "creating",
             "startContainer" => "created",
@@ -187,19 +144,11 @@ fn hooks_get_the_state_on_stdin() {
 fn hooks_run_in_the_namespaces_of_the_specification() {
     let runtime = Runtime::new();
     let mut hooked = hooked(&["/probe", "sleep"]).hook("startContainer", "startContainer", 0);
-    for kind in [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "poststart",
-        "poststop",
-    ] {
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
         hooked = hooked.hook(kind, kind, 0);
     }
     let container = runtime.start_ready(&hooked.bundle);
-    let inside: Vec<_> = ["mnt", "net", "ipc", "uts", "pid"]
-        .map(|name| (name, of(&container, name)))
-        .into();
+    let inside: Vec<_> = ["mnt", "net", "ipc", "uts", "pid"].map(|name| (name, of(&container, name))).into();
     container.kill_and_delete();
     for line in hooked.lines() {
         let tag = line["tag"].as_str().unwrap_or_default();
@@ -211,18 +160,9 @@ fn hooks_run_in_the_namespaces_of_the_specification() {
                 assert_eq!(*seen, own(name), "{tag}: {name}");
             }
         }
-        let root: Vec<_> = line["root"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let root: Vec<_> = line["root"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let is_containers = root.contains(&"hooks");
-        assert_eq!(
-            is_containers,
-            tag == "startContainer",
-            "{tag}: / holds {root:?}"
-        );
+        assert_eq!(is_containers, tag == "startContainer", "{tag}: / holds {root:?}");
     }
 }
 
@@ -233,21 +173,14 @@ fn create_runtime_finds_the_namespaces_made() {
     let runtime = Runtime::new();
     let hooked = hooked(&["/probe", "facts"]);
     let found = hooked.log.with_file_name("found");
-    let script = format!(
-        "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net > {}",
-        found.display()
-    );
+    let script =
+        format!("pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net > {}", found.display());
     let hooked = hooked.raw(
         "createRuntime",
         json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] }),
     );
     let container = runtime.create(&hooked.bundle);
-    assert_eq!(
-        fs::read_to_string(found)
-            .expect("what the hook found")
-            .trim_end(),
-        of(&container, "net")
-    );
+    assert_eq!(fs::read_to_string(found).expect("what the hook found").trim_end(), of(&container, "net"));
 }
 
 /// config.md § Hooks: args and env are as configured, "same semantics as execv's argv".
@@ -265,12 +198,7 @@ fn hooks_get_their_own_args_and_env() {
     let _ = run.ok();
     let lines = hooked.lines();
     assert_eq!(lines[0]["args"][0], "argv0");
-    let mut env: Vec<_> = lines[0]["env"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let mut env: Vec<_> = lines[0]["env"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     env.sort_unstable();
     assert_eq!(env, ["KEY=value", "OTHER=a=b"]);
 }
@@ -281,14 +209,8 @@ fn hooks_get_their_own_args_and_env() {
 fn a_failing_hook_of_create_fails_create() {
     for kind in IN_CREATE {
         let runtime = Runtime::new();
-        let hooked = hooked(&["/probe", "sleep"])
-            .hook(kind, "before", 0)
-            .hook(kind, "fails", 3)
-            .hook(kind, "after", 0);
-        let outcome = runtime
-            .try_create(&hooked.bundle)
-            .err()
-            .unwrap_or_else(|| panic!("{kind}: create succeeds"));
+        let hooked = hooked(&["/probe", "sleep"]).hook(kind, "before", 0).hook(kind, "fails", 3).hook(kind, "after", 0);
+        let outcome = runtime.try_create(&hooked.bundle).err().unwrap_or_else(|| panic!("{kind}: create succeeds"));
         let _ = outcome.exits(1);
         assert_eq!(hooked.tags(), ["before", "fails"], "{kind}");
         hooked.assert_gone(&runtime, kind);
@@ -300,16 +222,9 @@ fn a_failing_hook_of_create_fails_create() {
 fn the_message_of_a_failing_hook_names_it() {
     let runtime = Runtime::new();
     let hooked = hooked(&["/probe", "sleep"]).hook("createRuntime", "tag", 3);
-    let outcome = runtime
-        .try_create(&hooked.bundle)
-        .expect_err("create succeeds")
-        .exits(1)
-        .in_one_line();
+    let outcome = runtime.try_create(&hooked.bundle).expect_err("create succeeds").exits(1).in_one_line();
     for word in ["3", "hook tag fails as asked"] {
-        assert!(
-            outcome.stderr.contains(word),
-            "expected {word:?}: {outcome}"
-        );
+        assert!(outcome.stderr.contains(word), "expected {word:?}: {outcome}");
     }
 }
 
@@ -318,12 +233,8 @@ fn the_message_of_a_failing_hook_names_it() {
 fn poststop_runs_after_a_failed_create() {
     not_on_peer!("runc runs no poststop hook when create fails before its state is saved");
     let runtime = Runtime::new();
-    let hooked = hooked(&["/probe", "sleep"])
-        .hook("createRuntime", "fails", 1)
-        .hook("poststop", "poststop", 0);
-    let _ = runtime
-        .try_create(&hooked.bundle)
-        .expect_err("create succeeds");
+    let hooked = hooked(&["/probe", "sleep"]).hook("createRuntime", "fails", 1).hook("poststop", "poststop", 0);
+    let _ = runtime.try_create(&hooked.bundle).expect_err("create succeeds");
     assert_eq!(hooked.tags(), ["fails", "poststop"]);
 }
 
@@ -332,9 +243,8 @@ fn poststop_runs_after_a_failed_create() {
 #[test]
 fn a_failing_start_container_hook_keeps_the_program_from_running() {
     let runtime = Runtime::new();
-    let hooked = hooked(&["/probe", "print", "ran"])
-        .hook("startContainer", "fails", 3)
-        .hook("startContainer", "after", 0);
+    let hooked =
+        hooked(&["/probe", "print", "ran"]).hook("startContainer", "fails", 3).hook("startContainer", "after", 0);
     let container = runtime.create(&hooked.bundle);
     let outcome = container.call(["start"]).outcome();
     // runc's start has returned by the time the hook runs.
@@ -351,9 +261,7 @@ fn a_failing_start_container_hook_keeps_the_program_from_running() {
 fn a_failing_poststart_hook_stops_the_container() {
     not_on_peer!("runc leaves it running until 1.5, crun deletes it");
     let runtime = Runtime::new();
-    let hooked = hooked(&["/probe", "sleep"])
-        .hook("poststart", "fails", 3)
-        .hook("poststart", "after", 0);
+    let hooked = hooked(&["/probe", "sleep"]).hook("poststart", "fails", 3).hook("poststart", "after", 0);
     let container = runtime.create(&hooked.bundle);
     let outcome = container.call(["start"]).outcome().exits(1).in_one_line();
     assert!(outcome.stderr.contains('3'), "no status: {outcome}");
@@ -379,9 +287,7 @@ fn a_failing_poststart_hook_ends_run() {
 fn a_failing_poststop_hook_is_a_warning_and_the_others_run() {
     not_on_peer!("runc's delete fails and skips the remaining hooks");
     let runtime = Runtime::new();
-    let hooked = hooked(&["/probe", "sleep"])
-        .hook("poststop", "fails", 3)
-        .hook("poststop", "after", 0);
+    let hooked = hooked(&["/probe", "sleep"]).hook("poststop", "fails", 3).hook("poststop", "after", 0);
     let container = runtime.start_ready(&hooked.bundle);
     container.kill("KILL");
     let _ = container.wait();
@@ -402,17 +308,9 @@ fn poststop_runs_when_the_resources_are_gone() {
         hooked.bundle.cgroup().display(),
         f = found.display()
     );
-    let hooked = hooked.raw(
-        "poststop",
-        json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }),
-    );
+    let hooked = hooked.raw("poststop", json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
     runtime.start_ready(&hooked.bundle).kill_and_delete();
-    assert_eq!(
-        fs::read_to_string(found)
-            .expect("what the hook found")
-            .trim_end(),
-        "gone"
-    );
+    assert_eq!(fs::read_to_string(found).expect("what the hook found").trim_end(), "gone");
 }
 
 /// config.md § Hooks, timeout: "the number of seconds before aborting the hook"; what hangs is
@@ -424,10 +322,7 @@ fn a_hook_that_takes_too_long_is_killed() {
         let hooked = hooked(&["/probe", "sleep"]);
         let hook = json!({ "path": probe(), "args": ["probe", "hook-sleep", hooked.log, "hangs"], "timeout": 1 });
         let hooked = hooked.raw(kind, hook).hook(kind, "after", 0);
-        let outcome = runtime
-            .try_create(&hooked.bundle)
-            .err()
-            .unwrap_or_else(|| panic!("{kind}: create succeeds"));
+        let outcome = runtime.try_create(&hooked.bundle).err().unwrap_or_else(|| panic!("{kind}: create succeeds"));
         let _ = outcome.exits(1);
         assert_eq!(hooked.tags(), ["hangs"], "{kind}");
         assert_no_process_with(&hooked.log, kind);
@@ -439,14 +334,11 @@ fn a_hook_that_takes_too_long_is_killed() {
 fn assert_no_process_with(log: &Path, kind: &str) {
     let log = log.display().to_string();
     eventually(&format!("the end of the {kind} hook"), || {
-        let found = fs::read_dir("/proc")
-            .expect("/proc")
-            .flatten()
-            .find(|entry| {
-                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                let line = String::from_utf8_lossy(&line);
-                line.contains("hook-sleep") && line.contains(&log)
-            });
+        let found = fs::read_dir("/proc").expect("/proc").flatten().find(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.contains("hook-sleep") && line.contains(&log)
+        });
         found.map_or(Ok(()), |entry| Err(format!("{}", entry.path().display())))
     });
 }
@@ -459,28 +351,16 @@ fn hooks_that_break_the_rules_are_refused() {
     for (hook, what) in [
         (json!({ "path": "relative/hook" }), "a relative path"),
         (json!({ "path": "/no/such/hook" }), "a missing program"),
-        (
-            json!({ "path": "/etc/passwd" }),
-            "a file that is no program",
-        ),
-        (
-            json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": 0 }),
-            "a timeout of 0",
-        ),
-        (
-            json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": -1 }),
-            "a negative timeout",
-        ),
+        (json!({ "path": "/etc/passwd" }), "a file that is no program"),
+        (json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": 0 }), "a timeout of 0"),
+        (json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": -1 }), "a negative timeout"),
     ] {
         if integration::is_peer() && what.contains("timeout") {
             // runc takes them for no time at all, and crun for none given.
             continue;
         }
         let hooked = hooked(&["/probe", "sleep"]).raw("createRuntime", hook);
-        let outcome = runtime
-            .try_create(&hooked.bundle)
-            .err()
-            .unwrap_or_else(|| panic!("create succeeds with {what}"));
+        let outcome = runtime.try_create(&hooked.bundle).err().unwrap_or_else(|| panic!("create succeeds with {what}"));
         let _ = outcome.exits(1).in_one_line();
         hooked.assert_gone(&runtime, what);
     }
@@ -490,11 +370,9 @@ fn hooks_that_break_the_rules_are_refused() {
 #[test]
 fn a_hook_may_leave_its_stdin_unread() {
     let runtime = Runtime::new();
-    let long: serde_json::Map<String, Value> = (0..2000)
-        .map(|n| (format!("org.example.{n}"), json!("x".repeat(100))))
-        .collect();
-    let hooked =
-        hooked(&["/probe", "exit", "0"]).raw("createRuntime", json!({ "path": "/bin/true" }));
+    let long: serde_json::Map<String, Value> =
+        (0..2000).map(|n| (format!("org.example.{n}"), json!("x".repeat(100)))).collect();
+    let hooked = hooked(&["/probe", "exit", "0"]).raw("createRuntime", json!({ "path": "/bin/true" }));
     let bundle = hooked.bundle.set("/annotations", Value::Object(long));
     let _ = runtime.run(&bundle).ok();
 }
@@ -513,9 +391,7 @@ fn run_calls_all_hooks() {
     let before_stop = kinds().len() - 1;
     eventually("the hooks of start", || {
         let tags = hooked.tags();
-        (tags.len() == before_stop)
-            .then_some(())
-            .ok_or(format!("{tags:?}"))
+        (tags.len() == before_stop).then_some(()).ok_or(format!("{tags:?}"))
     });
     container.kill("TERM");
     let _ = running.outcome().exits(0);

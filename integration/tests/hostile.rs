@@ -3,10 +3,7 @@
 //! A race is tried `CLEAT_TRIES` times (100). What is attacked is always a file or directory of
 //! the test's own, the *canary*, or a copy of the runtime: a hole found harms nobody.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -15,9 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use integration::{
-    Bundle, ConsoleSocket, Outcome, Pty, Runtime, eventually, not_on_runc_1_1, tries,
-};
+use integration::{Bundle, ConsoleSocket, Outcome, Pty, Runtime, eventually, not_on_runc_1_1, tries};
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
 use serde_json::{Value, json};
 
@@ -34,35 +29,25 @@ impl Exchange {
         let thread = std::thread::spawn(move || {
             let mut rounds = 0;
             while !stopped.load(Ordering::Relaxed) {
-                renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE)
-                    .expect("an exchange of two names");
+                renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).expect("an exchange of two names");
                 rounds += 1;
             }
             rounds
         });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
+        Self { stop, thread: Some(thread) }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let rounds = self
-            .thread
-            .take()
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or(0);
+        let rounds = self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0);
         eprintln!("exchanged {rounds} times");
     }
 }
 
 fn json_lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Files below a directory and what is in them.
@@ -71,10 +56,7 @@ fn contents(dir: &Path) -> Vec<(String, String)> {
         .expect("the canary")
         .flatten()
         .map(|entry| {
-            (
-                entry.file_name().to_string_lossy().into_owned(),
-                fs::read_to_string(entry.path()).unwrap_or_default(),
-            )
+            (entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path()).unwrap_or_default())
         })
         .collect();
     found.sort();
@@ -82,21 +64,13 @@ fn contents(dir: &Path) -> Vec<(String, String)> {
 }
 
 fn mounts_from<'f>(facts: &'f Value, source: &str) -> Vec<&'f Value> {
-    facts["mounts"]
-        .as_array()
-        .expect("mounts")
-        .iter()
-        .filter(|m| m["source"] == source)
-        .collect()
+    facts["mounts"].as_array().expect("mounts").iter().filter(|m| m["source"] == source).collect()
 }
 
 /// A refusal in one line, or a success; never a crash or a hang.
 fn refused_or_ok(outcome: &Outcome) {
     assert!([0, 1].contains(&outcome.code()), "{outcome}");
-    assert!(
-        outcome.code() == 0 || !outcome.stderr.is_empty(),
-        "no message: {outcome}"
-    );
+    assert!(outcome.code() == 0 || !outcome.stderr.is_empty(), "no message: {outcome}");
 }
 
 // --- CVE-2019-5736: the runtime's own program ---------------------------------------------------
@@ -109,20 +83,11 @@ fn cve_2019_5736_an_entry_point_that_is_proc_self_exe() {
     let before = fs::read(runtime.program()).expect("the runtime");
     let bundle = Bundle::of_workspace("hostile-2019-5736");
     let outcome = runtime.run(&bundle);
-    assert!(
-        !outcome.succeeded(),
-        "the init ran a second time: {outcome}"
-    );
+    assert!(!outcome.succeeded(), "the init ran a second time: {outcome}");
     let bundle = bundle.args(["/proc/self/exe", "--version"]);
     let outcome = runtime.run(&bundle);
-    assert!(
-        !outcome.stdout.contains("version"),
-        "the runtime ran inside the container: {outcome}"
-    );
-    assert!(
-        fs::read(runtime.program()).expect("the runtime") == before,
-        "the runtime's program was changed"
-    );
+    assert!(!outcome.stdout.contains("version"), "the runtime ran inside the container: {outcome}");
+    assert!(fs::read(runtime.program()).expect("the runtime") == before, "the runtime's program was changed");
 }
 
 /// CVE-2019-5736: a container with every capability over its own processes lies in wait for
@@ -134,13 +99,7 @@ fn cve_2019_5736_a_container_that_lies_in_wait_for_exec() {
     let before = fs::read(runtime.program()).expect("the runtime");
     let own = fs::metadata(runtime.program()).expect("the runtime");
     let bundle = Bundle::new()
-        .capabilities(&[
-            "CAP_SYS_PTRACE",
-            "CAP_DAC_OVERRIDE",
-            "CAP_DAC_READ_SEARCH",
-            "CAP_SYS_ADMIN",
-            "CAP_KILL",
-        ])
+        .capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_KILL"])
         .set("/root/readonly", json!(false))
         .args(["/probe", "attack-exe", "100000000"]);
     let container = runtime.start_ready(&bundle);
@@ -152,19 +111,10 @@ fn cve_2019_5736_a_container_that_lies_in_wait_for_exec() {
     for line in json_lines(&container.stdout()) {
         let program = &line["program"];
         let is_runtime = program["dev"] == own.dev() && program["ino"] == own.ino();
-        assert!(
-            !is_runtime,
-            "the container reached the runtime's file: {line}"
-        );
-        assert_ne!(
-            line["write"], "written",
-            "the container wrote to a program that joined it: {line}"
-        );
+        assert!(!is_runtime, "the container reached the runtime's file: {line}");
+        assert_ne!(line["write"], "written", "the container wrote to a program that joined it: {line}");
     }
-    assert!(
-        fs::read(runtime.program()).expect("the runtime") == before,
-        "the runtime's program was changed"
-    );
+    assert!(fs::read(runtime.program()).expect("the runtime") == before, "the runtime's program was changed");
 }
 
 /// The same while the container is made: the pid namespace is the attacker's.
@@ -174,16 +124,8 @@ fn cve_2019_5736_a_pod_that_lies_in_wait_for_the_next_container() {
     let runtime = Runtime::copied();
     let before = fs::read(runtime.program()).expect("the runtime");
     let own = fs::metadata(runtime.program()).expect("the runtime");
-    let all = [
-        "CAP_SYS_PTRACE",
-        "CAP_DAC_OVERRIDE",
-        "CAP_DAC_READ_SEARCH",
-        "CAP_SYS_ADMIN",
-        "CAP_KILL",
-    ];
-    let bundle = Bundle::new()
-        .capabilities(&all)
-        .args(["/probe", "attack-exe", "100000000"]);
+    let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_KILL"];
+    let bundle = Bundle::new().capabilities(&all).args(["/probe", "attack-exe", "100000000"]);
     let container = runtime.start_ready(&bundle);
     let next = Bundle::new()
         .namespace(json!({ "type": "pid", "path": container.proc("ns/pid") }))
@@ -195,21 +137,12 @@ fn cve_2019_5736_a_pod_that_lies_in_wait_for_the_next_container() {
     let _ = container.wait();
     for line in json_lines(&container.stdout()) {
         let program = &line["program"];
-        assert!(
-            program["dev"] != own.dev() || program["ino"] != own.ino(),
-            "reached the runtime's file: {line}"
-        );
+        assert!(program["dev"] != own.dev() || program["ino"] != own.ino(), "reached the runtime's file: {line}");
         // The next container's own program is its own image's affair.
         let is_probe = program["link"] == "/probe";
-        assert!(
-            is_probe || line["write"] != "written",
-            "wrote to a program that joined it: {line}"
-        );
+        assert!(is_probe || line["write"] != "written", "wrote to a program that joined it: {line}");
     }
-    assert!(
-        fs::read(runtime.program()).expect("the runtime") == before,
-        "the runtime's program was changed"
-    );
+    assert!(fs::read(runtime.program()).expect("the runtime") == before, "the runtime's program was changed");
 }
 
 // --- links where file systems are mounted ---------------------------------------------------------
@@ -220,11 +153,7 @@ fn cve_2019_5736_a_pod_that_lies_in_wait_for_the_next_container() {
 fn cve_2019_19921_proc_is_a_link() {
     let runtime = Runtime::new();
     let bundle = Bundle::of_workspace("hostile-2019-19921");
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("/proc")
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("/proc").in_one_line();
     assert!(!bundle.cgroup().exists(), "the cgroup was left");
 }
 
@@ -232,14 +161,8 @@ fn cve_2019_19921_proc_is_a_link() {
 #[test]
 fn cve_2023_28642_sys_is_a_link() {
     let runtime = Runtime::new();
-    let bundle = Bundle::new()
-        .with_dir("/elsewhere")
-        .with_link("/sys", "/elsewhere");
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("/sys")
-        .in_one_line();
+    let bundle = Bundle::new().with_dir("/elsewhere").with_link("/sys", "/elsewhere");
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("/sys").in_one_line();
 }
 
 /// CVE-2019-16884: something else than proc is mounted on `/proc`.
@@ -248,17 +171,10 @@ fn cve_2019_16884_proc_is_not_proc() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().without_mount("/proc").edit(|spec| {
         let mounts = spec["mounts"].as_array_mut().expect("mounts");
-        mounts.insert(
-            0,
-            json!({ "destination": "/proc", "type": "tmpfs", "source": "tmpfs" }),
-        );
+        mounts.insert(0, json!({ "destination": "/proc", "type": "tmpfs", "source": "tmpfs" }));
     });
     let bundle = bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("/proc")
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("/proc").in_one_line();
 }
 
 /// CVE-2021-30465: a mount's target in a shared volume is exchanged for a link to the host
@@ -276,12 +192,7 @@ fn cve_2021_30465_a_mount_target_that_becomes_a_link() {
         if outcome.succeeded() {
             let facts = outcome.json();
             let ours = mounts_from(&facts, "attack");
-            assert_eq!(
-                ours.len(),
-                1,
-                "the mount is not inside the container's root: {}",
-                facts["mounts"]
-            );
+            assert_eq!(ours.len(), 1, "the mount is not inside the container's root: {}", facts["mounts"]);
             mounted += 1;
         }
     }
@@ -313,10 +224,7 @@ fn a_link_to_the_host_leads_nowhere() {
     let mount = |destination: &str| json!({ "destination": destination, "type": "tmpfs", "source": "attack" });
     let bundle = bundle
         .with_link("/absolute", &canary)
-        .with_link(
-            "/relative",
-            format!("{}{}", "../".repeat(20), canary.display()),
-        )
+        .with_link("/relative", format!("{}{}", "../".repeat(20), canary.display()))
         .mount(mount("/absolute/made"))
         .mount(mount("/relative/made/too"));
     let outcome = runtime.run(&bundle);
@@ -337,19 +245,10 @@ fn cve_2024_21626_the_cwd_is_a_leaked_descriptor() {
     let canary = bundle.dir().join("canary");
     fs::write(&canary, "the host's file").expect("the canary");
     let mut bundle = bundle.args(
-        [
-            "/probe".as_ref(),
-            "attack-escape".as_ref(),
-            canary.as_os_str(),
-        ]
-        .map(|a| a.to_string_lossy().into_owned()),
+        ["/probe".as_ref(), "attack-escape".as_ref(), canary.as_os_str()].map(|a| a.to_string_lossy().into_owned()),
     );
     for fd in 0..24 {
-        for cwd in [
-            format!("/proc/self/fd/{fd}"),
-            format!("/proc/self/fd/{fd}/../../.."),
-            format!("/proc/1/fd/{fd}"),
-        ] {
+        for cwd in [format!("/proc/self/fd/{fd}"), format!("/proc/self/fd/{fd}/../../.."), format!("/proc/1/fd/{fd}")] {
             bundle = bundle.set("/process/cwd", json!(cwd));
             let outcome = runtime.run(&bundle);
             refused_or_ok(&outcome);
@@ -375,11 +274,7 @@ fn cve_2024_21626_the_cwd_of_exec_is_a_leaked_descriptor() {
     let container = runtime.start_ready(&bundle);
     for fd in 3..16 {
         for cwd in [format!("/proc/self/fd/{fd}"), format!("/cwd{fd}")] {
-            let args = [
-                "/probe".as_ref(),
-                "attack-escape".as_ref(),
-                canary.as_os_str(),
-            ];
+            let args = ["/probe".as_ref(), "attack-escape".as_ref(), canary.as_os_str()];
             let outcome = container.exec_with(["--cwd", &cwd], args);
             assert!([0, 255].contains(&outcome.code()), "{outcome}");
             if outcome.succeeded() {
@@ -398,20 +293,10 @@ fn no_door_leads_to_the_host() {
     let bundle = Bundle::new();
     let canary = bundle.dir().join("canary");
     fs::write(&canary, "the host's file").expect("the canary");
-    let all = [
-        "CAP_SYS_PTRACE",
-        "CAP_DAC_OVERRIDE",
-        "CAP_DAC_READ_SEARCH",
-        "CAP_SYS_CHROOT",
-        "CAP_SYS_ADMIN",
-    ];
+    let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_CHROOT", "CAP_SYS_ADMIN"];
     let bundle = bundle.capabilities(&all).args(
-        [
-            "/probe".as_ref(),
-            "attack-escape".as_ref(),
-            canary.as_os_str(),
-        ]
-        .map(|a: &std::ffi::OsStr| a.to_string_lossy().into_owned()),
+        ["/probe".as_ref(), "attack-escape".as_ref(), canary.as_os_str()]
+            .map(|a: &std::ffi::OsStr| a.to_string_lossy().into_owned()),
     );
     let seen = runtime.json(&bundle);
     assert_eq!(seen["open"], json!([]), "{seen}");
@@ -428,11 +313,7 @@ fn assert_masked_with_null(outcome: &Outcome, what: &str) {
             continue;
         }
         let seen = (&stat["type"], &stat["major"], &stat["minor"]);
-        assert_eq!(
-            seen,
-            (&json!("char"), &json!(1), &json!(3)),
-            "{what}: masked with something else: {stat}"
-        );
+        assert_eq!(seen, (&json!("char"), &json!(1), &json!(3)), "{what}: masked with something else: {stat}");
     }
 }
 
@@ -460,23 +341,13 @@ fn cve_2025_31133_dev_null_becomes_a_link() {
     fs::write(&canary, "the host's file").expect("the canary");
     let dev = bundle.dir().join("dev");
     fs::create_dir(&dev).expect("a directory");
-    mknodat(
-        CWD,
-        dev.join("null"),
-        FileType::CharacterDevice,
-        Mode::from_raw_mode(0o666),
-        makedev(1, 3),
-    )
-    .expect("mknod");
+    mknodat(CWD, dev.join("null"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))
+        .expect("mknod");
     symlink(&canary, dev.join("evil")).expect("a link");
     let bundle = bundle
         .edit(|spec| {
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
-            mounts.retain(|m| {
-                !m["destination"]
-                    .as_str()
-                    .is_some_and(|d| d.starts_with("/dev"))
-            });
+            mounts.retain(|m| !m["destination"].as_str().is_some_and(|d| d.starts_with("/dev")));
         })
         .bind(&dev, "/dev", &["bind"])
         .args(["/probe", "stat", "/proc/keys", "/proc/timer_list"]);
@@ -485,20 +356,13 @@ fn cve_2025_31133_dev_null_becomes_a_link() {
         let outcome = runtime.run(&bundle);
         refused_or_ok(&outcome);
         assert_masked_with_null(&outcome, "a race");
-        assert_eq!(
-            fs::read_to_string(&canary).expect("the canary"),
-            "the host's file"
-        );
+        assert_eq!(fs::read_to_string(&canary).expect("the canary"), "the host's file");
     }
 }
 
 fn run_with_console(runtime: &Runtime, bundle: &Bundle) -> Option<String> {
     let socket = ConsoleSocket::listen(runtime.dir());
-    let container = runtime
-        .try_create_with(bundle, |call| {
-            call.arg("--console-socket").arg(socket.path())
-        })
-        .ok()?;
+    let container = runtime.try_create_with(bundle, |call| call.arg("--console-socket").arg(socket.path())).ok()?;
     let mut pty = Pty::of(socket.receive().0);
     container.start();
     let _ = container.wait();
@@ -511,23 +375,11 @@ fn cve_2025_52565_dev_console_is_a_link() {
     let runtime = Runtime::new();
     let bundle = Bundle::of_workspace("hostile-2025-52565");
     let canary = bundle.path().join("canary");
-    let before = (
-        fs::read(&canary).expect("the canary"),
-        fs::metadata(&canary).expect("the canary").uid(),
-    );
+    let before = (fs::read(&canary).expect("the canary"), fs::metadata(&canary).expect("the canary").uid());
     let seen = run_with_console(&runtime, &bundle);
-    assert_eq!(
-        (
-            fs::read(&canary).expect("the canary"),
-            fs::metadata(&canary).expect("the canary").uid()
-        ),
-        before
-    );
+    assert_eq!((fs::read(&canary).expect("the canary"), fs::metadata(&canary).expect("the canary").uid()), before);
     for stat in json_lines(seen.as_deref().unwrap_or_default()) {
-        assert_ne!(
-            stat["type"], "file",
-            "/dev/console is a file of the host: {stat}"
-        );
+        assert_ne!(stat["type"], "file", "/dev/console is a file of the host: {stat}");
     }
 }
 
@@ -565,9 +417,7 @@ fn cve_2026_41579_dev_is_a_link() {
     refused_or_ok(&runtime.run(&bundle));
     assert_eq!(contents(&canary), before, "the host's files were changed");
     for file in ["ptmx", "fd", "stdin"] {
-        let kind = fs::symlink_metadata(canary.join(file))
-            .expect("the host's file")
-            .file_type();
+        let kind = fs::symlink_metadata(canary.join(file)).expect("the host's file").file_type();
         assert!(kind.is_file(), "{file} of the host is no file any more");
     }
 }
@@ -596,20 +446,9 @@ fn cve_2025_52881_proc_is_a_directory_of_the_attacker() {
     let outcome = runtime.run(&bundle);
     refused_or_ok(&outcome);
     let seen = fs::read_to_string(fake.join("sys/net/ipv4/ip_forward")).expect("the fake file");
-    assert_eq!(
-        seen, "untouched\n",
-        "a sysctl was written to a file of the attacker"
-    );
-    for file in [
-        "self/attr/exec",
-        "self/attr/current",
-        "thread-self/attr/exec",
-    ] {
-        assert_eq!(
-            fs::read_to_string(fake.join(file)).expect("the fake file"),
-            "",
-            "{file}"
-        );
+    assert_eq!(seen, "untouched\n", "a sysctl was written to a file of the attacker");
+    for file in ["self/attr/exec", "self/attr/current", "thread-self/attr/exec"] {
+        assert_eq!(fs::read_to_string(fake.join(file)).expect("the fake file"), "", "{file}");
     }
 }
 
@@ -628,11 +467,7 @@ fn cve_2025_52881_a_mount_inside_proc() {
         .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }))
         .without("/linux/readonlyPaths");
     refused_or_ok(&runtime.run(&bundle));
-    assert_eq!(
-        fs::read_to_string(&fake).expect("the fake file"),
-        "untouched",
-        "a sysctl was written to it"
-    );
+    assert_eq!(fs::read_to_string(&fake).expect("the fake file"), "untouched", "a sysctl was written to it");
 }
 
 /// The race of the report: two containers of a pod share a volume; the one mounts over what the
@@ -651,19 +486,12 @@ fn cve_2025_52881_a_race_for_proc() {
     // The image's /proc is a directory and a link in turn.
     let rootfs = bundle.rootfs();
     fs::create_dir(rootfs.join("proc")).expect("a directory");
-    symlink(
-        format!("{}{}", "../".repeat(20), fake.display()),
-        rootfs.join("evil"),
-    )
-    .expect("a link");
+    symlink(format!("{}{}", "../".repeat(20), fake.display()), rootfs.join("evil")).expect("a link");
     let _exchange = Exchange::of(rootfs.join("proc"), rootfs.join("evil"));
     for _ in 0..tries() {
         refused_or_ok(&runtime.run(&bundle));
         let seen = fs::read_to_string(fake.join("sys/net/ipv4/ip_forward")).expect("the fake file");
-        assert_eq!(
-            seen, "untouched\n",
-            "a sysctl was written to a file of the attacker"
-        );
+        assert_eq!(seen, "untouched\n", "a sysctl was written to a file of the attacker");
     }
 }
 
@@ -679,45 +507,25 @@ fn stdio_is_never_a_file_of_the_image() {
     let bundle = bundle
         .edit(|spec| {
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
-            mounts.retain(|m| {
-                !m["destination"]
-                    .as_str()
-                    .is_some_and(|d| d.starts_with("/dev"))
-            });
+            mounts.retain(|m| !m["destination"].as_str().is_some_and(|d| d.starts_with("/dev")));
         })
         .with_link("/dev/null", &canary)
         .set("/root/readonly", json!(false))
         .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     let script = "exec <&- >&- 2>&-; exec \"$0\" \"$@\"";
-    let _ = runtime
-        .through_shell(script, ["run", "-b"])
-        .arg(bundle.path())
-        .arg(integration::unique_name())
-        .outcome();
+    let _ = runtime.through_shell(script, ["run", "-b"]).arg(bundle.path()).arg(integration::unique_name()).outcome();
     let meta = fs::metadata(&canary).expect("the canary");
-    assert_eq!(
-        (
-            meta.uid(),
-            fs::read_to_string(&canary).expect("the canary").as_str()
-        ),
-        (0, "the host's file")
-    );
+    assert_eq!((meta.uid(), fs::read_to_string(&canary).expect("the canary").as_str()), (0, "the host's file"));
 }
 
 /// A container that forks as fast as it can is gone after `delete --force`.
 #[test]
 fn a_container_full_of_processes_is_deleted() {
     let runtime = Runtime::new();
-    let bundle = Bundle::new()
-        .without_namespace("pid")
-        .args(["/probe", "fork-sleep", "40"]);
+    let bundle = Bundle::new().without_namespace("pid").args(["/probe", "fork-sleep", "40"]);
     let container = runtime.start_ready(&bundle);
     let _ = container.call(["delete", "--force"]).outcome().ok();
-    eventually("the end of the cgroup", || {
-        (!bundle.cgroup().exists())
-            .then_some(())
-            .ok_or("still there".to_owned())
-    });
+    eventually("the end of the cgroup", || (!bundle.cgroup().exists()).then_some(()).ok_or("still there".to_owned()));
 }
 
 /// Sub-cgroups that the container has made go with it.

@@ -1,10 +1,7 @@
 //! runtime.md, "Errors": "the environment MUST be in the state as if the operation were never
 //! attempted": nothing is left, after success, after a failure at any step, after kill -9.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,12 +50,7 @@ fn run_leaves_nothing() {
     let before = Snapshot::take(&runtime);
     let _ = runtime.run(&bundle).exits(3);
     let id = unique_name();
-    let _ = runtime
-        .call(["run", "--detach", "-b"])
-        .arg(bundle.path())
-        .arg(&id)
-        .outcome()
-        .ok();
+    let _ = runtime.call(["run", "--detach", "-b"]).arg(bundle.path()).arg(&id).outcome().ok();
     let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
     before.assert_again(&runtime, "after run");
 }
@@ -83,10 +75,7 @@ fn a_failed_create_leaves_nothing() {
         Bundle::new().set("/process/terminal", json!(true)),
     ];
     for bundle in &bundles {
-        let outcome = runtime
-            .try_create(bundle)
-            .expect_err("create succeeds")
-            .exits(1);
+        let outcome = runtime.try_create(bundle).expect_err("create succeeds").exits(1);
         before.assert_again(&runtime, &format!("after {outcome}"));
     }
 }
@@ -100,8 +89,7 @@ fn a_failed_exec_leaves_nothing() {
     let _ = container.exec(["/probe", "exit", "0"]).ok();
     reap_orphans();
     let before = Snapshot::take(&runtime);
-    let procs =
-        || std::fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+    let procs = || std::fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
     for (options, args) in [
         (&[][..], ["/no/such/program"]),
         (&["--cwd", "/proc/self/fd/9"], ["/probe"]),
@@ -112,12 +100,7 @@ fn a_failed_exec_leaves_nothing() {
         }
         let _ = container.exec_with(options, args).exits(255);
         before.assert_again(&runtime, &format!("after exec {options:?} {args:?}"));
-        assert_eq!(
-            procs().lines().count(),
-            1,
-            "processes in the container: {}",
-            procs()
-        );
+        assert_eq!(procs().lines().count(), 1, "processes in the container: {}", procs());
     }
 }
 
@@ -140,10 +123,7 @@ fn full_bundle() -> Bundle {
     std::fs::set_permissions(bundle.dir(), PermissionsExt::from_mode(0o755)).expect("chmod");
     bundle
         .namespace(json!({ "type": "time" }))
-        .set(
-            "/linux/timeOffsets",
-            json!({ "boottime": { "secs": 10, "nanosecs": 0 } }),
-        )
+        .set("/linux/timeOffsets", json!({ "boottime": { "secs": 10, "nanosecs": 0 } }))
         .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }))
         .set("/domainname", json!("example.org"))
         .set("/process/oomScoreAdj", json!(500))
@@ -168,18 +148,12 @@ fn a_failure_at_any_step_leaves_nothing() {
             match runtime.try_create_with(&bundle, |call| call.env("CLEAT_FAULT", &fault)) {
                 Err(outcome) => {
                     let outcome = outcome.exits(1).in_one_line();
-                    assert!(
-                        outcome.stderr.contains(&step),
-                        "{fault}: the step is not named: {outcome}"
-                    );
+                    assert!(outcome.stderr.contains(&step), "{fault}: the step is not named: {outcome}");
                     seen += 1;
                 }
                 // A step of `start`, or one that this bundle has no use for.
                 Ok(container) => {
-                    let outcome = container
-                        .call(["start"])
-                        .env("CLEAT_FAULT", &fault)
-                        .outcome();
+                    let outcome = container.call(["start"]).env("CLEAT_FAULT", &fault).outcome();
                     seen += i32::from(!outcome.succeeded());
                 }
             }
@@ -203,17 +177,10 @@ fn kill_9_at_any_step_leaves_nothing_after_delete() {
         let mut seen = 0;
         for step in steps(&runtime) {
             let (fault, id) = (format!("{step}:kill"), unique_name());
-            let create = runtime
-                .call(["create", "--bundle"])
-                .env("CLEAT_FAULT", &fault)
-                .arg(bundle.path())
-                .arg(&id);
+            let create = runtime.call(["create", "--bundle"]).env("CLEAT_FAULT", &fault).arg(bundle.path()).arg(&id);
             let outcome = create.outcome();
             if outcome.succeeded() {
-                let start = runtime
-                    .call(["start", &id])
-                    .env("CLEAT_FAULT", &fault)
-                    .outcome();
+                let start = runtime.call(["start", &id]).env("CLEAT_FAULT", &fault).outcome();
                 assert!([0, 1, 128 + 9].contains(&start.code()), "{fault}: {start}");
                 seen += i32::from(!start.succeeded());
             } else {
@@ -222,11 +189,7 @@ fn kill_9_at_any_step_leaves_nothing_after_delete() {
                 seen += 1;
             }
             assert_true_answer(&runtime, &id, &fault);
-            let _ = runtime
-                .call(["delete", "--force", &id])
-                .spawn()
-                .outcome_reaping()
-                .ok();
+            let _ = runtime.call(["delete", "--force", &id]).spawn().outcome_reaping().ok();
             before.assert_again(&runtime, &format!("after {fault} and delete --force"));
         }
         assert!(seen > 5, "killed at {seen} steps only");
@@ -239,17 +202,12 @@ fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
     let outcome = runtime.call(["state", id]).outcome();
     if !outcome.succeeded() {
         let outcome = outcome.exits(1).in_one_line();
-        let is_true = ["container does not exist", "delete --force"]
-            .iter()
-            .any(|text| outcome.stderr.contains(text));
+        let is_true = ["container does not exist", "delete --force"].iter().any(|text| outcome.stderr.contains(text));
         assert!(is_true, "{when}: {outcome}");
         return;
     }
     let state = outcome.json();
-    let (status, pid) = (
-        state["status"].as_str().unwrap_or_default(),
-        state["pid"].as_u64().unwrap_or(0),
-    );
+    let (status, pid) = (state["status"].as_str().unwrap_or_default(), state["pid"].as_u64().unwrap_or(0));
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let is_alive = pid != 0 && !stat.is_empty() && !stat.contains(") Z ");
     match status {
@@ -289,12 +247,7 @@ fn kill_9_at_any_time_leaves_nothing_after_delete() {
             running.signal(Signal::KILL);
             let _ = running.outcome();
         };
-        let create = || {
-            runtime
-                .call(["create", "--bundle"])
-                .arg(bundle.path())
-                .arg(&id)
-        };
+        let create = || runtime.call(["create", "--bundle"]).arg(bundle.path()).arg(&id);
         match round % 4 {
             0 => killed(create()),
             verb => {
@@ -312,19 +265,13 @@ fn kill_9_at_any_time_leaves_nothing_after_delete() {
         if !integration::is_peer() {
             assert_true_answer(&runtime, &id, "after kill -9");
         }
-        let deleted = runtime
-            .call(["delete", "--force", &id])
-            .spawn()
-            .outcome_reaping();
+        let deleted = runtime.call(["delete", "--force", &id]).spawn().outcome_reaping();
         if integration::is_peer() {
             // runc does not always find what a killed create has left.
             clean_up_after_peer(&runtime, &bundle, &id);
         } else {
             let _ = deleted.ok();
-            before.assert_again(
-                &runtime,
-                &format!("after kill -9, {after:?} into it, round {round}"),
-            );
+            before.assert_again(&runtime, &format!("after kill -9, {after:?} into it, round {round}"));
         }
     }
 }

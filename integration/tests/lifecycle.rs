@@ -1,9 +1,6 @@
 //! runtime.md, "Lifecycle" and "Operations"; the command line, texts and files that engines know.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 
@@ -24,17 +21,9 @@ fn create_makes_the_environment_and_runs_nothing() {
     assert_eq!(container.status(), "created");
     assert!(container.pid() > 1, "pid {}", container.pid());
     assert_eq!(container.state()["pid"], container.pid());
-    assert!(
-        container.proc("stat").exists(),
-        "process {} is there",
-        container.pid()
-    );
+    assert!(container.proc("stat").exists(), "process {} is there", container.pid());
     let exe = fs::read_link(container.proc("exe")).expect("its program");
-    assert!(
-        !exe.ends_with("probe"),
-        "the program runs already: {}",
-        exe.display()
-    );
+    assert!(!exe.ends_with("probe"), "the program runs already: {}", exe.display());
     assert_eq!(container.stdout(), "");
 }
 
@@ -68,10 +57,7 @@ fn state_has_every_field_of_the_specification_and_of_runc() {
     let version = state["ociVersion"].as_str().unwrap_or_default();
     assert!(version.starts_with("1."), "ociVersion {version:?}");
     let created = state["created"].as_str().unwrap_or_default();
-    assert!(
-        created.ends_with('Z') && created.contains('T'),
-        "created {created:?}"
-    );
+    assert!(created.ends_with('Z') && created.contains('T'), "created {created:?}");
 }
 
 /// runtime.md § State: the pid of a stopped container means nothing; runc gives 0.
@@ -81,10 +67,7 @@ fn a_stopped_container_has_no_pid() {
     let container = runtime.start(&Bundle::new().args(["/probe", "exit", "0"]));
     assert_eq!(container.wait(), 0);
     let state = container.state();
-    assert_eq!(
-        (&state["status"], &state["pid"]),
-        (&json!("stopped"), &json!(0))
-    );
+    assert_eq!((&state["status"], &state["pid"]), (&json!("stopped"), &json!(0)));
 }
 
 /// runtime.md § Create: config.json "MUST NOT … have an effect on the container" after `create`.
@@ -93,9 +76,7 @@ fn edits_of_config_json_after_create_have_no_effect() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "print", "first"]);
     let container = runtime.create(&bundle);
-    let _bundle = bundle
-        .args(["/probe", "print", "second"])
-        .set("/hostname", json!("second"));
+    let _bundle = bundle.args(["/probe", "print", "second"]).set("/hostname", json!("second"));
     container.start();
     assert_eq!(container.wait(), 0);
     assert_eq!(container.stdout(), "first\n");
@@ -120,19 +101,11 @@ fn config_json_is_not_needed_after_create() {
 fn start_is_refused_unless_created() {
     let runtime = Runtime::new();
     let container = runtime.start_ready(&sleeper());
-    let _ = container
-        .call(["start"])
-        .outcome()
-        .refused("cannot start an already running container")
-        .in_one_line();
+    let _ = container.call(["start"]).outcome().refused("cannot start an already running container").in_one_line();
     assert_eq!(container.status(), "running");
     container.kill("TERM");
     assert_eq!(container.wait(), 0);
-    let _ = container
-        .call(["start"])
-        .outcome()
-        .refused("cannot start a container that has stopped")
-        .in_one_line();
+    let _ = container.call(["start"]).outcome().refused("cannot start a container that has stopped").in_one_line();
     assert_eq!(container.status(), "stopped");
 }
 
@@ -143,11 +116,7 @@ fn a_container_without_process_can_be_created_but_not_started() {
     let runtime = Runtime::new();
     let container = runtime.create(&Bundle::new().without("/process"));
     assert_eq!(container.status(), "created");
-    let _ = container
-        .call(["start"])
-        .outcome()
-        .refused("process")
-        .in_one_line();
+    let _ = container.call(["start"]).outcome().refused("process").in_one_line();
     assert_eq!(container.status(), "created");
     container.delete();
 }
@@ -159,17 +128,9 @@ fn every_verb_on_an_unknown_container_says_that_it_does_not_exist() {
     let runtime = Runtime::new();
     let id = unique_name();
     for verb in ["state", "start", "kill", "delete", "pause", "resume", "ps"] {
-        let _ = runtime
-            .call([verb, &id])
-            .outcome()
-            .refused("container does not exist")
-            .in_one_line();
+        let _ = runtime.call([verb, &id]).outcome().refused("container does not exist").in_one_line();
     }
-    let _ = runtime
-        .call(["exec", &id, "/probe"])
-        .outcome()
-        .fails(255, "container does not exist")
-        .in_one_line();
+    let _ = runtime.call(["exec", &id, "/probe"]).outcome().fails(255, "container does not exist").in_one_line();
 }
 
 /// runtime.md § Create: "If the ID … is not unique … MUST generate an error and a new container
@@ -179,20 +140,10 @@ fn an_id_in_use_is_refused_and_its_container_lives_on() {
     let runtime = Runtime::new();
     let first = runtime.start_ready(&sleeper());
     let other = sleeper();
-    let create = runtime
-        .call(["create", "--bundle"])
-        .arg(other.path())
-        .arg(first.id());
-    let _ = create
-        .outcome()
-        .refused("container with given ID already exists")
-        .in_one_line();
+    let create = runtime.call(["create", "--bundle"]).arg(other.path()).arg(first.id());
+    let _ = create.outcome().refused("container with given ID already exists").in_one_line();
     assert_eq!(first.status(), "running");
-    assert!(
-        !other.cgroup().exists(),
-        "a cgroup was left at {}",
-        other.cgroup().display()
-    );
+    assert!(!other.cgroup().exists(), "a cgroup was left at {}", other.cgroup().display());
 }
 
 /// An id may be used again after `delete`.
@@ -202,12 +153,7 @@ fn an_id_is_free_again_after_delete() {
     let bundle = sleeper();
     let id = unique_name();
     for _ in 0..2 {
-        let _ = runtime
-            .call(["run", "--detach", "--bundle"])
-            .arg(bundle.path())
-            .arg(&id)
-            .outcome()
-            .ok();
+        let _ = runtime.call(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id).outcome().ok();
         let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
     }
 }
@@ -218,10 +164,7 @@ fn an_id_that_is_no_name_is_refused() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     for id in ["a/b", "/", "..", ".", "a b", "../x", "ü", "a\n", ""] {
-        let create = runtime
-            .call(["create", "--bundle"])
-            .arg(bundle.path())
-            .arg(id);
+        let create = runtime.call(["create", "--bundle"]).arg(bundle.path()).arg(id);
         let outcome = create.outcome().exits(1);
         assert!(!outcome.stderr.is_empty(), "no message for the id {id:?}");
         assert!(!bundle.cgroup().exists(), "the id {id:?} left a cgroup");
@@ -234,12 +177,7 @@ fn an_id_may_have_letters_digits_underscore_plus_dot_and_dash() {
     let runtime = Runtime::new();
     let id = format!("{}_A+b.c-9", unique_name());
     let container = runtime.container(&id);
-    let _ = runtime
-        .call(["create", "--bundle"])
-        .arg(sleeper().path())
-        .arg(&id)
-        .outcome()
-        .ok();
+    let _ = runtime.call(["create", "--bundle"]).arg(sleeper().path()).arg(&id).outcome().ok();
     assert_eq!(container.status(), "created");
 }
 
@@ -250,12 +188,7 @@ fn kill_of_a_stopped_container_is_refused() {
     let runtime = Runtime::new();
     let container = runtime.start(&Bundle::new().args(["/probe", "exit", "0"]));
     let _ = container.wait();
-    let _ = container
-        .call(["kill"])
-        .arg("KILL")
-        .outcome()
-        .refused("container not running")
-        .in_one_line();
+    let _ = container.call(["kill"]).arg("KILL").outcome().refused("container not running").in_one_line();
     assert_eq!(container.status(), "stopped");
 }
 
@@ -319,15 +252,8 @@ fn a_created_container_can_be_killed() {
 fn delete_of_a_running_container_is_refused() {
     let runtime = Runtime::new();
     let container = runtime.start_ready(&sleeper());
-    let text = format!(
-        "cannot delete container {} that is not stopped: running",
-        container.id()
-    );
-    let _ = container
-        .call(["delete"])
-        .outcome()
-        .refused(&text)
-        .in_one_line();
+    let text = format!("cannot delete container {} that is not stopped: running", container.id());
+    let _ = container.call(["delete"]).outcome().refused(&text).in_one_line();
     assert_eq!(container.status(), "running");
 }
 
@@ -345,10 +271,7 @@ fn delete_of_a_created_container_kills_it() {
 #[test]
 fn delete_force_always_succeeds() {
     let runtime = Runtime::new();
-    let _ = runtime
-        .call(["delete", "--force", &unique_name()])
-        .outcome()
-        .ok();
+    let _ = runtime.call(["delete", "--force", &unique_name()]).outcome().ok();
     let container = runtime.start_ready(&sleeper());
     let _ = container.call(["delete", "-f"]).outcome().ok();
     assert_eq!(container.wait(), 128 + 9);
@@ -361,21 +284,11 @@ fn delete_removes_the_state_directory_and_the_cgroup() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    assert!(
-        bundle.cgroup().exists(),
-        "no cgroup at {}",
-        bundle.cgroup().display()
-    );
-    assert!(
-        runtime.root().join(container.id()).exists(),
-        "no state directory"
-    );
+    assert!(bundle.cgroup().exists(), "no cgroup at {}", bundle.cgroup().display());
+    assert!(runtime.root().join(container.id()).exists(), "no state directory");
     container.kill_and_delete();
     assert!(!bundle.cgroup().exists(), "the cgroup is still there");
-    assert!(
-        !runtime.root().join(container.id()).exists(),
-        "the state directory is still there"
-    );
+    assert!(!runtime.root().join(container.id()).exists(), "the state directory is still there");
 }
 
 /// user-complaints 10: without a pid namespace the container is what its cgroup holds.
@@ -383,16 +296,10 @@ fn delete_removes_the_state_directory_and_the_cgroup() {
 fn delete_force_ends_every_process_of_a_container_without_pid_namespace() {
     not_on_runc_1_1!("it leaves the cgroup");
     let runtime = Runtime::new();
-    let bundle = Bundle::new()
-        .args(["/probe", "fork-sleep", "3"])
-        .without_namespace("pid");
+    let bundle = Bundle::new().args(["/probe", "fork-sleep", "3"]).without_namespace("pid");
     let container = runtime.start_ready(&bundle);
     let procs = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
-    assert_eq!(
-        procs.lines().count(),
-        4,
-        "processes in the cgroup: {procs:?}"
-    );
+    assert_eq!(procs.lines().count(), 4, "processes in the cgroup: {procs:?}");
     let _ = container.call(["delete", "--force"]).outcome().ok();
     assert!(!bundle.cgroup().exists(), "the cgroup is still there");
     for pid in procs.lines() {
@@ -408,9 +315,7 @@ fn delete_force_ends_every_process_of_a_container_without_pid_namespace() {
 fn delete_takes_along_what_outlived_the_first_process() {
     not_on_runc_1_1!("it leaves them and the cgroup");
     let runtime = Runtime::new();
-    let bundle = Bundle::new()
-        .args(["/probe", "fork-sleep", "2"])
-        .without_namespace("pid");
+    let bundle = Bundle::new().args(["/probe", "fork-sleep", "2"]).without_namespace("pid");
     let container = runtime.start_ready(&bundle);
     container.kill("TERM");
     assert_eq!(container.wait(), 0);
@@ -425,18 +330,10 @@ fn the_pid_file_holds_the_pid_and_no_newline() {
     let file = runtime.dir().join("pid");
     let bundle = sleeper();
     let container = runtime.container(&unique_name());
-    let create = runtime
-        .call(["create", "--pid-file"])
-        .arg(&file)
-        .arg("-b")
-        .arg(bundle.path());
+    let create = runtime.call(["create", "--pid-file"]).arg(&file).arg("-b").arg(bundle.path());
     let _ = create.arg(container.id()).outcome().ok();
     let text = fs::read_to_string(&file).expect("the pid file");
-    assert_eq!(
-        json!(text.parse::<u32>().ok()),
-        container.state()["pid"],
-        "pid file {text:?}"
-    );
+    assert_eq!(json!(text.parse::<u32>().ok()), container.state()["pid"], "pid file {text:?}");
     let strays: Vec<_> = fs::read_dir(runtime.dir())
         .expect("the directory")
         .flatten()
@@ -450,11 +347,7 @@ fn the_pid_file_holds_the_pid_and_no_newline() {
 fn the_bundle_is_the_working_directory_by_default() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "print", "here"]);
-    let outcome = runtime
-        .call(["run", &unique_name()])
-        .dir(bundle.path())
-        .outcome()
-        .ok();
+    let outcome = runtime.call(["run", &unique_name()]).dir(bundle.path()).outcome().ok();
     assert_eq!(outcome.stdout, "here\n");
 }
 
@@ -466,10 +359,7 @@ fn a_relative_bundle_is_made_absolute_in_the_state() {
     let container = runtime.container(&unique_name());
     let parent = bundle.path().parent().expect("a parent");
     let name = bundle.path().file_name().expect("a name");
-    let create = runtime
-        .call(["create", "--bundle"])
-        .arg(name)
-        .arg(container.id());
+    let create = runtime.call(["create", "--bundle"]).arg(name).arg(container.id());
     let _ = create.dir(parent).outcome().ok();
     assert_eq!(container.state()["bundle"], json!(bundle.path()));
 }
@@ -480,37 +370,20 @@ fn the_json_log_holds_one_record_for_one_failure_and_is_appended_to() {
     let runtime = Runtime::new();
     let log = runtime.dir().join("log.json");
     let call = || {
-        let call =
-            runtime
-                .call(["--log"])
-                .arg(&log)
-                .args(["--log-format", "json", "state", "no-such"]);
-        call.outcome()
-            .refused("container does not exist")
-            .in_one_line()
+        let call = runtime.call(["--log"]).arg(&log).args(["--log-format", "json", "state", "no-such"]);
+        call.outcome().refused("container does not exist").in_one_line()
     };
     let records = |count: usize| {
         let text = fs::read_to_string(&log).expect("the log");
-        let lines: Vec<Value> = text
-            .lines()
-            .map(|l| serde_json::from_str(l).expect("a JSON object"))
-            .collect();
+        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("a JSON object")).collect();
         assert_eq!(lines.len(), count, "log: {text:?}");
         lines
     };
     let _ = call();
     for record in records(1) {
         assert_eq!(record["level"], "error");
-        assert!(
-            record["msg"]
-                .as_str()
-                .is_some_and(|m| m.contains("container does not exist")),
-            "{record}"
-        );
-        assert!(
-            record["time"].as_str().is_some_and(|t| t.contains('T')),
-            "{record}"
-        );
+        assert!(record["msg"].as_str().is_some_and(|m| m.contains("container does not exist")), "{record}");
+        assert!(record["time"].as_str().is_some_and(|t| t.contains('T')), "{record}");
     }
     let _ = call();
     let _ = records(2);
@@ -522,10 +395,7 @@ fn the_json_log_of_a_success_holds_no_error() {
     let runtime = Runtime::new();
     let log = runtime.dir().join("log.json");
     let bundle = Bundle::new().args(["/probe", "exit", "0"]);
-    let run = runtime
-        .call(["--log"])
-        .arg(&log)
-        .args(["--log-format", "json", "run", "--bundle"]);
+    let run = runtime.call(["--log"]).arg(&log).args(["--log-format", "json", "run", "--bundle"]);
     let _ = run.arg(bundle.path()).arg(unique_name()).outcome().ok();
     let text = fs::read_to_string(&log).unwrap_or_default();
     assert!(!text.contains("error"), "log: {text:?}");
@@ -534,10 +404,7 @@ fn the_json_log_of_a_success_holds_no_error() {
 /// cli-contract A.1: "Any other value is an error."
 #[test]
 fn an_unknown_log_format_is_refused() {
-    let outcome = Runtime::new()
-        .call(["--log-format", "xml", "list"])
-        .outcome()
-        .exits(1);
+    let outcome = Runtime::new().call(["--log-format", "xml", "list"]).outcome().exits(1);
     assert!(outcome.stderr.contains("xml"), "{outcome}");
 }
 
@@ -546,9 +413,7 @@ fn an_unknown_log_format_is_refused() {
 fn run_exits_as_the_program_does() {
     let runtime = Runtime::new();
     for code in [0, 1, 7, 255] {
-        let _ = runtime
-            .run(&Bundle::new().args(["/probe", "exit", &code.to_string()]))
-            .exits(code);
+        let _ = runtime.run(&Bundle::new().args(["/probe", "exit", &code.to_string()])).exits(code);
     }
 }
 
@@ -588,11 +453,7 @@ fn run_passes_stdin_stdout_and_stderr() {
     let run = |word: [&str; 2], stdin: &str| {
         runtime
             .run_with(
-                &Bundle::new().args(
-                    ["/probe"]
-                        .into_iter()
-                        .chain(word.into_iter().filter(|w| !w.is_empty())),
-                ),
+                &Bundle::new().args(["/probe"].into_iter().chain(word.into_iter().filter(|w| !w.is_empty()))),
                 |call| call.stdin(stdin),
             )
             .ok()
@@ -607,21 +468,11 @@ fn run_deletes_the_container_unless_told_to_keep_it() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "exit", "3"]);
     let (gone, kept) = (unique_name(), unique_name());
-    let _ = runtime
-        .call(["run", "-b"])
-        .arg(bundle.path())
-        .arg(&gone)
-        .outcome()
-        .exits(3);
+    let _ = runtime.call(["run", "-b"]).arg(bundle.path()).arg(&gone).outcome().exits(3);
     assert_eq!(runtime.state(&gone), None);
     assert!(!bundle.cgroup().exists(), "the cgroup is still there");
     let kept = runtime.container(&kept);
-    let _ = runtime
-        .call(["run", "--keep", "-b"])
-        .arg(bundle.path())
-        .arg(kept.id())
-        .outcome()
-        .exits(3);
+    let _ = runtime.call(["run", "--keep", "-b"]).arg(bundle.path()).arg(kept.id()).outcome().exits(3);
     assert_eq!(kept.status(), "stopped");
     kept.delete();
 }
@@ -633,18 +484,11 @@ fn run_detach_returns_while_the_program_runs() {
     let bundle = sleeper();
     let file = runtime.dir().join("pid");
     let container = runtime.container(&unique_name());
-    let run = runtime
-        .call(["run", "-d", "--pid-file"])
-        .arg(&file)
-        .arg("-b")
-        .arg(bundle.path());
+    let run = runtime.call(["run", "-d", "--pid-file"]).arg(&file).arg("-b").arg(bundle.path());
     let _ = run.arg(container.id()).outcome().ok();
     let state = container.state();
     assert_eq!(state["status"], "running");
-    assert_eq!(
-        fs::read_to_string(file).expect("the pid file"),
-        state["pid"].to_string()
-    );
+    assert_eq!(fs::read_to_string(file).expect("the pid file"), state["pid"].to_string());
 }
 
 /// containerd restores with `-no-subreaper`, conmon-rs gives `--root` twice: Go's flags allow both.
@@ -652,13 +496,8 @@ fn run_detach_returns_while_the_program_runs() {
 fn go_style_options_and_a_repeated_root_are_understood() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "exit", "5"]);
-    let call = runtime
-        .call(["-root"])
-        .arg(runtime.root())
-        .arg(format!("-root={}", runtime.root().display()));
-    let run = call
-        .args(["run", "-no-subreaper", "-no-new-keyring", "-bundle"])
-        .arg(bundle.path());
+    let call = runtime.call(["-root"]).arg(runtime.root()).arg(format!("-root={}", runtime.root().display()));
+    let run = call.args(["run", "-no-subreaper", "-no-new-keyring", "-bundle"]).arg(bundle.path());
     let _ = run.arg(unique_name()).outcome().exits(5);
 }
 
@@ -677,13 +516,7 @@ fn the_version_is_told_in_the_lines_that_engines_parse() {
 #[test]
 fn help_succeeds_for_the_program_and_for_its_commands() {
     let runtime = Runtime::new();
-    for args in [
-        &["--help"][..],
-        &["-h"],
-        &["create", "--help"],
-        &["exec", "-h"],
-        &["kill", "--help"],
-    ] {
+    for args in [&["--help"][..], &["-h"], &["create", "--help"], &["exec", "-h"], &["kill", "--help"]] {
         let outcome = runtime.call(args).outcome().ok();
         assert!(!outcome.stdout.is_empty(), "{outcome}");
     }
@@ -713,31 +546,17 @@ fn state_json_is_shaped_as_runc_shapes_it() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    let text = fs::read_to_string(runtime.root().join(container.id()).join("state.json"))
-        .expect("state.json");
+    let text = fs::read_to_string(runtime.root().join(container.id()).join("state.json")).expect("state.json");
     let state: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(state["id"], container.id());
     assert_eq!(state["init_process_pid"], container.pid());
-    assert!(
-        state["init_process_start"].as_u64().is_some_and(|t| t > 0),
-        "{}",
-        state["init_process_start"]
-    );
+    assert!(state["init_process_start"].as_u64().is_some_and(|t| t > 0), "{}", state["init_process_start"]);
     assert!(state["created"].is_string(), "{}", state["created"]);
     assert_eq!(state["cgroup_paths"][""], json!(bundle.cgroup()));
-    assert_eq!(
-        state["namespace_paths"]["NEWNS"],
-        format!("/proc/{}/ns/mnt", container.pid())
-    );
+    assert_eq!(state["namespace_paths"]["NEWNS"], format!("/proc/{}/ns/mnt", container.pid()));
     assert_eq!(state["config"]["rootfs"], json!(bundle.rootfs()));
-    let labels = state["config"]["labels"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    assert!(
-        labels.contains(&json!(format!("bundle={}", bundle.path().display()))),
-        "{labels:?}"
-    );
+    let labels = state["config"]["labels"].as_array().cloned().unwrap_or_default();
+    assert!(labels.contains(&json!(format!("bundle={}", bundle.path().display()))), "{labels:?}");
 }
 
 /// Without `cgroupsPath` the cgroup is named after the container.
@@ -746,14 +565,8 @@ fn the_cgroup_is_named_after_the_container_by_default() {
     let runtime = Runtime::new();
     let container = runtime.create(&sleeper().without("/linux/cgroupsPath"));
     let text = fs::read_to_string(container.proc("cgroup")).expect("its cgroup");
-    let path = text
-        .lines()
-        .find_map(|l| l.strip_prefix("0::"))
-        .unwrap_or_default();
-    assert!(
-        path.ends_with(&format!("/{}", container.id())),
-        "cgroup {path:?}"
-    );
+    let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or_default();
+    assert!(path.ends_with(&format!("/{}", container.id())), "cgroup {path:?}");
 }
 
 /// config-linux.md § Control groups: a relative `cgroupsPath` is up to the runtime, but the
@@ -764,11 +577,7 @@ fn a_relative_cgroups_path_names_the_same_cgroup_every_time() {
     let path_of = |bundle: &Bundle| {
         let container = runtime.create(bundle);
         let text = fs::read_to_string(container.proc("cgroup")).expect("its cgroup");
-        let path = text
-            .lines()
-            .find_map(|l| l.strip_prefix("0::"))
-            .unwrap_or_default()
-            .to_owned();
+        let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or_default().to_owned();
         container.delete();
         path
     };
@@ -790,9 +599,6 @@ fn a_container_whose_process_was_killed_behind_our_back_is_stopped() {
         status if status == "stopped" => Ok(()),
         status => Err(status),
     });
-    let _ = container
-        .call(["start"])
-        .outcome()
-        .refused("cannot start a container that has stopped");
+    let _ = container.call(["start"]).outcome().refused("cannot start a container that has stopped");
     container.delete();
 }

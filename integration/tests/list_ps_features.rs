@@ -1,9 +1,6 @@
 //! `list`, `ps`, `features`, `spec`: what engines and people ask.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 
@@ -34,16 +31,8 @@ fn an_empty_list_is_null_in_json() {
 fn an_empty_list_has_a_head_alone() {
     let runtime = with_root();
     let table = runtime.call(["list"]).outcome().ok().stdout;
-    let head: Vec<_> = table
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    assert_eq!(
-        (head, table.lines().count()),
-        (vec!["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], 1)
-    );
+    let head: Vec<_> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!((head, table.lines().count()), (vec!["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], 1));
     assert_eq!(runtime.call(["list", "-q"]).outcome().ok().stdout, "");
 }
 
@@ -51,50 +40,27 @@ fn an_empty_list_has_a_head_alone() {
 #[test]
 fn list_shows_every_container() {
     let runtime = Runtime::new();
-    let bundles = [
-        sleeper(),
-        sleeper().set("/annotations", json!({ "key": "value" })),
-    ];
+    let bundles = [sleeper(), sleeper().set("/annotations", json!({ "key": "value" }))];
     let running = runtime.start_ready(&bundles[0]);
     let created = runtime.create(&bundles[1]);
 
     let list = runtime.call(["list", "-f", "json"]).outcome().json();
     let of = |id: &str| {
-        let found = list
-            .as_array()
-            .expect("a list")
-            .iter()
-            .find(|c| c["id"] == id)
-            .cloned();
+        let found = list.as_array().expect("a list").iter().find(|c| c["id"] == id).cloned();
         found.unwrap_or_else(|| panic!("no {id} in {list}"))
     };
     assert_eq!(list.as_array().map(Vec::len), Some(2));
     let one = of(running.id());
+    assert_eq!((&one["status"], &one["pid"]), (&json!("running"), &json!(running.pid())));
+    assert_eq!((&one["bundle"], &one["owner"]), (&json!(bundles[0].path()), &json!("root")));
+    assert!(one["created"].is_string() && one["rootfs"].is_string() && one["ociVersion"].is_string(), "{one}");
     assert_eq!(
-        (&one["status"], &one["pid"]),
-        (&json!("running"), &json!(running.pid()))
-    );
-    assert_eq!(
-        (&one["bundle"], &one["owner"]),
-        (&json!(bundles[0].path()), &json!("root"))
-    );
-    assert!(
-        one["created"].is_string() && one["rootfs"].is_string() && one["ociVersion"].is_string(),
-        "{one}"
-    );
-    assert_eq!(
-        (
-            &of(created.id())["status"],
-            &of(created.id())["annotations"]["key"]
-        ),
+        (&of(created.id())["status"], &of(created.id())["annotations"]["key"]),
         (&json!("created"), &json!("value"))
     );
 
     let table = runtime.call(["list"]).outcome().ok().stdout;
-    let line = table
-        .lines()
-        .find(|l| l.starts_with(running.id()))
-        .unwrap_or_else(|| panic!("{table}"));
+    let line = table.lines().find(|l| l.starts_with(running.id())).unwrap_or_else(|| panic!("{table}"));
     let fields: Vec<_> = line.split_whitespace().collect();
     assert_eq!(fields[1], running.pid().to_string());
     assert_eq!((fields[2], fields[5]), ("running", "root"));
@@ -133,18 +99,10 @@ fn ps_lists_the_pids_of_the_container() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "fork-sleep", "2"]);
     let container = runtime.start_ready(&bundle);
-    let pids = runtime
-        .call(["ps", "--format", "json", container.id()])
-        .outcome()
-        .json();
+    let pids = runtime.call(["ps", "--format", "json", container.id()]).outcome().json();
     let procs = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
     let mut expected: Vec<i64> = procs.lines().filter_map(|l| l.parse().ok()).collect();
-    let mut seen: Vec<i64> = pids
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(Value::as_i64)
-        .collect();
+    let mut seen: Vec<i64> = pids.as_array().expect("a list").iter().filter_map(Value::as_i64).collect();
     expected.sort_unstable();
     seen.sort_unstable();
     assert_eq!((seen.len(), seen), (3, expected));
@@ -153,10 +111,7 @@ fn ps_lists_the_pids_of_the_container() {
 /// `ps` as a table is ps(1)'s own, cut to the container; its options may follow the id.
 #[test]
 fn ps_shows_a_table_of_the_containers_processes_alone() {
-    if !["/bin/ps", "/usr/bin/ps"]
-        .iter()
-        .any(|path| fs::exists(path).unwrap_or(false))
-    {
+    if !["/bin/ps", "/usr/bin/ps"].iter().any(|path| fs::exists(path).unwrap_or(false)) {
         // The table is made with ps(1), which this host has not got.
         return;
     }
@@ -164,20 +119,9 @@ fn ps_shows_a_table_of_the_containers_processes_alone() {
     let bundle = Bundle::new().args(["/probe", "fork-sleep", "1"]);
     let container = runtime.start_ready(&bundle);
     for more in [&[][..], &["-ef"], &["-o", "pid,comm"]] {
-        let table = runtime
-            .call(["ps", container.id()])
-            .args(more)
-            .outcome()
-            .ok()
-            .stdout;
+        let table = runtime.call(["ps", container.id()]).args(more).outcome().ok().stdout;
         assert_eq!(table.lines().count(), 3, "{more:?}: {table}");
-        assert!(
-            table
-                .lines()
-                .next()
-                .is_some_and(|head| head.contains("PID")),
-            "{table}"
-        );
+        assert!(table.lines().next().is_some_and(|head| head.contains("PID")), "{table}");
         assert!(table.contains(&container.pid().to_string()), "{table}");
     }
 }
@@ -188,28 +132,12 @@ fn features_tells_what_is_known() {
     not_on_runc_1_1!("its document is a draft's");
     let features = Runtime::new().call(["features"]).outcome().json();
     assert_eq!(features["ociVersionMin"], "1.0.0");
-    assert!(
-        features["ociVersionMax"]
-            .as_str()
-            .is_some_and(|v| v.starts_with("1.")),
-        "{}",
-        features["ociVersionMax"]
-    );
+    assert!(features["ociVersionMax"].as_str().is_some_and(|v| v.starts_with("1.")), "{}", features["ociVersionMax"]);
     let has = |path: &str, word: &str| {
         let list = features.pointer(path).and_then(Value::as_array);
-        assert!(
-            list.is_some_and(|list| list.contains(&json!(word))),
-            "no {word} in {path}: {list:?}"
-        );
+        assert!(list.is_some_and(|list| list.contains(&json!(word))), "no {word} in {path}: {list:?}");
     };
-    for hook in [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "startContainer",
-        "poststart",
-        "poststop",
-    ] {
+    for hook in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
         has("/hooks", hook);
     }
     for option in [
@@ -228,19 +156,14 @@ fn features_tells_what_is_known() {
     ] {
         has("/mountOptions", option);
     }
-    for namespace in [
-        "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
-    ] {
+    for namespace in ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"] {
         has("/linux/namespaces", namespace);
     }
     for capability in ["CAP_CHOWN", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"] {
         has("/linux/capabilities", capability);
     }
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
-    assert_eq!(
-        features["linux"]["mountExtensions"]["idmap"]["enabled"],
-        true
-    );
+    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
 }
 
 /// What is not there yet is not claimed.
@@ -250,14 +173,8 @@ fn features_claims_nothing_that_is_refused() {
     let runtime = Runtime::new();
     let features = runtime.call(["features"]).outcome().json();
     let seccomp = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": [], "syscalls": [{ "names": ["reboot"], "action": "SCMP_ACT_ERRNO" }] });
-    let works = runtime
-        .run(&Bundle::new().set("/linux/seccomp", seccomp))
-        .succeeded();
-    assert_eq!(
-        features["linux"]["seccomp"]["enabled"],
-        json!(works),
-        "seccomp"
-    );
+    let works = runtime.run(&Bundle::new().set("/linux/seccomp", seccomp)).succeeded();
+    assert_eq!(features["linux"]["seccomp"]["enabled"], json!(works), "seccomp");
     assert_eq!(features["linux"]["cgroup"]["v1"], false, "cgroup v1");
 }
 
@@ -270,18 +187,9 @@ fn spec_writes_a_bundle_that_runs() {
     let _ = runtime.call(["spec"]).dir(bundle.path()).outcome().ok();
     let text = fs::read_to_string(bundle.path().join("config.json")).expect("config.json");
     let spec: Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(
-        (&spec["process"]["terminal"], &spec["process"]["args"]),
-        (&json!(true), &json!(["sh"]))
-    );
-    assert_eq!(
-        (&spec["root"]["path"], &spec["root"]["readonly"]),
-        (&json!("rootfs"), &json!(true))
-    );
-    let bundle = bundle
-        .edit(|own| *own = spec)
-        .set("/process/terminal", json!(false))
-        .args(["/probe", "facts"]);
+    assert_eq!((&spec["process"]["terminal"], &spec["process"]["args"]), (&json!(true), &json!(["sh"])));
+    assert_eq!((&spec["root"]["path"], &spec["root"]["readonly"]), (&json!("rootfs"), &json!(true)));
+    let bundle = bundle.edit(|own| *own = spec).set("/process/terminal", json!(false)).args(["/probe", "facts"]);
     assert_eq!(runtime.json(&bundle)["pid"], 1);
 }
 
@@ -291,15 +199,9 @@ fn spec_does_not_overwrite() {
     let runtime = Runtime::new();
     let bundle = Bundle::new();
     let before = fs::read(bundle.path().join("config.json")).expect("config.json");
-    let outcome = runtime
-        .call(["spec", "--bundle"])
-        .arg(bundle.path())
-        .outcome();
+    let outcome = runtime.call(["spec", "--bundle"]).arg(bundle.path()).outcome();
     assert_eq!(outcome.code(), 1, "{outcome}");
-    assert_eq!(
-        fs::read(bundle.path().join("config.json")).expect("config.json"),
-        before
-    );
+    assert_eq!(fs::read(bundle.path().join("config.json")).expect("config.json"), before);
 }
 
 /// `spec --rootless` maps the caller to root and wants nothing that only root can have.
@@ -308,29 +210,17 @@ fn spec_rootless_maps_the_caller() {
     let runtime = Runtime::new();
     let bundle = Bundle::new();
     fs::remove_file(bundle.path().join("config.json")).expect("config.json");
-    let _ = runtime
-        .call(["spec", "--rootless", "-b"])
-        .arg(bundle.path())
-        .outcome()
-        .ok();
+    let _ = runtime.call(["spec", "--rootless", "-b"]).arg(bundle.path()).outcome().ok();
     let text = fs::read_to_string(bundle.path().join("config.json")).expect("config.json");
     let spec: Value = serde_json::from_str(&text).expect("JSON");
     let own = rustix::process::getuid().as_raw();
-    assert_eq!(
-        spec["linux"]["uidMappings"],
-        json!([{ "containerID": 0, "hostID": own, "size": 1 }])
-    );
+    assert_eq!(spec["linux"]["uidMappings"], json!([{ "containerID": 0, "hostID": own, "size": 1 }]));
     let namespaces = spec["linux"]["namespaces"].as_array().expect("namespaces");
     assert!(
-        namespaces.contains(&json!({ "type": "user" }))
-            && !namespaces.contains(&json!({ "type": "network" })),
+        namespaces.contains(&json!({ "type": "user" })) && !namespaces.contains(&json!({ "type": "network" })),
         "{namespaces:?}"
     );
-    assert!(
-        spec["linux"]["resources"].is_null(),
-        "{}",
-        spec["linux"]["resources"]
-    );
+    assert!(spec["linux"]["resources"].is_null(), "{}", spec["linux"]["resources"]);
 }
 
 /// `plan` prints what would be done and does nothing.
@@ -339,18 +229,9 @@ fn plan_prints_the_steps_and_does_nothing() {
     not_on_peer!("no peer can show its plan");
     let runtime = Runtime::new();
     let bundle = Bundle::new();
-    let text = runtime
-        .call(["plan"])
-        .arg(bundle.path())
-        .outcome()
-        .ok()
-        .stdout;
+    let text = runtime.call(["plan"]).arg(bundle.path()).outcome().ok().stdout;
     assert!(text.contains("/proc") && text.contains("pivot"), "{text}");
-    let plan = runtime
-        .call(["plan", "--json"])
-        .arg(bundle.path())
-        .outcome()
-        .json();
+    let plan = runtime.call(["plan", "--json"]).arg(bundle.path()).outcome().json();
     assert!(plan.is_object(), "{plan}");
     assert!(!bundle.cgroup().exists(), "a cgroup was made");
 }

@@ -1,10 +1,7 @@
 //! config.md, "Root" and "Mounts"; config-linux.md, "Default Filesystems", "Devices", "Masked
 //! Paths", "Readonly Paths", "Rootfs Mount Propagation".
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -24,16 +21,11 @@ fn mount_on(facts: &Value, target: &str) -> Value {
 }
 
 fn is_mounted_on(facts: &Value, target: &str) -> bool {
-    facts["mounts"]
-        .as_array()
-        .expect("mounts")
-        .iter()
-        .any(|m| m["target"] == target)
+    facts["mounts"].as_array().expect("mounts").iter().any(|m| m["target"] == target)
 }
 
 fn has(list: &Value, word: &str) -> bool {
-    list.as_array()
-        .is_some_and(|list| list.iter().any(|w| w == word))
+    list.as_array().is_some_and(|list| list.iter().any(|w| w == word))
 }
 
 #[track_caller]
@@ -56,10 +48,7 @@ fn tmpfs(destination: &str, options: &[&str]) -> Value {
 #[test]
 fn the_root_is_the_bundles_rootfs() {
     let facts = facts(&Bundle::new().with_file("/only/here", "x"));
-    assert_eq!(
-        facts["root"],
-        json!(["dev", "only", "probe", "proc", "sys"])
-    );
+    assert_eq!(facts["root"], json!(["dev", "only", "probe", "proc", "sys"]));
 }
 
 /// config.md § Root: an absolute path may be anywhere.
@@ -82,12 +71,7 @@ fn nothing_of_the_hosts_mounts_is_left() {
             .any(|t| target == *t || target.starts_with(&format!("{t}/")) && *t != "/");
         assert!(known, "unexpected mount {mount}");
     }
-    let roots = facts["mounts"]
-        .as_array()
-        .expect("mounts")
-        .iter()
-        .filter(|m| m["target"] == "/")
-        .count();
+    let roots = facts["mounts"].as_array().expect("mounts").iter().filter(|m| m["target"] == "/").count();
     assert_eq!(roots, 1, "mounts on / : {}", facts["mounts"]);
 }
 
@@ -102,23 +86,15 @@ fn a_read_only_root_cannot_be_written() {
 /// config.md § Root: "defaults to false".
 #[test]
 fn a_root_is_writable_unless_told_otherwise() {
-    let bundle = Bundle::new()
-        .without("/root/readonly")
-        .args(["/probe", "write", "/new", "text"]);
+    let bundle = Bundle::new().without("/root/readonly").args(["/probe", "write", "/new", "text"]);
     assert_eq!(facts(&bundle), json!({ "ok": true }));
-    assert_eq!(
-        fs::read_to_string(bundle.rootfs().join("new")).expect("the file"),
-        "text"
-    );
+    assert_eq!(fs::read_to_string(bundle.rootfs().join("new")).expect("the file"), "text");
 }
 
 /// A read-only root says nothing about other mounts.
 #[test]
 fn a_read_only_root_leaves_other_mounts_writable() {
-    let bundle =
-        Bundle::new()
-            .mount(tmpfs("/data", &[]))
-            .args(["/probe", "write", "/data/new", "text"]);
+    let bundle = Bundle::new().mount(tmpfs("/data", &[])).args(["/probe", "write", "/data/new", "text"]);
     assert_eq!(facts(&bundle), json!({ "ok": true }));
 }
 
@@ -126,16 +102,10 @@ fn a_read_only_root_leaves_other_mounts_writable() {
 #[test]
 fn the_roots_propagation_is_as_configured() {
     not_on_runc_1_1!("its shared root is private");
-    for (value, seen) in [
-        ("private", None),
-        ("slave", Some("master:")),
-        ("shared", Some("shared:")),
-        ("unbindable", Some("unbindable")),
-    ] {
-        let root = mount_on(
-            &facts(&Bundle::new().set("/linux/rootfsPropagation", json!(value))),
-            "/",
-        );
+    for (value, seen) in
+        [("private", None), ("slave", Some("master:")), ("shared", Some("shared:")), ("unbindable", Some("unbindable"))]
+    {
+        let root = mount_on(&facts(&Bundle::new().set("/linux/rootfsPropagation", json!(value))), "/");
         let tags = root["propagation"].as_array().cloned().unwrap_or_default();
         let text = format!("{tags:?}");
         match seen {
@@ -152,43 +122,26 @@ fn the_roots_propagation_is_as_configured() {
 fn an_unknown_root_propagation_is_refused() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().set("/linux/rootfsPropagation", json!("sideways"));
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("sideways")
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("sideways").in_one_line();
 }
 
 /// Nothing that is mounted in a container comes to the host.
 #[test]
 fn the_containers_mounts_do_not_reach_the_host() {
     let runtime = Runtime::new();
-    let bundle = Bundle::new()
-        .args(["/probe", "sleep"])
-        .mount(tmpfs("/data", &[]));
+    let bundle = Bundle::new().args(["/probe", "sleep"]).mount(tmpfs("/data", &[]));
     let _container = runtime.start_ready(&bundle);
     let host = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let path = bundle.path().display().to_string();
-    assert!(
-        !host.contains(&path),
-        "{}",
-        host.lines()
-            .filter(|l| l.contains(&path))
-            .collect::<String>()
-    );
+    assert!(!host.contains(&path), "{}", host.lines().filter(|l| l.contains(&path)).collect::<String>());
 }
 
 /// `--no-pivot` (initramfs): the same container by MS_MOVE and chroot.
 #[test]
 fn no_pivot_gives_the_same_root() {
     let bundle = Bundle::new().with_file("/only/here", "x");
-    let facts = Runtime::new()
-        .run_with(&bundle, |call| call.arg("--no-pivot"))
-        .json();
-    assert_eq!(
-        facts["root"],
-        json!(["dev", "only", "probe", "proc", "sys"])
-    );
+    let facts = Runtime::new().run_with(&bundle, |call| call.arg("--no-pivot")).json();
+    assert_eq!(facts["root"], json!(["dev", "only", "probe", "proc", "sys"]));
     assert_eq!(facts["cwd"], "/");
 }
 
@@ -205,11 +158,7 @@ fn the_default_file_systems_are_mounted_as_configured() {
         ("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev"]),
         ("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         ("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        (
-            "/sys/fs/cgroup",
-            "cgroup2",
-            &["nosuid", "noexec", "nodev", "ro"],
-        ),
+        ("/sys/fs/cgroup", "cgroup2", &["nosuid", "noexec", "nodev", "ro"]),
     ] {
         let mount = mount_on(&facts, target);
         assert_eq!(mount["type"], kind, "{mount}");
@@ -219,42 +168,20 @@ fn the_default_file_systems_are_mounted_as_configured() {
     for option in ["gid=5", "mode=620", "ptmxmode=666"] {
         assert!(has(&pts["super_options"], option), "no {option} in {pts}");
     }
-    assert!(has(
-        &mount_on(&facts, "/dev/shm")["super_options"],
-        "size=65536k"
-    ));
+    assert!(has(&mount_on(&facts, "/dev/shm")["super_options"], "size=65536k"));
 }
 
 /// config-linux.md § Default Devices, and the links that runc makes.
 #[test]
 fn the_default_devices_and_links_are_there() {
     let dev = &facts(&Bundle::new())["dev"];
-    for (name, major, minor) in [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-        ("tty", 5, 0),
-    ] {
+    for (name, major, minor) in
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+    {
         let node = &dev[name];
         assert_eq!(
-            (
-                &node["type"],
-                &node["major"],
-                &node["minor"],
-                &node["mode"],
-                &node["uid"],
-                &node["gid"]
-            ),
-            (
-                &json!("char"),
-                &json!(major),
-                &json!(minor),
-                &json!("0666"),
-                &json!(0),
-                &json!(0)
-            ),
+            (&node["type"], &node["major"], &node["minor"], &node["mode"], &node["uid"], &node["gid"]),
+            (&json!("char"), &json!(major), &json!(minor), &json!("0666"), &json!(0), &json!(0)),
             "/dev/{name}"
         );
     }
@@ -265,23 +192,14 @@ fn the_default_devices_and_links_are_there() {
         ("stderr", "/proc/self/fd/2"),
         ("ptmx", "pts/ptmx"),
     ] {
-        assert_eq!(
-            (&dev[name]["type"], &dev[name]["link"]),
-            (&json!("link"), &json!(link)),
-            "/dev/{name}"
-        );
+        assert_eq!((&dev[name]["type"], &dev[name]["link"]), (&json!("link"), &json!(link)), "/dev/{name}");
     }
-    let mut names: Vec<_> = dev
-        .as_object()
-        .expect("/dev")
-        .keys()
-        .map(String::as_str)
-        .filter(|n| *n != "core")
-        .collect();
+    let mut names: Vec<_> =
+        dev.as_object().expect("/dev").keys().map(String::as_str).filter(|n| *n != "core").collect();
     names.sort_unstable();
     let all = [
-        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
-        "stdout", "tty", "urandom", "zero",
+        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
+        "zero",
     ];
     assert_eq!(names, all, "what is in /dev");
 }
@@ -297,53 +215,27 @@ fn configured_devices_are_made() {
         { "path": "/else/where", "type": "c", "major": 1, "minor": 3 },
     ]);
     let bundle = Bundle::new().set("/linux/devices", devices);
-    let paths = [
-        "/dev/fuse",
-        "/dev/sub/block",
-        "/dev/pipe",
-        "/dev/unbuffered",
-        "/else/where",
-    ];
-    let outcome = Runtime::new()
-        .run(&bundle.args(["/probe", "stat"].into_iter().chain(paths)))
-        .ok();
-    let seen: Vec<Value> = outcome
-        .stdout
-        .lines()
-        .map(|l| serde_json::from_str(l).expect("JSON"))
-        .collect();
+    let paths = ["/dev/fuse", "/dev/sub/block", "/dev/pipe", "/dev/unbuffered", "/else/where"];
+    let outcome = Runtime::new().run(&bundle.args(["/probe", "stat"].into_iter().chain(paths))).ok();
+    let seen: Vec<Value> = outcome.stdout.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     let what = |n: usize| {
         let s: &Value = &seen[n];
-        json!([
-            s["type"], s["major"], s["minor"], s["mode"], s["uid"], s["gid"]
-        ])
+        json!([s["type"], s["major"], s["minor"], s["mode"], s["uid"], s["gid"]])
     };
     assert_eq!(what(0), json!(["char", 10, 229, "0640", 7, 8]));
     assert_eq!(what(1), json!(["block", 7, 99, "0600", 0, 0]));
     assert_eq!(what(2), json!(["fifo", 0, 0, "0622", 0, 0]));
-    assert_eq!(
-        (&seen[3]["type"], &seen[3]["minor"]),
-        (&json!("char"), &json!(5))
-    );
-    assert_eq!(
-        (&seen[4]["type"], &seen[4]["minor"]),
-        (&json!("char"), &json!(3))
-    );
+    assert_eq!((&seen[3]["type"], &seen[3]["minor"]), (&json!("char"), &json!(5)));
+    assert_eq!((&seen[4]["type"], &seen[4]["minor"]), (&json!("char"), &json!(3)));
 }
 
 /// An unknown kind of device is refused by name.
 #[test]
 fn an_unknown_kind_of_device_is_refused() {
     let runtime = Runtime::new();
-    let bundle = Bundle::new().set(
-        "/linux/devices",
-        json!([{ "path": "/dev/x", "type": "z", "major": 1, "minor": 3 }]),
-    );
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .exits(1)
-        .in_one_line();
+    let bundle =
+        Bundle::new().set("/linux/devices", json!([{ "path": "/dev/x", "type": "z", "major": 1, "minor": 3 }]));
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
 }
 
 /// In a user namespace devices cannot be made: the host's are bound.
@@ -353,18 +245,9 @@ fn the_default_devices_work_in_a_user_namespace() {
     chown_all(&bundle);
     let runtime = Runtime::new();
     let facts = runtime.json(&bundle);
-    assert_eq!(
-        (
-            &facts["dev"]["null"]["type"],
-            &facts["dev"]["null"]["minor"]
-        ),
-        (&json!("char"), &json!(3))
-    );
+    assert_eq!((&facts["dev"]["null"]["type"], &facts["dev"]["null"]["minor"]), (&json!("char"), &json!(3)));
     let bundle = bundle.args(["/probe", "open-dev", "/dev/null"]);
-    assert_eq!(
-        runtime.json(&bundle),
-        json!({ "read": "ok", "write": "ok" })
-    );
+    assert_eq!(runtime.json(&bundle), json!({ "read": "ok", "write": "ok" }));
 }
 
 /// The root file system of a mapped container belongs to its root.
@@ -384,10 +267,7 @@ fn masked_paths_cannot_be_read() {
         .set("/root/readonly", json!(false))
         .with_file("/secret/file", "secret")
         .with_file("/alone", "secret")
-        .set(
-            "/linux/maskedPaths",
-            json!(["/secret", "/alone", "/not-there"]),
-        );
+        .set("/linux/maskedPaths", json!(["/secret", "/alone", "/not-there"]));
     let runtime = Runtime::new();
     let ask = |args: &[&str]| {
         runtime.json(
@@ -401,14 +281,8 @@ fn masked_paths_cannot_be_read() {
     assert_eq!(ask(&["write", "/secret/new", "x"])["error"], "EROFS");
     assert_eq!(ask(&["stat", "/not-there"])["error"], "ENOENT");
     let null = ask(&["stat", "/alone"]);
-    assert_eq!(
-        (&null["type"], &null["major"], &null["minor"]),
-        (&json!("char"), &json!(1), &json!(3))
-    );
-    assert_eq!(
-        fs::read_to_string(bundle.rootfs().join("alone")).expect("the file"),
-        "secret"
-    );
+    assert_eq!((&null["type"], &null["major"], &null["minor"]), (&json!("char"), &json!(1), &json!(3)));
+    assert_eq!(fs::read_to_string(bundle.rootfs().join("alone")).expect("the file"), "secret");
 }
 
 fn masked(spec: &Value, like: &Bundle) -> Value {
@@ -445,12 +319,8 @@ fn readonly_paths_cannot_be_written() {
 #[test]
 fn the_default_masks_hold_in_proc() {
     let runtime = Runtime::new();
-    let ask =
-        |args: [&str; 3]| runtime.json(&Bundle::new().args(["/probe"].into_iter().chain(args)));
-    assert_eq!(
-        ask(["write", "/proc/sys/kernel/hostname", "x"])["error"],
-        "EROFS"
-    );
+    let ask = |args: [&str; 3]| runtime.json(&Bundle::new().args(["/probe"].into_iter().chain(args)));
+    assert_eq!(ask(["write", "/proc/sys/kernel/hostname", "x"])["error"], "EROFS");
     let kcore = runtime.json(&Bundle::new().args(["/probe", "read", "/proc/keys"]));
     assert_eq!(kcore, json!({ "text": "" }));
     let firmware = runtime.json(&Bundle::new().args(["/probe", "list", "/sys/firmware"]));
@@ -491,16 +361,8 @@ fn plain_options_reach_the_mount() {
         (&["ro"][..], &["ro"][..], &["rw"][..]),
         (&["rw"], &["rw"], &["ro"]),
         (&["ro", "rw"], &["rw"], &["ro"]),
-        (
-            &["nosuid", "nodev", "noexec"],
-            &["nosuid", "nodev", "noexec"],
-            &[],
-        ),
-        (
-            &["nosuid", "suid", "nodev", "dev", "noexec", "exec"],
-            &["rw"],
-            &["nosuid", "nodev", "noexec"],
-        ),
+        (&["nosuid", "nodev", "noexec"], &["nosuid", "nodev", "noexec"], &[]),
+        (&["nosuid", "suid", "nodev", "dev", "noexec", "exec"], &["rw"], &["nosuid", "nodev", "noexec"]),
         (&["noatime"], &["noatime"], &["relatime"]),
         (&["nodiratime"], &["nodiratime"], &[]),
         (&["strictatime"], &[], &["relatime", "noatime"]),
@@ -509,16 +371,10 @@ fn plain_options_reach_the_mount() {
         let facts = facts(&Bundle::new().mount(tmpfs("/data", options)));
         let mount = mount_on(&facts, "/data");
         for option in with {
-            assert!(
-                has(&mount["options"], option),
-                "{options:?}: no {option} in {mount}"
-            );
+            assert!(has(&mount["options"], option), "{options:?}: no {option} in {mount}");
         }
         for option in without {
-            assert!(
-                !has(&mount["options"], option),
-                "{options:?}: {option} in {mount}"
-            );
+            assert!(!has(&mount["options"], option), "{options:?}: {option} in {mount}");
         }
     }
 }
@@ -527,44 +383,17 @@ fn plain_options_reach_the_mount() {
 #[test]
 fn defaults_changes_nothing() {
     not_on_peer!("runc hands the word to the file system, which refuses it");
-    let mount = mount_on(
-        &facts(&Bundle::new().mount(tmpfs("/data", &["defaults"]))),
-        "/data",
-    );
+    let mount = mount_on(&facts(&Bundle::new().mount(tmpfs("/data", &["defaults"]))), "/data");
     assert_options(&mount, &["rw", "relatime"], &["nosuid", "nodev", "noexec"]);
 }
 
 /// Options of the file system, not of the mount: sync, dirsync, lazytime; and data for tmpfs.
 #[test]
 fn file_system_options_reach_the_file_system() {
-    let options = [
-        "sync",
-        "dirsync",
-        "lazytime",
-        "size=4096k",
-        "mode=0750",
-        "uid=3",
-        "gid=4",
-        "nr_inodes=99",
-    ];
-    let mount = mount_on(
-        &facts(&Bundle::new().mount(tmpfs("/data", &options))),
-        "/data",
-    );
-    for option in [
-        "sync",
-        "dirsync",
-        "lazytime",
-        "size=4096k",
-        "mode=750",
-        "uid=3",
-        "gid=4",
-        "nr_inodes=99",
-    ] {
-        assert!(
-            has(&mount["super_options"], option),
-            "no {option} in {mount}"
-        );
+    let options = ["sync", "dirsync", "lazytime", "size=4096k", "mode=0750", "uid=3", "gid=4", "nr_inodes=99"];
+    let mount = mount_on(&facts(&Bundle::new().mount(tmpfs("/data", &options))), "/data");
+    for option in ["sync", "dirsync", "lazytime", "size=4096k", "mode=750", "uid=3", "gid=4", "nr_inodes=99"] {
+        assert!(has(&mount["super_options"], option), "no {option} in {mount}");
     }
 }
 
@@ -595,9 +424,7 @@ fn options_without_visible_effect_are_accepted() {
 /// `silent` only quiets the kernel's log.
 #[test]
 fn silent_is_accepted() {
-    let _ = Runtime::new()
-        .run(&Bundle::new().mount(tmpfs("/data", &["silent"])))
-        .ok();
+    let _ = Runtime::new().run(&Bundle::new().mount(tmpfs("/data", &["silent"]))).ok();
 }
 
 /// nosymfollow: the kernel follows no link on that mount (Linux 5.10).
@@ -609,11 +436,7 @@ fn nosymfollow_keeps_the_kernel_from_following_links() {
     fs::write(host.join("file"), "x").expect("a file");
     std::os::unix::fs::symlink("file", host.join("link")).expect("a link");
     let runtime = Runtime::new();
-    let bundle = bundle.bind(&host, "/data", &["bind", "nosymfollow"]).args([
-        "/probe",
-        "read",
-        "/data/link",
-    ]);
+    let bundle = bundle.bind(&host, "/data", &["bind", "nosymfollow"]).args(["/probe", "read", "/data/link"]);
     assert_eq!(runtime.json(&bundle), json!({ "error": "ELOOP" }));
     let bundle = bundle.args(["/probe", "read", "/data/file"]);
     assert_eq!(runtime.json(&bundle), json!({ "text": "x" }));
@@ -624,27 +447,18 @@ fn nosymfollow_keeps_the_kernel_from_following_links() {
 fn an_unknown_option_is_refused() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().mount(tmpfs("/data", &["nonsense"]));
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("/data")
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("/data").in_one_line();
 }
 
 /// A file system that the kernel does not have is an error that names it.
 #[test]
 fn an_unknown_file_system_is_refused() {
     let runtime = Runtime::new();
-    let bundle =
-        Bundle::new().mount(json!({ "destination": "/data", "type": "nosuchfs", "source": "x" }));
+    let bundle = Bundle::new().mount(json!({ "destination": "/data", "type": "nosuchfs", "source": "x" }));
     let _ = runtime
         .try_create(&bundle)
         .expect_err("create succeeds")
-        .refused(if integration::is_peer() {
-            "no such device"
-        } else {
-            "nosuchfs"
-        })
+        .refused(if integration::is_peer() { "no such device" } else { "nosuchfs" })
         .in_one_line();
 }
 
@@ -654,15 +468,9 @@ fn a_bind_mount_is_the_hosts_directory() {
     let bundle = Bundle::new();
     let host = bundle.dir().join("host");
     fs::create_dir(&host).expect("a directory");
-    let bundle =
-        bundle
-            .bind(&host, "/data", &["bind"])
-            .args(["/probe", "write", "/data/new", "text"]);
+    let bundle = bundle.bind(&host, "/data", &["bind"]).args(["/probe", "write", "/data/new", "text"]);
     assert_eq!(facts(&bundle), json!({ "ok": true }));
-    assert_eq!(
-        fs::read_to_string(host.join("new")).expect("the file"),
-        "text"
-    );
+    assert_eq!(fs::read_to_string(host.join("new")).expect("the file"), "text");
 }
 
 /// A file can be bound too; its target is made, with the directories that lead there.
@@ -685,10 +493,7 @@ fn a_relative_source_is_in_the_bundle() {
     let bundle = Bundle::new();
     fs::create_dir(bundle.path().join("volume")).expect("a directory");
     fs::write(bundle.path().join("volume/file"), "text").expect("a file");
-    let bundle =
-        bundle
-            .bind("volume".as_ref(), "/data", &["bind"])
-            .args(["/probe", "read", "/data/file"]);
+    let bundle = bundle.bind("volume".as_ref(), "/data", &["bind"]).args(["/probe", "read", "/data/file"]);
     assert_eq!(facts(&bundle), json!({ "text": "text" }));
 }
 
@@ -697,11 +502,7 @@ fn a_relative_source_is_in_the_bundle() {
 fn a_missing_source_is_refused() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().bind("/no/such/source".as_ref(), "/data", &["bind"]);
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("/no/such/source")
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("/no/such/source").in_one_line();
 }
 
 /// A bind mount's flags are its own: the host's mount stays as it is.
@@ -710,16 +511,8 @@ fn a_bind_mount_takes_its_own_options() {
     let bundle = Bundle::new();
     let host = bundle.dir().join("host");
     fs::create_dir(&host).expect("a directory");
-    let bundle = bundle.bind(
-        &host,
-        "/data",
-        &["bind", "ro", "nosuid", "nodev", "noexec", "noatime"],
-    );
-    assert_options(
-        &mount_on(&facts(&bundle), "/data"),
-        &["ro", "nosuid", "nodev", "noexec", "noatime"],
-        &["rw"],
-    );
+    let bundle = bundle.bind(&host, "/data", &["bind", "ro", "nosuid", "nodev", "noexec", "noatime"]);
+    assert_options(&mount_on(&facts(&bundle), "/data"), &["ro", "nosuid", "nodev", "noexec", "noatime"], &["rw"]);
     fs::write(host.join("still-writable"), "x").expect("the host can write");
 }
 
@@ -744,21 +537,13 @@ fn recursive_attributes_hold_for_the_whole_tree() {
     not_on_runc_1_1!("its rrw does not lift rro");
     for (options, with, without) in [
         (&["rro"][..], &["ro"][..], &["rw"][..]),
-        (
-            &["rnosuid", "rnodev", "rnoexec"],
-            &["nosuid", "nodev", "noexec"],
-            &[],
-        ),
+        (&["rnosuid", "rnodev", "rnoexec"], &["nosuid", "nodev", "noexec"], &[]),
         (&["rnoatime"], &["noatime"], &["relatime"]),
         (&["rnodiratime"], &["nodiratime"], &[]),
         (&["rstrictatime"], &[], &["noatime", "relatime"]),
         (&["rnosymfollow"], &["nosymfollow"], &[]),
         (&["rro", "rrw"], &["rw"], &["ro"]),
-        (
-            &["rnosuid", "rsuid", "rnoexec", "rexec", "rnodev", "rdev"],
-            &[],
-            &["nosuid", "noexec", "nodev"],
-        ),
+        (&["rnosuid", "rsuid", "rnoexec", "rexec", "rnodev", "rdev"], &[], &["nosuid", "noexec", "nodev"]),
     ] {
         let mut all = vec!["rbind"];
         all.extend(options);
@@ -766,16 +551,10 @@ fn recursive_attributes_hold_for_the_whole_tree() {
         for target in ["/data", "/data/pts", "/data/shm"] {
             let mount = mount_on(&facts, target);
             for option in with {
-                assert!(
-                    has(&mount["options"], option),
-                    "{options:?}: no {option} in {mount}"
-                );
+                assert!(has(&mount["options"], option), "{options:?}: no {option} in {mount}");
             }
             for option in without {
-                assert!(
-                    !has(&mount["options"], option),
-                    "{options:?}: {option} in {mount}"
-                );
+                assert!(!has(&mount["options"], option), "{options:?}: {option} in {mount}");
             }
         }
     }
@@ -796,10 +575,7 @@ fn the_propagation_of_a_mount_is_as_configured() {
         let bundle = Bundle::new();
         let host = bundle.dir().join("host");
         fs::create_dir(&host).expect("a directory");
-        let mount = mount_on(
-            &facts(&bundle.bind(&host, "/data", &["bind", option])),
-            "/data",
-        );
+        let mount = mount_on(&facts(&bundle.bind(&host, "/data", &["bind", option])), "/data");
         let tags: Vec<_> = mount["propagation"]
             .as_array()
             .expect("tags")
@@ -835,19 +611,13 @@ fn tmpcopyup_begins_with_what_was_there() {
     assert_eq!(seen, json!({ "text": "text" }));
     let bundle = bundle.args(["/probe", "write", "/etc/conf", "TEXT"]);
     assert_eq!(runtime.json(&bundle), json!({ "ok": true }));
-    assert_eq!(
-        fs::read_to_string(bundle.rootfs().join("etc/conf")).expect("the file"),
-        "text"
-    );
+    assert_eq!(fs::read_to_string(bundle.rootfs().join("etc/conf")).expect("the file"), "text");
 }
 
 /// A mount on a link of the image lands where the link leads *inside* the root.
 #[test]
 fn a_link_as_destination_is_followed_inside_the_root() {
-    let bundle = Bundle::new()
-        .with_dir("/real/place")
-        .with_link("/var", "/real")
-        .mount(tmpfs("/var/place", &[]));
+    let bundle = Bundle::new().with_dir("/real/place").with_link("/var", "/real").mount(tmpfs("/var/place", &[]));
     let facts = facts(&bundle);
     assert_eq!(mount_on(&facts, "/real/place")["type"], "tmpfs");
 }
@@ -859,10 +629,7 @@ fn dots_in_a_destination_stay_inside_the_root() {
     let runtime = Runtime::new();
     let outcome = runtime.run(&bundle);
     let inside = outcome.succeeded() && is_mounted_on(&outcome.clone().json(), "/data");
-    assert!(
-        inside || !outcome.succeeded() && !integration::is_peer(),
-        "{outcome}"
-    );
+    assert!(inside || !outcome.succeeded() && !integration::is_peer(), "{outcome}");
 }
 
 /// config.md § Mounts: "destination … MUST be an absolute path" (a relative one is refused or,
@@ -870,11 +637,7 @@ fn dots_in_a_destination_stay_inside_the_root() {
 #[test]
 fn a_relative_destination_stays_inside_the_root() {
     let outcome = Runtime::new().run(&Bundle::new().mount(tmpfs("data", &[])));
-    let inside = outcome.succeeded()
-        && is_mounted_on(
-            &serde_json::from_str(&outcome.stdout).expect("facts"),
-            "/data",
-        );
+    let inside = outcome.succeeded() && is_mounted_on(&serde_json::from_str(&outcome.stdout).expect("facts"), "/data");
     assert!(inside || outcome.code() == 1, "{outcome}");
 }
 
@@ -926,16 +689,8 @@ fn an_idmapped_mount_takes_the_containers_mappings_by_default() {
         fs::create_dir(&host).expect("a directory");
         fs::write(host.join("file"), "x").expect("a file");
         chown(host.join("file"), Some(7), Some(8)).expect("chown");
-        let stat = facts(&bundle.bind(&host, "/data", &["rbind", option]).args([
-            "/probe",
-            "stat",
-            "/data/file",
-        ]));
-        assert_eq!(
-            (&stat["uid"], &stat["gid"]),
-            (&json!(7), &json!(8)),
-            "{option}"
-        );
+        let stat = facts(&bundle.bind(&host, "/data", &["rbind", option]).args(["/probe", "stat", "/data/file"]));
+        assert_eq!((&stat["uid"], &stat["gid"]), (&json!(7), &json!(8)), "{option}");
     }
 }
 
@@ -946,9 +701,7 @@ fn a_file_over_a_directory_is_refused() {
     let bundle = Bundle::new().with_dir("/data");
     let host = bundle.dir().join("host");
     fs::write(&host, "x").expect("a file");
-    let outcome = runtime
-        .try_create(&bundle.bind(&host, "/data", &["bind"]))
-        .expect_err("create succeeds");
+    let outcome = runtime.try_create(&bundle.bind(&host, "/data", &["bind"])).expect_err("create succeeds");
     let _ = outcome.refused("/data").in_one_line();
 }
 
@@ -959,27 +712,18 @@ fn a_target_that_is_made_has_mode_0755() {
     let _ = facts(&bundle);
     for path in ["made", "made/here"] {
         let meta = fs::metadata(bundle.rootfs().join(path)).expect("the target");
-        assert_eq!(
-            (meta.permissions().mode() & 0o777, meta.uid()),
-            (0o755, 0),
-            "{path}"
-        );
+        assert_eq!((meta.permissions().mode() & 0o777, meta.uid()), (0o755, 0), "{path}");
     }
 }
 
 /// `remount` changes an earlier mount.
 #[test]
 fn remount_changes_an_earlier_mount() {
-    let bundle = Bundle::new()
-        .mount(tmpfs("/data", &["size=1024k"]))
-        .mount(tmpfs("/data", &["remount", "ro", "size=2048k"]));
+    let bundle =
+        Bundle::new().mount(tmpfs("/data", &["size=1024k"])).mount(tmpfs("/data", &["remount", "ro", "size=2048k"]));
     let facts = facts(&bundle);
-    let mounts: Vec<_> = facts["mounts"]
-        .as_array()
-        .expect("mounts")
-        .iter()
-        .filter(|m| m["target"] == "/data")
-        .collect();
+    let mounts: Vec<_> =
+        facts["mounts"].as_array().expect("mounts").iter().filter(|m| m["target"] == "/data").collect();
     assert_eq!(mounts.len(), 1, "{mounts:?}");
     assert_eq!(mounts[0]["type"], "tmpfs");
 }
@@ -1023,8 +767,7 @@ fn proc_takes_its_own_options() {
     });
     let mount = mount_on(&facts(&bundle), "/proc");
     assert_options(&mount, &["nosuid", "nodev", "noexec"], &[]);
-    let hides = has(&mount["super_options"], "hidepid=2")
-        || has(&mount["super_options"], "hidepid=invisible");
+    let hides = has(&mount["super_options"], "hidepid=2") || has(&mount["super_options"], "hidepid=invisible");
     assert!(hides, "{mount}");
 }
 
@@ -1047,11 +790,7 @@ fn a_hundred_mounts_are_made() {
         .as_array()
         .expect("mounts")
         .iter()
-        .filter(|m| {
-            m["target"]
-                .as_str()
-                .is_some_and(|t| t.starts_with("/many/"))
-        })
+        .filter(|m| m["target"].as_str().is_some_and(|t| t.starts_with("/many/")))
         .count();
     assert_eq!(count, 100);
 }

@@ -1,24 +1,17 @@
 //! config-linux.md, "Namespaces", "User namespace mappings", "Offset for Time Namespace".
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::chown;
+use std::process::{Command, Stdio};
 
 use integration::{Bundle, Container, Runtime, not_on_peer, not_on_runc_1_1};
 use serde_json::{Value, json};
 
-const ALL: [(&str, &str); 6] = [
-    ("pid", "pid"),
-    ("network", "net"),
-    ("ipc", "ipc"),
-    ("uts", "uts"),
-    ("mount", "mnt"),
-    ("cgroup", "cgroup"),
-];
+const ALL: [(&str, &str); 6] =
+    [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("mount", "mnt"), ("cgroup", "cgroup")];
 
 fn facts(bundle: &Bundle) -> Value {
     Runtime::new().json(bundle)
@@ -26,18 +19,12 @@ fn facts(bundle: &Bundle) -> Value {
 
 /// `net:[4026531833]` of this process.
 fn own(name: &str) -> String {
-    fs::read_link(format!("/proc/self/ns/{name}"))
-        .expect("a namespace")
-        .display()
-        .to_string()
+    fs::read_link(format!("/proc/self/ns/{name}")).expect("a namespace").display().to_string()
 }
 
 /// The same of a container's first process.
 fn of(container: &Container<'_>, name: &str) -> String {
-    fs::read_link(container.proc(&format!("ns/{name}")))
-        .expect("a namespace")
-        .display()
-        .to_string()
+    fs::read_link(container.proc(&format!("ns/{name}"))).expect("a namespace").display().to_string()
 }
 
 fn sleeper() -> Bundle {
@@ -104,28 +91,13 @@ fn without_a_pid_namespace_the_program_has_the_hosts_pid() {
 fn namespaces_with_a_path_are_joined() {
     let runtime = Runtime::new();
     let first = runtime.start_ready(&sleeper());
-    for (kind, name) in [
-        ("network", "net"),
-        ("ipc", "ipc"),
-        ("uts", "uts"),
-        ("pid", "pid"),
-        ("cgroup", "cgroup"),
-    ] {
-        let bundle = Bundle::new()
-            .namespace(json!({ "type": kind, "path": first.proc(&format!("ns/{name}")) }));
-        let bundle = if kind == "uts" {
-            bundle.without("/hostname")
-        } else {
-            bundle
-        };
+    for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"), ("cgroup", "cgroup")] {
+        let bundle = Bundle::new().namespace(json!({ "type": kind, "path": first.proc(&format!("ns/{name}")) }));
+        let bundle = if kind == "uts" { bundle.without("/hostname") } else { bundle };
         let facts = runtime.json(&bundle);
         assert_eq!(facts["namespaces"][name], of(&first, name), "{name}");
         for (_, other) in ALL.iter().filter(|(_, other)| *other != name) {
-            assert_ne!(
-                facts["namespaces"][*other],
-                of(&first, other),
-                "{other} while joining {name}"
-            );
+            assert_ne!(facts["namespaces"][*other], of(&first, other), "{other} while joining {name}");
         }
     }
 }
@@ -148,9 +120,7 @@ fn several_namespaces_can_be_joined_at_once() {
     }
     assert_eq!(facts["hostname"], "cleat");
     assert!(
-        facts["pids"]
-            .as_array()
-            .is_some_and(|pids| pids.contains(&json!(1)) && pids.len() >= 2),
+        facts["pids"].as_array().is_some_and(|pids| pids.contains(&json!(1)) && pids.len() >= 2),
         "{}",
         facts["pids"]
     );
@@ -175,28 +145,38 @@ fn a_user_namespace_can_be_joined() {
     assert_eq!(facts["uid"], 0);
 }
 
-/// A mount namespace that is joined is used as it is: its root, its mounts.
+/// A mount namespace that is joined belongs to others: the root is found in it, and nothing of it is
+/// changed.
 #[test]
 fn a_mount_namespace_can_be_joined() {
-    not_on_peer!("the peers differ on what of the configuration still holds");
+    not_on_peer!("runc pivots in it, which takes the root away from those who live there");
     let runtime = Runtime::new();
-    let first_bundle = sleeper().with_file("/first", "x");
-    let first = runtime.start_ready(&first_bundle);
+    let mut holder = Command::new("unshare")
+        .args(["--mount", "sh", "-c", "echo ready; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare(1)");
+    let mut ready = [0; 6];
+    holder.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("ready");
+    let path = format!("/proc/{}/ns/mnt", holder.id());
+    let mounts = || fs::read_to_string(format!("/proc/{}/mountinfo", holder.id())).expect("mountinfo");
+    let before = mounts();
     let bundle = Bundle::new()
-        .namespace(json!({ "type": "mount", "path": first.proc("ns/mnt") }))
+        .namespace(json!({ "type": "mount", "path": path }))
         .set("/mounts", json!([]))
         .set("/root/readonly", json!(false))
+        .set("/process/args", json!(["/probe", "print", "in"]))
         .without("/linux/maskedPaths")
         .without("/linux/readonlyPaths");
-    let facts = runtime.json(&bundle);
-    assert_eq!(facts["namespaces"]["mnt"], of(&first, "mnt"));
-    assert!(
-        facts["root"]
-            .as_array()
-            .is_some_and(|names| names.contains(&json!("first"))),
-        "{}",
-        facts["root"]
-    );
+    let outcome = runtime.run(&bundle).ok();
+    assert_eq!(outcome.stdout, "in\n");
+    assert_eq!(mounts(), before, "its mounts are as before");
+    let with_mounts = bundle.set("/mounts", json!([{ "destination": "/proc", "type": "proc" }]));
+    let refused = runtime.run(&with_mounts);
+    assert!(refused.stderr.contains("mounts: needs a new mount namespace"), "{}", refused.stderr);
+    drop(holder.stdin.take());
+    holder.wait().expect("wait");
 }
 
 /// config-linux.md § Namespaces: "MUST generate an error if path is not associated with a
@@ -204,17 +184,9 @@ fn a_mount_namespace_can_be_joined() {
 #[test]
 fn a_path_that_is_no_such_namespace_is_refused() {
     let runtime = Runtime::new();
-    for path in [
-        "/proc/self/ns/ipc",
-        "/etc/passwd",
-        "/no/such/path",
-        "relative",
-    ] {
+    for path in ["/proc/self/ns/ipc", "/etc/passwd", "/no/such/path", "relative"] {
         let bundle = Bundle::new().namespace(json!({ "type": "network", "path": path }));
-        let outcome = runtime
-            .try_create(&bundle)
-            .err()
-            .unwrap_or_else(|| panic!("create succeeds with {path}"));
+        let outcome = runtime.try_create(&bundle).err().unwrap_or_else(|| panic!("create succeeds with {path}"));
         let _ = outcome.exits(1).in_one_line();
         assert!(!bundle.cgroup().exists(), "{path}: the cgroup was left");
     }
@@ -226,9 +198,7 @@ fn a_path_that_is_no_such_namespace_is_refused() {
 fn a_namespace_listed_twice_is_refused() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().edit(|spec| {
-        let list = spec["linux"]["namespaces"]
-            .as_array_mut()
-            .expect("namespaces");
+        let list = spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
         list.push(json!({ "type": "ipc" }));
     });
     let outcome = runtime.try_create(&bundle).expect_err("create succeeds");
@@ -239,9 +209,8 @@ fn a_namespace_listed_twice_is_refused() {
 #[test]
 fn an_unknown_namespace_is_refused() {
     let runtime = Runtime::new();
-    let outcome = runtime
-        .try_create(&Bundle::new().namespace(json!({ "type": "weather" })))
-        .expect_err("create succeeds");
+    let outcome =
+        runtime.try_create(&Bundle::new().namespace(json!({ "type": "weather" }))).expect_err("create succeeds");
     let _ = outcome.refused("weather").in_one_line();
 }
 
@@ -250,11 +219,7 @@ fn an_unknown_namespace_is_refused() {
 fn loopback_is_up_in_a_new_network_namespace() {
     let links = &facts(&Bundle::new())["links"];
     assert_eq!(links["lo"]["up"], true, "{links}");
-    assert_eq!(
-        links.as_object().map(serde_json::Map::len),
-        Some(1),
-        "{links}"
-    );
+    assert_eq!(links.as_object().map(serde_json::Map::len), Some(1), "{links}");
 }
 
 /// In its cgroup namespace the container is at the top.
@@ -264,22 +229,14 @@ fn a_cgroup_namespace_begins_at_the_containers_cgroup() {
     let cgroup = facts["cgroup"].as_str().unwrap_or_default();
     assert!(cgroup.lines().any(|l| l == "0::/"), "{cgroup:?}");
     let names = facts["cgroup_root"].as_array().expect("names");
-    assert!(
-        names.contains(&json!("cgroup.events")),
-        "not the container's own cgroup: {names:?}"
-    );
+    assert!(names.contains(&json!("cgroup.events")), "not the container's own cgroup: {names:?}");
 }
 
 /// Without one it sees its path from the host's root.
 #[test]
 fn without_a_cgroup_namespace_the_path_is_the_hosts() {
     let bundle = Bundle::new().without_namespace("cgroup");
-    let name = bundle
-        .cgroup()
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
+    let name = bundle.cgroup().file_name().expect("a name").to_string_lossy().into_owned();
     let facts = facts(&bundle);
     let cgroup = facts["cgroup"].as_str().unwrap_or_default();
     assert!(cgroup.contains(&name), "{cgroup:?}");
@@ -291,35 +248,21 @@ fn a_user_namespace_maps_the_ids() {
     let runtime = Runtime::new();
     let container = runtime.start_ready(&mapped(sleeper()));
     let status = fs::read_to_string(container.proc("status")).expect("status");
-    assert!(
-        status.contains("Uid:\t100000\t100000\t100000\t100000"),
-        "{status}"
-    );
-    assert!(
-        status.contains("Gid:\t100000\t100000\t100000\t100000"),
-        "{status}"
-    );
+    assert!(status.contains("Uid:\t100000\t100000\t100000\t100000"), "{status}");
+    assert!(status.contains("Gid:\t100000\t100000\t100000\t100000"), "{status}");
     let map = fs::read_to_string(container.proc("uid_map")).expect("uid_map");
-    assert_eq!(
-        map.split_whitespace().collect::<Vec<_>>(),
-        ["0", "100000", "65536"]
-    );
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
 }
 
 /// Inside it is root all the same, with the capabilities that were given.
 #[test]
 fn in_a_user_namespace_the_program_is_root() {
-    let facts = facts(&mapped(
-        Bundle::new().capabilities(&["CAP_CHOWN", "CAP_SYS_ADMIN"]),
-    ));
+    let facts = facts(&mapped(Bundle::new().capabilities(&["CAP_CHOWN", "CAP_SYS_ADMIN"])));
     assert_eq!((&facts["uid"], &facts["gid"]), (&json!(0), &json!(0)));
     assert_eq!(facts["uid_map"], json!([[0, 100_000, 65_536]]));
     assert_eq!(facts["gid_map"], json!([[0, 100_000, 65_536]]));
     assert_eq!(facts["setgroups"], "allow");
-    assert_eq!(
-        facts["capabilities"]["effective"],
-        json!(["CAP_CHOWN", "CAP_SYS_ADMIN"])
-    );
+    assert_eq!(facts["capabilities"]["effective"], json!(["CAP_CHOWN", "CAP_SYS_ADMIN"]));
 }
 
 /// Another user, with groups, in a user namespace.
@@ -340,17 +283,8 @@ fn a_user_namespace_may_have_several_ranges() {
         { "containerID": 1000, "hostID": 300_000, "size": 1 },
         { "containerID": 1001, "hostID": 101_001, "size": 64_000 },
     ]);
-    let bundle = mapped(Bundle::new())
-        .set("/linux/uidMappings", maps.clone())
-        .set("/linux/gidMappings", maps);
-    assert_eq!(
-        facts(&bundle)["uid_map"],
-        json!([
-            [0, 100_000, 1000],
-            [1000, 300_000, 1],
-            [1001, 101_001, 64_000]
-        ])
-    );
+    let bundle = mapped(Bundle::new()).set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
+    assert_eq!(facts(&bundle)["uid_map"], json!([[0, 100_000, 1000], [1000, 300_000, 1], [1001, 101_001, 64_000]]));
 }
 
 /// A user namespace without mappings could run nothing.
@@ -358,11 +292,7 @@ fn a_user_namespace_may_have_several_ranges() {
 fn a_user_namespace_without_mappings_is_refused() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().namespace(json!({ "type": "user" }));
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .exits(1)
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
 }
 
 /// Mappings without a new user namespace would mean nothing.
@@ -371,14 +301,8 @@ fn mappings_without_a_user_namespace_are_refused() {
     not_on_peer!("runc and crun ignore them");
     let runtime = Runtime::new();
     let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
-    let bundle = Bundle::new()
-        .set("/linux/uidMappings", maps.clone())
-        .set("/linux/gidMappings", maps);
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .refused("Mappings")
-        .in_one_line();
+    let bundle = Bundle::new().set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("Mappings").in_one_line();
 }
 
 /// Ranges that overlap are the kernel's EINVAL, told with the place.
@@ -391,11 +315,7 @@ fn overlapping_mappings_are_refused() {
     ]);
     let runtime = Runtime::new();
     let bundle = mapped(Bundle::new()).set("/linux/uidMappings", maps);
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .exits(1)
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
     assert!(!bundle.cgroup().exists(), "the cgroup was left");
 }
 
@@ -404,40 +324,25 @@ fn overlapping_mappings_are_refused() {
 fn a_user_outside_the_mapping_is_refused() {
     let runtime = Runtime::new();
     let bundle = mapped(Bundle::new()).set("/process/user", json!({ "uid": 70_000, "gid": 0 }));
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds")
-        .exits(1)
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
 }
 
 /// config-linux.md § Offset for Time Namespace.
 #[test]
 fn a_time_namespace_shifts_the_clocks() {
     not_on_runc_1_1!("time namespaces came with 1.2");
-    let offsets = json!({ "monotonic": { "secs": 172_800, "nanosecs": 0 }, "boottime": { "secs": 604_800, "nanosecs": 0 } });
-    let bundle = Bundle::new()
-        .namespace(json!({ "type": "time" }))
-        .set("/linux/timeOffsets", offsets);
+    let offsets =
+        json!({ "monotonic": { "secs": 172_800, "nanosecs": 0 }, "boottime": { "secs": 604_800, "nanosecs": 0 } });
+    let bundle = Bundle::new().namespace(json!({ "type": "time" })).set("/linux/timeOffsets", offsets);
     let host = facts(&Bundle::new());
     let facts = facts(&bundle);
     assert_ne!(facts["namespaces"]["time"], own("time"));
-    let offsets: Vec<_> = facts["timens_offsets"]
-        .as_str()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    assert_eq!(
-        offsets,
-        ["monotonic", "172800", "0", "boottime", "604800", "0"]
-    );
+    let offsets: Vec<_> = facts["timens_offsets"].as_str().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(offsets, ["monotonic", "172800", "0", "boottime", "604800", "0"]);
     for (clock, shift) in [("monotonic", 172_800), ("boottime", 604_800)] {
         let now = |facts: &Value| facts["clocks"][clock].as_i64().expect("seconds");
         let shifted = now(&facts) - now(&host);
-        assert!(
-            (shift..shift + 30).contains(&shifted),
-            "{clock} is shifted by {shifted} s"
-        );
+        assert!((shift..shift + 30).contains(&shifted), "{clock} is shifted by {shifted} s");
     }
 }
 
@@ -454,15 +359,10 @@ fn a_time_namespace_needs_no_offsets() {
 fn a_time_namespace_can_go_with_a_user_namespace() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let offsets = json!({ "boottime": { "secs": 1000, "nanosecs": 5 } });
-    let bundle = mapped(Bundle::new())
-        .namespace(json!({ "type": "time" }))
-        .set("/linux/timeOffsets", offsets);
+    let bundle = mapped(Bundle::new()).namespace(json!({ "type": "time" })).set("/linux/timeOffsets", offsets);
     let facts = facts(&bundle);
     let offsets = facts["timens_offsets"].as_str().unwrap_or_default();
-    assert!(
-        offsets.contains("1000") && offsets.contains('5'),
-        "{offsets:?}"
-    );
+    assert!(offsets.contains("1000") && offsets.contains('5'), "{offsets:?}");
 }
 
 /// A time namespace can be joined.
@@ -471,8 +371,7 @@ fn a_time_namespace_can_be_joined() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let runtime = Runtime::new();
     let first = runtime.start_ready(&sleeper().namespace(json!({ "type": "time" })));
-    let facts = runtime
-        .json(&Bundle::new().namespace(json!({ "type": "time", "path": first.proc("ns/time") })));
+    let facts = runtime.json(&Bundle::new().namespace(json!({ "type": "time", "path": first.proc("ns/time") })));
     assert_eq!(facts["namespaces"]["time"], of(&first, "time"));
 }
 
@@ -481,10 +380,7 @@ fn a_time_namespace_can_be_joined() {
 fn time_offsets_without_time_namespace_are_refused() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let runtime = Runtime::new();
-    let bundle = Bundle::new().set(
-        "/linux/timeOffsets",
-        json!({ "boottime": { "secs": 1, "nanosecs": 0 } }),
-    );
+    let bundle = Bundle::new().set("/linux/timeOffsets", json!({ "boottime": { "secs": 1, "nanosecs": 0 } }));
     let outcome = runtime.try_create(&bundle).expect_err("create succeeds");
     let _ = outcome.refused("time").in_one_line();
 }

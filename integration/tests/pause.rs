@@ -1,9 +1,6 @@
 //! `pause` and `resume`: the cgroup v2 freezer.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 
@@ -33,11 +30,7 @@ fn a_resumed_container_goes_on() {
     let container = runtime.start_ready(&bundle);
     let _ = container.call(["pause"]).outcome().ok();
     container.kill("USR1");
-    assert!(
-        !container.stdout().contains("SIGUSR1"),
-        "it ran while frozen: {:?}",
-        container.stdout()
-    );
+    assert!(!container.stdout().contains("SIGUSR1"), "it ran while frozen: {:?}", container.stdout());
     let _ = container.call(["resume"]).outcome().ok();
     assert_eq!(container.status(), "running");
     container.wait_for_line("SIGUSR1 10");
@@ -49,11 +42,7 @@ fn resume_of_a_container_that_is_not_paused_is_refused() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    let _ = container
-        .call(["resume"])
-        .outcome()
-        .refused("container not paused")
-        .in_one_line();
+    let _ = container.call(["resume"]).outcome().refused("container not paused").in_one_line();
 }
 
 /// A stopped container cannot be paused.
@@ -64,11 +53,7 @@ fn pause_of_a_stopped_container_is_refused() {
     let container = runtime.start_ready(&bundle);
     container.kill("TERM");
     let _ = container.wait();
-    let _ = container
-        .call(["pause"])
-        .outcome()
-        .refused("container not running")
-        .in_one_line();
+    let _ = container.call(["pause"]).outcome().refused("container not running").in_one_line();
 }
 
 /// runc's rule: a paused container is not deleted without force.
@@ -78,15 +63,8 @@ fn delete_of_a_paused_container_is_refused() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let _ = container.call(["pause"]).outcome().ok();
-    let text = format!(
-        "cannot delete container {} that is not stopped: paused",
-        container.id()
-    );
-    let _ = container
-        .call(["delete"])
-        .outcome()
-        .refused(&text)
-        .in_one_line();
+    let text = format!("cannot delete container {} that is not stopped: paused", container.id());
+    let _ = container.call(["delete"]).outcome().refused(&text).in_one_line();
 }
 
 /// `delete --force` needs no thaw by hand.

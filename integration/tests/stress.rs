@@ -1,9 +1,6 @@
 //! Many containers, in a row and at once: no failure, nothing left behind.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,10 +14,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// The number of containers: `CLEAT_CONTAINERS`, else this.
 fn count(default: usize) -> usize {
-    std::env::var("CLEAT_CONTAINERS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(default)
+    std::env::var("CLEAT_CONTAINERS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
 fn live_and_die(runtime: &Runtime, bundle: &Bundle) {
@@ -54,10 +48,7 @@ fn five_hundred_containers_in_a_row() {
 fn a_hundred_containers_at_once() {
     let _alone = alone();
     let (runtime, shared) = (Runtime::new(), Bundle::new());
-    live_and_die(
-        &runtime,
-        &Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]),
-    );
+    live_and_die(&runtime, &Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]));
     let before = Snapshot::take(&runtime);
     let left = Mutex::new(count(100));
     std::thread::scope(|scope| {
@@ -71,10 +62,7 @@ fn a_hundred_containers_at_once() {
                         };
                         *left = less;
                     }
-                    live_and_die(
-                        &runtime,
-                        &Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]),
-                    );
+                    live_and_die(&runtime, &Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]));
                 }
             });
         }
@@ -87,15 +75,11 @@ fn a_hundred_containers_at_once() {
 fn a_hundred_containers_alive_together() {
     let _alone = alone();
     let (runtime, shared) = (Runtime::new(), Bundle::new());
-    live_and_die(
-        &runtime,
-        &Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]),
-    );
+    live_and_die(&runtime, &Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]));
     let before = Snapshot::take(&runtime);
     {
-        let bundles: Vec<_> = (0..count(100))
-            .map(|_| Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"]))
-            .collect();
+        let bundles: Vec<_> =
+            (0..count(100)).map(|_| Bundle::sharing_rootfs_of(&shared).args(["/probe", "sleep"])).collect();
         let containers = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for part in bundles.chunks(bundles.len().div_ceil(16)) {
@@ -103,10 +87,7 @@ fn a_hundred_containers_alive_together() {
                 let _ = scope.spawn(move || {
                     for bundle in part {
                         let container = runtime.start_ready(bundle);
-                        containers
-                            .lock()
-                            .expect("no thread has failed")
-                            .push(container);
+                        containers.lock().expect("no thread has failed").push(container);
                     }
                 });
             }

@@ -1,9 +1,6 @@
 //! config.md, "Process", terminal and consoleSize; config-linux.md, "/dev/console".
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test fails by saying what it expected"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
 
@@ -12,18 +9,13 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 fn with_terminal(args: &[&str]) -> Bundle {
-    Bundle::new()
-        .args(args.iter().copied())
-        .set("/process/terminal", json!(true))
+    Bundle::new().args(args.iter().copied()).set("/process/terminal", json!(true))
 }
 
 /// The probe's JSON, out of all that a terminal shows.
 fn json_of(text: &str) -> Value {
-    let start = text
-        .find('{')
-        .unwrap_or_else(|| panic!("no facts in {text:?}"));
-    serde_json::from_str(text.get(start..).unwrap_or_default().trim_end())
-        .unwrap_or_else(|e| panic!("{e} in {text:?}"))
+    let start = text.find('{').unwrap_or_else(|| panic!("no facts in {text:?}"));
+    serde_json::from_str(text.get(start..).unwrap_or_default().trim_end()).unwrap_or_else(|e| panic!("{e} in {text:?}"))
 }
 
 /// cli-contract A.5: the master's side comes over the socket, alone.
@@ -32,9 +24,7 @@ fn create_sends_the_terminal_over_the_console_socket() {
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
     let bundle = with_terminal(&["/probe", "facts"]);
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
+    let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let (master, name) = socket.receive();
     assert!(name.len() < 4096 && !name.is_empty(), "name {name:?}");
     let mut pty = Pty::of(master);
@@ -52,9 +42,7 @@ fn the_terminal_is_the_containers_own() {
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
     let bundle = with_terminal(&["/probe", "facts"]);
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
+    let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let mut pty = Pty::of(socket.receive().0);
     container.start();
     let _ = container.wait();
@@ -63,16 +51,8 @@ fn the_terminal_is_the_containers_own() {
         assert_eq!(facts["tty"][fd]["name"], "/dev/pts/0", "descriptor {fd}");
     }
     let console = &facts["dev"]["console"];
-    assert_eq!(
-        (&console["type"], &console["major"], &console["minor"]),
-        (&json!("char"), &json!(136), &json!(0))
-    );
-    let fds: Vec<_> = facts["fds"]
-        .as_array()
-        .expect("descriptors")
-        .iter()
-        .map(|d| d["fd"].clone())
-        .collect();
+    assert_eq!((&console["type"], &console["major"], &console["minor"]), (&json!("char"), &json!(136), &json!(0)));
+    let fds: Vec<_> = facts["fds"].as_array().expect("descriptors").iter().map(|d| d["fd"].clone()).collect();
     assert_eq!(fds, [0, 1, 2], "{}", facts["fds"]);
     assert_eq!((&facts["sid"], &facts["pgid"]), (&json!(1), &json!(1)));
 }
@@ -82,20 +62,14 @@ fn the_terminal_is_the_containers_own() {
 fn console_size_is_the_terminals_size() {
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
-    let bundle = with_terminal(&["/probe", "facts"])
-        .set("/process/consoleSize", json!({ "height": 33, "width": 77 }));
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
+    let bundle = with_terminal(&["/probe", "facts"]).set("/process/consoleSize", json!({ "height": 33, "width": 77 }));
+    let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let mut pty = Pty::of(socket.receive().0);
     assert_eq!(pty.size(), (33, 77));
     container.start();
     let _ = container.wait();
     let facts = json_of(pty.to_end());
-    assert_eq!(
-        (&facts["tty"][0]["rows"], &facts["tty"][0]["columns"]),
-        (&json!(33), &json!(77))
-    );
+    assert_eq!((&facts["tty"][0]["rows"], &facts["tty"][0]["columns"]), (&json!(33), &json!(77)));
 }
 
 /// It is the controlling terminal: what is typed arrives, ^C is SIGINT, a new size SIGWINCH.
@@ -104,9 +78,7 @@ fn the_terminal_controls_the_program() {
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
     let bundle = with_terminal(&["/probe", "signal-report"]);
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
+    let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let mut pty = Pty::of(socket.receive().0);
     container.start();
     let _ = pty.wait_for("ready");
@@ -124,9 +96,7 @@ fn what_is_typed_arrives() {
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
     let bundle = with_terminal(&["/probe", "cat"]);
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
+    let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let mut pty = Pty::of(socket.receive().0);
     container.start();
     pty.write("some text\n");
@@ -141,20 +111,14 @@ fn what_is_typed_arrives() {
 fn the_terminal_belongs_to_the_user() {
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
-    let bundle = with_terminal(&["/probe", "stat", "/dev/pts/0"])
-        .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
+    let bundle =
+        with_terminal(&["/probe", "stat", "/dev/pts/0"]).set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+    let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let mut pty = Pty::of(socket.receive().0);
     container.start();
     let _ = container.wait();
     let stat = json_of(pty.to_end());
-    assert_eq!(
-        (&stat["uid"], &stat["mode"]),
-        (&json!(1000), &json!("0620")),
-        "{stat}"
-    );
+    assert_eq!((&stat["uid"], &stat["mode"]), (&json!(1000), &json!("0620")), "{stat}");
 }
 
 /// A terminal and a socket go together for `create`: one without the other is refused.
@@ -162,20 +126,11 @@ fn the_terminal_belongs_to_the_user() {
 fn create_wants_a_socket_for_a_terminal_and_none_without() {
     let runtime = Runtime::new();
     let bundle = with_terminal(&["/probe", "facts"]);
-    let _ = runtime
-        .try_create(&bundle)
-        .expect_err("create succeeds without a socket")
-        .exits(1)
-        .in_one_line();
+    let _ = runtime.try_create(&bundle).expect_err("create succeeds without a socket").exits(1).in_one_line();
     let socket = ConsoleSocket::listen(runtime.dir());
     let bundle = Bundle::new();
-    let outcome = runtime.try_create_with(&bundle, |call| {
-        call.arg("--console-socket").arg(socket.path())
-    });
-    let _ = outcome
-        .expect_err("create succeeds with a socket and no terminal")
-        .exits(1)
-        .in_one_line();
+    let outcome = runtime.try_create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
+    let _ = outcome.expect_err("create succeeds with a socket and no terminal").exits(1).in_one_line();
 }
 
 /// A socket that nobody listens on is an error, and nothing is left.
@@ -183,9 +138,7 @@ fn create_wants_a_socket_for_a_terminal_and_none_without() {
 fn a_dead_console_socket_is_refused() {
     let runtime = Runtime::new();
     let bundle = with_terminal(&["/probe", "facts"]);
-    let outcome = runtime.try_create_with(&bundle, |call| {
-        call.arg("--console-socket").arg("/no/such.sock")
-    });
+    let outcome = runtime.try_create_with(&bundle, |call| call.arg("--console-socket").arg("/no/such.sock"));
     let outcome = outcome.expect_err("create succeeds").exits(1).in_one_line();
     assert!(outcome.stderr.contains("/no/such.sock"), "{outcome}");
     assert!(!bundle.cgroup().exists(), "the cgroup was left");
@@ -204,10 +157,7 @@ fn run_copies_between_the_terminals() {
     let _ = running.outcome().exits(0);
     let facts = json_of(&text);
     assert_eq!(facts["tty"][0]["name"], "/dev/pts/0");
-    assert_eq!(
-        (&facts["tty"][1]["rows"], &facts["tty"][1]["columns"]),
-        (&json!(20), &json!(60))
-    );
+    assert_eq!((&facts["tty"][1]["rows"], &facts["tty"][1]["columns"]), (&json!(20), &json!(60)));
 }
 
 /// In the foreground what is typed arrives, and ^C is the container's SIGINT, not the runtime's.
@@ -250,12 +200,7 @@ fn run_restores_the_callers_terminal() {
     let (mut pty, slave) = Pty::open();
     let modes = || {
         let modes = rustix::termios::tcgetattr(&slave).expect("tcgetattr");
-        (
-            modes.input_modes,
-            modes.output_modes,
-            modes.local_modes,
-            modes.control_modes,
-        )
+        (modes.input_modes, modes.output_modes, modes.local_modes, modes.control_modes)
     };
     let before = modes();
     let bundle = with_terminal(&["/probe", "sleep"]);
@@ -275,10 +220,7 @@ fn exec_tty_gives_a_terminal() {
     let container = runtime.start_ready(&bundle);
     for flag in ["-t", "--tty"] {
         let (mut pty, slave) = Pty::open();
-        let running = container
-            .exec_call([flag], ["/probe", "facts"])
-            .terminal(&slave)
-            .spawn();
+        let running = container.exec_call([flag], ["/probe", "facts"]).terminal(&slave).spawn();
         drop(slave);
         let text = pty.to_end().to_owned();
         let _ = running.outcome().exits(0);
@@ -296,8 +238,7 @@ fn exec_sends_its_terminal_over_the_console_socket() {
     let container = runtime.start_ready(&bundle);
     let socket = ConsoleSocket::listen(runtime.dir());
     let path = socket.path().to_str().expect("a path");
-    let _process =
-        container.exec_detached(["--tty", "--console-socket", path], ["/probe", "facts"]);
+    let _process = container.exec_detached(["--tty", "--console-socket", path], ["/probe", "facts"]);
     let mut pty = Pty::of(socket.receive().0);
     assert_eq!(json_of(pty.to_end())["tty"][2]["terminal"], true);
 }
@@ -311,17 +252,9 @@ fn the_last_words_on_a_terminal_are_not_lost() {
     let words = "x".repeat(3000);
     for _ in 0..integration::tries() / 10 {
         let (mut pty, slave) = Pty::open();
-        let running = container
-            .exec_call(["--tty"], ["/probe", "print", &words])
-            .terminal(&slave)
-            .spawn();
+        let running = container.exec_call(["--tty"], ["/probe", "print", &words]).terminal(&slave).spawn();
         drop(slave);
-        assert!(
-            pty.to_end().contains(&words),
-            "lost: {} of {}",
-            pty.to_end().len(),
-            words.len()
-        );
+        assert!(pty.to_end().contains(&words), "lost: {} of {}", pty.to_end().len(), words.len());
         let _ = running.outcome().exits(0);
     }
 }
@@ -330,34 +263,18 @@ fn the_last_words_on_a_terminal_are_not_lost() {
 #[test]
 fn create_sends_a_pidfd_over_the_pidfd_socket() {
     if integration::is_peer() && !integration::peer_version().contains("runc version 1.3") {
-        eprintln!(
-            "not on {}: it has no --pidfd-socket",
-            integration::peer_version()
-        );
+        eprintln!("not on {}: it has no --pidfd-socket", integration::peer_version());
         return;
     }
     let runtime = Runtime::new();
     let socket = ConsoleSocket::listen(runtime.dir());
     let bundle = Bundle::new().args(["/probe", "sleep"]);
-    let container = runtime.create_with(&bundle, |call| {
-        call.arg("--pidfd-socket").arg(socket.path())
-    });
+    let container = runtime.create_with(&bundle, |call| call.arg("--pidfd-socket").arg(socket.path()));
     let (pidfd, _) = socket.receive();
-    let info = fs::read_to_string(format!(
-        "/proc/self/fdinfo/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&pidfd)
-    ))
-    .expect("fdinfo");
-    let pid = info
-        .lines()
-        .find_map(|l| l.strip_prefix("Pid:\t"))
-        .unwrap_or_default()
-        .to_owned();
+    let info =
+        fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd))).expect("fdinfo");
+    let pid = info.lines().find_map(|l| l.strip_prefix("Pid:\t")).unwrap_or_default().to_owned();
     assert_eq!(pid, container.pid().to_string(), "{info}");
     drop(pidfd);
-    eventually("created", || {
-        (container.status() == "created")
-            .then_some(())
-            .ok_or_else(|| container.status())
-    });
+    eventually("created", || (container.status() == "created").then_some(()).ok_or_else(|| container.status()));
 }

@@ -3,8 +3,8 @@
 //! Host half. By directory descriptor: what a container does to the names inside its own cgroup
 //! leads nowhere (Linux cgroup-v2.rst).
 
-use std::os::unix::ffi::OsStrExt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,11 @@ impl Cgroup {
         if frozen {
             self.write("cgroup.freeze", "0")?;
         }
-        Err(Error::new(format!("cgroup {}: processes did not change their state in {} s", self.full().display(), PATIENCE.as_secs())))
+        Err(Error::new(format!(
+            "cgroup {}: processes did not change their state in {} s",
+            self.full().display(),
+            PATIENCE.as_secs()
+        )))
     }
 
     /// Kills every process in it and below it.
@@ -214,10 +218,12 @@ impl Cgroup {
     /// The kernel refuses the program.
     pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
         let place = format!("cgroup {}", self.full().display());
-        let program = sys::load_device_program(&plan::devices::compile(rules)?).context(format_args!("{place}: bpf BPF_PROG_LOAD"))?;
+        let program = sys::load_device_program(&plan::devices::compile(rules)?)
+            .context(format_args!("{place}: bpf BPF_PROG_LOAD"))?;
         let old = sys::device_programs(self.as_fd()).context(format_args!("{place}: bpf BPF_PROG_QUERY"))?;
         let replace = old.first().map(AsFd::as_fd);
-        sys::attach_device_program(self.as_fd(), program.as_fd(), replace).context(format_args!("{place}: bpf BPF_PROG_ATTACH"))
+        sys::attach_device_program(self.as_fd(), program.as_fd(), replace)
+            .context(format_args!("{place}: bpf BPF_PROG_ATTACH"))
     }
 }
 
@@ -309,7 +315,8 @@ impl Made {
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
             made += usize::from(last_made);
-            at = open_beneath(&at, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY).context(format_args!("{place}: open"))?;
+            at = open_beneath(&at, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+                .context(format_args!("{place}: open"))?;
             guard.existed = !last_made;
             guard.made_above = made.saturating_sub(1);
             let dir = at.try_clone().context("dup")?;
@@ -319,10 +326,15 @@ impl Made {
             let cgroup = guard.cgroup()?;
             // runtime-spec config-linux.md § Control groups: a cgroup that cannot serve is an error.
             if cgroup.frozen().context(&place)? {
-                return Err(Error::new(format!("{place}: is frozen; thaw it: echo 0 > {}/cgroup.freeze", cgroup.full().display())));
+                return Err(Error::new(format!(
+                    "{place}: is frozen; thaw it: echo 0 > {}/cgroup.freeze",
+                    cgroup.full().display()
+                )));
             }
             if cgroup.populated().context(&place)? {
-                return Err(Error::new(format!("{place}: is not empty; another container or service lives there, choose another linux.cgroupsPath")));
+                return Err(Error::new(format!(
+                    "{place}: is not empty; another container or service lives there, choose another linux.cgroupsPath"
+                )));
             }
         }
         Ok(guard)

@@ -306,7 +306,9 @@ fn global_command() -> Command {
 /// The whole command line, for help, manual pages and shell completions.
 #[must_use]
 pub fn whole() -> Command {
-    COMMANDS.iter().fold(global_command(), |command, (name, about, build)| command.subcommand(subcommand(name, about, *build)))
+    COMMANDS
+        .iter()
+        .fold(global_command(), |command, (name, about, build)| command.subcommand(subcommand(name, about, *build)))
 }
 
 fn subcommand(name: &'static str, about: &'static str, build: Build) -> Command {
@@ -367,7 +369,10 @@ fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap:
 /// Engines look for some of these words.
 fn refusal(error: &clap::Error) -> Refusal {
     use clap::error::{ContextKind, ErrorKind};
-    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
     if asked {
         return Refusal { text: error.to_string(), asked };
     }
@@ -435,7 +440,10 @@ mod tests {
 
     #[test]
     fn options_of_exec_end_at_the_container() {
-        let Action::Exec(exec) = parse_line("--root /r exec -t --user 1:2 -e A=1 web ls -l --tty").unwrap().action else { panic!() };
+        let Action::Exec(exec) = parse_line("--root /r exec -t --user 1:2 -e A=1 web ls -l --tty").unwrap().action
+        else {
+            panic!()
+        };
         assert_eq!((exec.id.as_str(), exec.tty, exec.user.as_deref()), ("web", true, Some("1:2")));
         assert_eq!(exec.args, ["ls", "-l", "--tty"]);
     }
@@ -458,7 +466,11 @@ mod tests {
     #[test]
     fn a_missing_value_says_so_in_the_words_that_engines_look_for() {
         let refusal = parse_line("run web --bundle").unwrap_err();
-        assert!(!refusal.asked && refusal.text.starts_with("Incorrect Usage. flag needs an argument: "), "{}", refusal.text);
+        assert!(
+            !refusal.asked && refusal.text.starts_with("Incorrect Usage. flag needs an argument: "),
+            "{}",
+            refusal.text
+        );
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub struct Spec {
 }
 
 /// `null` is absent.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> std::result::Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -342,10 +344,16 @@ pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
     serde_json::from_slice(text).map_err(|error| {
         if error.is_eof() {
             let (line, column) = (error.line(), error.column());
-            return Error::new(format!("{file}: it ends too early, at line {line} column {column}; was it written whole?"));
+            return Error::new(format!(
+                "{file}: it ends too early, at line {line} column {column}; was it written whole?"
+            ));
         }
         let place = property_at(text, error.line(), error.column());
-        if error.is_data() && !place.is_empty() { Error::new(format!("{file}: {place}: {error}")) } else { Error::new(format!("{file}: {error}")) }
+        if error.is_data() && !place.is_empty() {
+            Error::new(format!("{file}: {place}: {error}"))
+        } else {
+            Error::new(format!("{file}: {error}"))
+        }
     })
 }
 
@@ -407,7 +415,9 @@ mod tests {
 
     #[test]
     fn a_null_is_a_property_that_is_not_there() {
-        let spec: Spec = parse("config.json", br#"{"ociVersion":"1.0.2","mounts":null,"process":{"args":null,"rlimits":null}}"#).unwrap();
+        let spec: Spec =
+            parse("config.json", br#"{"ociVersion":"1.0.2","mounts":null,"process":{"args":null,"rlimits":null}}"#)
+                .unwrap();
         assert!(spec.mounts.is_empty());
     }
 
@@ -419,10 +429,14 @@ mod tests {
 
     #[test]
     fn the_place_of_an_error_is_found_over_lines_and_strings() {
-        let text = b"{\n \"a]\\\"}\": {\"x\": 1},\n \"linux\": {\"namespaces\": [{\"type\": \"pid\"}, {\"type\":\n {}}]}}";
+        let text =
+            b"{\n \"a]\\\"}\": {\"x\": 1},\n \"linux\": {\"namespaces\": [{\"type\": \"pid\"}, {\"type\":\n {}}]}}";
         let error = parse::<Spec>("config.json", text).unwrap_err().to_string();
         assert!(error.starts_with("config.json: linux.namespaces[1].type: invalid type: map"), "{error}");
-        let error = parse::<Spec>("config.json", br#"{"mounts":[{"destination":"/a"},{"destination":"/b","options":"ro"}]}"#).unwrap_err().to_string();
+        let error =
+            parse::<Spec>("config.json", br#"{"mounts":[{"destination":"/a"},{"destination":"/b","options":"ro"}]}"#)
+                .unwrap_err()
+                .to_string();
         assert!(error.starts_with("config.json: mounts[1].options: invalid type: string"), "{error}");
     }
 
@@ -434,7 +448,8 @@ mod tests {
 
     #[test]
     fn unknown_properties_are_ignored() {
-        let spec: Spec = parse("config.json", br#"{"ociVersion":"1.3.0","somethingNew":{"a":1},"linux":{"later":true}}"#).unwrap();
+        let spec: Spec =
+            parse("config.json", br#"{"ociVersion":"1.3.0","somethingNew":{"a":1},"linux":{"later":true}}"#).unwrap();
         assert_eq!(spec.oci_version, "1.3.0");
     }
 }

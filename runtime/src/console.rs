@@ -24,7 +24,8 @@ use crate::sys::{self, Child};
 /// The socket is not there, or nobody listens.
 pub fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &str) -> Result<()> {
     let place = format!("socket {}", path.display());
-    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context(&place)?;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .context(&place)?;
     let address = UnixAddr::new(path).context(&place)?;
     nix::sys::socket::connect(socket.as_raw_fd(), &address).context(format_args!("{place}: connect"))?;
     let raw = [fd.as_raw_fd()];
@@ -48,7 +49,8 @@ impl Signals {
     /// Those of signalfd(2).
     pub fn block() -> Result<Signals> {
         let mut set = SigSet::all();
-        for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS] {
+        for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS]
+        {
             set.remove(fault);
         }
         let old = set.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).context("sigprocmask")?;
@@ -136,12 +138,18 @@ pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> 
     let _raw = master.and_then(|_| Raw::enter());
     if let Some(master) = master {
         copy_window_size(master);
-        let flags = nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_GETFL).context("fcntl")?);
-        nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK)).context("fcntl")?;
+        let flags = nix::fcntl::OFlag::from_bits_retain(
+            nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_GETFL).context("fcntl")?,
+        );
+        nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK))
+            .context("fcntl")?;
     }
     let (mut input, mut output) = (Flow::new(), Flow::new());
     loop {
-        let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN), PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
+        ];
         if let Some(master) = master {
             fds.push(PollFd::new(master.as_fd(), output.wants() | input.has()));
             fds.push(PollFd::new(sys::stream(0), input.wants()));
@@ -231,7 +239,9 @@ fn forward_signals(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -
 /// As said.
 pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()> {
     match (terminal, detached, socket) {
-        (true, true, None) => Err(Error::new("cannot allocate tty if cleat will detach without setting console socket; use --console-socket")),
+        (true, true, None) => Err(Error::new(
+            "cannot allocate tty if cleat will detach without setting console socket; use --console-socket",
+        )),
         (false, _, Some(_)) | (_, false, Some(_)) => {
             Err(Error::new("cannot use console socket if cleat will not detach or allocate tty"))
         }

@@ -227,7 +227,13 @@ impl Birth<'_> {
         if let Some(made) = made {
             drop(made.keep());
         }
-        Ok(Newborn { container: reserved.keep(record), child, conversation, console, poststart: self.plan.host.poststart })
+        Ok(Newborn {
+            container: reserved.keep(record),
+            child,
+            conversation,
+            console,
+            poststart: self.plan.host.poststart,
+        })
     }
 
     fn forget_pid_file(&self) {
@@ -319,7 +325,9 @@ impl Birth<'_> {
         // A process that is still to fork will have another pid.
         let pid = if self.plan.init.fork.is_some() { 0 } else { pid };
         let init = &mut self.plan.init;
-        for (hooks, status) in [(&mut init.create_container, Status::Creating), (&mut init.start_container, Status::Created)] {
+        for (hooks, status) in
+            [(&mut init.create_container, Status::Creating), (&mut init.start_container, Status::Created)]
+        {
             if !hooks.list.is_empty() {
                 hooks.state = state::state_json(record, status, pid)?.into_bytes();
             }
@@ -331,8 +339,10 @@ impl Birth<'_> {
     fn open_fds(&self, child: &Child, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
         let mut listener = listener;
         let open = |source: &FdSource| match source {
-            FdSource::Namespace(path) => nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-                .context(format_args!("config.json: linux.namespaces: open {}", path.display())),
+            FdSource::Namespace(path) => {
+                nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+                    .context(format_args!("config.json: linux.namespaces: open {}", path.display()))
+            }
             FdSource::Tree(tree) => open_tree(tree, child),
             FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
             FdSource::ContainerPidfd | FdSource::ContainerRoot => Err(Error::new("a birth joins no container")),
@@ -342,11 +352,22 @@ impl Birth<'_> {
 
     fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
         let proc = Proc::open()?;
-        let (start, _) = state::process_start(&proc, pid).ok_or_else(|| Error::new(format!("process {pid} of the container is gone")))?;
+        let (start, _) = state::process_start(&proc, pid)
+            .ok_or_else(|| Error::new(format!("process {pid} of the container is gone")))?;
         record.init_process_pid = pid;
         record.init_process_start = start;
-        let names = [("NEWPID", "pid"), ("NEWNET", "net"), ("NEWNS", "mnt"), ("NEWIPC", "ipc"), ("NEWUTS", "uts"), ("NEWUSER", "user"), ("NEWCGROUP", "cgroup"), ("NEWTIME", "time")];
-        record.namespace_paths = names.iter().map(|(key, file)| ((*key).to_owned(), format!("/proc/{pid}/ns/{file}"))).collect();
+        let names = [
+            ("NEWPID", "pid"),
+            ("NEWNET", "net"),
+            ("NEWNS", "mnt"),
+            ("NEWIPC", "ipc"),
+            ("NEWUTS", "uts"),
+            ("NEWUSER", "user"),
+            ("NEWCGROUP", "cgroup"),
+            ("NEWTIME", "time"),
+        ];
+        record.namespace_paths =
+            names.iter().map(|(key, file)| ((*key).to_owned(), format!("/proc/{pid}/ns/{file}"))).collect();
         Ok(())
     }
 }
@@ -355,8 +376,12 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
     use nix::errno::Errno;
     let place = cgroup.map(|c| format!(" into cgroup {}", c.full().display())).unwrap_or_default();
     let hint = match errno {
-        Errno::EBUSY => "; the cgroup has children with controllers, so no process may live in it; remove them or choose another",
-        Errno::EACCES if cgroup.is_some() => "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor",
+        Errno::EBUSY => {
+            "; the cgroup has children with controllers, so no process may live in it; remove them or choose another"
+        }
+        Errno::EACCES if cgroup.is_some() => {
+            "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor"
+        }
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
         Errno::EAGAIN => "; the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC",
@@ -410,7 +435,10 @@ impl Midwife<'_, '_> {
                     self.birth.set_pid(record, pid)?;
                     // A hook may ask `cleat state`.
                     reserved.save(record)?;
-                    hooks::run(&self.birth.plan.host.runtime_hooks, &state::state_json(record, Status::Creating, pid)?)?;
+                    hooks::run(
+                        &self.birth.plan.host.runtime_hooks,
+                        &state::state_json(record, Status::Creating, pid)?,
+                    )?;
                     self.conversation.say(ToInit::HooksDone)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
@@ -430,12 +458,17 @@ impl Midwife<'_, '_> {
 /// Why a process that should have spoken did not.
 pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
     if cgroup.is_some_and(|cgroup| cgroup.memory_kills() > 0) {
-        return Error::new("the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit");
+        return Error::new(
+            "the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit",
+        );
     }
     let status = child.get().and_then(|child| sys::wait_for(child.pid).context("wait"));
     Error::new(match status {
         Ok(status) if nix::libc::WIFSIGNALED(status) => {
-            format!("the container's first process was killed by signal {} while it was set up", nix::libc::WTERMSIG(status))
+            format!(
+                "the container's first process was killed by signal {} while it was set up",
+                nix::libc::WTERMSIG(status)
+            )
         }
         Ok(status) => match nix::libc::WEXITSTATUS(status) {
             71 => "the init could not be executed from its memfd; is vm.memfd_noexec set to 2?".into(),
@@ -447,8 +480,11 @@ pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
 
 /// The half-way process has ended; its sibling goes on.
 pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildGuard> {
-    let info = Proc::open()?.read(&format!("{}/fdinfo/{}", std::process::id(), pidfd.as_raw_fd())).context("read fdinfo of a pidfd")?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
+    let info = Proc::open()?
+        .read(&format!("{}/fdinfo/{}", std::process::id(), pidfd.as_raw_fd()))
+        .context("read fdinfo of a pidfd")?;
+    let pid =
+        info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
     let pid = pid.ok_or_else(|| Error::new("the container's process is gone"))?;
     sys::wait_for(half_way.get()?.pid).context("wait")?;
     if let Some(old) = half_way.child.take() {
@@ -460,12 +496,16 @@ pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildG
 /// `uid_map` and `gid_map` of a child; with `newuidmap` where the kernel does not let us.
 fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<()> {
     let proc = Proc::open()?;
-    let text = |maps: &[IdMap]| maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>();
+    let text = |maps: &[IdMap]| {
+        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>()
+    };
     if maps.deny_setgroups {
         proc.write(&format!("{pid}/setgroups"), "deny")?;
     }
     let hint = "an ordinary user may map only its own id, and ids of /etc/subuid by newuidmap(1)";
-    let explain = |error: Error| if maps.deny_setgroups { Error::new(format!("id-map: {error}; {hint}")) } else { error.within("id-map") };
+    let explain = |error: Error| {
+        if maps.deny_setgroups { Error::new(format!("id-map: {error}; {hint}")) } else { error.within("id-map") }
+    };
     proc.write(&format!("{pid}/gid_map"), &text(&maps.gids)).map_err(explain)?;
     proc.write(&format!("{pid}/uid_map"), &text(&maps.uids)).map_err(explain)
 }
@@ -481,8 +521,10 @@ pub(crate) fn raise_limits(pid: i32, limits: &[cleat_plan::Rlimit]) -> Result<()
     for (index, limit) in limits.iter().enumerate() {
         let (soft, hard) = sys::own_limit(limit.resource).context("prlimit")?;
         if limit.hard > hard {
-            sys::prlimit(pid, limit.resource, soft, limit.hard)
-                .context(format_args!("config.json: process.rlimits[{index}]: raise the hard limit from {hard} to {}", limit.hard))?;
+            sys::prlimit(pid, limit.resource, soft, limit.hard).context(format_args!(
+                "config.json: process.rlimits[{index}]: raise the hard limit from {hard} to {}",
+                limit.hard
+            ))?;
         }
     }
     Ok(())
@@ -495,7 +537,8 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 
 fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
     let place = format!("open_tree {}", tree.path.display());
-    let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes()).map_err(|_| Error::new(format!("{place}: zero byte")))?;
+    let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::new(format!("{place}: zero byte")))?;
     let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: false };
     let fd = sys::open_tree(&path, flags).context(&place)?;
     // Our mount namespace's propagation must not reach the container's.
@@ -506,7 +549,11 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
             IdmapSource::Mappings { uids, gids } => new_user_namespace(uids, gids)?,
         };
         sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
-            let hint = if errno == nix::errno::Errno::EINVAL { "; this file system or kernel has no identity-mapped mounts" } else { "" };
+            let hint = if errno == nix::errno::Errno::EINVAL {
+                "; this file system or kernel has no identity-mapped mounts"
+            } else {
+                ""
+            };
             Error::new(format!("{place}: mount_setattr MOUNT_ATTR_IDMAP: {errno:?}{hint}"))
         })?;
     }

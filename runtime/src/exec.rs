@@ -57,7 +57,13 @@ pub struct Joined {
 ///
 /// # Errors
 /// A property of the process that is wrong.
-pub fn plan(container: &Container, process: &config::Process, request: &Request, host: &Host, warnings: &mut Vec<String>) -> Result<(wire::Plan, Vec<FdSource>)> {
+pub fn plan(
+    container: &Container,
+    process: &config::Process,
+    request: &Request,
+    host: &Host,
+    warnings: &mut Vec<String>,
+) -> Result<(wire::Plan, Vec<FdSource>)> {
     refuse_unsupported(process)?;
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
@@ -104,23 +110,33 @@ fn refuse_unsupported(process: &config::Process) -> Result<()> {
 pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let container = orders.container;
     let faults = Faults::new(&orders.request);
-    let alive = container.alive()?.ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
+    let alive = container
+        .alive()?
+        .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
     match container.status()? {
         Status::Stopped => return Err(Error::new(format!("cannot exec in a stopped container: {}", container.id()))),
-        Status::Creating => return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id()))),
+        Status::Creating => {
+            return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
+        }
         Status::Paused if !orders.ignore_paused => {
-            return Err(Error::new(format!("cannot exec in a paused container: {}; resume it first, or use --ignore-paused", container.id())));
+            return Err(Error::new(format!(
+                "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
+                container.id()
+            )));
         }
         Status::Paused | Status::Created | Status::Running => {}
     }
     let mut warnings = Vec::new();
-    let (init, fds) = plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
+    let (init, fds) =
+        plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let cgroup = container.cgroup();
     let target = match (&cgroup, &orders.cgroup) {
         (Some(own), Some(below)) => Some(own.below(below)?),
-        (None, Some(path)) => return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display()))),
+        (None, Some(path)) => {
+            return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())));
+        }
         (_, None) => None,
     };
     faults.at(Step::Clone)?;
@@ -176,8 +192,14 @@ fn current_cgroup(container: &Container) -> Result<Cgroup> {
     let pid = container.record.init_process_pid;
     let text = Proc::open()?.read(&format!("{pid}/cgroup")).context(format_args!("read /proc/{pid}/cgroup"))?;
     let current = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let own = container.record.cleat.cgroup.as_ref().ok_or_else(|| Error::new("the container has no cgroup of its own"))?;
-    let outside = || Error::new(format!("the container's first process has left its cgroup {}: it is in {current}", own.path.display()));
+    let own =
+        container.record.cleat.cgroup.as_ref().ok_or_else(|| Error::new("the container has no cgroup of its own"))?;
+    let outside = || {
+        Error::new(format!(
+            "the container's first process has left its cgroup {}: it is in {current}",
+            own.path.display()
+        ))
+    };
     let beneath = Path::new(current).strip_prefix(&own.path).map_err(|_| outside())?;
     container.cgroup().ok_or_else(outside)?.below(beneath)
 }
@@ -187,7 +209,9 @@ fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result
     let open = |source: &FdSource| match source {
         FdSource::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
         FdSource::ContainerRoot => container_root(container),
-        FdSource::Namespace(_) | FdSource::Tree(_) | FdSource::StartListener => Err(Error::new("not part of a joining")),
+        FdSource::Namespace(_) | FdSource::Tree(_) | FdSource::StartListener => {
+            Err(Error::new("not part of a joining"))
+        }
     };
     sources.iter().map(open).collect()
 }

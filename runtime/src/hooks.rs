@@ -75,7 +75,11 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
     let _ = output.rewind();
     let _ = output.take(MAX_OUTPUT).read_to_string(&mut said);
     let said = said.trim().replace('\n', " | ");
-    Err(Error::new(if said.is_empty() { format!("{place}: {what}") } else { format!("{place}: {what}; it printed: {said}") }))
+    Err(Error::new(if said.is_empty() {
+        format!("{place}: {what}")
+    } else {
+        format!("{place}: {what}; it printed: {said}")
+    }))
 }
 
 fn split_env(var: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -94,7 +94,9 @@ impl Cgroup {
         let mut cgroup = Cgroup::default();
         for line in text.lines() {
             let mut fields = line.splitn(3, ':');
-            let (Some(id), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let (Some(id), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
             if id == "0" && controllers.is_empty() {
                 cgroup.own = PathBuf::from(path);
             } else {

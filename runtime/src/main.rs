@@ -74,10 +74,14 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     let global = &invocation.global;
     if matches!(invocation.action, Action::Version) {
         let version = env!("CARGO_PKG_VERSION");
-        return done(commands::print(&format!("runc version {RUNC_VERSION} (cleat {version})\ncommit: v{version}\nspec: {OCI_VERSION}\n")));
+        return done(commands::print(&format!(
+            "runc version {RUNC_VERSION} (cleat {version})\ncommit: v{version}\nspec: {OCI_VERSION}\n"
+        )));
     }
     if global.systemd_cgroup {
-        return Err(Error::new("--systemd-cgroup: this version of cleat has no systemd driver; leave the option out to manage cgroups directly"));
+        return Err(Error::new(
+            "--systemd-cgroup: this version of cleat has no systemd driver; leave the option out to manage cgroups directly",
+        ));
     }
     let rootless = match global.rootless.as_str() {
         "true" => Some(true),
@@ -86,7 +90,13 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     };
     let warn = |message: &str| log.say(Level::Warning, message);
     let debug = |message: &str| log.say(Level::Debug, message);
-    let shell = Shell { store: Store::new(root(global.root.as_deref())?), warn: &warn, debug: log.debug().then_some(&debug), inherited, rootless };
+    let shell = Shell {
+        store: Store::new(root(global.root.as_deref())?),
+        warn: &warn,
+        debug: log.debug().then_some(&debug),
+        inherited,
+        rootless,
+    };
     act(&shell, &invocation.action)
 }
 
@@ -98,7 +108,8 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
     match action {
         Action::Create(options) => done(commands::create::create(shell, &create_options(options))),
         Action::Run(options, run) => {
-            let foreground = commands::create::Foreground { detach: run.detach, keep: run.keep, no_subreaper: run.no_subreaper };
+            let foreground =
+                commands::create::Foreground { detach: run.detach, keep: run.keep, no_subreaper: run.no_subreaper };
             commands::create::run(shell, &create_options(options), foreground)
         }
         Action::Start(options) => done(commands::start::start(shell, &options.id)),
@@ -172,7 +183,10 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
         let path = std::path::absolute(path).context("--root")?;
         let clean = cleat::host::clean(Path::new("/"), &path);
         if clean == Path::new("/") {
-            return Err(Error::of(Kind::Usage, "--root: \"/\" cannot hold containers' state; choose a directory of its own"));
+            return Err(Error::of(
+                Kind::Usage,
+                "--root: \"/\" cannot hold containers' state; choose a directory of its own",
+            ));
         }
         return Ok(clean);
     }
@@ -185,6 +199,7 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
     let path = Path::new(&runtime_dir).join("cleat");
     std::fs::create_dir_all(&path).context(format_args!("state directory {}", path.display()))?;
     // Sticky: tools that tidy the runtime directory leave it alone (XDG base directory specification).
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1700)).context(format_args!("chmod {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1700))
+        .context(format_args!("chmod {}", path.display()))?;
     Ok(path)
 }

@@ -37,7 +37,8 @@ pub fn directory(state: &Path) -> PathBuf {
 pub fn make_directory(state: &Path) -> Result<()> {
     let dir = directory(state);
     std::fs::create_dir(&dir).context(format_args!("mkdir {}", dir.display()))?;
-    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).context(format_args!("chmod {}", dir.display()))
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755))
+        .context(format_args!("chmod {}", dir.display()))
 }
 
 /// The container's end of the protocol.
@@ -53,7 +54,8 @@ impl Listener {
     pub fn bind(state: &Path) -> Result<Listener> {
         let path = directory(state).join("notify.sock");
         let socket = UnixDatagram::bind(&path).context(format_args!("bind {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).context(format_args!("chmod {}", path.display()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
+            .context(format_args!("chmod {}", path.display()))?;
         Ok(Listener { socket })
     }
 
@@ -104,7 +106,8 @@ fn barrier(manager: &Path, bytes: &[u8]) -> Result<()> {
     use std::os::fd::AsRawFd;
     let place = format!("NOTIFY_SOCKET {}", manager.display());
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
-    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).context("socket")?;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .context("socket")?;
     let address = match bytes.strip_prefix(b"@") {
         Some(name) => UnixAddr::new_abstract(name),
         None => UnixAddr::new(manager),
@@ -114,7 +117,8 @@ fn barrier(manager: &Path, bytes: &[u8]) -> Result<()> {
     let control = [ControlMessage::ScmRights(&raw)];
     let iov = [std::io::IoSlice::new(b"BARRIER=1")];
     // A manager that does not know barriers closes the descriptor all the same.
-    nix::sys::socket::sendmsg(socket.as_raw_fd(), &iov, &control, MsgFlags::MSG_NOSIGNAL, Some(&address)).context(&place)?;
+    nix::sys::socket::sendmsg(socket.as_raw_fd(), &iov, &control, MsgFlags::MSG_NOSIGNAL, Some(&address))
+        .context(&place)?;
     drop(writer);
     let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
     nix::poll::poll(&mut fds, PollTimeout::from(BARRIER_MS)).context("poll barrier").map(drop)

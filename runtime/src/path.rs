@@ -51,7 +51,11 @@ impl Proc {
         let dir = open_dir(Path::new("/proc")).context("open /proc")?;
         let is_proc = fstatfs(&dir).context("fstatfs /proc")?.filesystem_type() == PROC_SUPER_MAGIC;
         let root = nix::sys::stat::fstat(&dir).context("fstat /proc")?.st_ino == 1;
-        if is_proc && root { Ok(Proc(dir)) } else { Err(Error::new("/proc is not a procfs; mount one there: mount -t proc proc /proc")) }
+        if is_proc && root {
+            Ok(Proc(dir))
+        } else {
+            Err(Error::new("/proc is not a procfs; mount one there: mount -t proc proc /proc"))
+        }
     }
 
     /// Opens a file below `/proc`.
@@ -76,7 +80,9 @@ impl Proc {
     /// The call and the file are named.
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
         let file = self.file(path, OFlag::O_WRONLY).context(format_args!("open /proc/{path}"))?;
-        nix::unistd::write(&file, text.as_bytes()).context(format_args!("write {:?} to /proc/{path}", text.trim_end())).map(drop)
+        nix::unistd::write(&file, text.as_bytes())
+            .context(format_args!("write {:?} to /proc/{path}", text.trim_end()))
+            .map(drop)
     }
 
     /// Follows a magic link of a process, such as `7/ns/user` or `7/root`.

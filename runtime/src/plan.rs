@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
-use cleat_plan::{FdIndex, Fault, Hooks, Pivot, PropagationKind, Text};
+use cleat_plan::{Fault, FdIndex, Hooks, Pivot, PropagationKind, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Spec};
@@ -206,7 +206,8 @@ fn place(path: &str) -> Place {
 /// A C string for the init.
 pub(crate) fn text(value: impl AsRef<std::ffi::OsStr>) -> Result<Text> {
     let bytes = value.as_ref().as_bytes();
-    Text::new(bytes).ok_or_else(|| Error::new(format!("config.json: {:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
+    Text::new(bytes)
+        .ok_or_else(|| Error::new(format!("config.json: {:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
 }
 
 fn texts(values: &[String]) -> Result<Vec<Text>> {
@@ -250,8 +251,22 @@ pub const NEWUTS: u64 = 0x0400_0000;
 
 /// `RLIMIT_*` by their names without the prefix, in the kernel's order.
 const RLIMITS: &[&str] = &[
-    "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE",
-    "RTPRIO", "RTTIME",
+    "CPU",
+    "FSIZE",
+    "DATA",
+    "STACK",
+    "CORE",
+    "RSS",
+    "NPROC",
+    "NOFILE",
+    "MEMLOCK",
+    "AS",
+    "LOCKS",
+    "SIGPENDING",
+    "MSGQUEUE",
+    "NICE",
+    "RTPRIO",
+    "RTTIME",
 ];
 
 /// Namespaces as config.json has them: made anew, or joined by path.
@@ -311,7 +326,10 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
         ("linux.personality", linux.personality.is_some()),
         ("linux.netDevices", !linux.net_devices.is_empty()),
-        ("process.apparmorProfile", process.is_some_and(|p| !p.apparmor_profile.is_empty() && p.apparmor_profile != "unconfined")),
+        (
+            "process.apparmorProfile",
+            process.is_some_and(|p| !p.apparmor_profile.is_empty() && p.apparmor_profile != "unconfined"),
+        ),
         ("process.selinuxLabel", process.is_some_and(|p| !p.selinux_label.is_empty())),
         ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
         ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
@@ -323,7 +341,9 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
         ("freebsd", spec.freebsd.is_some()),
     ];
     match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((name, _)) => Err(place(name).error("this version of cleat does not support it; remove it from the bundle, or use another runtime for it")),
+        Some((name, _)) => Err(place(name).error(
+            "this version of cleat does not support it; remove it from the bundle, or use another runtime for it",
+        )),
         None => Ok(()),
     }
 }
@@ -354,16 +374,33 @@ impl Plan {
             join.push(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? });
         }
         let rootfs = clean(&request.bundle, Path::new(&root.path));
-        let process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
+        let process =
+            spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
         let fork = (born_inside || namespaces.joins(NEWPID)).then_some(if born_inside { by_clone } else { 0 });
         let host_opens = user_namespace && !host.rootless();
-        let init_root = init_root(&RootInput { request, spec, rootfs: &rootfs, namespaces: &namespaces, host, host_opens, cgroup: cgroup.as_ref() }, &mut fds)?;
-        let start = if request.start_later { wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?) } else { wire::Start::Conversation };
+        let init_root = init_root(
+            &RootInput {
+                request,
+                spec,
+                rootfs: &rootfs,
+                namespaces: &namespaces,
+                host,
+                host_opens,
+                cgroup: cgroup.as_ref(),
+            },
+            &mut fds,
+        )?;
+        let start = if request.start_later {
+            wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?)
+        } else {
+            wire::Start::Conversation
+        };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
-        let runtime_hooks = [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
+        let runtime_hooks =
+            [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
         let init = wire::Plan {
             fault: request.fault,
             join,
@@ -380,7 +417,10 @@ impl Plan {
             sysctl: sysctls(spec, &namespaces)?,
             terminal,
             runtime_hooks: !runtime_hooks.is_empty(),
-            create_container: Hooks { list: hooks(&spec.hooks.create_container, "createContainer")?, state: Vec::new() },
+            create_container: Hooks {
+                list: hooks(&spec.hooks.create_container, "createContainer")?,
+                state: Vec::new(),
+            },
             start_container: Hooks { list: hooks(&spec.hooks.start_container, "startContainer")?, state: Vec::new() },
             process,
             start,
@@ -390,7 +430,11 @@ impl Plan {
             rootfs,
             clone_flags: if born_inside { 0 } else { by_clone },
             namespaces: namespaces.all(),
-            joined: namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect(),
+            joined: namespaces
+                .joined
+                .iter()
+                .map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone()))
+                .collect(),
             id_maps,
             cgroup,
             oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
@@ -422,7 +466,9 @@ fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Result<Option<I
     if namespaces.new & NEWUSER == 0 {
         // With a joined namespace the mappings repeat what it has already.
         if given && !namespaces.joins(NEWUSER) {
-            return Err(place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace"));
+            return Err(
+                place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace")
+            );
         }
         return Ok(None);
     }
@@ -455,7 +501,9 @@ fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> 
         return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
     }
     if path.matches(':').count() == 2 && !path.contains('/') {
-        return Err(asked.error(format_args!("{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path")));
+        return Err(asked.error(format_args!(
+            "{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path"
+        )));
     }
     // A relative path is relative to the parent of our own cgroup, which has processes in it and
     // so cannot have children with controllers.
@@ -467,7 +515,12 @@ fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> 
     }
     let rules = devices::rules(&spec.linux.resources.devices)?;
     let devices = (!user_namespace && !host.rootless()).then_some(rules);
-    Ok(Some(Cgroup { mount: mount.clone(), path: full, devices, required: !host.rootless_asked.unwrap_or(host.rootless()) || !path.is_empty() }))
+    Ok(Some(Cgroup {
+        mount: mount.clone(),
+        path: full,
+        devices,
+        required: !host.rootless_asked.unwrap_or(host.rootless()) || !path.is_empty(),
+    }))
 }
 
 struct RootInput<'a> {
@@ -484,7 +537,9 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
     let user_namespace = input.namespaces.has(NEWUSER);
-    let own_mounts = input.namespaces.has(NEWNS);
+    // A joined mount namespace belongs to others, too: mounting or pivoting there would change
+    // their files under them. The root is looked up in it and entered, no more.
+    let own_mounts = input.namespaces.new & NEWNS != 0;
     let pivot = match (own_mounts, input.request.no_pivot) {
         (false, _) => Pivot::Chroot,
         (true, true) => Pivot::MoveMount,
@@ -500,13 +555,24 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
             ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
         ];
         if let Some((name, _)) = needs.iter().find(|(_, is_needed)| *is_needed) {
-            return Err(place(name).error("needs a mount namespace; add {\"type\": \"mount\"} to linux.namespaces"));
+            return Err(place(name)
+                .error("needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces"));
         }
     }
     let (propagation, root_propagation) = root_propagation(&linux.rootfs_propagation)?;
     let path = text(input.rootfs)?;
     let tree = (input.host_opens && own_mounts)
-        .then(|| push_fd(fds, FdSource::Tree(Tree { path: input.rootfs.into(), recursive: true, idmap: None, idmap_recursive: false })))
+        .then(|| {
+            push_fd(
+                fds,
+                FdSource::Tree(Tree {
+                    path: input.rootfs.into(),
+                    recursive: true,
+                    idmap: None,
+                    idmap_recursive: false,
+                }),
+            )
+        })
         .transpose()?;
     let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
     let mut context = mounts::Context {
@@ -531,13 +597,18 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
         list.push(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context)?);
     }
     // An engine that binds a /dev of its own has filled it, too.
-    let bound_dev = list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
+    let bound_dev =
+        list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
     let bind_nodes = user_namespace || input.host.rootless();
     let make_nodes = own_mounts && !bound_dev;
     let devices = if make_nodes { devices::nodes(&linux.devices, bind_nodes)? } else { Vec::new() };
     let absolute = |paths: &[String], name: &str| -> Result<Vec<Text>> {
         let check = |(index, path): (usize, &String)| {
-            if path.starts_with('/') { text(path) } else { Err(place(name).error(format_args!("[{index}]: {path:?} must be absolute"))) }
+            if path.starts_with('/') {
+                text(path)
+            } else {
+                Err(place(name).error(format_args!("[{index}]: {path:?} must be absolute")))
+            }
         };
         paths.iter().enumerate().map(check).collect()
     };
@@ -563,8 +634,10 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
     if word.is_empty() {
         return Ok((recursive(PropagationKind::Slave), None));
     }
-    let asked = mounts::propagation(word)
-        .ok_or_else(|| place("linux.rootfsPropagation").wrong(word, "shared, slave, private, unbindable, and the same with an r in front"))?;
+    let asked = mounts::propagation(word).ok_or_else(|| {
+        place("linux.rootfsPropagation")
+            .wrong(word, "shared, slave, private, unbindable, and the same with an r in front")
+    })?;
     Ok(match asked.kind {
         PropagationKind::Slave | PropagationKind::Private => (recursive(asked.kind), None),
         PropagationKind::Shared => (recursive(asked.kind), Some(asked)),
@@ -576,7 +649,8 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
 fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Option<wire::TimeOffsets>> {
     if namespaces.new & NEWTIME == 0 {
         return match spec.linux.time_offsets.keys().next() {
-            Some(_) => Err(place("linux.timeOffsets").error("needs a new time namespace; add {\"type\": \"time\"} to linux.namespaces")),
+            Some(_) => Err(place("linux.timeOffsets")
+                .error("needs a new time namespace; add {\"type\": \"time\"} to linux.namespaces")),
             None => Ok(None),
         };
     }
@@ -611,17 +685,34 @@ fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -> Result<Op
 
 /// Kernel parameters that belong to a namespace of the container; no others may be set.
 fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
-    const IPC: &[&str] =
-        &["kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"];
+    const IPC: &[&str] = &[
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+    ];
     let mut list = Vec::new();
     for (key, value) in &spec.linux.sysctl {
         let place = Place::new(format!("linux.sysctl[{key:?}]"));
         // As sysctl(8): the separator that comes first is the separator.
         let path = match key.find(['.', '/']) {
-            Some(at) if key.as_bytes().get(at) == Some(&b'.') => key.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect(),
+            Some(at) if key.as_bytes().get(at) == Some(&b'.') => key
+                .chars()
+                .map(|c| match c {
+                    '.' => '/',
+                    '/' => '.',
+                    c => c,
+                })
+                .collect(),
             _ => key.clone(),
         };
-        let sane = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+');
+        let sane = |part: &str| {
+            !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
+        };
         if !path.split('/').all(sane) {
             return Err(place.error("is not the name of a kernel parameter"));
         }
@@ -633,7 +724,9 @@ fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
             _ => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
         };
         if !namespaces.has(flag) {
-            return Err(place.error(format_args!("needs a {kind} namespace of the container's own; else it would change the host")));
+            return Err(place.error(format_args!(
+                "needs a {kind} namespace of the container's own; else it would change the host"
+            )));
         }
         list.push(wire::Sysctl { path: text(path)?, value: text(value)? });
     }
@@ -642,12 +735,17 @@ fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
 
 /// The terminal of a process.
 pub(crate) fn terminal(process: &config::Process, console: bool) -> wire::Terminal {
-    let size = process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
+    let size =
+        process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
     wire::Terminal { size, uid: process.user.uid, console }
 }
 
 fn oom_score(score: i32) -> Result<i32> {
-    if (-1000..=1000).contains(&score) { Ok(score) } else { Err(place("process.oomScoreAdj").error(format_args!("{score} is not between -1000 and 1000"))) }
+    if (-1000..=1000).contains(&score) {
+        Ok(score)
+    } else {
+        Err(place("process.oomScoreAdj").error(format_args!("{score} is not between -1000 and 1000")))
+    }
 }
 
 fn rlimits(list: &[config::Rlimit]) -> Result<Vec<wire::Rlimit>> {
@@ -656,7 +754,9 @@ fn rlimits(list: &[config::Rlimit]) -> Result<Vec<wire::Rlimit>> {
         let place = Place::new(format!("process.rlimits[{index}]"));
         let name = limit.kind.strip_prefix("RLIMIT_").unwrap_or("");
         let number = RLIMITS.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok());
-        let resource = number.ok_or_else(|| place.at("type").error(format_args!("{:?} is no limit of setrlimit(2), such as RLIMIT_NOFILE", limit.kind)))?;
+        let resource = number.ok_or_else(|| {
+            place.at("type").error(format_args!("{:?} is no limit of setrlimit(2), such as RLIMIT_NOFILE", limit.kind))
+        })?;
         if seen.contains(&resource) {
             return Err(place.at("type").error(format_args!("{:?} is there twice", limit.kind)));
         }
@@ -686,7 +786,8 @@ pub(crate) fn process(
     let mut env: Vec<&String> = Vec::with_capacity(process.env.len());
     for (index, var) in process.env.iter().enumerate() {
         let Some((name, _)) = var.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Place::new(format!("process.env[{index}]")).error(format_args!("{var:?} is not of the form NAME=value")));
+            return Err(Place::new(format!("process.env[{index}]"))
+                .error(format_args!("{var:?} is not of the form NAME=value")));
         };
         // The last one of a name holds, as everywhere.
         env.retain(|other| other.split_once('=').map(|(n, _)| n) != Some(name));

@@ -169,13 +169,19 @@ impl Store {
         check_id(id)?;
         if !self.root.exists() {
             let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(&self.root).context(format_args!("state directory {}", self.root.display()))?;
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.root)
+                .context(format_args!("state directory {}", self.root.display()))?;
         }
         let path = self.root.join(id);
         match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
-                return Err(Error::new(format!("container with given ID already exists: {id}; delete it first, or choose another id")));
+                return Err(Error::new(format!(
+                    "container with given ID already exists: {id}; delete it first, or choose another id"
+                )));
             }
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
@@ -192,12 +198,18 @@ impl Store {
         check_id(id)?;
         let path = self.root.join(id);
         if !path.is_dir() {
-            return Err(Error::of(Kind::NoContainer, format!("container does not exist: {id}; there is no {}", path.display())));
+            return Err(Error::of(
+                Kind::NoContainer,
+                format!("container does not exist: {id}; there is no {}", path.display()),
+            ));
         }
         let file = path.join(FILE);
         let text = match std::fs::read(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let place = format!("state of {id}: {} is missing: its creation is under way or was interrupted", file.display());
+                let place = format!(
+                    "state of {id}: {} is missing: its creation is under way or was interrupted",
+                    file.display()
+                );
                 return Err(Error::new(format!("{place}; remove the rest: delete --force {id}")));
             }
             other => other.context(format_args!("read {}", file.display()))?,
@@ -231,7 +243,8 @@ impl Store {
 }
 
 fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
-    let fd = nix::fcntl::open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    let fd =
+        nix::fcntl::open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
     Flock::lock(fd, how).map_err(|(_, errno)| errno)
 }
 
@@ -255,11 +268,13 @@ impl Reserved {
     /// # Errors
     /// Those of socket(2), bind(2) and listen(2).
     pub fn listen(&self) -> Result<OwnedFd> {
-        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).context("socket")?;
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+            .context("socket")?;
         let dir = self.lock.as_ref().ok_or_else(|| Error::new("the state directory is not locked"))?;
         // Through the descriptor: socket names are at most 107 bytes long.
         let address = UnixAddr::new(&path::of_descriptor(dir, START_SOCKET)).context("socket address")?;
-        nix::sys::socket::bind(socket.as_raw_fd(), &address).context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
+        nix::sys::socket::bind(socket.as_raw_fd(), &address)
+            .context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
         nix::sys::socket::listen(&socket, Backlog::new(4).context("listen")?).context("listen")?;
         Ok(socket)
     }
@@ -301,7 +316,13 @@ pub fn write_atomically(path: &Path, text: &[u8], mode: u32) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).custom_flags(nix::libc::O_NOFOLLOW).open(&temporary)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(&temporary)?;
         file.write_all(text)?;
         std::fs::rename(&temporary, path)
     };
@@ -406,7 +427,8 @@ impl Container {
             other => other.context(format_args!("open {}", self.path.display()))?,
         };
         let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).context("socket")?;
+        let socket =
+            nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).context("socket")?;
         let address = UnixAddr::new(&path::of_descriptor(&dir, START_SOCKET)).context("socket address")?;
         match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
             Ok(()) => Ok(Some(socket)),

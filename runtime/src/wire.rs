@@ -32,8 +32,9 @@ impl Conversation {
     /// # Errors
     /// Those of socketpair(2).
     pub fn pair() -> Result<(Conversation, OwnedFd)> {
-        let (ours, theirs) = nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .context("socketpair")?;
+        let (ours, theirs) =
+            nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .context("socketpair")?;
         Ok((Conversation { socket: ours }, theirs))
     }
 
@@ -55,7 +56,8 @@ impl Conversation {
         let control = if raw.is_empty() { &[][..] } else { &control[..] };
         loop {
             let iov = [IoSlice::new(bytes)];
-            match nix::sys::socket::sendmsg::<()>(self.socket.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None) {
+            match nix::sys::socket::sendmsg::<()>(self.socket.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None)
+            {
                 Err(Errno::EINTR) => {}
                 other => return other.map(drop),
             }
@@ -118,7 +120,8 @@ impl Conversation {
         if got == 0 {
             return Ok(Heard::Closed);
         }
-        let message = wire::decode(&packet[..got]).map_err(|_| Error::new("the init sent something that is no message"))?;
+        let message =
+            wire::decode(&packet[..got]).map_err(|_| Error::new("the init sent something that is no message"))?;
         Ok(Heard::Message(message, fds.pop()))
     }
 }

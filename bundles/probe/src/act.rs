@@ -42,9 +42,7 @@ pub(crate) fn sleep() {
             Ok(Signal::SIGTERM) => return,
             // Any orphan becomes ours when we are pid 1.
             Ok(Signal::SIGCHLD) => {
-                while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG)
-                {
-                }
+                while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
             }
             _ => {}
         }
@@ -111,12 +109,7 @@ pub(crate) fn read(path: &str) -> Value {
 }
 
 pub(crate) fn write(path: &str, text: &str, append: bool) -> Value {
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .append(append)
-        .open(path);
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).append(append).open(path);
     outcome(file.and_then(|mut file| file.write_all(text.as_bytes())))
 }
 
@@ -130,10 +123,7 @@ pub(crate) fn remove(path: &str) -> Value {
 
 pub(crate) fn chmod(mode: &str, path: &str) -> Value {
     let mode = u32::from_str_radix(mode, 8).unwrap_or(0);
-    outcome(fs::set_permissions(
-        path,
-        std::os::unix::fs::PermissionsExt::from_mode(mode),
-    ))
+    outcome(fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)))
 }
 
 pub(crate) fn chroot(path: &str) -> Value {
@@ -152,13 +142,7 @@ pub(crate) fn mknod(path: &str, kind: &str, major: &str, minor: &str) -> Value {
     };
     let device = rustix::fs::makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
     let mode = rustix::fs::Mode::from_raw_mode(0o666);
-    outcome(rustix::fs::mknodat(
-        rustix::fs::CWD,
-        path,
-        kind,
-        mode,
-        device,
-    ))
+    outcome(rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device))
 }
 
 pub(crate) fn list(path: &str) -> Value {
@@ -194,11 +178,7 @@ pub(crate) fn run(path: &str, args: &[&str]) -> Value {
 /// This program once more. Its path is the first argument: `/proc` may not be there.
 fn another(word: &str) -> Option<std::process::Child> {
     let myself = std::env::args_os().next()?;
-    let child = Command::new(myself)
-        .arg(word)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
+    let child = Command::new(myself).arg(word).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     child.inspect_err(|error| eprintln!("spawn: {error}")).ok()
 }
 

@@ -18,9 +18,7 @@ const MARK: &[u8] = b"#!/overwritten by a container\n";
 ///
 /// Prints "ready", then one JSON line per program seen; ends after `tries` scans.
 pub(crate) fn exe(tries: u32) {
-    let own = fs::metadata("/proc/self/exe")
-        .map(|m| (m.dev(), m.ino()))
-        .ok();
+    let own = fs::metadata("/proc/self/exe").map(|m| (m.dev(), m.ino())).ok();
     let mut seen = Vec::new();
     println!("ready");
     let _ = std::io::stdout().flush();
@@ -83,8 +81,7 @@ pub(crate) fn exchange(a: &str, b: &str) -> ExitCode {
     let _ = std::io::stdout().flush();
     loop {
         let flags = rustix::fs::RenameFlags::EXCHANGE;
-        if let Err(error) = rustix::fs::renameat_with(rustix::fs::CWD, a, rustix::fs::CWD, b, flags)
-        {
+        if let Err(error) = rustix::fs::renameat_with(rustix::fs::CWD, a, rustix::fs::CWD, b, flags) {
             eprintln!("exchange: {}", facts::errno(error));
             return ExitCode::FAILURE;
         }
@@ -96,11 +93,7 @@ pub(crate) fn exchange(a: &str, b: &str) -> ExitCode {
 pub(crate) fn escape(canary: &str) -> Value {
     let relative = canary.trim_start_matches('/');
     let up = "../".repeat(32);
-    let mut doors = vec![
-        format!("/{relative}"),
-        format!("{up}{relative}"),
-        format!("./{up}{relative}"),
-    ];
+    let mut doors = vec![format!("/{relative}"), format!("{up}{relative}"), format!("./{up}{relative}")];
     for pid in facts::pids().unwrap_or_default() {
         doors.push(format!("/proc/{pid}/root/{relative}"));
         doors.push(format!("/proc/{pid}/cwd/{up}{relative}"));

@@ -29,13 +29,7 @@ pub(crate) fn all(sysctls: &[&str]) -> Value {
     ];
     parts
         .into_iter()
-        .filter_map(|part| {
-            if let Value::Object(map) = part {
-                Some(map)
-            } else {
-                None
-            }
-        })
+        .filter_map(|part| if let Value::Object(map) = part { Some(map) } else { None })
         .flatten()
         .collect()
 }
@@ -102,9 +96,7 @@ fn pid(pid: Option<rustix::process::Pid>) -> i32 {
 }
 
 pub(crate) fn text(path: impl AsRef<Path>) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|t| t.trim_end().to_owned())
+    fs::read_to_string(path).ok().map(|t| t.trim_end().to_owned())
 }
 
 fn number(path: &str) -> Option<i64> {
@@ -112,31 +104,21 @@ fn number(path: &str) -> Option<i64> {
 }
 
 pub(crate) fn names(path: &str) -> Option<Vec<String>> {
-    let mut names: Vec<_> = fs::read_dir(path)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Some(names)
 }
 
 /// The processes that `/proc` shows.
 pub(crate) fn pids() -> Option<Vec<u32>> {
-    let mut pids: Vec<_> = names("/proc")?
-        .iter()
-        .filter_map(|name| name.parse().ok())
-        .collect();
+    let mut pids: Vec<_> = names("/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
     pids.sort_unstable();
     Some(pids)
 }
 
 fn groups() -> Vec<u32> {
-    let mut groups: Vec<_> = rustix::process::getgroups()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|g| g.as_raw())
-        .collect();
+    let mut groups: Vec<_> = rustix::process::getgroups().unwrap_or_default().into_iter().map(|g| g.as_raw()).collect();
     groups.sort_unstable();
     groups
 }
@@ -155,9 +137,9 @@ fn environment() -> Vec<String> {
             .filter(|s| !s.is_empty())
             .map(|s| String::from_utf8_lossy(s).into_owned())
             .collect(),
-        Err(_) => std::env::vars_os()
-            .map(|(k, v)| format!("{}={}", k.to_string_lossy(), v.to_string_lossy()))
-            .collect(),
+        Err(_) => {
+            std::env::vars_os().map(|(k, v)| format!("{}={}", k.to_string_lossy(), v.to_string_lossy())).collect()
+        }
     }
 }
 
@@ -207,11 +189,7 @@ fn mount(line: &str) -> Option<Value> {
 
 /// mountinfo writes blanks, tabs, newlines and backslashes in octal.
 fn unescape(field: &str) -> String {
-    field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 const CAPABILITIES: [&str; 41] = [
@@ -262,12 +240,7 @@ fn capabilities(status: &BTreeMap<String, String>) -> Value {
     let set = |key: &str| -> Option<Vec<String>> {
         let mask = u64::from_str_radix(status.get(key)?, 16).ok()?;
         let known = CAPABILITIES.iter().enumerate();
-        Some(
-            known
-                .filter(|(n, _)| mask >> n & 1 == 1)
-                .map(|(_, name)| format!("CAP_{name}"))
-                .collect(),
-        )
+        Some(known.filter(|(n, _)| mask >> n & 1 == 1).map(|(_, name)| format!("CAP_{name}")).collect())
     };
     json!({
         "bounding": set("CapBnd"),
@@ -300,10 +273,7 @@ fn rlimits() -> Map<String, Value> {
     .into_iter()
     .map(|(name, resource)| {
         let limit = rustix::process::getrlimit(resource);
-        (
-            name.to_owned(),
-            json!({ "soft": limit.current, "hard": limit.maximum }),
-        )
+        (name.to_owned(), json!({ "soft": limit.current, "hard": limit.maximum }))
     })
     .collect()
 }
@@ -315,33 +285,17 @@ fn descriptors() -> Option<Vec<Value>> {
         .flatten()
         .filter_map(|entry| {
             let target = fs::read_link(entry.path()).ok()?;
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                target.to_string_lossy().into_owned(),
-            ))
+            Some((entry.file_name().to_str()?.parse().ok()?, target.to_string_lossy().into_owned()))
         })
         .filter(|(_, target)| !target.ends_with("/fd"))
         .collect();
     found.sort();
-    Some(
-        found
-            .into_iter()
-            .map(|(fd, target)| json!({ "fd": fd, "target": target }))
-            .collect(),
-    )
+    Some(found.into_iter().map(|(fd, target)| json!({ "fd": fd, "target": target })).collect())
 }
 
 fn id_map(path: &str) -> Option<Vec<Vec<u32>>> {
     let text = text(path)?;
-    Some(
-        text.lines()
-            .map(|line| {
-                line.split_whitespace()
-                    .filter_map(|n| n.parse().ok())
-                    .collect()
-            })
-            .collect(),
-    )
+    Some(text.lines().map(|line| line.split_whitespace().filter_map(|n| n.parse().ok()).collect()).collect())
 }
 
 fn seconds(clock: ClockId) -> i64 {
@@ -353,17 +307,10 @@ fn links() -> Option<BTreeMap<String, Value>> {
     for link in nix::ifaddrs::getifaddrs().ok()? {
         let up = link.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP);
         let entry = links.entry(link.interface_name).or_insert((up, Vec::new()));
-        let address = link
-            .address
-            .filter(|a| a.as_sockaddr_in().is_some() || a.as_sockaddr_in6().is_some());
+        let address = link.address.filter(|a| a.as_sockaddr_in().is_some() || a.as_sockaddr_in6().is_some());
         entry.1.extend(address.map(|a| a.to_string()));
     }
-    Some(
-        links
-            .into_iter()
-            .map(|(name, (up, addresses))| (name, json!({ "up": up, "addresses": addresses })))
-            .collect(),
-    )
+    Some(links.into_iter().map(|(name, (up, addresses))| (name, json!({ "up": up, "addresses": addresses }))).collect())
 }
 
 fn terminal(fd: i32) -> Value {
@@ -379,12 +326,7 @@ fn terminal(fd: i32) -> Value {
 }
 
 fn dev() -> Option<BTreeMap<String, Value>> {
-    Some(
-        names("/dev")?
-            .into_iter()
-            .map(|name| (name.clone(), stat(&format!("/dev/{name}"))))
-            .collect(),
-    )
+    Some(names("/dev")?.into_iter().map(|name| (name.clone(), stat(&format!("/dev/{name}")))).collect())
 }
 
 /// What lstat(2) says of `path`.

@@ -14,62 +14,36 @@ pub(crate) fn text() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(page, "  {label:<13} {value}");
     };
-    line(
-        "process",
-        format!(
-            "pid {}, uid {}, gid {}",
-            facts["pid"], facts["uid"], facts["gid"]
-        ),
-    );
+    line("process", format!("pid {}, uid {}, gid {}", facts["pid"], facts["uid"], facts["gid"]));
     line("host name", string(&facts["hostname"]).to_owned());
     line("namespaces", namespaces(&facts["namespaces"]));
     line("root", join(&facts["root"], " "));
     for (n, mount) in list(&facts["mounts"]).iter().enumerate() {
         let label = if n == 0 { "mounts" } else { "" };
         let (target, kind) = (string(&mount["target"]), string(&mount["type"]));
-        line(
-            label,
-            format!("{target:<24} {kind:<8} {}", join(&mount["options"], ",")),
-        );
+        line(label, format!("{target:<24} {kind:<8} {}", join(&mount["options"], ",")));
     }
-    let capabilities = join(&facts["capabilities"]["effective"], " ")
-        .replace("CAP_", "")
-        .to_lowercase();
-    line(
-        "capabilities",
-        if capabilities.is_empty() {
-            "none".to_owned()
-        } else {
-            capabilities
-        },
-    );
+    let capabilities = join(&facts["capabilities"]["effective"], " ").replace("CAP_", "").to_lowercase();
+    line("capabilities", if capabilities.is_empty() { "none".to_owned() } else { capabilities });
     line("cgroup", cgroup(string(&facts["cgroup"])));
     format!("hello from inside a container\n\n{page}")
 }
 
 fn namespaces(all: &Value) -> String {
     let all = all.as_object().cloned().unwrap_or_default();
-    let shown = all
-        .iter()
-        .filter(|(name, _)| !name.ends_with("_for_children"));
-    shown
-        .map(|(name, link)| format!("{name} {}", id(string(link))))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let shown = all.iter().filter(|(name, _)| !name.ends_with("_for_children"));
+    shown.map(|(name, link)| format!("{name} {}", id(string(link)))).collect::<Vec<_>>().join(", ")
 }
 
 /// `mnt:[4026532222]` → `4026532222`.
 fn id(link: &str) -> &str {
-    link.split_once('[')
-        .map_or(link, |(_, id)| id.trim_end_matches(']'))
+    link.split_once('[').map_or(link, |(_, id)| id.trim_end_matches(']'))
 }
 
 /// The v2 line (`0::/…`) of `/proc/self/cgroup`; the first line when there is none.
 fn cgroup(text: &str) -> String {
     let v2 = text.lines().find_map(|l| l.strip_prefix("0::"));
-    v2.or_else(|| text.lines().next())
-        .unwrap_or("unknown")
-        .to_owned()
+    v2.or_else(|| text.lines().next()).unwrap_or("unknown").to_owned()
 }
 
 fn string(value: &Value) -> &str {
@@ -81,9 +55,5 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn join(value: &Value, between: &str) -> String {
-    list(value)
-        .iter()
-        .map(string)
-        .collect::<Vec<_>>()
-        .join(between)
+    list(value).iter().map(string).collect::<Vec<_>>().join(between)
 }

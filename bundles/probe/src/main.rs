@@ -44,10 +44,7 @@ usage: probe [WORD [ARGUMENT…]]
   attack-escape CANARY        look for a way to the host's CANARY file by every known door";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
+    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let word = args.first().map_or("facts", String::as_str);
     let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match (word, rest.as_slice()) {

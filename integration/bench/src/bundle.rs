@@ -42,15 +42,9 @@ pub(crate) fn make(place: &Place, runc: Option<&Path>) -> Result<()> {
 fn ask_for_spec(place: &Place, runc: &Path) -> Option<Value> {
     let directory = place.path("spec");
     fs::create_dir(&directory).ok()?;
-    let status = Command::new(runc)
-        .arg("spec")
-        .current_dir(&directory)
-        .status()
-        .ok()?;
+    let status = Command::new(runc).arg("spec").current_dir(&directory).status().ok()?;
     let text = fs::read_to_string(directory.join("config.json")).ok()?;
-    serde_json::from_str(&text)
-        .ok()
-        .filter(|_| status.success())
+    serde_json::from_str(&text).ok().filter(|_| status.success())
 }
 
 fn write_program(path: &Path, code: &[u8]) -> Result<()> {

@@ -83,9 +83,7 @@ impl Options {
         }
         if !options.floor.is_file() {
             let floor = options.floor.display();
-            return Err(format!(
-                "{floor}: not there; build it: cargo build --release -p bench"
-            ));
+            return Err(format!("{floor}: not there; build it: cargo build --release -p bench"));
         }
         Ok(Some(options))
     }
@@ -104,9 +102,6 @@ fn release_build(beside: &Path) -> PathBuf {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let workspace = workspace.unwrap_or(Path::new("."));
-    let target = format!(
-        "target/{}-unknown-linux-gnu/release/cleat",
-        env::consts::ARCH
-    );
+    let target = format!("target/{}-unknown-linux-gnu/release/cleat", env::consts::ARCH);
     workspace.join(target)
 }

@@ -39,12 +39,7 @@ pub(crate) fn enter(options: &Options) -> Result<Place> {
     // cannot be bound.
     let cleat = File::open(&options.cleat).ok();
     let floor = File::open(&options.floor).at(options.floor.display())?;
-    attach(
-        None,
-        Path::new("/"),
-        None,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-    )?;
+    attach(None, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
 
     let root = options.peers_root.as_deref();
     if let Some(root) = root {
@@ -71,14 +66,11 @@ pub(crate) fn enter(options: &Options) -> Result<Place> {
     }
     // Orphaned containers become our children: we learn of their end, and leave no zombie.
     set_child_subreaper(true).at("prctl PR_SET_CHILD_SUBREAPER")?;
-    Ok(Place {
-        prefix: format!("cleatbench-{}-", std::process::id()),
-    })
+    Ok(Place { prefix: format!("cleatbench-{}-", std::process::id()) })
 }
 
 fn attach(source: Option<&str>, target: &Path, kind: Option<&str>, flags: MsFlags) -> Result<()> {
-    mount(source, target, kind, flags, None::<&str>)
-        .at(format_args!("mount on {}", target.display()))
+    mount(source, target, kind, flags, None::<&str>).at(format_args!("mount on {}", target.display()))
 }
 
 /// Gives a bare root directory what a host has, in our mount namespace only.
@@ -87,12 +79,7 @@ fn furnish(root: &Path) -> Result<()> {
     attach(Some(text), root, None, MsFlags::MS_BIND)?;
     let dev = MsFlags::MS_BIND | MsFlags::MS_REC;
     attach(Some("/dev"), &root.join("dev"), None, dev)?;
-    for (kind, path) in [
-        ("proc", "proc"),
-        ("sysfs", "sys"),
-        ("tmpfs", "tmp"),
-        ("tmpfs", "run"),
-    ] {
+    for (kind, path) in [("proc", "proc"), ("sysfs", "sys"), ("tmpfs", "tmp"), ("tmpfs", "run")] {
         attach(Some(kind), &root.join(path), Some(kind), MsFlags::empty())?;
     }
     Ok(())
@@ -154,10 +141,7 @@ impl Drop for Place {
 fn directories(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    entries
-        .filter(is_directory)
-        .map(|entry| entry.path())
-        .collect()
+    entries.filter(is_directory).map(|entry| entry.path()).collect()
 }
 
 /// Kills all in `cgroup`, waits until it is empty, and removes it.

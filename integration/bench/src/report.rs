@@ -50,9 +50,7 @@ fn is_static(path: &Path) -> bool {
         return false;
     };
     let headers = file.get(start..).unwrap_or_default().chunks(56).take(count);
-    !headers
-        .into_iter()
-        .any(|header| header.starts_with(&INTERPRETER))
+    !headers.into_iter().any(|header| header.starts_with(&INTERPRETER))
 }
 
 /// Where a 64-bit, little-endian ELF file has its program headers, and how many.
@@ -108,8 +106,7 @@ impl Report<'_> {
     }
 
     fn wall_ms(&self, name: &str, operation: Operation) -> Option<f64> {
-        self.series(name, operation)
-            .map(|series| median(&series.wall_ms))
+        self.series(name, operation).map(|series| median(&series.wall_ms))
     }
 
     /// How many times slower `name` is than `other`.
@@ -122,12 +119,7 @@ impl Report<'_> {
         let mut budgets = Vec::new();
         let mut judge = |what: String, figure: Option<f64>, limit, unit| {
             if let Some(figure) = figure {
-                budgets.push(Budget {
-                    what,
-                    figure,
-                    limit,
-                    unit,
-                });
+                budgets.push(Budget { what, figure, limit, unit });
             }
         };
         for (operation, other, limit) in [
@@ -150,12 +142,7 @@ impl Report<'_> {
         judge("peak memory of any command".into(), peak, 2.5, "MB");
         let cleat = self.figures.iter().find(|figures| figures.name == "cleat");
         let created = cleat.map(|figures| median(&figures.created_mb));
-        judge(
-            "a container created, not started".into(),
-            created,
-            0.3,
-            "MB",
-        );
+        judge("a container created, not started".into(), created, 0.3, "MB");
         judge("binary".into(), self.sizes.cleat_mb, 2.0, "MB");
         judge("init".into(), self.sizes.init_kb, 100.0, "kB");
         if let Some(crowd) = self.crowd.filter(|crowd| crowd.name == "cleat") {
@@ -187,8 +174,7 @@ impl Report<'_> {
             })
         });
         let created = self.figures.iter().filter(|figures| figures.name != FLOOR);
-        let created = created
-            .map(|figures| json!({"runtime": figures.name, "pss_mb": median(&figures.created_mb)}));
+        let created = created.map(|figures| json!({"runtime": figures.name, "pss_mb": median(&figures.created_mb)}));
         let budgets = self.budgets();
         let budgets = budgets.iter().map(|budget| {
             json!({
@@ -199,9 +185,10 @@ impl Report<'_> {
                 "met": budget.is_met(),
             })
         });
-        let runtimes = self.subjects.iter().map(|subject| {
-            json!({"name": subject.name, "path": subject.program, "version": subject.version})
-        });
+        let runtimes = self
+            .subjects
+            .iter()
+            .map(|subject| json!({"name": subject.name, "path": subject.program, "version": subject.version}));
         json!({
             "rounds": self.options.rounds,
             "kernel": kernel(),
@@ -226,15 +213,7 @@ impl Report<'_> {
         writeln!(
             f,
             "{:<10} {:<8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "operation",
-            "runtime",
-            "median ms",
-            "p95 ms",
-            "CPU ms",
-            "peak MB",
-            "/ crun",
-            "/ runc",
-            "/ floor"
+            "operation", "runtime", "median ms", "p95 ms", "CPU ms", "peak MB", "/ crun", "/ runc", "/ floor"
         )?;
         for operation in Operation::ALL {
             for figures in self.figures {
@@ -261,18 +240,10 @@ impl Report<'_> {
     fn memory_and_sizes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for figures in self.figures.iter().filter(|figures| figures.name != FLOOR) {
             let mb = median(&figures.created_mb);
-            writeln!(
-                f,
-                "created container by {}: {mb:.2} MB (PSS of its first process)",
-                figures.name
-            )?;
+            writeln!(f, "created container by {}: {mb:.2} MB (PSS of its first process)", figures.name)?;
         }
         if let Some(mb) = self.sizes.cleat_mb {
-            let kind = if self.sizes.cleat_is_static {
-                "static"
-            } else {
-                "NOT static"
-            };
+            let kind = if self.sizes.cleat_is_static { "static" } else { "NOT static" };
             writeln!(f, "binary of cleat: {mb:.2} MB, {kind}")?;
         }
         if let Some(kb) = self.sizes.init_kb {
@@ -281,10 +252,7 @@ impl Report<'_> {
         if let Some(crowd) = self.crowd {
             let (alone, among) = (median(&crowd.alone.wall_ms), median(&crowd.among.wall_ms));
             let (name, count) = (crowd.name, crowd.containers);
-            writeln!(
-                f,
-                "create by {name}: {alone:.2} ms alone, {among:.2} ms among {count}"
-            )?;
+            writeln!(f, "create by {name}: {alone:.2} ms alone, {among:.2} ms among {count}")?;
         }
         Ok(())
     }
@@ -313,22 +281,13 @@ impl fmt::Display for Report<'_> {
             kernel()
         )?;
         for subject in self.subjects.iter().filter(|subject| !subject.is_floor()) {
-            writeln!(
-                f,
-                "{:<6} {} ({})",
-                subject.name,
-                subject.version,
-                subject.program.display()
-            )?;
+            writeln!(f, "{:<6} {} ({})", subject.name, subject.version, subject.program.display())?;
         }
         for line in self.absent {
             writeln!(f, "without {line}")?;
         }
         if !self.sizes.floor_is_static {
-            writeln!(
-                f,
-                "the floor is not static, so it is too high: build with crt-static"
-            )?;
+            writeln!(f, "the floor is not static, so it is too high: build with crt-static")?;
         }
         writeln!(f)?;
         self.table(f)?;
@@ -336,16 +295,8 @@ impl fmt::Display for Report<'_> {
         self.memory_and_sizes(f)?;
         writeln!(f)?;
         for budget in self.budgets() {
-            let Budget {
-                what,
-                figure,
-                limit,
-                unit,
-            } = &budget;
-            write!(
-                f,
-                "{what:<36} {figure:>8.2} {unit:<2}  budget {limit:>6.2} {unit:<2}  "
-            )?;
+            let Budget { what, figure, limit, unit } = &budget;
+            write!(f, "{what:<36} {figure:>8.2} {unit:<2}  budget {limit:>6.2} {unit:<2}  ")?;
             match budget.is_met() {
                 true => writeln!(f, "met")?,
                 false => writeln!(f, "missed by {:.0} %", (figure / limit - 1.0) * 100.0)?,

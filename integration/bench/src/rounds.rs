@@ -49,11 +49,7 @@ pub(crate) struct Crowd {
 
 /// Takes each runtime through one container's life, and returns those that came through, and why
 /// the others did not.
-pub(crate) fn fit(
-    place: &Place,
-    signals: &Signals,
-    found: Vec<Subject>,
-) -> Result<(Vec<Subject>, Vec<String>)> {
+pub(crate) fn fit(place: &Place, signals: &Signals, found: Vec<Subject>) -> Result<(Vec<Subject>, Vec<String>)> {
     let mut fit = Vec::new();
     let mut unfit = Vec::new();
     for subject in found {
@@ -82,13 +78,7 @@ fn life(place: &Place, signals: &Signals, subject: &Subject) -> Result<()> {
 }
 
 /// One sample; `None` where the runtime has no such operation.
-fn once(
-    place: &Place,
-    signals: &Signals,
-    subject: &Subject,
-    operation: Operation,
-    name: &str,
-) -> Result<Option<Cost>> {
+fn once(place: &Place, signals: &Signals, subject: &Subject, operation: Operation, name: &str) -> Result<Option<Cost>> {
     let Some(command) = subject.command(place, operation, name) else {
         return Ok(None);
     };
@@ -116,17 +106,9 @@ fn order(count: usize, round: usize) -> Vec<usize> {
     order
 }
 
-pub(crate) fn take(
-    place: &Place,
-    signals: &Signals,
-    subjects: &[Subject],
-    options: &Options,
-) -> Result<Vec<Figures>> {
-    let new = |subject: &Subject| Figures {
-        name: subject.name,
-        operations: Default::default(),
-        created_mb: Vec::new(),
-    };
+pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], options: &Options) -> Result<Vec<Figures>> {
+    let new =
+        |subject: &Subject| Figures { name: subject.name, operations: Default::default(), created_mb: Vec::new() };
     let mut figures: Vec<Figures> = subjects.iter().map(new).collect();
     let rounds = options.warmups + options.rounds;
     for round in 0..rounds {
@@ -146,10 +128,7 @@ pub(crate) fn take(
             }
             if operation == Operation::Create && counts {
                 // When each runtime has one, so that what they share with others is alike.
-                for figures in figures
-                    .iter_mut()
-                    .filter(|it| it.name != crate::subject::FLOOR)
-                {
+                for figures in figures.iter_mut().filter(|it| it.name != crate::subject::FLOOR) {
                     let pid = sample::pid(place, figures.name)?;
                     figures.created_mb.push(sample::pss_mb(pid)?);
                 }
@@ -167,10 +146,7 @@ pub(crate) fn crowd(
     subjects: &[Subject],
     options: &Options,
 ) -> Result<Option<Crowd>> {
-    let Some(subject) = subjects
-        .iter()
-        .find(|it| !it.is_floor() && options.crowd > 0)
-    else {
+    let Some(subject) = subjects.iter().find(|it| !it.is_floor() && options.crowd > 0) else {
         return Ok(None);
     };
     let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
@@ -183,20 +159,10 @@ pub(crate) fn crowd(
     for name in &names {
         remove(place, signals, subject, name)?;
     }
-    Ok(Some(Crowd {
-        name: subject.name,
-        containers: names.len(),
-        alone,
-        among,
-    }))
+    Ok(Some(Crowd { name: subject.name, containers: names.len(), alone, among }))
 }
 
-fn creates(
-    place: &Place,
-    signals: &Signals,
-    subject: &Subject,
-    options: &Options,
-) -> Result<Series> {
+fn creates(place: &Place, signals: &Signals, subject: &Subject, options: &Options) -> Result<Series> {
     let mut series = Series::default();
     for round in 0..options.warmups + options.rounds {
         let cost = once(place, signals, subject, Operation::Create, subject.name)?;

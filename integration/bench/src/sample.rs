@@ -72,11 +72,7 @@ pub(crate) fn measure(place: &Place, signals: &Signals, command: &[OsString]) ->
         let line = text.trim().lines().last().unwrap_or("it said nothing");
         return Err(format!("exit code {code}: {line}"));
     }
-    Ok(Cost {
-        wall_ms: wall_ns / 1e6,
-        cpu_ms: cpu_us / 1e3,
-        peak_mb: peak_kb * 1024.0 / 1e6,
-    })
+    Ok(Cost { wall_ms: wall_ns / 1e6, cpu_ms: cpu_us / 1e3, peak_mb: peak_kb * 1024.0 / 1e6 })
 }
 
 fn finish(mut child: Child, signals: &Signals) -> Result<String> {
@@ -92,10 +88,8 @@ fn finish(mut child: Child, signals: &Signals) -> Result<String> {
 
 fn wait_for_answer(child: &mut Child, signals: &Signals, answer: &mut String) -> Result<()> {
     let mut output = child.stdout.take().ok_or("floor time: no output")?;
-    let mut sources = [
-        PollFd::new(output.as_fd(), PollFlags::POLLIN),
-        PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
-    ];
+    let mut sources =
+        [PollFd::new(output.as_fd(), PollFlags::POLLIN), PollFd::new(signals.0.as_fd(), PollFlags::POLLIN)];
     let patience = PollTimeout::try_from(PATIENCE).at("patience")?;
     let ready = poll(&mut sources, patience).at("poll")?;
     if sources[1].any() == Some(true) {
@@ -128,10 +122,7 @@ pub(crate) fn await_end(pid: i32) -> Result<()> {
             Err(error) => return Err(format!("wait for {pid}: {error}")),
         }
     }
-    Err(format!(
-        "{pid} lives on, {} s after its end",
-        PATIENCE.as_secs()
-    ))
+    Err(format!("{pid} lives on, {} s after its end", PATIENCE.as_secs()))
 }
 
 /// Leaves no zombie of an orphan. Must not be called while a child of our own runs.

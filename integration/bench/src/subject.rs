@@ -23,16 +23,8 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Spawn,
-        Self::Run,
-        Self::Create,
-        Self::State,
-        Self::Start,
-        Self::Exec,
-        Self::Kill,
-        Self::Delete,
-    ];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Spawn, Self::Run, Self::Create, Self::State, Self::Start, Self::Exec, Self::Kill, Self::Delete];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -67,12 +59,7 @@ impl Subject {
     }
 
     /// The command line of `operation` on container `name`; `None` where there is no such.
-    pub(crate) fn command(
-        &self,
-        place: &Place,
-        operation: Operation,
-        name: &str,
-    ) -> Option<Vec<OsString>> {
+    pub(crate) fn command(&self, place: &Place, operation: Operation, name: &str) -> Option<Vec<OsString>> {
         if !self.does(operation) {
             return None;
         }
@@ -131,32 +118,14 @@ pub(crate) const HELD: &str = "held";
 /// Those that are there, the floor always among them.
 pub(crate) fn find(options: &Options, place: &Place) -> Vec<Subject> {
     let brought = |name| Some(place.path("bin").join(name));
-    let on_path = |name: &str| {
-        options
-            .path
-            .iter()
-            .map(|path| path.join(name))
-            .find(|path| path.is_file())
-    };
-    let places = [
-        ("cleat", brought("cleat")),
-        ("crun", on_path("crun")),
-        ("runc", on_path("runc")),
-        (FLOOR, brought(FLOOR)),
-    ];
+    let on_path = |name: &str| options.path.iter().map(|path| path.join(name)).find(|path| path.is_file());
+    let places =
+        [("cleat", brought("cleat")), ("crun", on_path("crun")), ("runc", on_path("runc")), (FLOOR, brought(FLOOR))];
     let mut found = Vec::new();
     for (name, program) in places {
         if let Some(program) = program.filter(|path| path.is_file()) {
-            let version = if name == FLOOR {
-                String::new()
-            } else {
-                version(&program)
-            };
-            found.push(Subject {
-                name,
-                version,
-                program,
-            });
+            let version = if name == FLOOR { String::new() } else { version(&program) };
+            found.push(Subject { name, version, program });
         }
     }
     found
@@ -171,9 +140,5 @@ fn floor_paths(place: &Place, name: &str) -> [OsString; 3] {
 fn version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    text.unwrap_or_default()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    text.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
 }

@@ -126,8 +126,8 @@ pub(crate) fn accept_start(listener: &OwnedFd) -> Result<Conversation> {
     loop {
         let socket = retry(|| rustix::net::accept_with(listener.as_fd(), SocketFlags::CLOEXEC)).call("accept")?;
         let mut packet = [0u8; 64];
-        let got = retry(|| rustix::net::recv(&socket, &mut packet[..], RecvFlags::empty()).map(|(n, _)| n))
-            .unwrap_or(0);
+        let got =
+            retry(|| rustix::net::recv(&socket, &mut packet[..], RecvFlags::empty()).map(|(n, _)| n)).unwrap_or(0);
         if matches!(wire::decode::<ToInit>(&packet[..got.min(packet.len())]), Ok(ToInit::Go)) {
             return Ok(Conversation::new(socket));
         }

@@ -28,7 +28,11 @@ pub(crate) fn make(_: &Birth, root: &OwnedFd, devices: &[Device]) -> Result<()> 
             Some((path, dir)) if path == parent => dir,
             _ => path::find_or_make(root, &parent, Make::Directory)?,
         };
-        if device.bind { bind(root, device)? } else { node(&dir, &name, device)? }
+        if device.bind {
+            bind(root, device)?
+        } else {
+            node(&dir, &name, device)?
+        }
         last = Some((parent, dir));
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -42,17 +46,21 @@ fn node(dir: &OwnedFd, name: &CString, device: &Device) -> Result<()> {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).call_on("fstatat", &device.path)?;
-            let same = stat.st_mode & raw::S_IFMT == device.file_type && (kind == FileType::Fifo || stat.st_rdev == rdev);
+            let same =
+                stat.st_mode & raw::S_IFMT == device.file_type && (kind == FileType::Fifo || stat.st_rdev == rdev);
             if same || !device.required {
                 return Ok(());
             }
-            return Err(Error::new("mknodat", Errno::EXIST).on(device.path.to_bytes()).hint("the image has another file there"));
+            return Err(Error::new("mknodat", Errno::EXIST)
+                .on(device.path.to_bytes())
+                .hint("the image has another file there"));
         }
         Err(errno) => return Err(Error::new("mknodat", errno).on(device.path.to_bytes())),
     }
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).call_on("fchownat", &device.path)?;
+        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .call_on("fchownat", &device.path)?;
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ pub(crate) fn readonly(root: &OwnedFd, paths: &[Text]) -> Result<()> {
     for path in paths {
         let Some(target) = existing(root, path)? else { continue };
         let tree = clone_of(&target, true).call_on("open_tree", path)?;
-        sys::mount_setattr(tree.as_fd(), true, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", path)?;
+        sys::mount_setattr(tree.as_fd(), true, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
+            .call_on("mount_setattr", path)?;
         attach(tree.as_fd(), target.as_fd()).call_on("move_mount", path)?;
     }
     Ok(())

@@ -2,9 +2,9 @@
 //!
 //! Each mount is made detached, configured, and attached to a descriptor found in the root.
 
+use alloc::vec::Vec;
 use cleat_plan::{Attr, FsOption, Mount, MountKind};
 use core::ffi::CStr;
-use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -62,7 +62,9 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
     if mount.copy_up {
         copy_up::copy(&target, &made)?;
     }
-    attach(made.as_fd(), target.as_fd()).call("move_mount").map_err(|e| e.hint_if(Errno::NOTDIR, "source and target must both be directories, or neither"))?;
+    attach(made.as_fd(), target.as_fd())
+        .call("move_mount")
+        .map_err(|e| e.hint_if(Errno::NOTDIR, "source and target must both be directories, or neither"))?;
     set_attr(&made, true, mount.attr_recursive)?;
     for how in &mount.propagation {
         propagate(made.as_fd(), *how).call("mount_setattr")?;
@@ -86,10 +88,14 @@ fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
 
 /// A new file system instance, as a detached mount.
 fn new(fstype: &CStr, source: Option<&CStr>, options: &[FsOption], attr: Attr) -> Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", fstype).map_err(|e| e.hint_if(Errno::NODEV, "no such file system in this kernel"))?;
+    let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
+        .call_on("fsopen", fstype)
+        .map_err(|e| e.hint_if(Errno::NODEV, "no such file system in this kernel"))?;
     let explain = |error: Error| explain(error, &fs, fstype);
     if let Some(source) = source {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", source).call_on("fsconfig source", source).map_err(explain)?;
+        rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", source)
+            .call_on("fsconfig source", source)
+            .map_err(explain)?;
     }
     configure(&fs, options).map_err(explain)?;
     rustix::mount::fsconfig_create(fs.as_fd()).call_on("fsconfig create", fstype).map_err(explain)?;

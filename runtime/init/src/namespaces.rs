@@ -9,8 +9,8 @@ use cleat_plan::wire::FromInit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::PidfdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::PidfdFlags;
 use rustix::thread::ThreadNameSpaceType;
 
 use crate::Birth;
@@ -22,7 +22,9 @@ pub(crate) fn join(birth: &mut Birth) -> Result<()> {
     for join in core::mem::take(&mut birth.plan.join) {
         let fd = birth.take_fd(join.fd)?;
         let kinds = ThreadNameSpaceType::from_bits_retain(join.flags);
-        rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds).call_on("setns", &join.path).map_err(|e| e.hint_if(Errno::INVAL, "it is no namespace file of that type, or already this process's own"))?;
+        rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds).call_on("setns", &join.path).map_err(|e| {
+            e.hint_if(Errno::INVAL, "it is no namespace file of that type, or already this process's own")
+        })?;
     }
     if let Some(index) = birth.plan.chroot {
         let root = birth.take_fd(index)?;

@@ -70,7 +70,11 @@ pub(crate) fn find_or_make_nofollow(root: impl AsFd, path: &CStr, make: Make) ->
     };
     outcome.map_err(|errno| {
         let error = Error::new("openat2", errno).on(path.to_bytes());
-        if errno == Errno::LOOP { error.hint("a symbolic link in the image stands where a real directory must be") } else { error }
+        if errno == Errno::LOOP {
+            error.hint("a symbolic link in the image stands where a real directory must be")
+        } else {
+            error
+        }
     })
 }
 
@@ -101,7 +105,9 @@ fn make_missing(root: BorrowedFd<'_>, path: &[u8], make: Make, links_left: u32) 
             }
         }
         if *part == b".." {
-            return Err(Error::new("mkdirat", Errno::NOENT).on(path).hint("\"..\" below a directory that does not exist"));
+            return Err(Error::new("mkdirat", Errno::NOENT)
+                .on(path)
+                .hint("\"..\" below a directory that does not exist"));
         }
         let last = index + 1 == parts.len();
         let outcome = if last && make == Make::File {

@@ -72,7 +72,8 @@ pub(crate) fn write_sysctls(sysctls: &[Sysctl]) -> Result<()> {
         let mut path: Vec<u8> = b"sys/".to_vec();
         path.extend_from_slice(sysctl.path.to_bytes());
         let path = CString::new(path).map_err(|_| Error::new("openat2", Errno::INVAL))?;
-        let file = open_beneath(&proc, &path, OFlags::WRONLY).map_err(|e| e.hint_if(Errno::NOENT, "no such kernel parameter in the container's namespaces"))?;
+        let file = open_beneath(&proc, &path, OFlags::WRONLY)
+            .map_err(|e| e.hint_if(Errno::NOENT, "no such kernel parameter in the container's namespaces"))?;
         rustix::io::write(&file, sysctl.value.to_bytes()).call_on("write", &path)?;
     }
     Ok(())

@@ -86,7 +86,8 @@ fn check_interpreter(path: &CStr) -> Result<()> {
     let Some(interpreter) = interpreter.and_then(|i| CString::new(i).ok()) else { return Ok(()) };
     match rustix::fs::stat(&interpreter) {
         Err(Errno::NOENT | Errno::NOTDIR) => {
-            let text = format!("no such file or directory: its interpreter {} is missing", interpreter.to_string_lossy());
+            let text =
+                format!("no such file or directory: its interpreter {} is missing", interpreter.to_string_lossy());
             Err(Error::refused("exec", path.to_bytes(), &text))
         }
         _ => Ok(()),
@@ -113,8 +114,11 @@ fn elf_interpreter(file: &OwnedFd, head: &[u8]) -> Option<Vec<u8>> {
         let mut entry = [0u8; 56];
         rustix::io::pread(file, &mut entry[..], offset.checked_add(index.checked_mul(size)?)?).ok()?;
         if number(&entry, 0, 4)? == 3 {
-            let (at, len) =
-                if wide { (number(&entry, 8, 8)?, number(&entry, 32, 8)?) } else { (number(&entry, 4, 4)?, number(&entry, 16, 4)?) };
+            let (at, len) = if wide {
+                (number(&entry, 8, 8)?, number(&entry, 32, 8)?)
+            } else {
+                (number(&entry, 4, 4)?, number(&entry, 16, 4)?)
+            };
             let mut text = [0u8; 256];
             let len = usize::try_from(len).ok()?.min(text.len());
             let got = rustix::io::pread(file, &mut text[..len], at).ok()?;

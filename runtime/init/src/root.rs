@@ -54,7 +54,11 @@ pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
     let devnull = rustix::mount::open_tree(CWD, c"/dev/null", flags).call_on("open_tree", c"/dev/null")?;
     let stat = rustix::fs::fstat(&devnull).call_on("fstat", c"/dev/null")?;
     if stat.st_mode & raw::S_IFMT != raw::S_IFCHR || stat.st_rdev != rustix::fs::makedev(1, 3) {
-        return Err(Error::refused("open_tree", b"/dev/null", "the host's /dev/null is not the null device (char 1:3)"));
+        return Err(Error::refused(
+            "open_tree",
+            b"/dev/null",
+            "the host's /dev/null is not the null device (char 1:3)",
+        ));
     }
     Ok(Some(devnull))
 }
@@ -117,10 +121,13 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
     match root.pivot {
         Pivot::PivotRoot => {
             let old = open_dir(c"/").call_on("open", c"/")?;
-            rustix::process::pivot_root(c".", c".").call_on("pivot_root", &root.path).map_err(|e| e.hint_if(Errno::INVAL, "on an initramfs, use --no-pivot"))?;
+            rustix::process::pivot_root(c".", c".")
+                .call_on("pivot_root", &root.path)
+                .map_err(|e| e.hint_if(Errno::INVAL, "on an initramfs, use --no-pivot"))?;
             if root.propagation.kind == PropagationKind::Shared {
                 // The unmount below must not reach the host.
-                propagate(old.as_fd(), Propagation { kind: PropagationKind::Slave, recursive: true }).call("mount_setattr")?;
+                propagate(old.as_fd(), Propagation { kind: PropagationKind::Slave, recursive: true })
+                    .call("mount_setattr")?;
             }
             drop(old);
             // The old root lies on top of the new one; the working directory is below it.
@@ -147,7 +154,8 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
 /// A read-only root, the last change to it.
 pub(crate) fn finish(root: &Root, dir: &OwnedFd) -> Result<()> {
     if root.readonly {
-        sys::mount_setattr(dir.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", c"/")?;
+        sys::mount_setattr(dir.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
+            .call_on("mount_setattr", c"/")?;
     }
     Ok(())
 }

@@ -124,14 +124,8 @@ pub(crate) fn mount_setattr(
 ) -> Result<(), Errno> {
     let attr = raw::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
     let flags = raw::AT_EMPTY_PATH | if recursive { raw::AT_RECURSIVE } else { 0 };
-    let args = [
-        fd_arg(fd),
-        c"".as_ptr() as usize,
-        flags as usize,
-        &raw const attr as usize,
-        size_of::<raw::mount_attr>(),
-        0,
-    ];
+    let args =
+        [fd_arg(fd), c"".as_ptr() as usize, flags as usize, &raw const attr as usize, size_of::<raw::mount_attr>(), 0];
     // SAFETY: the path is a C string and attr outlives the call with its true size.
     unsafe { syscall(raw::__NR_mount_setattr, args) }.map(drop)
 }

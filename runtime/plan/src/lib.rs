@@ -129,7 +129,7 @@ pub enum Pivot {
     PivotRoot,
     /// The root mount moved over `/` and `chroot(2)`: for an initramfs, where `/` cannot pivot.
     MoveMount,
-    /// `chroot(2)` alone: no mount namespace of its own.
+    /// `chroot(2)` alone: no mount namespace of its own, or one that others live in, too.
     Chroot,
 }
 

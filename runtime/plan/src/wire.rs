@@ -7,8 +7,8 @@
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::steps::Step;
 use crate::Plan;
+use crate::steps::Step;
 
 /// Longest packet that is ever sent.
 pub const MAX_PACKET: usize = 32 * 1024;

@@ -16,7 +16,9 @@ use super::Shell;
 pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
     let container = match shell.store.open(id) {
         Err(error) if error.kind() == Kind::NoContainer && force => return Ok(()),
-        Err(error) if error.kind() == Kind::Other && shell.store.directory(id).is_dir() => return remove_rest(shell, id, force, error),
+        Err(error) if error.kind() == Kind::Other && shell.store.directory(id).is_dir() => {
+            return remove_rest(shell, id, force, error);
+        }
         other => other?,
     };
     let status = container.status()?;
@@ -24,7 +26,12 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
         // A created one has run nothing yet: runc deletes it, too.
         Status::Stopped | Status::Created => {}
         _ if force => {}
-        other => return Err(Error::new(format!("cannot delete container {id} that is not stopped: {}; kill it first, or use --force", other.name()))),
+        other => {
+            return Err(Error::new(format!(
+                "cannot delete container {id} that is not stopped: {}; kill it first, or use --force",
+                other.name()
+            )));
+        }
     }
     if status == Status::Creating {
         // Its maker sees its child die and cleans up after itself.
@@ -39,8 +46,12 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
 fn remove_rest(shell: &Shell<'_>, id: &str, force: bool, error: Error) -> Result<()> {
     crate::state::check_id(id)?;
     let path = shell.store.directory(id);
-    let dir = nix::fcntl::open(&path, nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-        .context(format_args!("open {}", path.display()))?;
+    let dir = nix::fcntl::open(
+        &path,
+        nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )
+    .context(format_args!("open {}", path.display()))?;
     let how = nix::fcntl::FlockArg::LockExclusiveNonblock;
     match Flock::lock(dir, how) {
         Err(_) => Err(Error::new(format!("container {id} is still being created"))),
@@ -82,7 +93,9 @@ fn destroy_locked(container: Container, lock: Flock<std::os::fd::OwnedFd>, warn:
                 kill_all(&container)?;
                 if !cgroup.wait_empty()? {
                     let left = cgroup.processes().unwrap_or_default();
-                    return Err(Error::new(format!("container {id}: processes {left:?} did not end when killed; they may be stuck in the kernel")));
+                    return Err(Error::new(format!(
+                        "container {id}: processes {left:?} did not end when killed; they may be stuck in the kernel"
+                    )));
                 }
             }
             let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
@@ -118,7 +131,11 @@ fn wait_for_end(first: &crate::state::Alive) -> Result<()> {
     loop {
         match nix::poll::poll(&mut fds, PollTimeout::from(10_000u16)) {
             Err(nix::errno::Errno::EINTR) => {}
-            Ok(0) => return Err(Error::new("the container's first process did not end when killed; it may be stuck in the kernel")),
+            Ok(0) => {
+                return Err(Error::new(
+                    "the container's first process did not end when killed; it may be stuck in the kernel",
+                ));
+            }
             other => return other.context("poll pidfd").map(drop),
         }
     }

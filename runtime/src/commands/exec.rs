@@ -133,7 +133,9 @@ fn cgroup(options: &Options) -> Result<Option<PathBuf>> {
     match options.cgroups.as_slice() {
         [] => Ok(None),
         [one] => match one.split_once(':') {
-            Some((_, _)) => Err(Error::new(format!("--cgroup {one:?}: cgroup v2 has no path for a controller; give the path alone"))),
+            Some((_, _)) => Err(Error::new(format!(
+                "--cgroup {one:?}: cgroup v2 has no path for a controller; give the path alone"
+            ))),
             None => Ok(Some(PathBuf::from(one))),
         },
         _ => Err(Error::new("--cgroup: cgroup v2 has one path; give it once")),
@@ -207,7 +209,21 @@ mod tests {
     fn a_user_is_one_or_two_numbers() {
         assert_eq!(parse_user("1").unwrap(), (1, None));
         assert_eq!(parse_user("1:2").unwrap(), (1, Some(2)));
-        for wrong in ["", "1:", ":1", "a", "-1", "+1", " 1", "1 ", "4294967295", "4294967296", "1:2:3", "0x1", "99999999999999999999"] {
+        for wrong in [
+            "",
+            "1:",
+            ":1",
+            "a",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "4294967295",
+            "4294967296",
+            "1:2:3",
+            "0x1",
+            "99999999999999999999",
+        ] {
             assert!(parse_user(wrong).unwrap_err().to_string().contains("not UID or UID:GID"), "{wrong:?}");
         }
     }

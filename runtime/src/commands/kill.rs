@@ -31,7 +31,9 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
     match sys::pidfd_send_signal(alive.pidfd.as_fd(), number) {
         Ok(()) => Ok(()),
         Err(nix::errno::Errno::ESRCH) => Err(stopped()),
-        Err(errno) => Err(Error::new(format!("kill {id}: pidfd_send_signal {number}: {}", crate::error::errno_text(errno)))),
+        Err(errno) => {
+            Err(Error::new(format!("kill {id}: pidfd_send_signal {number}: {}", crate::error::errno_text(errno))))
+        }
     }
 }
 
@@ -65,7 +67,11 @@ pub fn parse(text: &str) -> Result<i32> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     if let Some(rest) = name.strip_prefix("RTMIN") {
-        let offset: i32 = if rest.is_empty() { 0 } else { rest.strip_prefix('+').and_then(|n| n.parse().ok()).ok_or_else(unknown)? };
+        let offset: i32 = if rest.is_empty() {
+            0
+        } else {
+            rest.strip_prefix('+').and_then(|n| n.parse().ok()).ok_or_else(unknown)?
+        };
         return if (0..=30).contains(&offset) { Ok(34 + offset) } else { Err(unknown()) };
     }
     format!("SIG{name}").parse::<Signal>().map(|signal| signal as i32).map_err(|_| unknown())
@@ -77,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_signal_is_a_number_or_a_name() {
-        for (text, number) in [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("0", 0), ("RTMIN+3", 37), ("64", 64)] {
+        for (text, number) in
+            [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("0", 0), ("RTMIN+3", 37), ("64", 64)]
+        {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
         for text in ["", "SIG", "65", "-1", "NOPE", "RTMIN+31", "9999999999"] {

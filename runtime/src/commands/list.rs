@@ -41,7 +41,14 @@ pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(String::from)];
     rows.extend(listed.iter().map(|(entry, container)| {
         let record = &container.record;
-        [record.id.clone(), entry.pid.to_string(), entry.status.into(), record.cleat.bundle.display().to_string(), record.created.clone(), entry.owner.clone()]
+        [
+            record.id.clone(),
+            entry.pid.to_string(),
+            entry.status.into(),
+            record.cleat.bundle.display().to_string(),
+            record.created.clone(),
+            entry.owner.clone(),
+        ]
     }));
     print(&table(&rows))
 }
@@ -76,6 +83,9 @@ mod tests {
     fn columns_are_twelve_wide_and_three_apart() {
         let row = |id: &str| [id, "1", "running", "/b", "now", "root"].map(String::from);
         let text = table(&[row("a"), row("a-long-long-name")]);
-        assert!(text.starts_with("a                  1           running     /b          now         root\n"), "{text:?}");
+        assert!(
+            text.starts_with("a                  1           running     /b          now         root\n"),
+            "{text:?}"
+        );
     }
 }

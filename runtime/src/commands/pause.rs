@@ -7,7 +7,9 @@ use super::Shell;
 
 fn set(container: &Container, frozen: bool) -> Result<()> {
     let id = container.id();
-    let cgroup = container.cgroup().ok_or_else(|| Error::new(format!("container {id} has no cgroup of its own, which freezing needs")))?;
+    let cgroup = container
+        .cgroup()
+        .ok_or_else(|| Error::new(format!("container {id} has no cgroup of its own, which freezing needs")))?;
     cgroup.set_frozen(frozen)
 }
 

@@ -50,7 +50,8 @@ fn rootless(config: &mut Value) {
     if let Some(mounts) = config.pointer_mut("/mounts").and_then(Value::as_array_mut) {
         for mount in mounts.iter_mut() {
             if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
-                options.retain(|option| !option.as_str().is_some_and(|o| o.starts_with("gid=") || o.starts_with("uid=")));
+                options
+                    .retain(|option| !option.as_str().is_some_and(|o| o.starts_with("gid=") || o.starts_with("uid=")));
             }
             if mount["destination"] == "/sys" {
                 // Its network namespace is not the user namespace's.
@@ -83,5 +84,7 @@ pub fn spec(bundle: Option<&Path>, for_user: bool) -> Result<()> {
     if opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
         return Err(Error::new(format!("File {} exists. Remove it first", path.display())));
     }
-    opened.and_then(|mut file| file.write_all(format!("{text}\n").as_bytes())).context(format_args!("write {}", path.display()))
+    opened
+        .and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()))
+        .context(format_args!("write {}", path.display()))
 }

@@ -60,7 +60,12 @@ pub fn number(name: &str) -> Option<u32> {
 
 /// The five sets. What cannot be granted is a warning and is left out: the specification says
 /// that the runtime must log it and should not fail (config.md § Linux Process).
-pub(super) fn sets(capabilities: &Capabilities, host: &Host, new_user_namespace: bool, warnings: &mut Vec<String>) -> Caps {
+pub(super) fn sets(
+    capabilities: &Capabilities,
+    host: &Host,
+    new_user_namespace: bool,
+    warnings: &mut Vec<String>,
+) -> Caps {
     // The first process of a user namespace has all capabilities in it.
     let known = (1u64 << (host.last_capability + 1)) - 1;
     let grantable = if new_user_namespace { known } else { host.capabilities };
@@ -71,7 +76,9 @@ pub(super) fn sets(capabilities: &Capabilities, host: &Host, new_user_namespace:
             match number(name) {
                 None => warnings.push(format!("{place}: no capability {name:?}, ignored; see capabilities(7)")),
                 Some(cap) if grantable & (1 << cap) == 0 => {
-                    warnings.push(format!("{place}: {name} cannot be granted here, ignored; this process does not have it"));
+                    warnings.push(format!(
+                        "{place}: {name} cannot be granted here, ignored; this process does not have it"
+                    ));
                 }
                 Some(cap) => bits |= 1 << cap,
             }
@@ -90,7 +97,9 @@ pub(super) fn sets(capabilities: &Capabilities, host: &Host, new_user_namespace:
         caps.effective &= caps.permitted;
     }
     if caps.ambient & !(caps.permitted & caps.inheritable) != 0 {
-        warnings.push("config.json: process.capabilities.ambient: what is not both permitted and inheritable is ignored".into());
+        warnings.push(
+            "config.json: process.capabilities.ambient: what is not both permitted and inheritable is ignored".into(),
+        );
         caps.ambient &= caps.permitted & caps.inheritable;
     }
     caps
@@ -114,7 +123,9 @@ mod tests {
         let config = Capabilities { bounding: names(&["CAP_KILL", "CAP_SYS_ADMN"]), ..Capabilities::default() };
         assert_eq!(sets(&config, &host(), false, &mut warnings).bounding, 1 << 5);
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].starts_with("config.json: process.capabilities.bounding[1]: no capability \"CAP_SYS_ADMN\""));
+        assert!(
+            warnings[0].starts_with("config.json: process.capabilities.bounding[1]: no capability \"CAP_SYS_ADMN\"")
+        );
     }
 
     #[test]
@@ -133,7 +144,8 @@ mod tests {
 
     #[test]
     fn ambient_needs_permitted_and_inheritable() {
-        let config = Capabilities { permitted: names(&["CAP_KILL"]), ambient: names(&["CAP_KILL"]), ..Capabilities::default() };
+        let config =
+            Capabilities { permitted: names(&["CAP_KILL"]), ambient: names(&["CAP_KILL"]), ..Capabilities::default() };
         assert_eq!(sets(&config, &host(), false, &mut Vec::new()).ambient, 0);
     }
 }

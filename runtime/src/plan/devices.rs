@@ -87,7 +87,9 @@ pub(super) fn rules(config: &[DeviceRule]) -> Result<Vec<Rule>> {
         };
         let number = |value: Option<i64>, name: &str| match value {
             None | Some(-1) => Ok(None),
-            Some(n) => u32::try_from(n).map(Some).map_err(|_| place.at(name).error("must be -1 (any) or a device number")),
+            Some(n) => {
+                u32::try_from(n).map(Some).map_err(|_| place.at(name).error("must be -1 (any) or a device number"))
+            }
         };
         let mut access = 0;
         for letter in rule.access.chars() {
@@ -168,7 +170,10 @@ const MAX_RULES: usize = 3000;
 /// More rules than a program may have.
 pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
     if rules.len() > MAX_RULES {
-        return Err(Error::new(format!("config.json: linux.resources.devices: {} rules; at most {MAX_RULES} are possible", rules.len())));
+        return Err(Error::new(format!(
+            "config.json: linux.resources.devices: {} rules; at most {MAX_RULES} are possible",
+            rules.len()
+        )));
     }
     let mut program = Program::default();
     // w2 kind, w3 access, w4 major, w5 minor, out of struct bpf_cgroup_dev_ctx in r1; w6 both
@@ -178,10 +183,10 @@ pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
         load(3, 0),
         load(4, 4),
         load(5, 8),
-        alu(0x54, 2, 0xffff),         // w2 &= 0xffff
-        alu(0x74, 3, 16),             // w3 >>= 16
+        alu(0x54, 2, 0xffff),                                       // w2 &= 0xffff
+        alu(0x74, 3, 16),                                           // w3 >>= 16
         Insn { code: 0xbc, registers: 6 | 4 << 4, off: 0, imm: 0 }, // w6 = w4
-        alu(0x64, 6, 20),             // w6 <<= 20
+        alu(0x64, 6, 20),                                           // w6 <<= 20
         Insn { code: 0x4c, registers: 6 | 5 << 4, off: 0, imm: 0 }, // w6 |= w5
     ]);
     let mut decided = false;
@@ -336,15 +341,36 @@ mod tests {
             let imm = insn.imm.cast_unsigned();
             pc += 1;
             let jump = match insn.code {
-                0x61 => { r[dst] = context[usize::try_from(insn.off / 4).unwrap()]; false }
-                0x54 => { r[dst] &= imm; false }
-                0x74 => { r[dst] >>= imm; false }
-                0xbc => { r[dst] = r[src]; false }
-                0x64 => { r[dst] <<= imm; false }
-                0x4c => { r[dst] |= r[src]; false }
+                0x61 => {
+                    r[dst] = context[usize::try_from(insn.off / 4).unwrap()];
+                    false
+                }
+                0x54 => {
+                    r[dst] &= imm;
+                    false
+                }
+                0x74 => {
+                    r[dst] >>= imm;
+                    false
+                }
+                0xbc => {
+                    r[dst] = r[src];
+                    false
+                }
+                0x64 => {
+                    r[dst] <<= imm;
+                    false
+                }
+                0x4c => {
+                    r[dst] |= r[src];
+                    false
+                }
                 0x05 => true,
                 0x46 => r[dst] & imm != 0,
-                0xb4 => { r[dst] = imm; false }
+                0xb4 => {
+                    r[dst] = imm;
+                    false
+                }
                 0x56 => r[dst] != imm,
                 0x16 => r[dst] == imm,
                 0x95 => return r[0] == 1,
@@ -406,9 +432,13 @@ mod tests {
 
     #[test]
     fn a_device_of_config_json_takes_the_place_of_a_default() {
-        let config: Vec<config::Device> = serde_json::from_str(r#"[{"type":"c","path":"/dev/null","major":1,"minor":3,"fileMode":384}]"#).unwrap();
+        let config: Vec<config::Device> =
+            serde_json::from_str(r#"[{"type":"c","path":"/dev/null","major":1,"minor":3,"fileMode":384}]"#).unwrap();
         let nodes = nodes(&config, false).unwrap();
-        assert_eq!(nodes.iter().filter(|n| n.path.to_bytes() == b"/dev/null").map(|n| n.mode).collect::<Vec<_>>(), [0o600]);
+        assert_eq!(
+            nodes.iter().filter(|n| n.path.to_bytes() == b"/dev/null").map(|n| n.mode).collect::<Vec<_>>(),
+            [0o600]
+        );
         assert_eq!(nodes.len(), 6);
     }
 

@@ -23,8 +23,18 @@ fn namespace_names(flags: u64) -> String {
 }
 
 fn attr(attr: Attr, suffix: &str) -> String {
-    let names = [(0x1, "ro"), (0x2, "nosuid"), (0x4, "nodev"), (0x8, "noexec"), (0x10, "noatime"), (0x20, "strictatime"), (0x80, "nodiratime"), (0x20_0000, "nosymfollow")];
-    let set: Vec<String> = names.iter().filter(|(bit, _)| attr.set & bit != 0).map(|(_, name)| format!(" {name}{suffix}")).collect();
+    let names = [
+        (0x1, "ro"),
+        (0x2, "nosuid"),
+        (0x4, "nodev"),
+        (0x8, "noexec"),
+        (0x10, "noatime"),
+        (0x20, "strictatime"),
+        (0x80, "nodiratime"),
+        (0x20_0000, "nosymfollow"),
+    ];
+    let set: Vec<String> =
+        names.iter().filter(|(bit, _)| attr.set & bit != 0).map(|(_, name)| format!(" {name}{suffix}")).collect();
     set.concat()
 }
 
@@ -35,14 +45,23 @@ fn mount(mount: &Mount) -> String {
             format!("{how} {source}{}", if tree.is_some() { " (opened by the host half)" } else { "" })
         }
         MountKind::New { fstype, options, .. } => {
-            let options: Vec<String> =
-                options.iter().map(|o| o.value.as_ref().map_or_else(|| o.key.to_string(), |v| format!("{}={v}", o.key))).collect();
+            let options: Vec<String> = options
+                .iter()
+                .map(|o| o.value.as_ref().map_or_else(|| o.key.to_string(), |v| format!("{}={v}", o.key)))
+                .collect();
             format!("new {fstype} {}", options.join(","))
         }
         MountKind::Remount { .. } => "change".to_owned(),
     };
     let propagation: Vec<String> = mount.propagation.iter().map(|p| format!(" {:?}", p.kind).to_lowercase()).collect();
-    format!("{}: {}{}{}{}", mount.target, what.trim_end(), attr(mount.attr, ""), attr(mount.attr_recursive, " (recursive)"), propagation.concat())
+    format!(
+        "{}: {}{}{}{}",
+        mount.target,
+        what.trim_end(),
+        attr(mount.attr, ""),
+        attr(mount.attr_recursive, " (recursive)"),
+        propagation.concat()
+    )
 }
 
 impl Plan {
@@ -55,29 +74,51 @@ impl Plan {
         let hooks = |list: &[cleat_plan::Hook]| list.iter().map(|hook| hook.path.to_string()).collect::<Vec<_>>();
         match step {
             Step::StateDir => vec![host.id.clone()],
-            Step::Cgroup => one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string())),
+            Step::Cgroup => {
+                one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string()))
+            }
             Step::Devices => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
             }
             Step::Clone => vec![format!("new: {}", namespace_names(host.clone_flags))],
-            Step::IdMap => host.id_maps.iter().flat_map(|maps| {
-                let line = |kind: &str, m: &super::IdMap| format!("{kind} {} inside is {} outside, {} of them", m.container_id, m.host_id, m.size);
-                maps.uids.iter().map(|m| line("uid", m)).chain(maps.gids.iter().map(|m| line("gid", m))).collect::<Vec<_>>()
-            }).collect(),
+            Step::IdMap => host
+                .id_maps
+                .iter()
+                .flat_map(|maps| {
+                    let line = |kind: &str, m: &super::IdMap| {
+                        format!("{kind} {} inside is {} outside, {} of them", m.container_id, m.host_id, m.size)
+                    };
+                    maps.uids
+                        .iter()
+                        .map(|m| line("uid", m))
+                        .chain(maps.gids.iter().map(|m| line("gid", m)))
+                        .collect::<Vec<_>>()
+                })
+                .collect(),
             Step::Oom => one(host.oom_score_adj.map(|score| score.to_string())),
-            Step::JoinNamespaces => init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect(),
+            Step::JoinNamespaces => {
+                init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect()
+            }
             Step::Fork => one(init.fork.map(|flags| format!("new: {}", namespace_names(flags)))),
             Step::Time => one(init.time.map(|offsets| format!("{offsets:?}"))),
             Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
             Step::CgroupNamespace => one(init.unshare_cgroup.then(|| "new".to_owned())),
             Step::Loopback => one(init.loopback.then(|| "lo up".to_owned())),
-            Step::Hostname => [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect(),
+            Step::Hostname => {
+                [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect()
+            }
             Step::Propagation => one(root.map(|r| format!("{:?}", r.propagation.kind).to_lowercase())),
             Step::Rootfs => one(root.map(|r| r.path.to_string())),
             Step::Mounts => root.map(|r| r.mounts.iter().map(mount).collect()).unwrap_or_default(),
-            Step::DeviceNodes => root.map(|r| r.devices.iter().map(|d| format!("{} {}:{} mode {:o}", d.path, d.major, d.minor, d.mode)).collect()).unwrap_or_default(),
-            Step::DevLinks => one(root.filter(|r| r.dev_links).map(|_| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned())),
+            Step::DeviceNodes => root
+                .map(|r| {
+                    r.devices.iter().map(|d| format!("{} {}:{} mode {:o}", d.path, d.major, d.minor, d.mode)).collect()
+                })
+                .unwrap_or_default(),
+            Step::DevLinks => {
+                one(root.filter(|r| r.dev_links).map(|_| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned()))
+            }
             Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
             Step::RuntimeHooks => hooks(&host.runtime_hooks),
             Step::CreateContainerHooks => hooks(&init.create_container.list),
@@ -88,15 +129,26 @@ impl Plan {
             Step::ReadonlyRoot => one(root.filter(|r| r.readonly).map(|_| "/".to_owned())),
             Step::Credentials => one(init.process.as_ref().map(|p| {
                 let nnp = if p.no_new_privileges { ", no new privileges" } else { "" };
-                format!("user {} group {} groups {:?} umask {:04o}, {} capabilities in the bounding set{nnp}", p.uid, p.gid, p.groups.as_deref().unwrap_or_default(), p.umask, p.caps.bounding.count_ones())
+                format!(
+                    "user {} group {} groups {:?} umask {:04o}, {} capabilities in the bounding set{nnp}",
+                    p.uid,
+                    p.gid,
+                    p.groups.as_deref().unwrap_or_default(),
+                    p.umask,
+                    p.caps.bounding.count_ones()
+                )
             })),
             Step::Cwd => one(init.process.as_ref().map(|p| p.cwd.to_string())),
             Step::Program => one(init.process.as_ref().and_then(|p| p.args.first()).map(ToString::to_string)),
-            Step::Rlimits => host.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect(),
+            Step::Rlimits => {
+                host.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect()
+            }
             Step::StartContainerHooks => hooks(&init.start_container.list),
             Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
             Step::Poststart => hooks(&host.poststart),
-            Step::RaiseLimits | Step::SendPlan | Step::ReceivePlan | Step::Ready | Step::SaveState | Step::Start => Vec::new(),
+            Step::RaiseLimits | Step::SendPlan | Step::ReceivePlan | Step::Ready | Step::SaveState | Step::Start => {
+                Vec::new()
+            }
         }
     }
 }

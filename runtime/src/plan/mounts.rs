@@ -70,7 +70,8 @@ const KINDS: &[&str] = &["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridm
 /// Every option with a meaning of its own, sorted.
 #[must_use]
 pub fn option_names() -> Vec<String> {
-    let mut names: Vec<String> = ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]).collect();
+    let mut names: Vec<String> =
+        ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]).collect();
     names.extend(PROPAGATIONS.iter().map(|(name, ..)| (*name).to_owned()));
     names.extend(SUPERBLOCK.iter().chain(WITHOUT_EFFECT).chain(KINDS).map(|name| (*name).to_owned()));
     names.retain(|name| name != "nofail");
@@ -80,7 +81,10 @@ pub fn option_names() -> Vec<String> {
 
 /// The propagation that a word means.
 pub(super) fn propagation(word: &str) -> Option<Propagation> {
-    PROPAGATIONS.iter().find(|(name, ..)| *name == word).map(|(_, kind, recursive)| Propagation { kind: *kind, recursive: *recursive })
+    PROPAGATIONS
+        .iter()
+        .find(|(name, ..)| *name == word)
+        .map(|(_, kind, recursive)| Propagation { kind: *kind, recursive: *recursive })
 }
 
 /// What one mount's options say.
@@ -128,7 +132,9 @@ fn parse(options: &[String], place: &Place) -> Result<Options> {
                         return Err(place.at(format_args!("options[{index}]")).error("is empty"));
                     }
                     if value.is_some_and(|v| v.len() > 255) {
-                        return Err(place.at(format_args!("options[{index}]")).error("the value is longer than the 255 bytes that fsconfig(2) takes"));
+                        return Err(place
+                            .at(format_args!("options[{index}]"))
+                            .error("the value is longer than the 255 bytes that fsconfig(2) takes"));
                     }
                     parsed.fs.push(FsOption { key: text(key)?, value: value.map(text).transpose()? });
                 }
@@ -185,7 +191,9 @@ pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context
         bind_kind(mount, &options, place, context)?
     } else if mount.kind.is_empty() || mount.kind == "none" {
         if options.propagation.is_empty() {
-            return Err(place.at("type").error("is missing, and the options are not those of a bind mount; add \"bind\" or a type"));
+            return Err(place
+                .at("type")
+                .error("is missing, and the options are not those of a bind mount; add \"bind\" or a type"));
         }
         MountKind::Remount { options: Vec::new() }
     } else {
@@ -240,7 +248,9 @@ fn check_proc(planned: &mut Mount, destination: &Path, mount: &config::Mount, pl
 
 fn bind_kind(mount: &config::Mount, options: &Options, place: &Place, context: &mut Context<'_>) -> Result<MountKind> {
     if let Some(option) = options.fs.first() {
-        return Err(place.at("options").error(format_args!("{:?} is no option of a bind mount", option.key.to_string_lossy())));
+        return Err(place
+            .at("options")
+            .error(format_args!("{:?} is no option of a bind mount", option.key.to_string_lossy())));
     }
     if mount.source.is_empty() {
         return Err(place.at("source").error("is missing; a bind mount needs one"));
@@ -250,13 +260,28 @@ fn bind_kind(mount: &config::Mount, options: &Options, place: &Place, context: &
     let tree = (idmap.is_some() || context.host_opens).then(|| {
         super::push_fd(
             context.fds,
-            FdSource::Tree(Tree { path: source.clone(), recursive: options.recursive, idmap, idmap_recursive: options.idmap == Some(true) }),
+            FdSource::Tree(Tree {
+                path: source.clone(),
+                recursive: options.recursive,
+                idmap,
+                idmap_recursive: options.idmap == Some(true),
+            }),
         )
     });
-    Ok(MountKind::Bind { source: text(&source)?, recursive: options.recursive, nofollow: false, tree: tree.transpose()? })
+    Ok(MountKind::Bind {
+        source: text(&source)?,
+        recursive: options.recursive,
+        nofollow: false,
+        tree: tree.transpose()?,
+    })
 }
 
-fn idmap_source(mount: &config::Mount, options: &Options, place: &Place, context: &Context<'_>) -> Result<Option<IdmapSource>> {
+fn idmap_source(
+    mount: &config::Mount,
+    options: &Options,
+    place: &Place,
+    context: &Context<'_>,
+) -> Result<Option<IdmapSource>> {
     let has_maps = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
     if has_maps {
         if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
@@ -268,7 +293,9 @@ fn idmap_source(mount: &config::Mount, options: &Options, place: &Place, context
     match options.idmap {
         None => Ok(None),
         Some(_) if context.user_namespace => Ok(Some(IdmapSource::Container)),
-        Some(_) => Err(place.at("options").error("\"idmap\" needs uidMappings and gidMappings, or a user namespace of the container")),
+        Some(_) => Err(place
+            .at("options")
+            .error("\"idmap\" needs uidMappings and gidMappings, or a user namespace of the container")),
     }
 }
 
@@ -312,22 +339,36 @@ mod tests {
 
     #[test]
     fn the_last_of_two_contrary_options_holds() {
-        let mount = decide_json(r#"{"destination":"/a","type":"tmpfs","options":["ro","rw","noatime","strictatime","nosuid"]}"#).unwrap();
+        let mount = decide_json(
+            r#"{"destination":"/a","type":"tmpfs","options":["ro","rw","noatime","strictatime","nosuid"]}"#,
+        )
+        .unwrap();
         assert_eq!(mount.attr, Attr { set: STRICTATIME | NOSUID, clear: RDONLY | ATIME });
     }
 
     #[test]
     fn recursive_attributes_are_kept_apart() {
-        let mount = decide_json(r#"{"destination":"/a","source":"x","options":["rbind","rro","rnoatime","rslave"]}"#).unwrap();
+        let mount =
+            decide_json(r#"{"destination":"/a","source":"x","options":["rbind","rro","rnoatime","rslave"]}"#).unwrap();
         assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME });
         assert_eq!(mount.propagation, [Propagation { kind: PropagationKind::Slave, recursive: true }]);
-        assert!(matches!(mount.kind, MountKind::Bind { recursive: true, ref source, .. } if source.to_bytes() == b"/bundle/x"));
+        assert!(
+            matches!(mount.kind, MountKind::Bind { recursive: true, ref source, .. } if source.to_bytes() == b"/bundle/x")
+        );
     }
 
     #[test]
     fn nothing_but_procfs_and_known_files_goes_on_proc() {
-        assert!(decide_json(r#"{"destination":"/proc","type":"tmpfs"}"#).unwrap_err().contains("cannot be mounted on /proc"));
-        assert!(decide_json(r#"{"destination":"/proc/sys/../sys","source":"/x","options":["bind"]}"#).unwrap_err().contains("inside /proc"));
+        assert!(
+            decide_json(r#"{"destination":"/proc","type":"tmpfs"}"#)
+                .unwrap_err()
+                .contains("cannot be mounted on /proc")
+        );
+        assert!(
+            decide_json(r#"{"destination":"/proc/sys/../sys","source":"/x","options":["bind"]}"#)
+                .unwrap_err()
+                .contains("inside /proc")
+        );
         assert!(decide_json(r#"{"destination":"/proc","source":"/proc","options":["bind"]}"#).unwrap().require_procfs);
         decide_json(r#"{"destination":"/proc/meminfo","source":"/x","options":["bind"]}"#).unwrap();
     }

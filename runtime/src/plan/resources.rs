@@ -18,7 +18,12 @@ struct Setting {
     neutral: &'static [i64],
 }
 
-const fn setting(group: &'static str, name: &'static str, controller: &'static str, neutral: &'static [i64]) -> Setting {
+const fn setting(
+    group: &'static str,
+    name: &'static str,
+    controller: &'static str,
+    neutral: &'static [i64],
+) -> Setting {
     Setting { group, name, controller, neutral }
 }
 
@@ -60,7 +65,9 @@ pub(super) fn check(limits: &Resources, host: &Host, warnings: &mut Vec<String>)
     for setting in SETTINGS {
         let Some(value) = group(limits, setting.group).get(setting.name) else { continue };
         let place = format!("config.json: linux.resources.{}.{}", setting.group, setting.name);
-        if !is_neutral(value, setting.neutral).ok_or_else(|| Error::new(format!("{place}: {value} is of the wrong type")))? {
+        if !is_neutral(value, setting.neutral)
+            .ok_or_else(|| Error::new(format!("{place}: {value} is of the wrong type")))?
+        {
             return Err(refuse(&place, setting.controller, host));
         }
     }
@@ -140,13 +147,26 @@ mod tests {
     #[test]
     fn a_limit_whose_controller_is_bound_to_v1_names_it() {
         let error = check_json(json!({"memory": {"limit": 1 << 20}})).0.unwrap_err();
-        assert!(error.starts_with("config.json: linux.resources.memory.limit: the memory controller is bound to cgroup v1"), "{error}");
-        assert!(check_json(json!({"blockIO": {"weight": 10}})).0.unwrap_err().contains("io controller is bound to cgroup v1"));
+        assert!(
+            error.starts_with("config.json: linux.resources.memory.limit: the memory controller is bound to cgroup v1"),
+            "{error}"
+        );
+        assert!(
+            check_json(json!({"blockIO": {"weight": 10}}))
+                .0
+                .unwrap_err()
+                .contains("io controller is bound to cgroup v1")
+        );
     }
 
     #[test]
     fn a_limit_is_refused_by_name_and_never_dropped() {
-        for limit in [json!({"pids": {"limit": 0}}), json!({"cpu": {"idle": 1}}), json!({"rdma": {"mlx": {}}}), json!({"unified": {"a": "b"}})] {
+        for limit in [
+            json!({"pids": {"limit": 0}}),
+            json!({"cpu": {"idle": 1}}),
+            json!({"rdma": {"mlx": {}}}),
+            json!({"unified": {"a": "b"}}),
+        ] {
             let error = check_json(limit).0.unwrap_err();
             assert!(error.contains("sets no resource limits"), "{error}");
         }

@@ -5,7 +5,11 @@ fn host() -> Host {
     Host {
         capabilities: (1 << 41) - 1,
         last_capability: 40,
-        cgroup: crate::host::Cgroup { mount: Some("/sys/fs/cgroup".into()), own: "/user/shell".into(), v1_controllers: vec![] },
+        cgroup: crate::host::Cgroup {
+            mount: Some("/sys/fs/cgroup".into()),
+            own: "/user/shell".into(),
+            v1_controllers: vec![],
+        },
         ..Host::default()
     }
 }
@@ -51,7 +55,9 @@ fn the_plan_of_a_plain_bundle() {
 
 #[test]
 fn a_plan_survives_its_journey() {
-    let plan = plan_with(json!({"hostname": "a", "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}]})).unwrap();
+    let plan =
+        plan_with(json!({"hostname": "a", "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}]}))
+            .unwrap();
     let bytes = cleat_plan::wire::encode_plan(&plan.init).unwrap();
     assert_eq!(cleat_plan::wire::decode::<wire::Plan>(&bytes).unwrap(), plan.init);
 }
@@ -65,16 +71,40 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"process": {"args": []}}), "process.args: is empty"),
         (json!({"process": {"cwd": "tmp"}}), "process.cwd: \"tmp\" must be absolute"),
         (json!({"process": {"env": ["A=1", "B"]}}), "process.env[1]: \"B\" is not of the form NAME=value"),
-        (json!({"process": {"rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}}), "process.rlimits[0].type: \"RLIMIT_X\""),
-        (json!({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]}}), "process.rlimits[0]: soft 2 is above hard 1"),
-        (json!({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 1}]}}), "process.rlimits[1].type: \"RLIMIT_CORE\" is there twice"),
+        (
+            json!({"process": {"rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}}),
+            "process.rlimits[0].type: \"RLIMIT_X\"",
+        ),
+        (
+            json!({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]}}),
+            "process.rlimits[0]: soft 2 is above hard 1",
+        ),
+        (
+            json!({"process": {"rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 1}]}}),
+            "process.rlimits[1].type: \"RLIMIT_CORE\" is there twice",
+        ),
         (json!({"process": {"oomScoreAdj": 2000}}), "process.oomScoreAdj: 2000 is not between"),
         (json!({"hooks": {"poststop": [{"path": "bin/x"}]}}), "hooks.poststop[0].path: \"bin/x\" must be absolute"),
-        (json!({"hooks": {"prestart": [{"path": "/x", "timeout": 0}]}}), "hooks.prestart[0].timeout: 0 must be greater than zero"),
-        (json!({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}), "linux.namespaces[1].type: \"pid\" is there twice"),
-        (json!({"linux": {"namespaces": [{"type": "net"}]}}), "linux.namespaces[0].type: \"net\" is not one of cgroup, ipc, mount, network, pid, time, user, uts"),
-        (json!({"linux": {"namespaces": [{"type": "pid", "path": "x"}]}}), "linux.namespaces[0].path: \"x\" must be absolute"),
-        (json!({"linux": {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}}), "linux.namespaces has no user namespace"),
+        (
+            json!({"hooks": {"prestart": [{"path": "/x", "timeout": 0}]}}),
+            "hooks.prestart[0].timeout: 0 must be greater than zero",
+        ),
+        (
+            json!({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}),
+            "linux.namespaces[1].type: \"pid\" is there twice",
+        ),
+        (
+            json!({"linux": {"namespaces": [{"type": "net"}]}}),
+            "linux.namespaces[0].type: \"net\" is not one of cgroup, ipc, mount, network, pid, time, user, uts",
+        ),
+        (
+            json!({"linux": {"namespaces": [{"type": "pid", "path": "x"}]}}),
+            "linux.namespaces[0].path: \"x\" must be absolute",
+        ),
+        (
+            json!({"linux": {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}}),
+            "linux.namespaces has no user namespace",
+        ),
         (json!({"linux": {"timeOffsets": {"boottime": {"secs": 1}}}}), "linux.timeOffsets: needs a new time namespace"),
         (json!({"linux": {"sysctl": {"vm.swappiness": "1"}}}), "is not in a separate kernel namespace"),
         (json!({"linux": {"sysctl": {"net.ipv4+x": "1"}}}), "is not the name of a kernel parameter"),
@@ -129,15 +159,18 @@ fn a_cgroup_mount_without_a_namespace_of_its_own_is_read_only() {
 
 #[test]
 fn without_a_mount_namespace_nothing_is_mounted() {
-    let error = plan_with(json!({"mounts": [{"destination": "/proc", "type": "proc"}], "linux": {"namespaces": []}})).unwrap_err();
-    assert!(error.starts_with("config.json: mounts: needs a mount namespace"), "{error}");
+    let error = plan_with(json!({"mounts": [{"destination": "/proc", "type": "proc"}], "linux": {"namespaces": []}}))
+        .unwrap_err();
+    assert!(error.starts_with("config.json: mounts: needs a new mount namespace"), "{error}");
     let plan = plan_with(json!({"linux": {"namespaces": []}})).unwrap();
     assert_eq!(plan.init.root.unwrap().pivot, Pivot::Chroot);
 }
 
 #[test]
 fn a_slash_in_a_kernel_parameter_keeps_the_dots() {
-    let plan = plan_with(json!({"linux": {"sysctl": {"net/ipv4/conf/eth0.100/rp_filter": "1", "net.ipv4.ip_forward": "1"}}})).unwrap();
+    let plan =
+        plan_with(json!({"linux": {"sysctl": {"net/ipv4/conf/eth0.100/rp_filter": "1", "net.ipv4.ip_forward": "1"}}}))
+            .unwrap();
     let paths: Vec<String> = plan.init.sysctl.iter().map(|s| s.path.to_string()).collect();
     assert_eq!(paths, ["net/ipv4/ip_forward", "net/ipv4/conf/eth0.100/rp_filter"]);
 }
@@ -145,7 +178,9 @@ fn a_slash_in_a_kernel_parameter_keeps_the_dots() {
 #[test]
 fn the_text_names_every_step_that_does_something() {
     let text = plan_with(json!({"hostname": "web", "linux": {"maskedPaths": ["/proc/kcore"]}})).unwrap().to_string();
-    for line in ["hostname                web", "masked-paths            /proc/kcore", "exec                    /bin/true"] {
+    for line in
+        ["hostname                web", "masked-paths            /proc/kcore", "exec                    /bin/true"]
+    {
         assert!(text.contains(line), "{line:?} in:\n{text}");
     }
 }

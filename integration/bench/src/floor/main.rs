@@ -27,11 +27,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::{Args, Child, Fail, Result};
 
 /// The namespaces of runc's default `spec`; the cgroup namespace comes later, from inside.
-const NAMESPACES: i32 = libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWNS;
+const NAMESPACES: i32 =
+    libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNS;
 
 /// KILL, NET_BIND_SERVICE and AUDIT_WRITE, by number.
 const CAPABILITIES: [u32; 3] = [5, 10, 29];
@@ -69,13 +66,7 @@ const MASKED: [&CStr; 10] = [
     c"/proc/scsi",
 ];
 
-const READ_ONLY: [&CStr; 5] = [
-    c"/proc/bus",
-    c"/proc/fs",
-    c"/proc/irq",
-    c"/proc/sys",
-    c"/proc/sysrq-trigger",
-];
+const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
 
 /// Called by `sys::main`; the value is the exit code.
 fn floor(args: &Args) -> i32 {
@@ -269,11 +260,7 @@ fn time(stderr: &CStr, args: &Args) -> Result<i32> {
     let answer = sys::redirect(stderr)?;
     let cost = sys::spawn_and_wait(&args.from(3)?)?;
     let mut text = String::new();
-    let _ = write!(
-        text,
-        "{} {} {} {}",
-        cost.wall_ns, cost.cpu_us, cost.peak_kb, cost.code
-    );
+    let _ = write!(text, "{} {} {} {}", cost.wall_ns, cost.cpu_us, cost.peak_kb, cost.code);
     sys::write(&answer, text.as_bytes())?;
     Ok(0)
 }

@@ -18,10 +18,7 @@ pub(crate) type Result<T> = std::result::Result<T, Fail>;
 
 impl Fail {
     pub(crate) fn usage() -> Self {
-        Self {
-            call: "arguments",
-            errno: libc::EINVAL,
-        }
+        Self { call: "arguments", errno: libc::EINVAL }
     }
 }
 
@@ -109,10 +106,7 @@ pub(crate) fn socketpair() -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `ends` has room for the two numbers the kernel writes.
     let answer = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
     check("socketpair", answer)?;
-    Ok((
-        descriptor("socketpair", ends[0])?,
-        descriptor("socketpair", ends[1])?,
-    ))
+    Ok((descriptor("socketpair", ends[0])?, descriptor("socketpair", ends[1])?))
 }
 
 /// Blocks until a message or the end of file arrives; both are fine.
@@ -315,17 +309,10 @@ pub(crate) fn pidfd_open(pid: libc::pid_t) -> Result<OwnedFd> {
     descriptor("pidfd_open", answer)
 }
 
-pub(crate) fn mount(
-    source: &CStr,
-    target: &CStr,
-    kind: &CStr,
-    flags: c_ulong,
-    data: Option<&CStr>,
-) -> Result<()> {
+pub(crate) fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: c_ulong, data: Option<&CStr>) -> Result<()> {
     let data = data.map_or(null(), CStr::as_ptr).cast();
     // SAFETY: three C strings and one or NULL, all outliving the call.
-    let answer =
-        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data) };
+    let answer = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data) };
     check("mount", answer).map(drop)
 }
 
@@ -333,8 +320,7 @@ pub(crate) fn mount(
 pub(crate) fn clone_tree(path: &CStr) -> Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | unsigned(libc::AT_RECURSIVE);
     // SAFETY: `path` is a C string that outlives the call.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    let answer = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
     descriptor("open_tree", answer)
 }
 
@@ -354,12 +340,7 @@ pub(crate) fn move_mount(tree: BorrowedFd<'_>, path: &CStr) -> Result<()> {
 }
 
 pub(crate) fn set_read_only(tree: BorrowedFd<'_>, all_of_it: bool) -> Result<()> {
-    let attr = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attr = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let recursive = if all_of_it { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: a C string and `attr`, whose size is passed; both outlive the call.
     let answer = unsafe {
@@ -379,9 +360,7 @@ pub(crate) fn set_read_only(tree: BorrowedFd<'_>, all_of_it: bool) -> Result<()>
 pub(crate) fn pivot_root_here() -> Result<()> {
     let here = c".".as_ptr();
     // SAFETY: two C strings that outlive the call.
-    check("pivot_root", unsafe {
-        libc::syscall(libc::SYS_pivot_root, here, here)
-    })?;
+    check("pivot_root", unsafe { libc::syscall(libc::SYS_pivot_root, here, here) })?;
     // SAFETY: a C string that outlives the call.
     check("umount2", unsafe { libc::umount2(here, libc::MNT_DETACH) }).map(drop)
 }
@@ -410,18 +389,12 @@ pub(crate) fn mknod(path: &CStr, major: c_uint, minor: c_uint) -> Result<()> {
 
 pub(crate) fn symlink(target: &CStr, path: &CStr) -> Result<()> {
     // SAFETY: two C strings that outlive the call.
-    check("symlink", unsafe {
-        libc::symlink(target.as_ptr(), path.as_ptr())
-    })
-    .map(drop)
+    check("symlink", unsafe { libc::symlink(target.as_ptr(), path.as_ptr()) }).map(drop)
 }
 
 pub(crate) fn set_hostname(name: &str) -> Result<()> {
     // SAFETY: the kernel reads `name`, whose length is passed.
-    check("sethostname", unsafe {
-        libc::sethostname(name.as_ptr().cast(), name.len())
-    })
-    .map(drop)
+    check("sethostname", unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
 
 pub(crate) fn loopback_up() -> Result<()> {
@@ -449,10 +422,7 @@ pub(crate) fn new_session_keyring() -> Result<()> {
 }
 
 pub(crate) fn limit_descriptors(limit: u64) -> Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: limit,
-        rlim_max: limit,
-    };
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
     // SAFETY: the kernel reads one rlimit, which outlives the call.
     let answer = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     check("setrlimit", answer).map(drop)
@@ -461,10 +431,7 @@ pub(crate) fn limit_descriptors(limit: u64) -> Result<()> {
 fn prctl(call: &'static str, option: c_int, value: c_ulong) -> Result<()> {
     let rest: c_ulong = 0;
     // SAFETY: the options we use read their arguments by value.
-    check(call, unsafe {
-        libc::prctl(option, value, rest, rest, rest)
-    })
-    .map(drop)
+    check(call, unsafe { libc::prctl(option, value, rest, rest, rest) }).map(drop)
 }
 
 /// A capability this kernel does not know needs no dropping, nor one we cannot drop.
@@ -538,14 +505,9 @@ pub(crate) fn redirect(stderr: &CStr) -> Result<OwnedFd> {
 }
 
 fn now_ns() -> Result<u64> {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec.
-    check("clock_gettime", unsafe {
-        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now)
-    })?;
+    check("clock_gettime", unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) })?;
     Ok(count(now.tv_sec) * 1_000_000_000 + count(now.tv_nsec))
 }
 
@@ -567,10 +529,7 @@ pub(crate) fn spawn_and_wait(command: &Args) -> Result<Cost> {
     // actions are the defaults.
     let errno = unsafe { libc::posix_spawn(&raw mut pid, program, null(), null(), argv, envp) };
     if errno != 0 {
-        return Err(Fail {
-            call: "posix_spawn",
-            errno,
-        });
+        return Err(Fail { call: "posix_spawn", errno });
     }
     // SAFETY: the kernel writes one status and one rusage.
     let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
