@@ -146,7 +146,7 @@ fn collect(value: &Value, at: String, pointers: &mut Vec<String>) {
             collect(value, format!("{at}/{}", key.replace('/', "~1")), pointers);
         }),
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(n, value)| collect(value, format!("{at}/{n}"), pointers))
+            list.iter().enumerate().for_each(|(n, value)| collect(value, format!("{at}/{n}"), pointers));
         }
         _ => {}
     }

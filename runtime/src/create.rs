@@ -11,6 +11,7 @@ use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag};
 use nix::sys::memfd::MFdFlags;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::{Cgroup, Made};
 use crate::config::{Kept, Spec};
@@ -192,7 +193,8 @@ impl Birth<'_> {
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
         let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
-        let born = self.clone_init(cgroup, theirs)?;
+        let born = self.clone_init(cgroup, &theirs)?;
+        drop(theirs);
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
@@ -308,7 +310,7 @@ impl Birth<'_> {
         }
     }
 
-    fn clone_init(&self, cgroup: Option<&Cgroup>, socket: OwnedFd) -> Result<ChildGuard> {
+    fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
         let program = sealed_init()?;
         let birth = sys::Birth {
             namespaces: self.plan.host.clone_flags,
@@ -427,7 +429,9 @@ impl Midwife<'_, '_> {
     fn attend(&mut self, record: &mut Record, reserved: &Reserved) -> Result<()> {
         loop {
             match self.conversation.hear()? {
-                Heard::Message(FromInit::Forked, Some(pidfd)) => self.child = forked(&mut self.child, pidfd)?,
+                Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
+                    self.child = forked(&mut self.child, pidfd)?;
+                }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::RunHooks, None) => {
                     self.birth.faults.at(Step::RuntimeHooks)?;
@@ -486,6 +490,10 @@ pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildG
     let pid =
         info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
     let pid = pid.ok_or_else(|| Error::new("the container's process is gone"))?;
+    // Whoever may have taken over the init's end of the conversation: only a child of ours is
+    // trusted, signalled and limited.
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::PIDFd(pidfd.as_fd()), flags).context("the process that the init told of is no child of ours")?;
     sys::wait_for(half_way.get()?.pid).context("wait")?;
     if let Some(old) = half_way.child.take() {
         drop(old);

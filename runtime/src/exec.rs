@@ -141,7 +141,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     };
     faults.at(Step::Clone)?;
     let (conversation, theirs) = Conversation::pair()?;
-    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, theirs, orders.cgroup.is_some())?;
+    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
+    drop(theirs);
     faults.at(Step::Oom)?;
     if let Some(score) = orders.process.oom_score_adj {
         create::set_oom_score(child.get()?.pid, score)?;
@@ -155,7 +156,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let mut joined = Joined { child, conversation, console: None };
-    joined.attend(cgroup.as_ref())?;
+    joined.attend(cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
@@ -167,7 +168,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
 
 /// Born in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
-fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: OwnedFd, exactly: bool) -> Result<ChildGuard> {
+fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
     let program = create::sealed_init()?;
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
@@ -229,10 +230,12 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, cgroup: Option<&Cgroup>) -> Result<()> {
+    fn attend(&mut self, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
         loop {
             match self.conversation.hear()? {
-                Heard::Message(FromInit::Forked, Some(pidfd)) => self.child = create::forked(&mut self.child, pidfd)?,
+                Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
+                    self.child = create::forked(&mut self.child, pidfd)?;
+                }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),

@@ -74,12 +74,12 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain numbers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = spec.namespaces | libc::CLONE_PIDFD.cast_unsigned_u64();
+    args.flags = spec.namespaces | wide(libc::CLONE_PIDFD);
     args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = libc::SIGCHLD.cast_unsigned_u64();
+    args.exit_signal = wide(libc::SIGCHLD);
     if let Some(cgroup) = spec.cgroup {
         args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP
-        args.cgroup = cgroup.as_raw_fd().cast_unsigned_u64();
+        args.cgroup = wide(cgroup.as_raw_fd());
     }
     // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has one
     // thread, so the child owns a copy of all memory.
@@ -123,14 +123,9 @@ unsafe fn become_init(spec: &Birth<'_>, argv: *const *const c_char, envp: *const
     unsafe { libc::_exit(71) }
 }
 
-trait CastUnsigned {
-    fn cast_unsigned_u64(self) -> u64;
-}
-
-impl CastUnsigned for c_int {
-    fn cast_unsigned_u64(self) -> u64 {
-        u64::from(self.cast_unsigned())
-    }
+/// A flag or descriptor, neither of which is negative, as the kernel's structs have them.
+fn wide(number: c_int) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
 
 /// A process whose only purpose is a user namespace (for identity-mapped mounts): it sleeps until
@@ -142,9 +137,9 @@ pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain numbers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD.cast_unsigned_u64();
+    args.flags = namespaces | wide(libc::CLONE_PIDFD);
     args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = libc::SIGCHLD.cast_unsigned_u64();
+    args.exit_signal = wide(libc::SIGCHLD);
     // SAFETY: as in `birth`.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
@@ -216,12 +211,12 @@ pub struct TreeFlags {
 /// # Errors
 /// `EPERM`: without `CAP_SYS_ADMIN`. `ENOENT`, `EACCES`: as for open(2).
 pub fn open_tree(path: &CStr, flags: TreeFlags) -> nix::Result<OwnedFd> {
-    let mut bits = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    let mut bits = u64::from(libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC);
     if flags.recursive {
-        bits |= libc::AT_RECURSIVE.cast_unsigned();
+        bits |= wide(libc::AT_RECURSIVE);
     }
     if flags.nofollow {
-        bits |= libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
+        bits |= wide(libc::AT_SYMLINK_NOFOLLOW);
     }
     // SAFETY: the path is a C string that outlives the call.
     new_fd(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), bits) })
@@ -236,7 +231,7 @@ pub fn idmap_mount(mount: BorrowedFd<'_>, recursive: bool, user_namespace: Borro
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,
         propagation: 0,
-        userns_fd: user_namespace.as_raw_fd().cast_unsigned_u64(),
+        userns_fd: wide(user_namespace.as_raw_fd()),
     };
     set_mount_attr(mount, recursive, &attr)
 }
@@ -425,14 +420,14 @@ pub fn set_window_size(terminal: BorrowedFd<'_>, size: &libc::winsize) -> nix::R
 /// What a child of a hook does between fork and exec: descriptors from 3 on are closed.
 pub fn spawn_without_descriptors(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: close_range is async-signal-safe, and nothing is allocated.
-    unsafe {
-        command.pre_exec(|| {
-            cloexec_from(3).map_err(std::io::Error::from)?;
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            Ok(())
-        });
-    }
+    let prepare = || {
+        cloexec_from(3).map_err(std::io::Error::from)?;
+        // SAFETY: restores a default that Rust's start-up code changed.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: both calls are async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Reaps any child: its pid and wait status, or `None` when none has ended.

@@ -29,9 +29,9 @@ pub(crate) fn make(_: &Birth, root: &OwnedFd, devices: &[Device]) -> Result<()> 
             _ => path::find_or_make(root, &parent, Make::Directory)?,
         };
         if device.bind {
-            bind(root, device)?
+            bind(root, device)?;
         } else {
-            node(&dir, &name, device)?
+            node(&dir, &name, device)?;
         }
         last = Some((parent, dir));
     }

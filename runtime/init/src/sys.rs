@@ -47,7 +47,11 @@ extern "C" fn entry(stack: *const usize) -> ! {
     let argc = unsafe { *stack };
     let socket = if argc >= 2 {
         // SAFETY: argc is at least 2, so argv[1], two words up, is a valid C string.
-        let arg = unsafe { CStr::from_ptr(*stack.add(2) as *const c_char) };
+        let word = unsafe { stack.add(2) };
+        // SAFETY: as above.
+        let pointer = unsafe { *word } as *const c_char;
+        // SAFETY: as above.
+        let arg = unsafe { CStr::from_ptr(pointer) };
         parse_fd(arg.to_bytes())
     } else {
         None
@@ -69,10 +73,10 @@ fn parse_fd(text: &[u8]) -> Option<RawFd> {
 /// As for the call itself: pointers must be valid for what the kernel does with them.
 #[cfg(target_arch = "x86_64")]
 unsafe fn syscall(number: u32, a: [usize; 6]) -> Result<usize, Errno> {
-    let result: isize;
+    let result: usize;
     // SAFETY: the x86_64 system call convention; rcx and r11 are clobbered, memory is declared so.
     unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result,
+        asm!("syscall", inlateout("rax") number as usize => result,
             in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4], in("r9") a[5],
             lateout("rcx") _, lateout("r11") _, options(nostack));
     }
@@ -85,20 +89,22 @@ unsafe fn syscall(number: u32, a: [usize; 6]) -> Result<usize, Errno> {
 /// As for the call itself: pointers must be valid for what the kernel does with them.
 #[cfg(target_arch = "aarch64")]
 unsafe fn syscall(number: u32, a: [usize; 6]) -> Result<usize, Errno> {
-    let result: isize;
+    let result: usize;
     // SAFETY: the arm64 system call convention; memory is declared clobbered.
     unsafe {
-        asm!("svc 0", in("x8") number as usize, inlateout("x0") a[0] as isize => result,
+        asm!("svc 0", in("x8") number as usize, inlateout("x0") a[0] => result,
             in("x1") a[1], in("x2") a[2], in("x3") a[3], in("x4") a[4], in("x5") a[5], options(nostack));
     }
     check(result)
 }
 
-fn check(result: isize) -> Result<usize, Errno> {
-    if (-4095..0).contains(&result) {
-        Err(Errno::from_raw_os_error(i32::try_from(-result).unwrap_or(i32::MAX)))
+/// The last 4095 values are errors, negated.
+fn check(result: usize) -> Result<usize, Errno> {
+    let negated = result.wrapping_neg();
+    if (1..=4095).contains(&negated) {
+        Err(Errno::from_raw_os_error(i32::try_from(negated).unwrap_or(i32::MAX)))
     } else {
-        Ok(result.cast_unsigned())
+        Ok(result)
     }
 }
 
@@ -364,6 +370,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// The memory functions that compilers expect of every program.
+#[allow(clippy::multiple_unsafe_ops_per_block, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 mod memory {
     #[cfg(target_arch = "x86_64")]
     use core::arch::asm;

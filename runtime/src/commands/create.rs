@@ -103,7 +103,7 @@ pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
 fn undo(newborn: Newborn, options: &Options) {
     let Newborn { container, child, .. } = newborn;
     drop(child);
-    let _ = delete::destroy(container, &|_| {});
+    let _ = delete::destroy(&container, &|_| {});
     if let Some(path) = &options.pid_file {
         let _ = std::fs::remove_file(Path::new(path));
     }
@@ -138,7 +138,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     if foreground.keep {
         return code;
     }
-    let removed = delete::destroy(newborn.container, shell.warn);
+    let removed = delete::destroy(&newborn.container, shell.warn);
     let code = code?;
     removed.map(|()| code)
 }

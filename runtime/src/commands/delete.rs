@@ -38,7 +38,7 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
         kill_all(&container)?;
     }
     let lock = container.lock()?;
-    destroy_locked(container, lock, shell.warn)
+    destroy_locked(&container, lock, shell.warn)
 }
 
 /// A directory whose state was never written, or was damaged: its maker was killed at its first
@@ -79,18 +79,18 @@ pub fn kill_all(container: &Container) -> Result<()> {
 ///
 /// # Errors
 /// See [`delete`].
-pub fn destroy(container: Container, warn: &dyn Fn(&str)) -> Result<()> {
+pub fn destroy(container: &Container, warn: &dyn Fn(&str)) -> Result<()> {
     let lock = container.lock()?;
     destroy_locked(container, lock, warn)
 }
 
-fn destroy_locked(container: Container, lock: Flock<std::os::fd::OwnedFd>, warn: &dyn Fn(&str)) -> Result<()> {
+fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn: &dyn Fn(&str)) -> Result<()> {
     let id = container.id().to_owned();
     let first = container.alive()?;
     match container.cgroup() {
         Some(cgroup) => {
             if cgroup.populated().unwrap_or(true) {
-                kill_all(&container)?;
+                kill_all(container)?;
                 if !cgroup.wait_empty()? {
                     let left = cgroup.processes().unwrap_or_default();
                     return Err(Error::new(format!(
@@ -101,7 +101,7 @@ fn destroy_locked(container: Container, lock: Flock<std::os::fd::OwnedFd>, warn:
             let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
             cgroup.remove(made_above)?;
         }
-        None if first.is_some() => kill_all(&container)?,
+        None if first.is_some() => kill_all(container)?,
         None => {}
     }
     if let Some(first) = first {

@@ -254,7 +254,7 @@ impl Program {
 
     fn jump(&mut self, code: u8, register: u8, imm: u32, label: usize) {
         self.jumps.push((self.insns.len(), label));
-        self.insns.push(Insn { code, registers: register, off: 0, imm: imm.cast_signed() });
+        self.insns.push(Insn { code, registers: register, off: 0, imm: i32::from_ne_bytes(imm.to_ne_bytes()) });
     }
 
     /// One rule but for its kind: whether it matches whatever is asked.
@@ -338,7 +338,7 @@ mod tests {
         loop {
             let insn = program[pc];
             let (dst, src) = (usize::from(insn.registers & 15), usize::from(insn.registers >> 4));
-            let imm = insn.imm.cast_unsigned();
+            let imm = u32::from_ne_bytes(insn.imm.to_ne_bytes());
             pc += 1;
             let jump = match insn.code {
                 0x61 => {
