@@ -324,6 +324,8 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
     let (mut words, at) = go_style(&global, arguments, false);
     let called = at.and_then(|at| COMMANDS.iter().find(|(name, ..)| *name == words[at]));
     let mut command = match called {
+        // Nothing but options: only `--help` needs to know every command.
+        None if at.is_none() && words.iter().any(|word| word == "--version" || word == "-v") => global,
         None => whole(),
         Some((name, about, build)) => {
             let sub = subcommand(name, about, *build);

@@ -225,7 +225,9 @@ impl Birth<'_> {
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
         reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
-        conversation.say(ToInit::Prepared)?;
+        if self.orders.request.start_later {
+            conversation.say(ToInit::Prepared)?;
+        }
         if let Some(made) = made {
             drop(made.keep());
         }

@@ -162,7 +162,6 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;
     }
-    joined.conversation.say(ToInit::Prepared)?;
     Ok(joined)
 }
 
@@ -250,16 +249,18 @@ impl Joined {
     /// # Errors
     /// The program could not be executed.
     pub fn start(&self) -> Result<()> {
-        order_start(&self.conversation)
+        order_start(&self.conversation, || ())
     }
 }
 
-/// Orders the start and hears how it went: the conversation closes when the program runs.
+/// Orders the start and hears how it went: the conversation closes when the program runs. There is
+/// time to do something `meanwhile`.
 ///
 /// # Errors
 /// A `startContainer` hook failed, or the program could not be executed.
-pub fn order_start(conversation: &Conversation) -> Result<()> {
+pub fn order_start(conversation: &Conversation, meanwhile: impl FnOnce()) -> Result<()> {
     conversation.say(ToInit::Go)?;
+    meanwhile();
     match conversation.hear()? {
         Heard::Closed => Ok(()),
         Heard::Message(FromInit::Failed(failure), _) => Err(Error::new(failure_text(&failure))),

@@ -81,23 +81,130 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
         args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP
         args.cgroup = wide(cgroup.as_raw_fd());
     }
-    // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has one
-    // thread, so the child owns a copy of all memory.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
-    if pid == 0 {
-        // SAFETY: this is the child, alone with its memory; the arrays end with null pointers.
-        unsafe { become_init(spec, argv.as_ptr(), envp.as_ptr()) }
-    }
+    let child = InitArgs { spec, argv: argv.as_ptr(), envp: envp.as_ptr() };
+    let pid = if spec.wait_for_mapping {
+        // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has
+        // one thread, so the child owns a copy of all memory.
+        let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+        if pid == 0 {
+            // SAFETY: this is the child, alone with its memory.
+            unsafe { become_init(&child) }
+        }
+        pid
+    } else {
+        // Without a copy of our memory, which would be thrown away at once: we stand still until
+        // the child has become its own program.
+        let mut stack = vec![0u128; CHILD_STACK / size_of::<u128>()];
+        args.flags |= wide(libc::CLONE_VM | libc::CLONE_VFORK);
+        args.stack = stack.as_mut_ptr().addr() as u64;
+        args.stack_size = CHILD_STACK as u64;
+        // SAFETY: args and child outlive the call, the stack is the child's alone, 16-byte aligned
+        // and as long as said; become_init does not return.
+        let result = unsafe { clone3_vfork(&args, become_init, &child) };
+        check(result)?
+    };
     let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
     // SAFETY: clone3 has put a new descriptor there.
     Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
 }
 
+/// Stack of a child that shares our memory: it makes a few system calls.
+const CHILD_STACK: usize = 16 * 1024;
+
+/// What [`become_init`] needs.
+struct InitArgs<'a> {
+    spec: &'a Birth<'a>,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+}
+
+/// `clone3(2)` with `CLONE_VM | CLONE_VFORK`: the child runs `entry(data)` on the stack in `args`
+/// while the caller stands still. Returns the pid, or an error as libc does.
+///
+/// # Safety
+/// `args.stack` is memory of `args.stack_size` bytes for the child alone, its end 16-byte aligned;
+/// `entry` never returns.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3_vfork(
+    args: &libc::clone_args,
+    entry: unsafe extern "C" fn(&InitArgs<'_>) -> !,
+    data: &InitArgs<'_>,
+) -> c_long {
+    let result: c_long;
+    // SAFETY: the kernel preserves every register but rax, rcx and r11, in both processes; the
+    // child finds its stack empty and aligned, as a call wants it, and never comes back here.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, {data}",
+            "call {entry}",
+            "ud2",
+            "2:",
+            data = in(reg) std::ptr::from_ref(data),
+            entry = in(reg) entry,
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") std::ptr::from_ref(args),
+            in("rsi") size_of::<libc::clone_args>(),
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    raw_result(result)
+}
+
+/// The same for arm64.
+///
+/// # Safety
+/// As above.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3_vfork(
+    args: &libc::clone_args,
+    entry: unsafe extern "C" fn(&InitArgs<'_>) -> !,
+    data: &InitArgs<'_>,
+) -> c_long {
+    let result: c_long;
+    // SAFETY: the kernel preserves every register but x0, in both processes; the child finds its
+    // stack empty and aligned and never comes back here.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "mov x0, {data}",
+            "blr {entry}",
+            "brk #1",
+            "2:",
+            data = in(reg) std::ptr::from_ref(data),
+            entry = in(reg) entry,
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") std::ptr::from_ref(args) => result,
+            in("x1") size_of::<libc::clone_args>(),
+            out("x30") _,
+        );
+    }
+    raw_result(result)
+}
+
+/// The kernel's result as libc's functions tell it: minus one, and the error in `errno`.
+fn raw_result(result: c_long) -> c_long {
+    if (-4095..0).contains(&result) {
+        Errno::from_raw(c_int::try_from(-result).unwrap_or(0)).set();
+        return -1;
+    }
+    result
+}
+
 /// The child's way from `clone3` to its own program: system calls on data made before.
 ///
 /// # Safety
-/// Only in a fresh child; `argv` and `envp` end with null pointers.
-unsafe fn become_init(spec: &Birth<'_>, argv: *const *const c_char, envp: *const *const c_char) -> ! {
+/// Only in a fresh child; `argv` and `envp` end with null pointers. It may share its parent's
+/// memory, so it allocates nothing and changes nothing but `errno`.
+unsafe extern "C" fn become_init(args: &InitArgs<'_>) -> ! {
+    let InitArgs { spec, argv, envp } = *args;
     let socket = spec.socket.as_raw_fd();
     if spec.wait_for_mapping {
         let mut packet = [0u8; 16];

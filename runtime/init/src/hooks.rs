@@ -71,7 +71,7 @@ fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
 }
 
 fn become_hook(hook: &Hook, stdin: &OwnedFd) -> ! {
-    let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3)).and_then(|()| sys::reset_signals());
+    let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3));
     if ready.is_ok() {
         let _ = sys::execve(&hook.path, &hook.args, &hook.env);
     }

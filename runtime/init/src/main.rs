@@ -48,6 +48,8 @@ fn run(socket: OwnedFd) -> ! {
     // its descriptors or its executable, before it has given its privileges up.
     let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
     let host = Conversation::new(socket);
+    // Long before `execve`, where a `start` would wait for it.
+    let _ = sys::reset_signals();
     let (plan, fds) = match host.receive_plan() {
         Ok(received) => received,
         Err(error) => {
@@ -108,7 +110,6 @@ impl Birth {
         let program = process.as_ref().map(program::find).transpose()?;
         self.step(Step::Ready)?;
         self.host.say(&FromInit::Ready)?;
-        self.host.expect(cleat_plan::wire::ToInit::Prepared)?;
         self.step(Step::Start)?;
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
@@ -167,6 +168,8 @@ impl Birth {
         match self.plan.start {
             cleat_plan::Start::Conversation => self.host.expect(cleat_plan::wire::ToInit::Go),
             cleat_plan::Start::Listen(index) => {
+                // Without this word nobody will know of us: the host half died before it saved.
+                self.host.expect(cleat_plan::wire::ToInit::Prepared)?;
                 let listener = self.take_fd(index)?;
                 self.host = conversation::accept_start(&listener)?;
                 Ok(())

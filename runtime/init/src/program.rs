@@ -166,7 +166,6 @@ pub(crate) fn execute(process: &Process, path: &CStr) -> Result<core::convert::I
     }
     // Nothing of the host leaks into the program, whoever opened it (CVE-2024-21626).
     sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;
-    sys::reset_signals().call("rt_sigaction")?;
     let errno = sys::execve(path, &process.args, &env);
     Err(readable(errno, path))
 }

@@ -33,7 +33,7 @@ pub enum ToInit {
     },
     /// `prestart` and `createRuntime` hooks have run.
     HooksDone,
-    /// Resource limits are set; nothing but the order to start is missing.
+    /// The state is saved; the order to start will come from another process.
     Prepared,
     /// Execute the program.
     Go,

@@ -147,7 +147,7 @@ fn start(newborn: &Newborn, options: &Options, orders: &Orders<'_>) -> Result<()
     hand_over(newborn, options)?;
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
-    order_start(&newborn.conversation)?;
+    order_start(&newborn.conversation, || ())?;
     create::poststart_fault(&orders.request)?;
     if !newborn.poststart.is_empty() {
         hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exec::order_start;
-use crate::state::{Container, Status};
+use crate::state::{Alive, Container, Phase, Status};
 use crate::wire::Conversation;
 use crate::{hooks, notify, sys};
 
@@ -15,9 +15,7 @@ use super::{Shell, delete};
 pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let container = shell.store.open(id)?;
     let _lock = container.lock()?;
-    let Some(alive) = container.alive()? else {
-        return Err(Error::new(format!("cannot start a container that has stopped: {id}")));
-    };
+    // A socket that is listened to proves that the init lives and waits.
     let Some(socket) = container.connect()? else {
         return Err(match container.status()? {
             Status::Stopped => Error::new(format!("cannot start a container that has stopped: {id}")),
@@ -25,29 +23,51 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
             _ => Error::new(format!("cannot start an already running container: {id}")),
         });
     };
+    if container.record.cleat.phase == Phase::Creating {
+        return Err(Error::new(format!("cannot start {id}: its creation was interrupted; delete it")));
+    }
     if container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
         return Err(Error::new(format!("cannot start a paused container: {id}; resume it first")));
     }
     if container.record.cleat.process.is_none() {
         return Err(Error::new(format!("cannot start {id}: config.json had no process")));
     }
-    let manager = container.record.cleat.notify.as_ref().and_then(|_| notify::of_caller());
-    let listener = manager.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
-    order_start(&Conversation::over(socket))?;
-    container.forget_start_socket();
-    run_poststart(&container)?;
-    match (&listener, &manager) {
-        (Some(listener), Some(manager)) => {
-            use std::os::fd::AsFd;
-            listener.forward(alive.pidfd.as_fd(), container.record.init_process_pid, manager)
-        }
-        _ => Ok(()),
+    let ready = Readiness::expect(&container)?;
+    let mut hooks = Ok(Vec::new());
+    let outcome = order_start(&Conversation::over(socket), || {
+        // Nobody will listen there again, whatever comes of it.
+        container.forget_start_socket();
+        hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststart, "poststart"));
+    });
+    outcome?;
+    run_poststart(&container, &hooks?)?;
+    ready.map_or(Ok(()), |ready| ready.wait(&container))
+}
+
+/// The service manager of our caller, which waits for the container's program to be ready.
+struct Readiness {
+    listener: notify::Listener,
+    manager: std::path::PathBuf,
+    first: Alive,
+}
+
+impl Readiness {
+    fn expect(container: &Container) -> Result<Option<Readiness>> {
+        let Some(manager) = container.record.cleat.notify.as_ref().and_then(|_| notify::of_caller()) else {
+            return Ok(None);
+        };
+        let Some(first) = container.alive()? else { return Ok(None) };
+        Ok(Some(Readiness { listener: notify::Listener::bind(container.path())?, manager, first }))
+    }
+
+    fn wait(&self, container: &Container) -> Result<()> {
+        use std::os::fd::AsFd;
+        self.listener.forward(self.first.pidfd.as_fd(), container.record.init_process_pid, &self.manager)
     }
 }
 
 /// A failure stops the container (runtime-spec runtime.md § Lifecycle).
-fn run_poststart(container: &Container) -> Result<()> {
-    let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststart, "poststart"))?;
+fn run_poststart(container: &Container, hooks: &[cleat_plan::Hook]) -> Result<()> {
     if hooks.is_empty() && std::env::var_os("CLEAT_FAULT").is_none() {
         return Ok(());
     }
@@ -57,7 +77,7 @@ fn run_poststart(container: &Container) -> Result<()> {
     }
     let outcome = match faulted {
         Some(_) => Err(Error::new("poststart-hooks: fault injected: ECANCELED")),
-        None => hooks::run(&hooks, &container.state_json(Status::Running)?),
+        None => hooks::run(hooks, &container.state_json(Status::Running)?),
     };
     outcome.inspect_err(|_| drop(delete::kill_all(container)))
 }
