@@ -29,7 +29,7 @@ test: check unit integration ## All tests: what CI runs
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
-	$(CARGO) test -p cleat -p cleat-plan -p bench --lib --bins
+	$(CARGO) test -p cleat -p cleat-plan -p bench
 
 integration: bundles ## Tests against the kernel, as root
 	@echo "== integration tests"

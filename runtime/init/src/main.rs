@@ -142,6 +142,7 @@ impl Birth {
         self.step(Step::Console)?;
         terminal::open(self, Some(&dir))?;
         if let Some(process) = &self.plan.process {
+            self.step = Step::Cwd;
             root::make_cwd(&dir, &process.cwd)?;
         }
         self.step(Step::RuntimeHooks)?;

@@ -1,6 +1,6 @@
 //! `features`: what this version can do (runtime-spec features.md, features-linux.md).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::plan::{NAMESPACES, caps, mounts};
@@ -13,8 +13,14 @@ use super::print_json;
 /// # Errors
 /// Those of write(2).
 pub fn features() -> Result<()> {
+    print_json(&document())
+}
+
+/// The document.
+#[must_use]
+pub fn document() -> Value {
     let namespaces: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
-    print_json(&json!({
+    json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
@@ -36,5 +42,5 @@ pub fn features() -> Result<()> {
             "io.github.opencontainers.cleat.init-size": crate::create::init_size().to_string()
         },
         "potentiallyUnsafeConfigAnnotations": []
-    }))
+    })
 }

@@ -1,0 +1,51 @@
+//! Our documents, read by the specification's own types (the oci-spec crate).
+
+use cleat::commands::{features, spec};
+use cleat_plan::Step;
+
+#[test]
+fn the_default_configuration_is_one_by_the_specification() {
+    let config = spec::default_config();
+    let theirs: oci_spec::runtime::Spec = serde_json::from_value(config.clone()).unwrap();
+    let text = serde_json::to_vec(&config).unwrap();
+    let ours: cleat::config::Spec = cleat::config::parse("config.json", &text).unwrap();
+    assert_eq!(theirs.mounts().as_ref().map(Vec::len), Some(ours.mounts.len()));
+    assert_eq!(theirs.process().as_ref().and_then(|p| p.args().clone()), ours.process.map(|p| p.args));
+}
+
+#[test]
+fn both_readers_understand_what_the_other_writes() {
+    // Every property that oci-spec has by default, as its own types write it.
+    let text = serde_json::to_vec(&oci_spec::runtime::Spec::default()).unwrap();
+    let ours: cleat::config::Spec = cleat::config::parse("config.json", &text).unwrap();
+    let theirs = oci_spec::runtime::Spec::default();
+    assert_eq!(ours.mounts.len(), theirs.mounts().as_ref().map_or(0, Vec::len));
+    assert_eq!(
+        ours.linux.namespaces.len(),
+        theirs.linux().as_ref().and_then(|l| l.namespaces().as_ref()).map_or(0, Vec::len)
+    );
+    assert_eq!(ours.process.unwrap().cwd, "/");
+}
+
+#[test]
+fn the_features_document_is_one_by_the_specification() {
+    let document = features::document();
+    let theirs: oci_spec::runtime::Features = serde_json::from_value(document).unwrap();
+    assert_eq!(theirs.oci_version_max(), cleat::state::OCI_VERSION);
+    let options = theirs.mount_options().as_ref().unwrap();
+    for option in ["rbind", "rro", "ridmap", "tmpcopyup", "nosymfollow"] {
+        assert!(options.iter().any(|o| o == option), "{option}");
+    }
+}
+
+/// The list in the README is the list in the code.
+#[test]
+fn the_readme_lists_every_step_in_order() {
+    let readme = include_str!("../../README.md");
+    let listed: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | `").filter(|(n, _)| n.parse::<u32>().is_ok()))
+        .filter_map(|(_, rest)| rest.split_once('`').map(|(name, _)| name))
+        .collect();
+    assert_eq!(listed, Step::ALL.iter().map(|step| step.name()).collect::<Vec<_>>());
+}
