@@ -102,12 +102,20 @@ impl Cgroup {
         Ok(self.keyed("cgroup.events", "populated")? == Some(1))
     }
 
-    /// Whether it is frozen, or is being frozen.
+    /// Whether it is frozen, by itself or by one above it.
+    ///
+    /// # Errors
+    /// Those of reading `cgroup.events`.
+    pub fn frozen(&self) -> nix::Result<bool> {
+        Ok(self.keyed("cgroup.events", "frozen")? == Some(1))
+    }
+
+    /// Whether processes that enter it are frozen at once.
     ///
     /// # Errors
     /// Those of reading `cgroup.freeze`.
-    pub fn frozen(&self) -> nix::Result<bool> {
-        Ok(self.read("cgroup.freeze")?.trim() == "1" || self.keyed("cgroup.events", "frozen")? == Some(1))
+    pub fn freezes(&self) -> nix::Result<bool> {
+        Ok(self.read("cgroup.freeze")?.trim() == "1" || self.frozen()?)
     }
 
     /// Freezes or thaws all processes and waits until they are.
@@ -325,7 +333,7 @@ impl Made {
         if !last_made {
             let cgroup = guard.cgroup()?;
             // runtime-spec config-linux.md § Control groups: a cgroup that cannot serve is an error.
-            if cgroup.frozen().context(&place)? {
+            if cgroup.freezes().context(&place)? {
                 return Err(Error::new(format!(
                     "{place}: is frozen; thaw it: echo 0 > {}/cgroup.freeze",
                     cgroup.full().display()

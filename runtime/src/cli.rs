@@ -5,6 +5,7 @@
 //! them, and the end of options at the first word that is none (`exec ID ls -l`). Only the command
 //! that was called is built, which keeps the start-up short.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -323,7 +324,8 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
     let global = global_command();
     let (mut words, at) = go_style(&global, arguments, false);
     let called = at.and_then(|at| COMMANDS.iter().find(|(name, ..)| *name == words[at]));
-    let mut command = match called {
+    // Never taken apart: this process is short, and there are hundreds of small pieces.
+    let mut command = ManuallyDrop::new(match called {
         // Nothing but options: only `--help` needs to know every command.
         None if at.is_none() && words.iter().any(|word| word == "--version" || word == "-v") => global,
         None => whole(),
@@ -335,9 +337,9 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
             words.extend(rest);
             global.subcommand(sub)
         }
-    };
+    });
     let line = std::iter::once("cleat".to_owned()).chain(words);
-    let matches = command.try_get_matches_from_mut(line).map_err(|error| refusal(&error))?;
+    let matches = ManuallyDrop::new(command.try_get_matches_from_mut(line).map_err(|error| refusal(&error))?);
     let global = Global::from_arg_matches(&matches).map_err(|error| refusal(&error))?;
     if global.version {
         return Ok(Invocation { global, action: Action::Version });

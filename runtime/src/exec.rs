@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
 use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
-use crate::state::{self, Alive, Container, Status};
+use crate::state::{self, Alive, Container, Phase};
 use crate::sys;
 use crate::wire::{Conversation, Heard, failure_text};
 
@@ -113,25 +113,21 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let alive = container
         .alive()?
         .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
-    match container.status()? {
-        Status::Stopped => return Err(Error::new(format!("cannot exec in a stopped container: {}", container.id()))),
-        Status::Creating => {
-            return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
-        }
-        Status::Paused if !orders.ignore_paused => {
-            return Err(Error::new(format!(
-                "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
-                container.id()
-            )));
-        }
-        Status::Paused | Status::Created | Status::Running => {}
+    if container.record.cleat.phase == Phase::Creating {
+        return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
+    }
+    let cgroup = container.cgroup();
+    if !orders.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+        return Err(Error::new(format!(
+            "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
+            container.id()
+        )));
     }
     let mut warnings = Vec::new();
     let (init, fds) =
         plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
-    let cgroup = container.cgroup();
     let target = match (&cgroup, &orders.cgroup) {
         (Some(own), Some(below)) => Some(own.below(below)?),
         (None, Some(path)) => {

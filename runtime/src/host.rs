@@ -17,8 +17,6 @@ use crate::sys;
 pub struct Host {
     /// Effective user.
     pub euid: u32,
-    /// Effective group.
-    pub egid: u32,
     /// This process's capability bounding set, bit N is capability N.
     pub capabilities: u64,
     /// Highest capability that the kernel knows.
@@ -50,10 +48,12 @@ impl Host {
     pub fn probe(rootless_asked: Option<bool>) -> Result<Host> {
         let mut host = Host::of_joining(rootless_asked)?;
         host.cgroup = Cgroup::probe()?;
+        host.in_user_namespace = in_user_namespace()?;
         Ok(host)
     }
 
-    /// The same without control groups: a process that joins a container has no use for them.
+    /// The same without what a process that joins a container has no use for: control groups, and
+    /// whether ids are mapped.
     ///
     /// # Errors
     /// `/proc` is not there.
@@ -62,11 +62,10 @@ impl Host {
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;
         Ok(Host {
             euid,
-            egid: nix::unistd::getegid().as_raw(),
             capabilities,
             last_capability,
             cgroup: Cgroup::default(),
-            in_user_namespace: in_user_namespace()?,
+            in_user_namespace: false,
             rootless_asked,
         })
     }

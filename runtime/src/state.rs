@@ -271,8 +271,7 @@ impl Reserved {
         let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .context("socket")?;
         let dir = self.lock.as_ref().ok_or_else(|| Error::new("the state directory is not locked"))?;
-        // Through the descriptor: socket names are at most 107 bytes long.
-        let address = UnixAddr::new(&path::of_descriptor(dir, START_SOCKET)).context("socket address")?;
+        let address = start_address(&self.path, dir)?;
         nix::sys::socket::bind(socket.as_raw_fd(), &address)
             .context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
         nix::sys::socket::listen(&socket, Backlog::new(4).context("listen")?).context("listen")?;
@@ -301,6 +300,14 @@ impl Drop for Reserved {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// The start socket's address; by a descriptor of its directory where the path is longer than the
+/// 107 bytes of a socket's name.
+fn start_address(path: &Path, dir: &OwnedFd) -> Result<UnixAddr> {
+    UnixAddr::new(&path.join(START_SOCKET))
+        .or_else(|_| UnixAddr::new(&path::of_descriptor(dir, START_SOCKET)))
+        .context("socket address")
 }
 
 fn save(dir: &Path, record: &Record) -> Result<()> {
@@ -422,14 +429,20 @@ impl Container {
     /// # Errors
     /// Those of socket(2).
     pub fn connect(&self) -> Result<Option<OwnedFd>> {
-        let dir = match path::open_dir(&self.path) {
-            Err(Errno::ENOENT) => return Ok(None),
-            other => other.context(format_args!("open {}", self.path.display()))?,
-        };
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket =
             nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).context("socket")?;
-        let address = UnixAddr::new(&path::of_descriptor(&dir, START_SOCKET)).context("socket address")?;
+        let long_way;
+        let address = match UnixAddr::new(&self.path.join(START_SOCKET)) {
+            Ok(address) => address,
+            Err(_) => {
+                long_way = match path::open_dir(&self.path) {
+                    Err(Errno::ENOENT) => return Ok(None),
+                    other => other.context(format_args!("open {}", self.path.display()))?,
+                };
+                start_address(&self.path, &long_way)?
+            }
+        };
         match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
