@@ -1,6 +1,6 @@
 //! What engines really write: `bundles/engines/*.json`.
 //!
-//! Each file is a config.json as containerd 2.1.9 (by `ctr`, and by its CRI plugin as for a
+//! Each file is a config.json (`*-exec.json`: the process for `exec --process`) as containerd 2.1.9 (by `ctr`, and by its CRI plugin as for a
 //! kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime, without seccomp and resource
 //! limits. `@rootfs@`, `@cgroup@`, `@host@/NAME` (the source of a bind mount) and
 //! `@namespace@/KIND` (a namespace of another container) stand for what is this machine's.
@@ -11,7 +11,7 @@
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use integration::{Bundle, ConsoleSocket, Container, Pty, Runtime};
@@ -611,4 +611,58 @@ fn docker_sets_names_sysctls_limits_and_oom_score() {
 fn docker_joins_the_namespaces_of_another_container() {
     let facts = check_beside("docker-joined-namespaces", false);
     assert_ne!(facts["pid"], 1);
+}
+
+/// `exec --process` with what an engine writes, in the engine's own plain container.
+fn check_exec(container: &str, process_file: &str) {
+    let engine = Engine::new(container).args(&["/probe", "sleep"]);
+    let bundle = engine.bundle.with_dir("/tmp");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/engines").join(process_file);
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let asked: Value = serde_json::from_str(&text).expect("JSON");
+    let container = engine.runtime.start_ready(&bundle);
+    let options = ["--process", file.to_str().expect("UTF-8")];
+    let facts = container.exec_with(options, std::iter::empty::<&str>()).json();
+    process(&asked, &facts);
+    assert_eq!(facts["uid"], 1000);
+    assert!(list(&facts["pids"]).any(|pid| *pid == 1), "the container's process is seen: {}", facts["pids"]);
+}
+
+#[test]
+fn containerd_executes_as_another_user() {
+    check_exec("containerd-plain", "containerd-exec.json");
+}
+
+#[test]
+fn podman_executes_as_another_user() {
+    check_exec("podman-plain", "podman-exec.json");
+}
+
+#[test]
+fn docker_executes_as_another_user() {
+    check_exec("docker-plain", "docker-exec.json");
+}
+
+/// `privileged: true` of a pod asks for a cgroup tree that can be written, without a cgroup
+/// namespace: agents of the node depend on it.
+#[test]
+fn a_privileged_cri_container_may_write_the_cgroup_tree() {
+    let facts = check_beside("cri-privileged", false);
+    let mount = mount_on(&facts, "/sys/fs/cgroup");
+    assert!(!has_option(mount, "ro"), "asked for: rw, {mount}");
+}
+
+/// The default capabilities of engines hold CAP_FOWNER: what covers a masked file must not be the
+/// host's own /dev/null, or must not be writable as a file, else `chmod 0 /proc/keys` changes the
+/// host's device.
+#[test]
+fn a_masked_file_is_no_way_to_the_hosts_null_device() {
+    let changed = || {
+        let meta = fs::metadata("/dev/null").expect("/dev/null");
+        (meta.ctime(), meta.ctime_nsec())
+    };
+    let before = changed();
+    // The mode that it has: should this succeed on the host's device, no harm is done.
+    let _ = Engine::new("podman-plain").answer(&["/probe", "chmod", "0666", "/proc/timer_list"]);
+    assert_eq!(changed(), before, "the host's /dev/null was changed from inside");
 }

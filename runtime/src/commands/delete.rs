@@ -37,7 +37,14 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
         // Its maker sees its child die and cleans up after itself.
         kill_all(&container)?;
     }
-    let lock = container.lock()?;
+    let lock = match container.lock() {
+        // Its maker, or another delete, was faster.
+        Err(_) if !container.path().exists() => return Ok(()),
+        other => other?,
+    };
+    if !container.path().exists() {
+        return Ok(());
+    }
     destroy_locked(&container, lock, shell.warn)
 }
 
