@@ -139,7 +139,8 @@ fn a_session_keyring_is_never_one_that_was_there_before() {
 /// `busybox` in a bundle's root file system, where the host has a static one.
 fn with_busybox(bundle: &Bundle) -> bool {
     let copied = ["/bin/busybox", "/usr/bin/busybox"].iter().any(|path| {
-        let is_static = fs::read(path).is_ok_and(|bytes| !bytes.windows(8).any(|w| w == b"ld-linux"));
+        // The interpreter's name stands near the start, after the program headers.
+        let is_static = fs::read(path).is_ok_and(|b| !b[..b.len().min(4096)].windows(8).any(|w| w == b"ld-linux"));
         is_static && fs::copy(path, bundle.rootfs().join("busybox")).is_ok()
     });
     if !copied {
@@ -180,7 +181,7 @@ fn a_user_namespace_cannot_undo_what_the_host_has_mounted() {
     );
     let id = unique_name();
     let outcome = runtime.through_shell(&script, ["run", "-b"]).arg(bundle.path()).arg(&id).outcome();
-    assert!(outcome.stderr.contains("busybox") || outcome.stderr.contains("mount"), "nothing was tried: {outcome}");
+    assert!(outcome.stderr.contains("mount") || outcome.stdout.contains("made"), "nothing was tried: {outcome}");
     assert!(!outcome.stdout.contains("the host's file"), "saw what the host has covered: {outcome}");
     assert!(!outcome.stdout.contains("made"), "wrote to what the host has mounted read-only: {outcome}");
 }
@@ -516,7 +517,8 @@ fn hundreds_of_bind_mounts_in_a_user_namespace() {
     assert_eq!(many, 300);
 }
 
-/// As many short variables as execve(2) takes: each name once, without comparing all with all.
+/// As many short variables as execve(2) takes: each name once, without comparing all with all. (A
+/// configuration that costs the runtime minutes of one processor costs its author nothing.)
 #[test]
 fn a_hundred_thousand_variables() {
     not_on_runc_1_1!("it is given the time it takes");

@@ -5,7 +5,8 @@ use cleat_plan::Step;
 
 #[test]
 fn the_default_configuration_is_one_by_the_specification() {
-    let config = spec::default_config();
+    let config = spec::default_config().unwrap();
+    assert_eq!(config["ociVersion"], cleat::state::OCI_VERSION);
     let theirs: oci_spec::runtime::Spec = serde_json::from_value(config.clone()).unwrap();
     let text = serde_json::to_vec(&config).unwrap();
     let ours: cleat::config::Spec = cleat::config::parse("config.json", &text).unwrap();
