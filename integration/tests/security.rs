@@ -149,6 +149,14 @@ fn with_busybox(bundle: &Bundle) -> bool {
     copied
 }
 
+/// A user namespace whose root owns the root file system, and can make what is missing there.
+fn mapped(bundle: Bundle) -> Bundle {
+    let rootfs = bundle.rootfs();
+    rustix::fs::chown(&rootfs, rustix::fs::Uid::from_raw(100_000).into(), rustix::fs::Gid::from_raw(100_000).into())
+        .expect("chown");
+    bundle.mapped().set("/root/readonly", json!(false))
+}
+
 /// What the host mounted read-only, or mounted over, stays so for a container in a user namespace,
 /// whatever capabilities it has there: mount_namespaces(7), "mounts that come as a single unit from
 /// a more privileged mount namespace are locked together" and so are their flags.
@@ -166,8 +174,7 @@ fn a_user_namespace_cannot_undo_what_the_host_has_mounted() {
     fs::set_permissions(&readonly, fs::Permissions::from_mode(0o777)).expect("chmod");
     let attack = "/busybox umount /data/covered; /busybox cat /data/covered/canary; \
                   /busybox mount -o remount,bind,rw /readonly; /busybox touch /readonly/made && echo made";
-    let bundle = bundle
-        .mapped()
+    let bundle = mapped(bundle)
         .capabilities(&["CAP_SYS_ADMIN"])
         .with_dir("/data")
         .with_dir("/readonly")
@@ -497,11 +504,9 @@ fn nobody_else_may_start_a_container() {
 #[test]
 fn hundreds_of_bind_mounts_in_a_user_namespace() {
     let runtime = Runtime::new();
-    let mut bundle = Bundle::new().mapped();
+    let mut bundle = mapped(Bundle::new()).with_dir("/many");
     let source = bundle.dir().join("source");
     fs::create_dir(&source).expect("a directory");
-    bundle = bundle.set("/root/readonly", json!(false)).with_dir("/many");
-    fs::set_permissions(bundle.rootfs().join("many"), fs::Permissions::from_mode(0o777)).expect("chmod");
     for index in 0..300 {
         bundle = bundle.with_dir(&format!("/many/{index}"));
     }

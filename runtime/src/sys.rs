@@ -38,6 +38,16 @@ pub fn cloexec_from(first: u32) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, flag) }).map(drop)
 }
 
+/// Arguments of `clone3(2)` for a child with a pidfd, which will be put at `pidfd`.
+fn clone_args(namespaces: u64, pidfd: *mut RawFd) -> libc::clone_args {
+    // SAFETY: clone_args is plain numbers, for which zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | wide(libc::CLONE_PIDFD);
+    args.pidfd = pidfd.expose_provenance() as u64;
+    args.exit_signal = wide(libc::SIGCHLD);
+    args
+}
+
 /// The init's process as [`birth`] makes it.
 pub struct Birth<'a> {
     /// `CLONE_NEW*` bits.
@@ -72,11 +82,7 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
     let argv: [*const c_char; 3] = [c"cleat-init".as_ptr(), number.as_ptr(), std::ptr::null()];
     let envp: [*const c_char; 1] = [std::ptr::null()];
     let mut pidfd: RawFd = -1;
-    // SAFETY: clone_args is plain numbers, for which zero is a valid value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = spec.namespaces | wide(libc::CLONE_PIDFD);
-    args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = wide(libc::SIGCHLD);
+    let mut args = clone_args(spec.namespaces, &raw mut pidfd);
     if let Some(cgroup) = spec.cgroup {
         args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP
         args.cgroup = wide(cgroup.as_raw_fd());
@@ -96,7 +102,7 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
         // the child has become its own program.
         let mut stack = vec![0u128; CHILD_STACK / size_of::<u128>()];
         args.flags |= wide(libc::CLONE_VM | libc::CLONE_VFORK);
-        args.stack = stack.as_mut_ptr().addr() as u64;
+        args.stack = stack.as_mut_ptr().expose_provenance() as u64;
         args.stack_size = CHILD_STACK as u64;
         // SAFETY: args and child outlive the call, the stack is the child's alone, 16-byte aligned
         // and as long as said; become_init does not return.
@@ -242,11 +248,7 @@ fn wide(number: c_int) -> u64 {
 /// Those of clone3.
 pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
     let mut pidfd: RawFd = -1;
-    // SAFETY: clone_args is plain numbers, for which zero is a valid value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | wide(libc::CLONE_PIDFD);
-    args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = wide(libc::SIGCHLD);
+    let mut args = clone_args(namespaces, &raw mut pidfd);
     // SAFETY: as in `birth`.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
@@ -448,8 +450,8 @@ pub fn load_device_program(program: &[Insn]) -> nix::Result<OwnedFd> {
     let mut attr = BpfAttr::new();
     attr.set(0, &BPF_PROG_TYPE_CGROUP_DEVICE.to_ne_bytes());
     attr.set(4, &u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?.to_ne_bytes());
-    attr.set(8, &(program.as_ptr().addr() as u64).to_ne_bytes());
-    attr.set(16, &(license.as_ptr().addr() as u64).to_ne_bytes());
+    attr.set(8, &(program.as_ptr().expose_provenance() as u64).to_ne_bytes());
+    attr.set(16, &(license.as_ptr().expose_provenance() as u64).to_ne_bytes());
     // SAFETY: instructions and license outlive the call; their count and the string's end are true.
     new_fd(unsafe { attr.call(BPF_PROG_LOAD) }?)
 }
@@ -487,7 +489,7 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
     let mut attr = BpfAttr::new();
     attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
     attr.set(4, &BPF_CGROUP_DEVICE.to_ne_bytes());
-    attr.set(16, &(ids.as_mut_ptr().addr() as u64).to_ne_bytes());
+    attr.set(16, &(ids.as_mut_ptr().expose_provenance() as u64).to_ne_bytes());
     attr.set(24, &u32::try_from(ids.len()).unwrap_or(0).to_ne_bytes());
     // SAFETY: ids outlives the call and its length is passed.
     unsafe { attr.call(BPF_PROG_QUERY) }?;
