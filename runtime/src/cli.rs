@@ -380,6 +380,12 @@ fn refusal(error: &clap::Error) -> Refusal {
     if asked {
         return Refusal { text: error.to_string(), asked };
     }
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+        let known = ["update", "events", "checkpoint", "restore"].contains(&name.as_str());
+        let why = if known { "is not in this version of cleat" } else { "is no command" };
+        return Refusal { text: format!("Incorrect Usage. {name:?} {why}; see cleat --help\n"), asked };
+    }
     let needs_value = error.kind() == ErrorKind::InvalidValue
         && error.get(ContextKind::InvalidValue).is_some_and(|value| value.to_string().is_empty());
     let text = error.to_string();

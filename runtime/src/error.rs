@@ -75,6 +75,8 @@ pub fn errno_text(errno: Errno) -> String {
         Errno::ENOENT => "no such file or directory (ENOENT)".into(),
         Errno::EACCES => "permission denied (EACCES)".into(),
         Errno::EPERM => "operation not permitted (EPERM)".into(),
+        Errno::ENOTDIR => "not a directory (ENOTDIR)".into(),
+        Errno::ENOEXEC => "exec format error (ENOEXEC)".into(),
         Errno::ENOSPC => "ENOSPC; no space left on the device".into(),
         Errno::EROFS => "EROFS; the file system is read-only".into(),
         Errno::UnknownErrno => "unknown error".into(),

@@ -15,7 +15,7 @@ use rustix::mount::OpenTreeFlags;
 use crate::Birth;
 use crate::error::{Call, Error, Result};
 use crate::path::{self, Make};
-use crate::root::attach;
+use crate::root::{attach, harden_node};
 
 /// Makes the nodes. The umask is cleared for them, and set for the process later.
 pub(crate) fn make(_: &Birth, root: &OwnedFd, devices: &[Device]) -> Result<()> {
@@ -74,6 +74,7 @@ fn bind(root: &OwnedFd, device: &Device) -> Result<()> {
     if stat.st_mode & raw::S_IFMT != device.file_type || stat.st_rdev != rdev {
         return Err(Error::refused("bind", device.path.to_bytes(), "the host's node of that name is another device"));
     }
+    harden_node(&tree).call_on("mount_setattr", &device.path)?;
     let target = path::find_or_make(root, &device.path, Make::File)?;
     attach(tree.as_fd(), target.as_fd()).call_on("move_mount", &device.path)
 }

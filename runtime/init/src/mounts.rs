@@ -62,9 +62,11 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
     if mount.copy_up {
         copy_up::copy(&target, &made)?;
     }
-    attach(made.as_fd(), target.as_fd())
-        .call("move_mount")
-        .map_err(|e| e.hint_if(Errno::NOTDIR, "source and target must both be directories, or neither"))?;
+    if path::is_dir(&target)? != (make == Make::Directory) {
+        let hint = "not a directory: source and target must both be directories, or neither";
+        return Err(Error::new("move_mount", Errno::NOTDIR).hint(hint));
+    }
+    attach(made.as_fd(), target.as_fd()).call("move_mount")?;
     set_attr(&made, true, mount.attr_recursive)?;
     for how in &mount.propagation {
         propagate(made.as_fd(), *how).call("mount_setattr")?;

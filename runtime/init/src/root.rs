@@ -60,7 +60,15 @@ pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
             "the host's /dev/null is not the null device (char 1:3)",
         ));
     }
+    harden_node(&devnull).call_on("mount_setattr", c"/dev/null")?;
     Ok(Some(devnull))
+}
+
+/// A node of the host that the container will see: the device works as ever, but owner, mode and
+/// times, which are the host's, cannot be changed through this mount.
+pub(crate) fn harden_node(mount: &OwnedFd) -> rustix::io::Result<()> {
+    let attrs = raw::MOUNT_ATTR_RDONLY | raw::MOUNT_ATTR_NOSUID | raw::MOUNT_ATTR_NOEXEC;
+    sys::mount_setattr(mount.as_fd(), false, u64::from(attrs), 0, 0)
 }
 
 /// Makes the root directory a mount of its own and returns its descriptor.

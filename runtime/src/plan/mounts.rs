@@ -302,9 +302,10 @@ fn idmap_source(
 fn new_kind(mount: &config::Mount, options: &mut Options, context: &mut Context<'_>) -> Result<MountKind> {
     let fstype = if mount.kind == "cgroup" { "cgroup2" } else { &mount.kind };
     if fstype == "cgroup2" && !context.own_cgroup_namespace {
-        // The whole tree of the host would be in reach: never writable (CVE-2023-25809).
-        apply(&mut options.attr, RDONLY, 0);
+        // The whole tree of the host is in reach, as asked for; but what an ordinary user owns
+        // outside must not be writable inside (CVE-2023-25809).
         if let (true, Some(dir)) = (context.user_namespace, context.cgroup_dir) {
+            apply(&mut options.attr, RDONLY, 0);
             let tree = Tree { path: dir.into(), recursive: false, idmap: None, idmap_recursive: false };
             let tree = super::push_fd(context.fds, FdSource::Tree(tree))?;
             return Ok(MountKind::Bind { source: text(dir)?, recursive: false, nofollow: true, tree: Some(tree) });

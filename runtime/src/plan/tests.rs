@@ -148,10 +148,14 @@ fn the_last_of_a_variable_holds_and_home_is_looked_up_when_missing() {
 }
 
 #[test]
-fn a_cgroup_mount_without_a_namespace_of_its_own_is_read_only() {
+fn a_cgroup_mount_without_a_cgroup_namespace_is_read_only_in_a_user_namespace() {
     let plan = plan_with(json!({
         "mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}],
-        "linux": {"namespaces": [{"type": "mount"}]}
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "user"}],
+            "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]
+        }
     }))
     .unwrap();
     assert_eq!(plan.init.root.unwrap().mounts[0].attr.set & 1, 1);
