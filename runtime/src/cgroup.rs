@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
@@ -298,6 +298,8 @@ pub struct Made {
     cgroup: Option<Cgroup>,
     /// How many directories above it were made with it.
     pub made_above: usize,
+    /// Of the directory, against other births.
+    _lock: Option<Flock<OwnedFd>>,
     /// It was there before: then it is not ours to remove when the birth fails.
     existed: bool,
 }
@@ -313,7 +315,7 @@ impl Made {
         let mut made = 0;
         let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard = Made { cgroup: None, made_above: 0, existed: true };
+        let mut guard = Made { cgroup: None, made_above: 0, existed: true, _lock: None };
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
@@ -323,12 +325,25 @@ impl Made {
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
             made += usize::from(last_made);
-            at = open_beneath(&at, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-                .context(format_args!("{place}: open"))?;
+            at = match open_beneath(&at, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+                Ok(child) => child,
+                Err(errno) => {
+                    if last_made {
+                        let _ = nix::unistd::unlinkat(&at, Path::new(name), UnlinkatFlags::RemoveDir);
+                    }
+                    return Err(errno).context(format_args!("{place}: open"));
+                }
+            };
             guard.existed = !last_made;
             guard.made_above = made.saturating_sub(1);
             let dir = at.try_clone().context("dup")?;
             guard.cgroup = Some(Cgroup { dir, mount: mount.into(), path: walked.clone() });
+        }
+        // Held until the container lives there: of two births at once only one finds it empty.
+        guard._lock = Flock::lock(at, FlockArg::LockExclusiveNonblock).ok();
+        if guard._lock.is_none() {
+            guard.existed = true;
+            return Err(Error::new(format!("{place}: is not empty; another container is being created there")));
         }
         if !last_made {
             let cgroup = guard.cgroup()?;

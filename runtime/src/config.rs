@@ -318,7 +318,12 @@ pub struct Kept<'a> {
 /// # Errors
 /// It cannot be opened, or is longer than 16 MiB.
 pub fn read(bundle: &Path) -> Result<Vec<u8>> {
-    read_json(&bundle.join("config.json"))
+    let path = bundle.join("config.json");
+    // A fifo, which would have to be waited for, is no bundle's.
+    match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => Err(Error::new(format!("{}: not a regular file", path.display()))),
+        _ => read_json(&path),
+    }
 }
 
 /// Reads a JSON file of reasonable length.

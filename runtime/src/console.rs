@@ -146,23 +146,28 @@ pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> 
     }
     let (mut input, mut output) = (Flow::new(), Flow::new());
     loop {
+        let wanted =
+            [output.wants() | if output.open { input.has() } else { PollFlags::empty() }, input.wants(), output.has()];
         let mut fds = vec![
             PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
             PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         if let Some(master) = master {
-            fds.push(PollFd::new(master.as_fd(), output.wants() | input.has()));
-            fds.push(PollFd::new(sys::stream(0), input.wants()));
-            fds.push(PollFd::new(sys::stream(1), output.has()));
+            // One that nothing is wanted of is left out: the end of the other side would be told
+            // again and again.
+            let streams = [master.as_fd(), sys::stream(0), sys::stream(1)];
+            let asked = streams.iter().zip(wanted).filter(|(_, flags)| !flags.is_empty());
+            fds.extend(asked.map(|(stream, flags)| PollFd::new(*stream, flags)));
         }
         match nix::poll::poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("poll"),
         }
-        let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        let mut told = fds.iter().skip(2).map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let ready = wanted.map(|flags| if flags.is_empty() { flags } else { told.next().unwrap_or(flags) });
         forward_signals(child, signals, master)?;
         if let Some(master) = master {
-            copy(&ready, master, &mut input, &mut output);
+            copy(ready, master, &mut input, &mut output);
         }
         // Orphans of the container are ours when we are a subreaper.
         while let Ok(Some((pid, status))) = sys::reap_any() {
@@ -176,23 +181,24 @@ pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> 
     }
 }
 
-fn copy(ready: &[PollFlags], master: &OwnedFd, input: &mut Flow, output: &mut Flow) {
+/// Moves what can be moved; `ready` is of the master, our input and our output.
+fn copy(ready: [PollFlags; 3], master: &OwnedFd, input: &mut Flow, output: &mut Flow) {
     let readable = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-    let is = |at: usize, flags: PollFlags| ready.get(at).is_some_and(|revents| revents.intersects(flags));
-    if is(2, readable) && output.buffer.is_empty() && output.open {
+    let writable = PollFlags::POLLOUT | PollFlags::POLLHUP | PollFlags::POLLERR;
+    if ready[0].intersects(readable) && output.buffer.is_empty() && output.open {
         output.fill(master.as_fd());
     }
-    if is(3, readable) && input.buffer.is_empty() && input.open {
+    if ready[1].intersects(readable) && input.buffer.is_empty() && input.open {
         input.fill(sys::stream(0));
         if !input.open {
             // The end of our input is the end of the terminal's: as a person's Ctrl-D.
             input.buffer.push(4);
         }
     }
-    if is(2, PollFlags::POLLOUT) && !input.buffer.is_empty() {
+    if ready[0].intersects(PollFlags::POLLOUT) && !input.buffer.is_empty() {
         input.drain(master.as_fd());
     }
-    if is(4, PollFlags::POLLOUT | PollFlags::POLLERR) && !output.buffer.is_empty() {
+    if ready[2].intersects(writable) && !output.buffer.is_empty() {
         output.drain(sys::stream(1));
     }
 }

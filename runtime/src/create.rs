@@ -10,6 +10,8 @@ use std::time::SystemTime;
 use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sched::CloneFlags;
 use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
@@ -209,12 +211,19 @@ impl Birth<'_> {
         }
         self.faults.at(Step::RaiseLimits)?;
         raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
+        // The init runs hooks by itself: then nothing may happen before the rules hold.
+        let early = !self.plan.init.create_container.list.is_empty();
+        if early {
+            self.set_devices(cgroup)?;
+        }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
         let fds = self.open_fds(born.get()?, listener)?;
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
-        self.set_devices(cgroup)?;
+        if !early {
+            self.set_devices(cgroup)?;
+        }
         let mut midwife = Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
@@ -276,6 +285,7 @@ impl Birth<'_> {
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
+                keyring: self.orders.request.keyring.clone(),
             },
         }
     }
@@ -339,19 +349,69 @@ impl Birth<'_> {
         Ok(())
     }
 
-    /// Opens what the init gets with its plan.
+    /// Opens what the init gets with its plan; mounts only if they are not to follow later.
     fn open_fds(&self, child: &Child, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
         let mut listener = listener;
+        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
+        let (others, trees): (Vec<&FdSource>, Vec<&FdSource>) =
+            self.plan.host.fds.iter().take(early).partition(|source| !matches!(source, FdSource::Tree(_)));
         let open = |source: &FdSource| match source {
-            FdSource::Namespace(path) => {
-                nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-                    .context(format_args!("config.json: linux.namespaces: open {}", path.display()))
-            }
-            FdSource::Tree(tree) => open_tree(tree, child),
+            FdSource::Namespace(path) => self.open_namespace(path),
             FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
-            FdSource::ContainerPidfd | FdSource::ContainerRoot => Err(Error::new("a birth joins no container")),
+            FdSource::Tree(_) | FdSource::ContainerPidfd | FdSource::ContainerRoot => {
+                Err(Error::new("not part of a birth"))
+            }
         };
-        self.plan.host.fds.iter().map(open).collect()
+        // The order is that of the list: mounts are its end.
+        let mut fds: Vec<OwnedFd> = others.into_iter().map(open).collect::<Result<_>>()?;
+        fds.extend(self.open_trees(&trees, child)?);
+        Ok(fds)
+    }
+
+    fn open_namespace(&self, path: &Path) -> Result<OwnedFd> {
+        let place = format!("config.json: linux.namespaces: {}", path.display());
+        let fd = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+            .context(format_args!("{place}: open"))?;
+        let init = &self.plan.init;
+        if init.sysctl.is_empty() && init.hostname.is_none() && init.domainname.is_none() {
+            return Ok(fd);
+        }
+        let theirs = nix::sys::stat::fstat(&fd).context(format_args!("{place}: fstat"))?;
+        for kind in ["net", "ipc", "uts"] {
+            let own =
+                nix::sys::stat::stat(&*PathBuf::from(format!("/proc/self/ns/{kind}"))).context("stat /proc/self/ns")?;
+            if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {
+                let what = "is the runtime's own: linux.sysctl, hostname and domainname would change the host";
+                return Err(Error::new(format!("{place}: {what}")));
+            }
+        }
+        Ok(fd)
+    }
+
+    /// Opens mounts for the init, from inside its mount namespace where it has one already: copies
+    /// made there keep the locks by which a user namespace cannot undo what the host has mounted.
+    fn open_trees(&self, trees: &[&FdSource], child: &Child) -> Result<Vec<OwnedFd>> {
+        if trees.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inside = self.plan.host.namespaces & plan::NEWUSER != 0;
+        let visit = inside.then(|| MountVisit::enter(child)).transpose()?;
+        let open = |source: &&FdSource| match source {
+            FdSource::Tree(tree) => open_tree(tree, child),
+            _ => Err(Error::new("not a mount")),
+        };
+        let opened = trees.iter().map(open).collect();
+        if let Some(visit) = visit {
+            visit.leave()?;
+        }
+        opened
+    }
+
+    /// The mounts that had to wait for the fork.
+    fn send_late_fds(&self, conversation: &Conversation, child: &Child) -> Result<()> {
+        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
+        let late: Vec<&FdSource> = self.plan.host.fds.iter().skip(early).collect();
+        conversation.send_late_fds(&self.open_trees(&late, child)?)
     }
 
     fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
@@ -412,6 +472,38 @@ pub(crate) fn sealed_init() -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// This process in another mount namespace, and its way back.
+struct MountVisit {
+    home: OwnedFd,
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl MountVisit {
+    fn enter(child: &Child) -> Result<MountVisit> {
+        let open = |path: &str| crate::path::open_dir(Path::new(path)).context(format_args!("open {path}"));
+        let home = Proc::open()?
+            .follow(&format!("{}/ns/mnt", std::process::id()), OFlag::O_RDONLY)
+            .context("open own mount namespace")?;
+        let visit = MountVisit { home, root: open("/")?, cwd: open(".")? };
+        // Our own root may not be that of the namespace; the child's is the same directory as ours.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let theirs = Proc::open()?.follow(&format!("{}/root", child.pid), flags).context("open the child's root")?;
+        nix::sched::setns(&child.pidfd, CloneFlags::CLONE_NEWNS)
+            .context("setns into the container's mount namespace")?;
+        nix::unistd::fchdir(&theirs).context("fchdir")?;
+        nix::unistd::chroot(".").context("chroot")?;
+        Ok(visit)
+    }
+
+    fn leave(self) -> Result<()> {
+        nix::sched::setns(&self.home, CloneFlags::CLONE_NEWNS).context("setns back")?;
+        nix::unistd::fchdir(&self.root).context("fchdir")?;
+        nix::unistd::chroot(".").context("chroot")?;
+        nix::unistd::fchdir(&self.cwd).context("fchdir")
+    }
+}
+
 /// Size of the init's program in bytes.
 #[must_use]
 pub fn init_size() -> usize {
@@ -433,6 +525,9 @@ impl Midwife<'_, '_> {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
                     self.child = forked(&mut self.child, pidfd)?;
+                    if self.birth.plan.init.late_fds > 0 {
+                        self.birth.send_late_fds(self.conversation, self.child.get()?)?;
+                    }
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::RunHooks, None) => {
@@ -468,7 +563,14 @@ pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
             "the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit",
         );
     }
-    let status = child.get().and_then(|child| sys::wait_for(child.pid).context("wait"));
+    let status = child.get().and_then(|child| {
+        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+        // It closed its socket because it ended, or somebody closed it for it.
+        match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
+            0 => Err(Error::new("it does not answer any more")),
+            _ => sys::wait_for(child.pid).context("wait"),
+        }
+    });
     Error::new(match status {
         Ok(status) if nix::libc::WIFSIGNALED(status) => {
             format!(
@@ -496,10 +598,8 @@ pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildG
     // trusted, signalled and limited.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     waitid(Id::PIDFd(pidfd.as_fd()), flags).context("the process that the init told of is no child of ours")?;
-    sys::wait_for(half_way.get()?.pid).context("wait")?;
-    if let Some(old) = half_way.child.take() {
-        drop(old);
-    }
+    // It has nothing left to do; killed and reaped with its guard.
+    drop(half_way.child.take().map(ChildGuard::new));
     Ok(ChildGuard::new(Child { pid, pidfd }))
 }
 

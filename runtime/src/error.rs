@@ -68,6 +68,12 @@ pub trait Context<T> {
     fn context(self, what: impl fmt::Display) -> Result<T>;
 }
 
+/// The text with control characters escaped: what others have written must not reach a terminal.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// The kernel's name of an error and, where people and engines look for them, its words.
 #[must_use]
 pub fn errno_text(errno: Errno) -> String {

@@ -81,7 +81,7 @@ pub fn plan(
         chroot,
         fork: (namespaces & NEWPID != 0).then_some(0),
         become_root: user_namespace,
-        keyring: request.new_keyring.then(|| plan::text(format!("_ses.{}", container.id()))).transpose()?,
+        keyring: request.keyring.as_ref().map(plan::text).transpose()?,
         terminal: process.terminal.then(|| plan::terminal(process, false)),
         process: Some(plan::process(process, request, host, user_namespace, warnings)?),
         ..wire::Plan::default()

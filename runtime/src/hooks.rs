@@ -8,14 +8,14 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cleat_plan::Hook;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, printable};
 use crate::sys;
 
 /// How much of what a hook prints is shown when it fails.
@@ -38,15 +38,17 @@ pub fn run_all(hooks: &[Hook], state: &str) -> Vec<Error> {
 fn one(hook: &Hook, state: &str) -> Result<()> {
     let path = OsStr::from_bytes(hook.path.to_bytes());
     let place = format!("hook {}", path.to_string_lossy());
-    // What the hook prints goes to memory: a pipe could be kept open by its children for ever.
-    let output = nix::sys::memfd::memfd_create(c"hook", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).context(&place)?;
-    let mut output = std::fs::File::from(output);
+    // What the hook prints goes to memory: a pipe could be kept open by its children for ever. And
+    // so its state comes from there: nobody waits for it to be read.
+    let mut output = memory_file().context(&place)?;
+    let mut input = memory_file().context(&place)?;
+    input.write_all(state.as_bytes()).and_then(|()| input.rewind()).context(&place)?;
     let mut command = Command::new(path);
     let mut args = hook.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()));
     if let Some(name) = args.next() {
         command.arg0(name);
     }
-    command.args(args).env_clear().stdin(Stdio::piped());
+    command.args(args).env_clear().stdin(input);
     command.stdout(output.try_clone().context(&place)?).stderr(output.try_clone().context(&place)?);
     for var in &hook.env {
         if let Some((name, value)) = split_env(var.to_bytes()) {
@@ -55,10 +57,6 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
     }
     sys::spawn_without_descriptors(&mut command);
     let mut child = command.spawn().context(format_args!("{place}: execute"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read it.
-        let _ = stdin.write_all(state.as_bytes());
-    }
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let expired = !wait(pid, hook.timeout_secs).context(&place)?;
     if expired {
@@ -74,12 +72,16 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
     let mut said = String::new();
     let _ = output.rewind();
     let _ = output.take(MAX_OUTPUT).read_to_string(&mut said);
-    let said = said.trim().replace('\n', " | ");
+    let said = printable(&said.trim().replace('\n', " | "));
     Err(Error::new(if said.is_empty() {
         format!("{place}: {what}")
     } else {
         format!("{place}: {what}; it printed: {said}")
     }))
+}
+
+fn memory_file() -> nix::Result<std::fs::File> {
+    nix::sys::memfd::memfd_create(c"hook", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
 }
 
 fn split_env(var: &[u8]) -> Option<(&[u8], &[u8])> {

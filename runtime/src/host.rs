@@ -21,6 +21,8 @@ pub struct Host {
     pub capabilities: u64,
     /// Highest capability that the kernel knows.
     pub last_capability: u32,
+    /// This process's user namespace does not let `setgroups(2)` be called.
+    pub setgroups_denied: bool,
     /// Control groups.
     pub cgroup: Cgroup,
     /// This process is in a user namespace that does not map every id.
@@ -64,6 +66,7 @@ impl Host {
             euid,
             capabilities,
             last_capability,
+            setgroups_denied: std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
             cgroup: Cgroup::default(),
             in_user_namespace: false,
             rootless_asked,

@@ -52,10 +52,13 @@ impl Listener {
     /// # Errors
     /// Those of bind(2).
     pub fn bind(state: &Path) -> Result<Listener> {
-        let path = directory(state).join("notify.sock");
-        let socket = UnixDatagram::bind(&path).context(format_args!("bind {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
-            .context(format_args!("chmod {}", path.display()))?;
+        let dir = directory(state);
+        let place = format!("bind {}/notify.sock", dir.display());
+        // Through a descriptor: socket names are at most 107 bytes long.
+        let handle = crate::path::open_dir(&dir).context(&place)?;
+        let path = crate::path::of_descriptor(&handle, "notify.sock");
+        let socket = UnixDatagram::bind(&path).context(&place)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).context(&place)?;
         Ok(Listener { socket })
     }
 

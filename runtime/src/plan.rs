@@ -33,8 +33,8 @@ pub struct Request {
     pub bundle: PathBuf,
     /// `--no-pivot`
     pub no_pivot: bool,
-    /// A new session keyring.
-    pub new_keyring: bool,
+    /// The name of a new session keyring.
+    pub keyring: Option<String>,
     /// Descriptors from 3 on that the program gets.
     pub preserve_fds: u32,
     /// How many of them `LISTEN_FDS` tells of.
@@ -380,7 +380,15 @@ impl Plan {
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
         let fork = (born_inside || namespaces.joins(NEWPID)).then_some(if born_inside { by_clone } else { 0 });
-        let host_opens = user_namespace && !host.rootless();
+        let start = if request.start_later {
+            wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?)
+        } else {
+            wire::Start::Conversation
+        };
+        // From here on only mounts are added: where the mount namespace is born after the plan was
+        // sent, they follow later.
+        let early = fds.len();
+        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && !host.rootless();
         let init_root = init_root(
             &RootInput {
                 request,
@@ -393,11 +401,7 @@ impl Plan {
             },
             &mut fds,
         )?;
-        let start = if request.start_later {
-            wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?)
-        } else {
-            wire::Start::Conversation
-        };
+        let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let runtime_hooks =
             [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
@@ -406,10 +410,11 @@ impl Plan {
             join,
             chroot: None,
             fork,
+            late_fds,
             become_root: born_inside,
             unshare_cgroup: namespaces.new & NEWCGROUP != 0,
             time: time_offsets(spec, &namespaces)?,
-            keyring: request.new_keyring.then(|| text(format!("_ses.{}", request.id))).transpose()?,
+            keyring: request.keyring.as_ref().map(text).transpose()?,
             loopback: namespaces.new & NEWNET != 0,
             hostname: name_in_uts(&spec.hostname, "hostname", &namespaces)?,
             domainname: name_in_uts(&spec.domainname, "domainname", &namespaces)?,
@@ -783,16 +788,23 @@ pub(crate) fn process(
     if !process.cwd.starts_with('/') {
         return Err(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
     }
+    // The last one of a name holds, as everywhere.
+    let mut names = std::collections::HashSet::with_capacity(process.env.len());
     let mut env: Vec<&String> = Vec::with_capacity(process.env.len());
-    for (index, var) in process.env.iter().enumerate() {
-        let Some((name, _)) = var.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Place::new(format!("process.env[{index}]"))
-                .error(format_args!("{var:?} is not of the form NAME=value")));
-        };
-        // The last one of a name holds, as everywhere.
-        env.retain(|other| other.split_once('=').map(|(n, _)| n) != Some(name));
-        env.push(var);
+    for (index, var) in process.env.iter().enumerate().rev() {
+        match var.split_once('=') {
+            Some((name, _)) if !name.is_empty() => {
+                if names.insert(name) {
+                    env.push(var);
+                }
+            }
+            _ => {
+                let place = Place::new(format!("process.env[{index}]"));
+                return Err(place.error(format_args!("{var:?} is not of the form NAME=value")));
+            }
+        }
     }
+    env.reverse();
     if request.notify_dir.is_some() {
         env.retain(|var| !var.starts_with("NOTIFY_SOCKET="));
     }
@@ -809,7 +821,7 @@ pub(crate) fn process(
     }
     let capabilities = process.capabilities.clone().unwrap_or_default();
     // An ordinary user's namespace may not call setgroups.
-    let may_set_groups = host.euid == 0;
+    let may_set_groups = host.euid == 0 && !host.setgroups_denied;
     if !may_set_groups && !process.user.additional_gids.is_empty() {
         warnings.push("config.json: process.user.additionalGids: ignored, an ordinary user cannot set them".into());
     }

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -84,6 +84,8 @@ pub struct Own {
     pub hooks: Option<Box<RawValue>>,
     /// Where `NOTIFY_SOCKET` messages go.
     pub notify: Option<PathBuf>,
+    /// The session keyring, which processes that join get, too.
+    pub keyring: Option<String>,
 }
 
 /// Where the cgroup is, and what was made for it.
@@ -185,9 +187,14 @@ impl Store {
             }
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
-        let mut reserved = Reserved { path: path.clone(), lock: None, keep: false };
-        reserved.lock = Some(lock(&path, FlockArg::LockExclusive).context(format_args!("lock {}", path.display()))?);
-        Ok(reserved)
+        match lock(&path, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Reserved { path, lock: Some(lock), keep: false }),
+            Err(errno) => {
+                // Empty, and so still ours; a `delete --force` that was faster has it locked.
+                let _ = std::fs::remove_dir(&path);
+                Err(errno).context(format_args!("lock {}", path.display()))
+            }
+        }
     }
 
     /// Looks up a container.
@@ -207,7 +214,7 @@ impl Store {
         let text = match std::fs::read(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let place = format!(
-                    "state of {id}: {} is missing: its creation is under way or was interrupted",
+                    "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
                     file.display()
                 );
                 return Err(Error::new(format!("{place}; remove the rest: delete --force {id}")));
@@ -272,6 +279,8 @@ impl Reserved {
             .context("socket")?;
         let dir = self.lock.as_ref().ok_or_else(|| Error::new("the state directory is not locked"))?;
         let address = start_address(&self.path, dir)?;
+        // Before it has a name: whoever may connect may start the container.
+        nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(0o600)).context("fchmod")?;
         nix::sys::socket::bind(socket.as_raw_fd(), &address)
             .context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
         nix::sys::socket::listen(&socket, Backlog::new(4).context("listen")?).context("listen")?;
@@ -297,6 +306,8 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if !self.keep {
+            // A descriptor less, which removing may need.
+            drop(self.lock.take());
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
@@ -323,13 +334,8 @@ pub fn write_atomically(path: &Path, text: &[u8], mode: u32) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&temporary)?;
+        let _ = std::fs::remove_file(&temporary);
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(text)?;
         std::fs::rename(&temporary, path)
     };
@@ -342,6 +348,16 @@ pub struct Container {
     path: PathBuf,
     /// What is known of it.
     pub record: Record,
+}
+
+/// Who listens on a container's start socket.
+pub enum Waiting {
+    /// The init of a created container.
+    Init(OwnedFd),
+    /// The same, with more callers than it has answered.
+    Busy,
+    /// Nobody: the container has started or stopped.
+    Nobody,
 }
 
 /// A container's process, proven to be the one that was recorded.
@@ -363,12 +379,33 @@ impl Container {
         &self.record.id
     }
 
-    /// Keeps others from changing it until the value is dropped.
+    /// Keeps others from changing it until the lock is dropped, and reads again what others may
+    /// have changed before.
     ///
     /// # Errors
-    /// Those of flock(2).
-    pub fn lock(&self) -> Result<Flock<OwnedFd>> {
-        lock(&self.path, FlockArg::LockExclusive).context(format_args!("lock {}", self.path.display()))
+    /// It is gone by now, or another container has its id.
+    pub fn locked(self) -> Result<(Container, Flock<OwnedFd>)> {
+        let gone = || {
+            Error::of(Kind::NoContainer, format!("container does not exist: {}; it was deleted meanwhile", self.id()))
+        };
+        let place = format!("lock {}", self.path.display());
+        let held = match lock(&self.path, FlockArg::LockExclusive) {
+            Err(Errno::ENOENT) => return Err(gone()),
+            other => other.context(&place)?,
+        };
+        // The lock is of a directory, not of its name: another may have it by now.
+        let ours = nix::sys::stat::fstat(&*held).context(&place)?;
+        match nix::sys::stat::stat(&self.path) {
+            Ok(named) if (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) => {}
+            _ => return Err(gone()),
+        }
+        let file = self.path.join(FILE);
+        let text = match std::fs::read(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
+            other => other.context(format_args!("read {}", file.display()))?,
+        };
+        let record = crate::config::parse(&file.to_string_lossy(), &text)?;
+        Ok((Container { path: self.path, record }, held))
     }
 
     /// Writes the state again.
@@ -420,16 +457,17 @@ impl Container {
         if self.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
             return Ok(Status::Paused);
         }
-        Ok(if self.connect()?.is_some() { Status::Created } else { Status::Running })
+        Ok(if matches!(self.connect()?, Waiting::Nobody) { Status::Running } else { Status::Created })
     }
 
-    /// Connects to an init that waits for its order to start; `None`: nobody waits. A container
+    /// Connects to an init that waits for its order to start. A container
     /// that has started keeps no such socket open, whatever files are left.
     ///
     /// # Errors
     /// Those of socket(2).
-    pub fn connect(&self) -> Result<Option<OwnedFd>> {
-        let flags = SockFlag::SOCK_CLOEXEC;
+    pub fn connect(&self) -> Result<Waiting> {
+        // The init accepts one at a time, and may be frozen or stopped: nobody waits for it here.
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket =
             nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).context("socket")?;
         let long_way;
@@ -437,15 +475,19 @@ impl Container {
             Ok(address) => address,
             Err(_) => {
                 long_way = match path::open_dir(&self.path) {
-                    Err(Errno::ENOENT) => return Ok(None),
+                    Err(Errno::ENOENT) => return Ok(Waiting::Nobody),
                     other => other.context(format_args!("open {}", self.path.display()))?,
                 };
                 start_address(&self.path, &long_way)?
             }
         };
         match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
-            Ok(()) => Ok(Some(socket)),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+            Ok(()) => {
+                nix::fcntl::fcntl(&socket, FcntlArg::F_SETFL(OFlag::empty())).context("fcntl")?;
+                Ok(Waiting::Init(socket))
+            }
+            Err(Errno::EAGAIN) => Ok(Waiting::Busy),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(Waiting::Nobody),
             Err(errno) => Err(errno).context(format_args!("connect {}/{START_SOCKET}", self.path.display())),
         }
     }

@@ -247,6 +247,7 @@ fn wide(number: c_int) -> u64 {
 /// # Errors
 /// Those of clone3.
 pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
+    let parent = nix::unistd::getpid();
     let mut pidfd: RawFd = -1;
     let mut args = clone_args(namespaces, &raw mut pidfd);
     // SAFETY: as in `birth`.
@@ -254,10 +255,13 @@ pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
     if pid == 0 {
         // SAFETY: numbers only. Not to outlive its parent, which kills it in any case.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        loop {
+        // It may have died before that was said.
+        while nix::unistd::getppid() == parent {
             // SAFETY: waits for a signal.
             unsafe { libc::pause() };
         }
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(0) }
     }
     let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
     // SAFETY: clone3 has put a new descriptor there.
@@ -606,6 +610,17 @@ pub fn bounding_capabilities() -> nix::Result<(u64, u32)> {
 pub fn become_subreaper() -> nix::Result<()> {
     // SAFETY: numbers only.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// A random number (getrandom(2)).
+///
+/// # Errors
+/// Those of the call.
+pub fn random() -> nix::Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the buffer is passed with its true length.
+    Errno::result(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) })?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// Borrows a standard stream.

@@ -10,7 +10,7 @@ use cleat_plan::wire::{self, FromInit, ToInit};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
 
-use crate::error::{Context, Error, Result, errno_text};
+use crate::error::{Context, Error, Result, errno_text, printable};
 use crate::sys;
 
 /// One end of a `SOCK_SEQPACKET` conversation.
@@ -97,6 +97,16 @@ impl Conversation {
         Ok(())
     }
 
+    /// Sends descriptors that could only be opened after the plan was sent.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub fn send_late_fds(&self, fds: &[OwnedFd]) -> Result<()> {
+        let bytes = wire::encode(&ToInit::LateFds).map_err(|error| Error::new(format!("encode message: {error}")))?;
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        borrowed.chunks(wire::MAX_FDS).try_for_each(|batch| self.send_piece(&bytes, batch))
+    }
+
     fn send_piece(&self, piece: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         match self.send(piece, fds) {
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
@@ -126,7 +136,8 @@ impl Conversation {
 /// A failed step of the init as one line.
 #[must_use]
 pub fn failure_text(failure: &wire::Failure) -> String {
-    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // Paths and interpreter lines are the image's: they must not speak to a terminal.
+    let part = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
     let mut text = format!("{}: {}", failure.step.name(), part(&failure.call));
     if !failure.path.is_empty() {
         text.push(' ');

@@ -65,6 +65,16 @@ impl Conversation {
         Ok(got.bytes)
     }
 
+    /// Descriptors that come after the plan.
+    pub(crate) fn receive_fds(&self, fds: &mut Vec<Option<OwnedFd>>) -> Result<()> {
+        let mut packet = [0u8; 64];
+        let got = self.receive(&mut packet, fds)?;
+        match wire::decode::<ToInit>(&packet[..got]) {
+            Ok(ToInit::LateFds) => Ok(()),
+            _ => Err(Error::new("unexpected message", Errno::PROTO)),
+        }
+    }
+
     /// Waits for one particular message.
     pub(crate) fn expect(&self, wanted: ToInit) -> Result<()> {
         let mut packet = [0u8; 64];

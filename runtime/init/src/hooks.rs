@@ -24,17 +24,11 @@ pub(crate) fn run(hooks: &Hooks) -> Result<()> {
 
 fn one(hook: &Hook, state: &[u8]) -> Result<()> {
     let failed = |text: &str| Error::refused("hook", hook.path.to_bytes(), text);
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
+    let stdin = memory_file(state)?;
     let pidfd = match sys::clone_process(0, false).call("clone3")? {
-        sys::Cloned::Child => become_hook(hook, &reader),
+        sys::Cloned::Child => become_hook(hook, &stdin),
         sys::Cloned::Parent(pidfd) => pidfd,
     };
-    drop(reader);
-    // A hook need not read its state, and the pipe holds more than a state has; a longer one is
-    // cut short by a hook that does not read.
-    let _ = rustix::io::ioctl_fionbio(&writer, true);
-    let _ = rustix::io::write(&writer, state);
-    drop(writer);
     let expired = !wait(&pidfd, hook.timeout_secs)?;
     if expired {
         let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
@@ -55,6 +49,18 @@ fn one(hook: &Hook, state: &[u8]) -> Result<()> {
         Some((None, Some(signal))) => Err(failed(&format!("it was killed by signal {signal}"))),
         _ => Err(failed("it ended in an unknown way")),
     }
+}
+
+/// The state as a file: a hook reads as much of it as it likes, and nobody waits for that.
+fn memory_file(state: &[u8]) -> Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(c"state", rustix::fs::MemfdFlags::CLOEXEC).call("memfd_create")?;
+    let mut rest = state;
+    while !rest.is_empty() {
+        let put = rustix::io::write(&file, rest).call("write")?;
+        rest = &rest[put..];
+    }
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).call("lseek")?;
+    Ok(file)
 }
 
 /// Waits for the end of the process; false when the time ran out.

@@ -34,6 +34,9 @@ use rustix::fd::OwnedFd;
 use conversation::Conversation;
 use error::{Error, Result};
 
+/// The process and its program, found.
+type Prepared = (Option<cleat_plan::Process>, Option<alloc::ffi::CString>);
+
 /// What the steps share.
 struct Birth {
     plan: Plan,
@@ -76,38 +79,15 @@ impl Birth {
         }
     }
 
-    /// The steps of a birth, in their order. README.md has the same list.
+    /// The steps of a birth or a joining, in their order. README.md has the same list.
     fn perform(&mut self) -> Result<core::convert::Infallible> {
         self.step(Step::ReceivePlan)?;
         self.step(Step::JoinNamespaces)?;
         namespaces::join(self)?;
-        self.step(Step::Fork)?;
-        namespaces::fork(self)?;
-        self.step(Step::Time)?;
-        namespaces::time(self)?;
-        self.step(Step::Session)?;
-        namespaces::session(self)?;
-        self.step(Step::CgroupNamespace)?;
-        namespaces::cgroup(self)?;
-        self.step(Step::Loopback)?;
-        namespaces::loopback(self)?;
-        self.step(Step::Hostname)?;
-        namespaces::hostname(self)?;
-        if let Some(root) = self.plan.root.take() {
-            self.make_root(&root)?;
-        } else {
-            self.step(Step::Console)?;
-            terminal::open(self, None)?;
-        }
-        self.step(Step::Credentials)?;
-        let process = self.plan.process.take();
-        if let Some(process) = &process {
-            credentials::take(process)?;
-            self.step(Step::Cwd)?;
-            credentials::verify_cwd(&process.cwd)?;
-        }
-        self.step(Step::Program)?;
-        let program = process.as_ref().map(program::find).transpose()?;
+        let (process, program) = match self.plan.root.take() {
+            Some(root) => self.be_born(&root)?,
+            None => self.join()?,
+        };
         self.step(Step::Ready)?;
         self.host.say(&FromInit::Ready)?;
         self.step(Step::Start)?;
@@ -121,8 +101,56 @@ impl Birth {
         self.step(Step::Exec)?;
         match (process, program) {
             (Some(process), Some(program)) => program::execute(&process, &program),
-            _ => Err(Error::new("execve", rustix::io::Errno::NOENT).hint("the configuration has no process")),
+            _ => Err(Error::refused("execve", b"", "the configuration has no process")),
         }
+    }
+
+    /// A new container.
+    fn be_born(&mut self, root: &cleat_plan::Root) -> Result<Prepared> {
+        self.step(Step::Fork)?;
+        namespaces::fork(self)?;
+        self.step(Step::Time)?;
+        namespaces::time(self)?;
+        self.step(Step::Session)?;
+        namespaces::session(self)?;
+        self.step(Step::CgroupNamespace)?;
+        namespaces::cgroup(self)?;
+        self.step(Step::Loopback)?;
+        namespaces::loopback(self)?;
+        self.step(Step::Hostname)?;
+        namespaces::hostname(self)?;
+        self.make_root(root)?;
+        self.become_process()
+    }
+
+    /// A process that joins a container gives up its privileges while it is still outside of the
+    /// container's pid namespace, where nobody can trace it: what `CAP_SYS_PTRACE` gives inside is
+    /// then no more than the container has.
+    fn join(&mut self) -> Result<Prepared> {
+        self.step(Step::Session)?;
+        namespaces::session(self)?;
+        self.step(Step::Console)?;
+        let slave = terminal::open(self, None)?;
+        let prepared = self.become_process()?;
+        self.step(Step::Fork)?;
+        namespaces::fork(self)?;
+        self.step(Step::Console)?;
+        terminal::control(slave)?;
+        Ok(prepared)
+    }
+
+    /// Credentials, working directory, program.
+    fn become_process(&mut self) -> Result<Prepared> {
+        self.step(Step::Credentials)?;
+        let process = self.plan.process.take();
+        if let Some(process) = &process {
+            credentials::take(process)?;
+            self.step(Step::Cwd)?;
+            credentials::verify_cwd(&process.cwd)?;
+        }
+        self.step(Step::Program)?;
+        let program = process.as_ref().map(program::find).transpose()?;
+        Ok((process, program))
     }
 
     /// Everything that has to do with the root file system.
@@ -140,7 +168,8 @@ impl Birth {
             devices::links(&dir)?;
         }
         self.step(Step::Console)?;
-        terminal::open(self, Some(&dir))?;
+        let slave = terminal::open(self, Some(&dir))?;
+        terminal::control(slave)?;
         if let Some(process) = &self.plan.process {
             self.step = Step::Cwd;
             root::make_cwd(&dir, &process.cwd)?;
@@ -176,6 +205,15 @@ impl Birth {
                 Ok(())
             }
         }
+    }
+
+    /// Receives what the host half could only open in the namespaces made by the fork.
+    fn receive_late_fds(&mut self) -> Result<()> {
+        let wanted = self.fds.len() + usize::from(self.plan.late_fds);
+        while self.fds.len() < wanted {
+            self.host.receive_fds(&mut self.fds)?;
+        }
+        Ok(())
     }
 
     /// Takes a descriptor that came with the plan.

@@ -3,7 +3,7 @@
 //! Each mount is made detached, configured, and attached to a descriptor found in the root.
 
 use alloc::vec::Vec;
-use cleat_plan::{Attr, FsOption, Mount, MountKind};
+use cleat_plan::{Attr, FsOption, Mount, MountKind, Text};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
@@ -50,7 +50,10 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
             set_attr(&tree, false, mount.attr)?;
             tree
         }
-        MountKind::New { fstype, source, options } => new(fstype, source.as_deref(), options, mount.attr)?,
+        MountKind::New { fstype, source, options } => {
+            let mode = inherited_mode(root, mount, fstype, options)?;
+            new(fstype, source.as_deref(), options, mode.as_ref(), mount.attr)?
+        }
         MountKind::Remount { options } => return remount(root, mount, options),
     };
     let make = if path::is_dir(&made)? { Make::Directory } else { Make::File };
@@ -74,6 +77,19 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
     Ok(())
 }
 
+/// A tmpfs without a mode of its own takes that of the directory it covers, as with runc; the
+/// kernel's default is open to all.
+fn inherited_mode(root: &OwnedFd, mount: &Mount, fstype: &CStr, options: &[FsOption]) -> Result<Option<FsOption>> {
+    if fstype != c"tmpfs" || options.iter().any(|option| option.key.to_bytes() == b"mode") {
+        return Ok(None);
+    }
+    let target = path::find_or_make(root, &mount.target, Make::Directory)?;
+    let mode = rustix::fs::fstat(&target).call("fstat")?.st_mode & 0o7777;
+    let digits: Vec<u8> = [9, 6, 3, 0].iter().map(|shift| b"01234567"[(mode >> shift & 7) as usize]).collect();
+    let text = |bytes: &[u8]| Text::new(bytes).ok_or_else(|| Error::new("fsconfig", Errno::INVAL));
+    Ok(Some(FsOption { key: text(b"mode")?, value: Some(text(&digits)?) }))
+}
+
 fn open_source(source: &CStr, recursive: bool, nofollow: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
@@ -89,7 +105,13 @@ fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
 }
 
 /// A new file system instance, as a detached mount.
-fn new(fstype: &CStr, source: Option<&CStr>, options: &[FsOption], attr: Attr) -> Result<OwnedFd> {
+fn new(
+    fstype: &CStr,
+    source: Option<&CStr>,
+    options: &[FsOption],
+    mode: Option<&FsOption>,
+    attr: Attr,
+) -> Result<OwnedFd> {
     let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
         .call_on("fsopen", fstype)
         .map_err(|e| e.hint_if(Errno::NODEV, "no such file system in this kernel"))?;
@@ -100,6 +122,7 @@ fn new(fstype: &CStr, source: Option<&CStr>, options: &[FsOption], attr: Attr) -
             .map_err(explain)?;
     }
     configure(&fs, options).map_err(explain)?;
+    configure(&fs, mode.map_or(&[], core::slice::from_ref)).map_err(explain)?;
     rustix::mount::fsconfig_create(fs.as_fd()).call_on("fsconfig create", fstype).map_err(explain)?;
     let attrs = MountAttrFlags::from_bits_retain(u32::try_from(attr.set).unwrap_or(0));
     rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs).call_on("fsmount", fstype).map_err(explain)

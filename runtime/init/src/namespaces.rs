@@ -38,7 +38,8 @@ pub(crate) fn join(birth: &mut Birth) -> Result<()> {
 /// sibling, so that the host half waits for it and not for this process, which ends.
 pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
     let Some(flags) = birth.plan.fork else { return Ok(()) };
-    if birth.plan.become_root {
+    // For namespaces that the joined user namespace shall own.
+    if flags != 0 {
         become_root()?;
     }
     match sys::clone_process(flags, true).call("clone3")? {
@@ -47,7 +48,9 @@ pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
             // Told by the child itself: nothing it says later can overtake this.
             let own = rustix::process::getpid();
             let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).call("pidfd_open")?;
-            birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())
+            birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())?;
+            let _ = rustix::process::setsid();
+            birth.receive_late_fds()
         }
     }
 }
@@ -84,7 +87,7 @@ fn become_root() -> Result<()> {
 
 /// A session without terminal, and a session keyring of its own.
 pub(crate) fn session(birth: &mut Birth) -> Result<()> {
-    if birth.plan.become_root && birth.plan.fork.is_none() {
+    if birth.plan.become_root {
         become_root()?;
     }
     match rustix::process::setsid() {

@@ -7,6 +7,7 @@ use cleat_plan::wire::FromInit;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
@@ -19,10 +20,10 @@ use crate::sys;
 
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
-/// Opens the pair, sends the master to the host half and makes the slave this process's standard
-/// streams and controlling terminal. `root` is the root while it is not yet entered.
-pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<()> {
-    let Some(terminal) = birth.plan.terminal else { return Ok(()) };
+/// Opens the pair, sends the master to the host half and returns the slave. `root` is the root
+/// while it is not yet entered.
+pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
+    let Some(terminal) = birth.plan.terminal else { return Ok(None) };
     let slash;
     let root = if let Some(root) = root {
         root
@@ -47,6 +48,17 @@ pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<()> {
         bind_console(root, &slave)?;
     }
     birth.host.say_with_fd(&FromInit::Console, master.as_fd())?;
+    Ok(Some(slave))
+}
+
+/// Makes the slave this process's controlling terminal and standard streams; its session is new.
+pub(crate) fn control(slave: Option<OwnedFd>) -> Result<()> {
+    let Some(slave) = slave else { return Ok(()) };
+    match rustix::process::setsid() {
+        // The leader of its session already.
+        Ok(_) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno).call("setsid"),
+    }
     rustix::process::ioctl_tiocsctty(&slave).call("ioctl TIOCSCTTY")?;
     for stream in 0..3 {
         sys::dup_onto(&slave, stream).call("dup3")?;

@@ -33,6 +33,8 @@ pub struct Plan {
     /// Go on in a child: a joined pid namespace holds children only, and namespaces that a joined
     /// user namespace shall own must be born inside it. The value is the child's `CLONE_NEW*` bits.
     pub fork: Option<u64>,
+    /// How many descriptors come only after the fork: mounts opened in the new mount namespace.
+    pub late_fds: u16,
     /// Become user and group 0 of the (joined or new) user namespace before the first mount.
     pub become_root: bool,
     /// A new cgroup namespace, rooted at the cgroup the init was born in.

@@ -31,6 +31,8 @@ pub enum ToInit {
         /// Descriptors that come along.
         fds: u16,
     },
+    /// The descriptors that could only be opened after the fork; one packet for each few of them.
+    LateFds,
     /// `prestart` and `createRuntime` hooks have run.
     HooksDone,
     /// The state is saved; the order to start will come from another process.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::console::{self, Signals};
 use crate::create::{self, Newborn, Orders};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::exec::order_start;
 use crate::plan::Request;
 use crate::state::Status;
@@ -52,7 +52,7 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
         id: options.id.clone(),
         bundle: bundle(options.bundle.as_deref())?,
         no_pivot: options.no_pivot,
-        new_keyring: !options.no_new_keyring,
+        keyring: (!options.no_new_keyring).then(|| keyring_name(&options.id)).transpose()?,
         preserve_fds,
         listen_fds,
         listen_fdnames: super::listen_fdnames(listen_fds),
@@ -71,6 +71,12 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
         rootless: shell.rootless,
         notify,
     })
+}
+
+/// A name that nobody could have given to a keyring of his before: joining is by name.
+fn keyring_name(id: &str) -> Result<String> {
+    let random = sys::random().context("getrandom")?;
+    Ok(format!("_ses.{id}.{random:016x}"))
 }
 
 fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
@@ -103,7 +109,7 @@ pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
 fn undo(newborn: Newborn, options: &Options) {
     let Newborn { container, child, .. } = newborn;
     drop(child);
-    let _ = delete::destroy(&container, &|_| {});
+    let _ = delete::destroy(container, &|_| {});
     if let Some(path) = &options.pid_file {
         let _ = std::fs::remove_file(Path::new(path));
     }
@@ -138,7 +144,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     if foreground.keep {
         return code;
     }
-    let removed = delete::destroy(&newborn.container, shell.warn);
+    let removed = delete::destroy(newborn.container, shell.warn);
     let code = code?;
     removed.map(|()| code)
 }

@@ -26,26 +26,30 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
         // A created one has run nothing yet: runc deletes it, too.
         Status::Stopped | Status::Created => {}
         _ if force => {}
-        other => {
-            return Err(Error::new(format!(
-                "cannot delete container {id} that is not stopped: {}; kill it first, or use --force",
-                other.name()
-            )));
-        }
+        other => return Err(still_alive(id, other)),
     }
-    if status == Status::Creating {
-        // Its maker sees its child die and cleans up after itself.
+    if force && status != Status::Stopped {
+        // Whoever holds the lock, a creation or a start, sees its process die and lets go of it.
         kill_all(&container)?;
     }
-    let lock = match container.lock() {
+    match container.locked() {
         // Its maker, or another delete, was faster.
-        Err(_) if !container.path().exists() => return Ok(()),
-        other => other?,
-    };
-    if !container.path().exists() {
-        return Ok(());
+        Err(error) if error.kind() == Kind::NoContainer && force => Ok(()),
+        Err(error) => Err(error),
+        Ok((container, lock)) => {
+            // The id may have been given to another container while we waited.
+            let status = container.status()?;
+            if !force && !matches!(status, Status::Stopped | Status::Created) {
+                return Err(still_alive(id, status));
+            }
+            destroy_locked(&container, lock, shell.warn)
+        }
     }
-    destroy_locked(&container, lock, shell.warn)
+}
+
+fn still_alive(id: &str, status: Status) -> Error {
+    let name = status.name();
+    Error::new(format!("cannot delete container {id} that is not stopped: {name}; kill it first, or use --force"))
 }
 
 /// A directory whose state was never written, or was damaged: its maker was killed at its first
@@ -86,9 +90,13 @@ pub fn kill_all(container: &Container) -> Result<()> {
 ///
 /// # Errors
 /// See [`delete`].
-pub fn destroy(container: &Container, warn: &dyn Fn(&str)) -> Result<()> {
-    let lock = container.lock()?;
-    destroy_locked(container, lock, warn)
+pub fn destroy(container: Container, warn: &dyn Fn(&str)) -> Result<()> {
+    match container.locked() {
+        // Somebody deleted it meanwhile.
+        Err(error) if error.kind() == Kind::NoContainer => Ok(()),
+        Err(error) => Err(error),
+        Ok((container, lock)) => destroy_locked(&container, lock, warn),
+    }
 }
 
 fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn: &dyn Fn(&str)) -> Result<()> {

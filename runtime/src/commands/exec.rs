@@ -153,7 +153,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
     console::check(process.terminal, options.detach, options.console_socket.as_deref())?;
     let request = Request {
         id: options.id.clone(),
-        new_keyring: true,
+        keyring: container.record.cleat.keyring.clone(),
         preserve_fds,
         listen_fds,
         listen_fdnames: super::listen_fdnames(listen_fds),

@@ -17,7 +17,8 @@ pub fn plan(shell: &super::Shell<'_>, path: &Path, id: &str, json: bool) -> Resu
     let text = crate::config::read(&bundle)?;
     let spec = crate::config::parse("config.json", &text)?;
     crate::state::check_id(id)?;
-    let request = Request { id: id.into(), bundle, new_keyring: true, start_later: true, ..Request::default() };
+    let request =
+        Request { id: id.into(), bundle, keyring: Some(format!("_ses.{id}")), start_later: true, ..Request::default() };
     let plan = Plan::new(&request, &spec, &Host::probe(shell.rootless)?)?;
     if json { print_json(&plan) } else { print(&plan.to_string()) }
 }

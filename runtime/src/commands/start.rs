@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exec::order_start;
-use crate::state::{Alive, Container, Phase, Status};
+use crate::state::{Alive, Container, Phase, Status, Waiting};
 use crate::wire::Conversation;
 use crate::{hooks, notify, sys};
 
@@ -13,21 +13,24 @@ use super::{Shell, delete};
 /// # Errors
 /// The container is not `created`; its program could not be executed; a hook failed.
 pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
-    let container = shell.store.open(id)?;
-    let _lock = container.lock()?;
+    let (container, lock) = shell.store.open(id)?.locked()?;
+    if container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+        return Err(Error::new(format!("cannot start a paused container: {id}; resume it first")));
+    }
     // A socket that is listened to proves that the init lives and waits.
-    let Some(socket) = container.connect()? else {
-        return Err(match container.status()? {
-            Status::Stopped => Error::new(format!("cannot start a container that has stopped: {id}")),
-            Status::Creating => Error::new(format!("cannot start {id}: it is still being created")),
-            _ => Error::new(format!("cannot start an already running container: {id}")),
-        });
+    let socket = match container.connect()? {
+        Waiting::Init(socket) => socket,
+        Waiting::Busy => return Err(Error::new(format!("cannot start {id}: its init does not answer; try again"))),
+        Waiting::Nobody => {
+            return Err(match container.status()? {
+                Status::Stopped => Error::new(format!("cannot start a container that has stopped: {id}")),
+                Status::Creating => Error::new(format!("cannot start {id}: it is still being created")),
+                _ => Error::new(format!("cannot start an already running container: {id}")),
+            });
+        }
     };
     if container.record.cleat.phase == Phase::Creating {
         return Err(Error::new(format!("cannot start {id}: its creation was interrupted; delete it")));
-    }
-    if container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
-        return Err(Error::new(format!("cannot start a paused container: {id}; resume it first")));
     }
     if container.record.cleat.process.is_none() {
         return Err(Error::new(format!("cannot start {id}: config.json had no process")));
@@ -40,6 +43,8 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
         hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststart, "poststart"));
     });
     outcome?;
+    // What follows may take long, and the container may be deleted meanwhile.
+    drop(lock);
     run_poststart(&container, &hooks?)?;
     ready.map_or(Ok(()), |ready| ready.wait(&container))
 }

@@ -306,6 +306,7 @@ fn new_kind(mount: &config::Mount, options: &mut Options, context: &mut Context<
         // outside must not be writable inside (CVE-2023-25809).
         if let (true, Some(dir)) = (context.user_namespace, context.cgroup_dir) {
             apply(&mut options.attr, RDONLY, 0);
+            apply(&mut options.attr_recursive, RDONLY, 0);
             let tree = Tree { path: dir.into(), recursive: false, idmap: None, idmap_recursive: false };
             let tree = super::push_fd(context.fds, FdSource::Tree(tree))?;
             return Ok(MountKind::Bind { source: text(dir)?, recursive: false, nofollow: true, tree: Some(tree) });
