@@ -242,6 +242,31 @@ impl Store {
         Ok(ids)
     }
 
+    /// Removes a directory whose state is missing or damaged, when nobody is at work on it any
+    /// more. False: by then there is a whole container.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remove_rest(&self, id: &str) -> Result<bool> {
+        let path = self.root.join(id);
+        let held = match lock(&path, FlockArg::LockExclusive) {
+            Err(Errno::ENOENT) => return Ok(true),
+            other => other.context(format_args!("lock {}", path.display()))?,
+        };
+        match self.open(id) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == Kind::NoContainer => Ok(true),
+            Err(_) => {
+                let removed = std::fs::remove_dir_all(&path);
+                drop(held);
+                match removed {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+                    other => other.context(format_args!("remove {}", path.display())).map(|()| true),
+                }
+            }
+        }
+    }
+
     /// The directory of an id.
     #[must_use]
     pub fn directory(&self, id: &str) -> PathBuf {

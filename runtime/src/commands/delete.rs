@@ -17,7 +17,12 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
     let container = match shell.store.open(id) {
         Err(error) if error.kind() == Kind::NoContainer && force => return Ok(()),
         Err(error) if error.kind() == Kind::Other && shell.store.directory(id).is_dir() => {
-            return remove_rest(shell, id, force, error);
+            // Its maker, or who deleted it, was killed half-way; or one of them is still at work.
+            return match force {
+                false => Err(error),
+                true if shell.store.remove_rest(id)? => Ok(()),
+                true => delete(shell, id, force),
+            };
         }
         other => other?,
     };
@@ -50,25 +55,6 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
 fn still_alive(id: &str, status: Status) -> Error {
     let name = status.name();
     Error::new(format!("cannot delete container {id} that is not stopped: {name}; kill it first, or use --force"))
-}
-
-/// A directory whose state was never written, or was damaged: its maker was killed at its first
-/// steps, before there was anything else to remove.
-fn remove_rest(shell: &Shell<'_>, id: &str, force: bool, error: Error) -> Result<()> {
-    crate::state::check_id(id)?;
-    let path = shell.store.directory(id);
-    let dir = nix::fcntl::open(
-        &path,
-        nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )
-    .context(format_args!("open {}", path.display()))?;
-    let how = nix::fcntl::FlockArg::LockExclusiveNonblock;
-    match Flock::lock(dir, how) {
-        Err(_) => Err(Error::new(format!("container {id} is still being created"))),
-        Ok(_) if !force => Err(error),
-        Ok(_) => std::fs::remove_dir_all(&path).context(format_args!("remove {}", path.display())),
-    }
 }
 
 /// Ends every process of a container: its cgroup's, and its first one where it has no cgroup.
