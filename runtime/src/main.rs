@@ -1,8 +1,11 @@
 //! How does argv become an exit code?
+//!
+//! Without the standard library's start-up code, which takes 0.06 ms of the 0.8 ms of a command
+//! (it looks up the stack's limits in `/proc` and installs signal handlers) and 0.1 MB.
+#![no_main]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use cleat::cli::{self, Action, Invocation};
 use cleat::commands::{self, Shell};
@@ -13,21 +16,21 @@ use cleat::state::{OCI_VERSION, Store};
 /// The version of runc whose command line and behaviour this one has: engines look for the words.
 const RUNC_VERSION: &str = "1.3.6";
 
-fn main() -> ExitCode {
+cleat::entry!(command);
+
+fn command() -> u8 {
     let inherited = commands::count_inherited_fds();
     let arguments: Option<Vec<String>> = std::env::args_os().skip(1).map(|word| word.into_string().ok()).collect();
     let Some(arguments) = arguments else {
         eprintln!("an argument is not valid UTF-8");
-        return ExitCode::FAILURE;
+        return 1;
     };
     let invocation = match cli::parse(&arguments) {
         Ok(invocation) => invocation,
-        Err(refusal) if refusal.asked => {
-            return if commands::print(&refusal.text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
+        Err(refusal) if refusal.asked => return u8::from(commands::print(&refusal.text).is_err()),
         Err(refusal) => {
             eprint!("{}", refusal.text);
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
     let global = &invocation.global;
@@ -35,18 +38,14 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
-    // The runtime's own failure must not look like one of the program's.
-    let failure = if matches!(invocation.action, Action::Exec(_)) { ExitCode::from(255) } else { ExitCode::FAILURE };
-    match perform(&invocation, &log, inherited) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            log.say(Level::Error, &error.within(subject(&invocation.action)).to_string());
-            failure
-        }
-    }
+    perform(&invocation, &log, inherited).unwrap_or_else(|error| {
+        log.say(Level::Error, &error.within(subject(&invocation.action)).to_string());
+        // The runtime's own failure must not look like one of the program's.
+        if matches!(invocation.action, Action::Exec(_)) { 255 } else { 1 }
+    })
 }
 
 /// What was being done, for errors: the command and the container.

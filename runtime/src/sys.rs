@@ -11,6 +11,32 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 
+/// Defines the program's C entry point, which calls a function that returns the exit code.
+#[macro_export]
+macro_rules! entry {
+    ($command:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
+            $crate::sys::begin();
+            i32::from($command())
+        }
+    };
+}
+
+/// What the standard library's start-up code does and is needed: a pipe without reader is an error
+/// and no signal, and 0, 1 and 2 are open, lest another file takes their place.
+pub fn begin() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    for stream in 0..3 {
+        if !is_open(stream) {
+            // The lowest free number is this one. Without /dev/null there is nothing to be done.
+            // SAFETY: the path is a C string.
+            let _ = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
 fn check(result: c_long) -> nix::Result<c_long> {
     Errno::result(result)
 }
