@@ -203,10 +203,13 @@ impl Cgroup {
     /// # Errors
     /// `EBUSY`: a process is there.
     pub fn remove(self, made_above: usize) -> Result<()> {
-        remove_children(&self.dir).context(format_args!("remove what is below cgroup {}", self.full().display()))?;
         let root = path::open_dir(&self.mount).context(format_args!("open {}", self.mount.display()))?;
         let mut path = self.path.as_path();
-        remove_one(&root, path).context(format_args!("remove cgroup {}", self.full().display()))?;
+        if remove_one(&root, path).is_err() {
+            remove_children(&self.dir)
+                .context(format_args!("remove what is below cgroup {}", self.full().display()))?;
+            remove_one(&root, path).context(format_args!("remove cgroup {}", self.full().display()))?;
+        }
         for _ in 0..made_above {
             path = match path.parent() {
                 Some(parent) if parent != Path::new("/") => parent,

@@ -224,7 +224,8 @@ impl Birth<'_> {
         if !early {
             self.set_devices(cgroup)?;
         }
-        let mut midwife = Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup };
+        let mut midwife =
+            Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
         self.faults.at(Step::SaveState)?;
@@ -517,6 +518,8 @@ struct Midwife<'a, 'b> {
     child: ChildGuard,
     console: Option<OwnedFd>,
     cgroup: Option<&'a Cgroup>,
+    /// The process that forked: nobody waits for its end until there is time.
+    half_way: Option<ChildGuard>,
 }
 
 impl Midwife<'_, '_> {
@@ -524,7 +527,7 @@ impl Midwife<'_, '_> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
-                    self.child = forked(&mut self.child, pidfd)?;
+                    self.half_way = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
                     if self.birth.plan.init.late_fds > 0 {
                         self.birth.send_late_fds(self.conversation, self.child.get()?)?;
                     }
@@ -586,8 +589,8 @@ pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
     })
 }
 
-/// The half-way process has ended; its sibling goes on.
-pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildGuard> {
+/// The half-way process ends; its sibling goes on.
+pub(crate) fn forked(pidfd: OwnedFd) -> Result<ChildGuard> {
     let info = Proc::open()?
         .read(&format!("{}/fdinfo/{}", std::process::id(), pidfd.as_raw_fd()))
         .context("read fdinfo of a pidfd")?;
@@ -598,8 +601,6 @@ pub(crate) fn forked(half_way: &mut ChildGuard, pidfd: OwnedFd) -> Result<ChildG
     // trusted, signalled and limited.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     waitid(Id::PIDFd(pidfd.as_fd()), flags).context("the process that the init told of is no child of ours")?;
-    // It has nothing left to do; killed and reaped with its guard.
-    drop(half_way.child.take().map(ChildGuard::new));
     Ok(ChildGuard::new(Child { pid, pidfd }))
 }
 

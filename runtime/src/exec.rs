@@ -51,6 +51,8 @@ pub struct Joined {
     conversation: Conversation,
     /// Its terminal's master.
     pub console: Option<OwnedFd>,
+    /// The process that forked: nobody waits for its end until there is time.
+    half_way: Option<ChildGuard>,
 }
 
 /// The plan of a joining: pure.
@@ -151,7 +153,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
     drop(fds);
-    let mut joined = Joined { child, conversation, console: None };
+    let mut joined = Joined { child, conversation, console: None, half_way: None };
     joined.attend(cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::SaveState)?;
@@ -229,7 +231,7 @@ impl Joined {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
-                    self.child = create::forked(&mut self.child, pidfd)?;
+                    self.half_way = Some(std::mem::replace(&mut self.child, create::forked(pidfd)?));
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
@@ -244,8 +246,9 @@ impl Joined {
     ///
     /// # Errors
     /// The program could not be executed.
-    pub fn start(&self) -> Result<()> {
-        order_start(&self.conversation, || ())
+    pub fn start(&mut self) -> Result<()> {
+        let half_way = self.half_way.take();
+        order_start(&self.conversation, || drop(half_way))
     }
 }
 

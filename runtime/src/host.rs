@@ -48,9 +48,11 @@ impl Host {
     /// # Errors
     /// `/proc` is not there.
     pub fn probe(rootless_asked: Option<bool>) -> Result<Host> {
-        let mut host = Host::of_joining(rootless_asked)?;
+        let mut host = Host::of_privileges(rootless_asked)?;
         host.cgroup = Cgroup::probe()?;
         host.in_user_namespace = in_user_namespace()?;
+        // Where all ids are mapped nobody can have denied it.
+        host.setgroups_denied = host.in_user_namespace && setgroups_denied();
         Ok(host)
     }
 
@@ -60,13 +62,18 @@ impl Host {
     /// # Errors
     /// `/proc` is not there.
     pub fn of_joining(rootless_asked: Option<bool>) -> Result<Host> {
+        let host = Host::of_privileges(rootless_asked)?;
+        Ok(Host { setgroups_denied: setgroups_denied(), ..host })
+    }
+
+    fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {
         let euid = nix::unistd::geteuid().as_raw();
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;
         Ok(Host {
             euid,
             capabilities,
             last_capability,
-            setgroups_denied: std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
+            setgroups_denied: false,
             cgroup: Cgroup::default(),
             in_user_namespace: false,
             rootless_asked,
@@ -78,6 +85,10 @@ impl Host {
     pub fn rootless(&self) -> bool {
         self.euid != 0 || self.in_user_namespace
     }
+}
+
+fn setgroups_denied() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 /// Whether this process is in a user namespace that does not map every id to itself.

@@ -58,13 +58,13 @@ fn bits(set: u64) -> impl Iterator<Item = usize> {
 
 fn drop_bounding(keep: u64) -> Result<()> {
     for cap in (0..64usize).filter(|cap| keep & (1 << cap) == 0) {
-        match sys::prctl(PR_CAPBSET_READ, cap, 0) {
+        match sys::prctl(PR_CAPBSET_DROP, cap, 0) {
+            Ok(_) => {}
             // The kernel's last capability is behind us.
-            Err(_) => break,
-            Ok(0) => {}
-            Ok(_) => {
-                sys::prctl(PR_CAPBSET_DROP, cap, 0).call("prctl PR_CAPBSET_DROP")?;
-            }
+            Err(Errno::INVAL) => break,
+            // Without CAP_SETPCAP: no matter where the capability is not there to be dropped.
+            Err(Errno::PERM) if sys::prctl(PR_CAPBSET_READ, cap, 0) == Ok(0) => {}
+            Err(errno) => return Err(errno).call("prctl PR_CAPBSET_DROP"),
         }
     }
     Ok(())

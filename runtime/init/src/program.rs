@@ -110,14 +110,15 @@ fn elf_interpreter(file: &OwnedFd, head: &[u8]) -> Option<Vec<u8>> {
     } else {
         (number(head, 28, 4)?, number(head, 42, 2)?, number(head, 44, 2)?)
     };
-    for index in 0..count.min(64) {
-        let mut entry = [0u8; 56];
-        rustix::io::pread(file, &mut entry[..], offset.checked_add(index.checked_mul(size)?)?).ok()?;
-        if number(&entry, 0, 4)? == 3 {
+    let mut table = [0u8; 64 * 56];
+    let got = rustix::io::pread(file, &mut table[..], offset).ok()?;
+    let (size, count) = (usize::try_from(size).ok()?, usize::try_from(count).ok()?);
+    for entry in table[..got].chunks_exact(size.max(32)).take(count) {
+        if number(entry, 0, 4)? == 3 {
             let (at, len) = if wide {
-                (number(&entry, 8, 8)?, number(&entry, 32, 8)?)
+                (number(entry, 8, 8)?, number(entry, 32, 8)?)
             } else {
-                (number(&entry, 4, 4)?, number(&entry, 16, 4)?)
+                (number(entry, 4, 4)?, number(entry, 16, 4)?)
             };
             let mut text = [0u8; 256];
             let len = usize::try_from(len).ok()?.min(text.len());

@@ -173,7 +173,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         warn: shell.warn,
         rootless: shell.rootless,
     };
-    let joined = join(&orders)?;
+    let mut joined = join(&orders)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
     let started = hand_over(&joined, options).and_then(|()| joined.start());
     if let Err(error) = started {
