@@ -137,7 +137,6 @@ impl Flow {
 pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> Result<u8> {
     let _raw = master.and_then(|_| Raw::enter());
     if let Some(master) = master {
-        copy_window_size(master);
         let flags = nix::fcntl::OFlag::from_bits_retain(
             nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_GETFL).context("fcntl")?,
         );
@@ -220,7 +219,9 @@ fn drain_rest(master: &OwnedFd, output: &mut Flow) {
     }
 }
 
-fn copy_window_size(master: &OwnedFd) {
+/// Gives the container's terminal the size of ours: before the program starts, and whenever ours
+/// changes.
+pub fn copy_window_size(master: &OwnedFd) {
     if let Ok(size) = sys::window_size(sys::stream(0)) {
         let _ = sys::set_window_size(master.as_fd(), &size);
     }

@@ -80,8 +80,10 @@ fn keyring_name(id: &str) -> Result<String> {
 }
 
 fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
-    if let (Some(path), Some(master)) = (&options.console_socket, &newborn.console) {
-        console::send_fd(path, master.as_fd(), "/dev/ptmx")?;
+    match (&options.console_socket, &newborn.console) {
+        (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
+        (None, Some(master)) => console::copy_window_size(master),
+        (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
         console::send_fd(path, newborn.child.get()?.pidfd.as_fd(), "pidfd")?;

@@ -192,8 +192,10 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
 }
 
 fn hand_over(joined: &Joined, options: &Options) -> Result<()> {
-    if let (Some(path), Some(master)) = (&options.console_socket, &joined.console) {
-        console::send_fd(path, master.as_fd(), "/dev/ptmx")?;
+    match (&options.console_socket, &joined.console) {
+        (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
+        (None, Some(master)) => console::copy_window_size(master),
+        (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
         console::send_fd(path, joined.child.get()?.pidfd.as_fd(), "pidfd")?;
