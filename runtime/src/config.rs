@@ -5,9 +5,11 @@
 //! What words mean is decided in [`crate::plan`], so that an error can name their place.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::IgnoredAny;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -24,19 +26,21 @@ const MAX_LEN: u64 = 16 << 20;
 pub struct Spec {
     #[serde(deserialize_with = "or_default")]
     pub oci_version: String,
+    #[serde(deserialize_with = "optional_object")]
     pub root: Option<Root>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub mounts: Vec<Mount>,
+    #[serde(deserialize_with = "optional_object")]
     pub process: Option<Process>,
     #[serde(deserialize_with = "or_default")]
     pub hostname: String,
     #[serde(deserialize_with = "or_default")]
     pub domainname: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub hooks: Hooks,
     #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub linux: Linux,
     pub solaris: Option<IgnoredAny>,
     pub windows: Option<IgnoredAny>,
@@ -50,6 +54,44 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A JSON object. (What serde derives takes an array of the properties' values for one, too.)
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Object<T>, D::Error> {
+        struct OfMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(OfMap(PhantomData))
+    }
+}
+
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    optional_object(deserializer).map(Option::unwrap_or_default)
+}
+
+fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|object| object.0))
+}
+
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> std::result::Result<Vec<T>, D::Error> {
+    let list: Vec<Object<T>> = or_default(deserializer)?;
+    Ok(list.into_iter().map(|object| object.0).collect())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,9 +116,9 @@ pub struct Mount {
     pub source: String,
     #[serde(deserialize_with = "or_default")]
     pub options: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub uid_mappings: Vec<IdMapping>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub gid_mappings: Vec<IdMapping>,
 }
 
@@ -86,6 +128,7 @@ pub struct Mount {
 pub struct Process {
     #[serde(deserialize_with = "or_default")]
     pub terminal: bool,
+    #[serde(deserialize_with = "optional_object")]
     pub console_size: Option<ConsoleSize>,
     #[serde(deserialize_with = "or_default")]
     pub cwd: String,
@@ -93,10 +136,11 @@ pub struct Process {
     pub env: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub args: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub rlimits: Vec<Rlimit>,
     #[serde(deserialize_with = "or_default")]
     pub apparmor_profile: String,
+    #[serde(deserialize_with = "optional_object")]
     pub capabilities: Option<Capabilities>,
     #[serde(deserialize_with = "or_default")]
     pub no_new_privileges: bool,
@@ -107,7 +151,7 @@ pub struct Process {
     pub io_priority: Option<IgnoredAny>,
     #[serde(rename = "execCPUAffinity")]
     pub exec_cpu_affinity: Option<IgnoredAny>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub user: User,
 }
 
@@ -164,17 +208,17 @@ pub struct User {
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Hooks {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub prestart: Vec<Hook>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub create_runtime: Vec<Hook>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub create_container: Vec<Hook>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub start_container: Vec<Hook>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub poststart: Vec<Hook>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub poststop: Vec<Hook>,
 }
 
@@ -194,21 +238,21 @@ pub struct Hook {
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Linux {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub namespaces: Vec<Namespace>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub uid_mappings: Vec<IdMapping>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub gid_mappings: Vec<IdMapping>,
     #[serde(deserialize_with = "or_default")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub devices: Vec<Device>,
     #[serde(deserialize_with = "or_default")]
     pub net_devices: BTreeMap<String, IgnoredAny>,
     #[serde(deserialize_with = "or_default")]
     pub cgroups_path: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub resources: Resources,
     pub intel_rdt: Option<IgnoredAny>,
     pub memory_policy: Option<IgnoredAny>,
@@ -277,7 +321,7 @@ pub struct Device {
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Resources {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub devices: Vec<DeviceRule>,
     pub memory: Value,
     pub cpu: Value,
@@ -346,7 +390,7 @@ pub fn read_json(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// Not JSON, or a property of another type than the specification gives it. `file` is its name.
 pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(text).map_err(|error| {
+    serde_json::from_slice::<Object<T>>(text).map(|object| object.0).map_err(|error| {
         if error.is_eof() {
             let (line, column) = (error.line(), error.column());
             return Error::new(format!(
@@ -371,8 +415,8 @@ fn property_at(text: &[u8], line: usize, column: usize) -> String {
         Index(usize),
     }
     let line_start = text.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>();
-    // The error is told when the value has been read: its last byte is part of it.
-    let end = (line_start + column).saturating_sub(1).min(text.len());
+    // The column is that of the last byte that was read.
+    let end = (line_start + column).min(text.len());
     let mut stack: Vec<At> = Vec::new();
     let mut string: Option<usize> = None;
     let mut last_string = String::new();
@@ -443,6 +487,18 @@ mod tests {
                 .unwrap_err()
                 .to_string();
         assert!(error.starts_with("config.json: mounts[1].options: invalid type: string"), "{error}");
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for (text, place) in [
+            ("[]", "config.json: invalid type: sequence, expected an object"),
+            (r#"{"root":["rootfs"]}"#, "config.json: root: invalid type: sequence, expected an object"),
+            (r#"{"mounts":[{"destination":"/a"},["/b"]]}"#, "config.json: mounts[1]: invalid type: sequence"),
+        ] {
+            let error = parse::<Spec>("config.json", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(place), "{error}");
+        }
     }
 
     #[test]
