@@ -20,9 +20,14 @@ pub mod caps;
 pub mod devices;
 mod display;
 pub mod mounts;
+mod namespaces;
+mod process;
 mod resources;
 
 pub use devices::Rule as DeviceRule;
+use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
+use process::oom_score;
+pub(crate) use process::{process, terminal};
 
 /// What the caller asked for besides config.json.
 #[derive(Clone, Debug, Default)]
@@ -249,72 +254,6 @@ pub const NEWUSER: u64 = 0x1000_0000;
 /// `CLONE_NEWUTS`
 pub const NEWUTS: u64 = 0x0400_0000;
 
-/// `RLIMIT_*` by their names without the prefix, in the kernel's order.
-const RLIMITS: &[&str] = &[
-    "CPU",
-    "FSIZE",
-    "DATA",
-    "STACK",
-    "CORE",
-    "RSS",
-    "NPROC",
-    "NOFILE",
-    "MEMLOCK",
-    "AS",
-    "LOCKS",
-    "SIGPENDING",
-    "MSGQUEUE",
-    "NICE",
-    "RTPRIO",
-    "RTTIME",
-];
-
-/// Namespaces as config.json has them: made anew, or joined by path.
-struct Namespaces {
-    new: u64,
-    joined: Vec<(u64, PathBuf)>,
-}
-
-impl Namespaces {
-    fn decide(list: &[config::Namespace]) -> Result<Namespaces> {
-        let mut seen = 0;
-        let mut namespaces = Namespaces { new: 0, joined: Vec::new() };
-        for (index, namespace) in list.iter().enumerate() {
-            let place = Place::new(format!("linux.namespaces[{index}]"));
-            let Some((_, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
-                let names: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
-                return Err(place.at("type").wrong(&namespace.kind, &names.join(", ")));
-            };
-            if seen & flag != 0 {
-                return Err(place.at("type").error(format_args!("{:?} is there twice", namespace.kind)));
-            }
-            seen |= flag;
-            if namespace.path.is_empty() {
-                namespaces.new |= flag;
-            } else if namespace.path.starts_with('/') {
-                namespaces.joined.push((*flag, PathBuf::from(&namespace.path)));
-            } else {
-                return Err(place.at("path").error(format_args!("{:?} must be absolute", namespace.path)));
-            }
-        }
-        // The user namespace first: it gives the privilege to join what belongs to it.
-        namespaces.joined.sort_by_key(|(flag, _)| *flag != NEWUSER);
-        Ok(namespaces)
-    }
-
-    fn joins(&self, flag: u64) -> bool {
-        self.joined.iter().any(|(kind, _)| *kind == flag)
-    }
-
-    fn has(&self, flag: u64) -> bool {
-        self.new & flag != 0 || self.joins(flag)
-    }
-
-    fn all(&self) -> u64 {
-        self.joined.iter().fold(self.new, |all, (flag, _)| all | flag)
-    }
-}
-
 /// Properties that no version of cleat so far acts on: never dropped in silence.
 fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let linux = &spec.linux;
@@ -463,37 +402,6 @@ fn check_version(version: &str) -> Result<()> {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));
     }
     Ok(())
-}
-
-fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
-    let linux = &spec.linux;
-    let given = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-    if namespaces.new & NEWUSER == 0 {
-        // With a joined namespace the mappings repeat what it has already.
-        if given && !namespaces.joins(NEWUSER) {
-            return Err(
-                place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace")
-            );
-        }
-        return Ok(None);
-    }
-    let decide = |list: &[config::IdMapping], name: &str| -> Result<Vec<IdMap>> {
-        if list.is_empty() {
-            return Err(place(name).error("a new user namespace needs at least one mapping"));
-        }
-        if let Some(index) = list.iter().position(|m| m.size == 0) {
-            return Err(place(name).error(format_args!("[{index}].size is 0; a mapping has at least one id")));
-        }
-        if !list.iter().any(|m| m.container_id == 0) {
-            return Err(place(name).error("no mapping for id 0, as which the container is set up"));
-        }
-        Ok(list.iter().map(|m| IdMap::from(*m)).collect())
-    };
-    Ok(Some(IdMaps {
-        uids: decide(&linux.uid_mappings, "linux.uidMappings")?,
-        gids: decide(&linux.gid_mappings, "linux.gidMappings")?,
-        deny_setgroups: host.euid != 0,
-    }))
 }
 
 fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> Result<Option<Cgroup>> {
@@ -648,197 +556,6 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
         PropagationKind::Shared => (recursive(asked.kind), Some(asked)),
         // An unbindable tree could not be made the root.
         PropagationKind::Unbindable => (recursive(PropagationKind::Private), Some(asked)),
-    })
-}
-
-fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Option<wire::TimeOffsets>> {
-    if namespaces.new & NEWTIME == 0 {
-        return match spec.linux.time_offsets.keys().next() {
-            Some(_) => Err(place("linux.timeOffsets")
-                .error("needs a new time namespace; add {\"type\": \"time\"} to linux.namespaces")),
-            None => Ok(None),
-        };
-    }
-    let mut offsets = wire::TimeOffsets::default();
-    for (clock, offset) in &spec.linux.time_offsets {
-        let place = Place::new(format!("linux.timeOffsets.{clock}"));
-        if offset.nanosecs >= 1_000_000_000 {
-            return Err(place.at("nanosecs").error("must be below 1000000000"));
-        }
-        let value = Some(wire::ClockOffset { secs: offset.secs, nanos: offset.nanosecs });
-        match clock.as_str() {
-            "monotonic" => offsets.monotonic = value,
-            "boottime" => offsets.boottime = value,
-            other => return Err(Place::new("linux.timeOffsets".into()).wrong(other, "monotonic, boottime")),
-        }
-    }
-    Ok(Some(offsets))
-}
-
-fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -> Result<Option<Text>> {
-    if name.is_empty() {
-        return Ok(None);
-    }
-    if !namespaces.has(NEWUTS) {
-        return Err(place(property).error("cannot be set without a uts namespace of the container's own"));
-    }
-    if name.len() > 64 {
-        return Err(place(property).error("is longer than 64 bytes"));
-    }
-    text(name).map(Some)
-}
-
-/// Kernel parameters that belong to a namespace of the container; no others may be set.
-fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
-    const IPC: &[&str] = &[
-        "kernel/msgmax",
-        "kernel/msgmnb",
-        "kernel/msgmni",
-        "kernel/sem",
-        "kernel/shmall",
-        "kernel/shmmax",
-        "kernel/shmmni",
-        "kernel/shm_rmid_forced",
-    ];
-    let mut list = Vec::new();
-    for (key, value) in &spec.linux.sysctl {
-        let place = Place::new(format!("linux.sysctl[{key:?}]"));
-        // As sysctl(8): the separator that comes first is the separator.
-        let path = match key.find(['.', '/']) {
-            Some(at) if key.as_bytes().get(at) == Some(&b'.') => key
-                .chars()
-                .map(|c| match c {
-                    '.' => '/',
-                    '/' => '.',
-                    c => c,
-                })
-                .collect(),
-            _ => key.clone(),
-        };
-        let sane = |part: &str| {
-            !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
-        };
-        if !path.split('/').all(sane) {
-            return Err(place.error("is not the name of a kernel parameter"));
-        }
-        let (flag, kind) = match path.as_str() {
-            p if IPC.contains(&p) || p.starts_with("fs/mqueue/") => (NEWIPC, "ipc"),
-            p if p.starts_with("net/") => (NEWNET, "network"),
-            "kernel/hostname" => return Err(place.error("set \"hostname\" instead")),
-            "kernel/domainname" => (NEWUTS, "uts"),
-            _ => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
-        };
-        if !namespaces.has(flag) {
-            return Err(place.error(format_args!(
-                "needs a {kind} namespace of the container's own; else it would change the host"
-            )));
-        }
-        list.push(wire::Sysctl { path: text(path)?, value: text(value)? });
-    }
-    Ok(list)
-}
-
-/// The terminal of a process.
-pub(crate) fn terminal(process: &config::Process, console: bool) -> wire::Terminal {
-    let size =
-        process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
-    wire::Terminal { size, uid: process.user.uid, console }
-}
-
-fn oom_score(score: i32) -> Result<i32> {
-    if (-1000..=1000).contains(&score) {
-        Ok(score)
-    } else {
-        Err(place("process.oomScoreAdj").error(format_args!("{score} is not between -1000 and 1000")))
-    }
-}
-
-fn rlimits(list: &[config::Rlimit]) -> Result<Vec<wire::Rlimit>> {
-    let mut seen = Vec::new();
-    let decide = |(index, limit): (usize, &config::Rlimit)| {
-        let place = Place::new(format!("process.rlimits[{index}]"));
-        let name = limit.kind.strip_prefix("RLIMIT_").unwrap_or("");
-        let number = RLIMITS.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok());
-        let resource = number.ok_or_else(|| {
-            place.at("type").error(format_args!("{:?} is no limit of setrlimit(2), such as RLIMIT_NOFILE", limit.kind))
-        })?;
-        if seen.contains(&resource) {
-            return Err(place.at("type").error(format_args!("{:?} is there twice", limit.kind)));
-        }
-        seen.push(resource);
-        if limit.soft > limit.hard {
-            return Err(place.error(format_args!("soft {} is above hard {}", limit.soft, limit.hard)));
-        }
-        Ok(wire::Rlimit { resource, soft: limit.soft, hard: limit.hard })
-    };
-    list.iter().enumerate().map(decide).collect()
-}
-
-/// What a process is and may do: for a container's first one and for those that join.
-pub(crate) fn process(
-    process: &config::Process,
-    request: &Request,
-    host: &Host,
-    user_namespace: bool,
-    warnings: &mut Vec<String>,
-) -> Result<wire::Process> {
-    if process.args.is_empty() {
-        return Err(place("process.args").error("is empty; it names the program to run"));
-    }
-    if !process.cwd.starts_with('/') {
-        return Err(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
-    }
-    // The last one of a name holds, as everywhere.
-    let mut names = std::collections::HashSet::with_capacity(process.env.len());
-    let mut env: Vec<&String> = Vec::with_capacity(process.env.len());
-    for (index, var) in process.env.iter().enumerate().rev() {
-        match var.split_once('=') {
-            Some((name, _)) if !name.is_empty() => {
-                if names.insert(name) {
-                    env.push(var);
-                }
-            }
-            _ => {
-                let place = Place::new(format!("process.env[{index}]"));
-                return Err(place.error(format_args!("{var:?} is not of the form NAME=value")));
-            }
-        }
-    }
-    env.reverse();
-    if request.notify_dir.is_some() {
-        env.retain(|var| !var.starts_with("NOTIFY_SOCKET="));
-    }
-    if request.listen_fds.is_some() {
-        env.retain(|var| !["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="].iter().any(|name| var.starts_with(name)));
-    }
-    let find_home = !env.iter().any(|var| var.starts_with("HOME="));
-    let mut env: Vec<Text> = env.into_iter().map(text).collect::<Result<_>>()?;
-    if request.notify_dir.is_some() {
-        env.push(text("NOTIFY_SOCKET=/run/notify/notify.sock")?);
-    }
-    if let Some(names) = &request.listen_fdnames {
-        env.push(text(format!("LISTEN_FDNAMES={names}"))?);
-    }
-    let capabilities = process.capabilities.clone().unwrap_or_default();
-    // An ordinary user's namespace may not call setgroups.
-    let may_set_groups = host.euid == 0 && !host.setgroups_denied;
-    if !may_set_groups && !process.user.additional_gids.is_empty() {
-        warnings.push("config.json: process.user.additionalGids: ignored, an ordinary user cannot set them".into());
-    }
-    Ok(wire::Process {
-        args: texts(&process.args)?,
-        env,
-        find_home,
-        cwd: text(&process.cwd)?,
-        uid: process.user.uid,
-        gid: process.user.gid,
-        groups: may_set_groups.then(|| process.user.additional_gids.clone()),
-        umask: process.user.umask.unwrap_or(0o022) & 0o777,
-        caps: caps::sets(&capabilities, host, user_namespace, warnings),
-        no_new_privileges: process.no_new_privileges,
-        rlimits: rlimits(&process.rlimits)?,
-        preserve_fds: request.preserve_fds,
-        listen_fds: request.listen_fds,
     })
 }
 

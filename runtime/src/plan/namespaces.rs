@@ -1,0 +1,175 @@
+//! Which namespaces, with which contents: mappings, clocks, names, kernel parameters?
+
+use std::path::PathBuf;
+
+use cleat_plan as wire;
+use cleat_plan::Text;
+
+use super::{IdMap, IdMaps, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
+use crate::config::{self, Spec};
+use crate::error::Result;
+use crate::host::Host;
+
+/// Namespaces as config.json has them: made anew, or joined by path.
+pub(super) struct Namespaces {
+    pub(super) new: u64,
+    pub(super) joined: Vec<(u64, PathBuf)>,
+}
+
+impl Namespaces {
+    pub(super) fn decide(list: &[config::Namespace]) -> Result<Namespaces> {
+        let mut seen = 0;
+        let mut namespaces = Namespaces { new: 0, joined: Vec::new() };
+        for (index, namespace) in list.iter().enumerate() {
+            let place = Place::new(format!("linux.namespaces[{index}]"));
+            let Some((_, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
+                let names: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
+                return Err(place.at("type").wrong(&namespace.kind, &names.join(", ")));
+            };
+            if seen & flag != 0 {
+                return Err(place.at("type").error(format_args!("{:?} is there twice", namespace.kind)));
+            }
+            seen |= flag;
+            if namespace.path.is_empty() {
+                namespaces.new |= flag;
+            } else if namespace.path.starts_with('/') {
+                namespaces.joined.push((*flag, PathBuf::from(&namespace.path)));
+            } else {
+                return Err(place.at("path").error(format_args!("{:?} must be absolute", namespace.path)));
+            }
+        }
+        // The user namespace first: it gives the privilege to join what belongs to it.
+        namespaces.joined.sort_by_key(|(flag, _)| *flag != NEWUSER);
+        Ok(namespaces)
+    }
+
+    pub(super) fn joins(&self, flag: u64) -> bool {
+        self.joined.iter().any(|(kind, _)| *kind == flag)
+    }
+
+    pub(super) fn has(&self, flag: u64) -> bool {
+        self.new & flag != 0 || self.joins(flag)
+    }
+
+    pub(super) fn all(&self) -> u64 {
+        self.joined.iter().fold(self.new, |all, (flag, _)| all | flag)
+    }
+}
+
+pub(super) fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
+    let linux = &spec.linux;
+    let given = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    if namespaces.new & NEWUSER == 0 {
+        // With a joined namespace the mappings repeat what it has already.
+        if given && !namespaces.joins(NEWUSER) {
+            return Err(
+                place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace")
+            );
+        }
+        return Ok(None);
+    }
+    let decide = |list: &[config::IdMapping], name: &str| -> Result<Vec<IdMap>> {
+        if list.is_empty() {
+            return Err(place(name).error("a new user namespace needs at least one mapping"));
+        }
+        if let Some(index) = list.iter().position(|m| m.size == 0) {
+            return Err(place(name).error(format_args!("[{index}].size is 0; a mapping has at least one id")));
+        }
+        if !list.iter().any(|m| m.container_id == 0) {
+            return Err(place(name).error("no mapping for id 0, as which the container is set up"));
+        }
+        Ok(list.iter().map(|m| IdMap::from(*m)).collect())
+    };
+    Ok(Some(IdMaps {
+        uids: decide(&linux.uid_mappings, "linux.uidMappings")?,
+        gids: decide(&linux.gid_mappings, "linux.gidMappings")?,
+        deny_setgroups: host.euid != 0,
+    }))
+}
+
+pub(super) fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Option<wire::TimeOffsets>> {
+    if namespaces.new & NEWTIME == 0 {
+        return match spec.linux.time_offsets.keys().next() {
+            Some(_) => Err(place("linux.timeOffsets")
+                .error("needs a new time namespace; add {\"type\": \"time\"} to linux.namespaces")),
+            None => Ok(None),
+        };
+    }
+    let mut offsets = wire::TimeOffsets::default();
+    for (clock, offset) in &spec.linux.time_offsets {
+        let place = Place::new(format!("linux.timeOffsets.{clock}"));
+        if offset.nanosecs >= 1_000_000_000 {
+            return Err(place.at("nanosecs").error("must be below 1000000000"));
+        }
+        let value = Some(wire::ClockOffset { secs: offset.secs, nanos: offset.nanosecs });
+        match clock.as_str() {
+            "monotonic" => offsets.monotonic = value,
+            "boottime" => offsets.boottime = value,
+            other => return Err(Place::new("linux.timeOffsets".into()).wrong(other, "monotonic, boottime")),
+        }
+    }
+    Ok(Some(offsets))
+}
+
+pub(super) fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -> Result<Option<Text>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if !namespaces.has(NEWUTS) {
+        return Err(place(property).error("cannot be set without a uts namespace of the container's own"));
+    }
+    if name.len() > 64 {
+        return Err(place(property).error("is longer than 64 bytes"));
+    }
+    text(name).map(Some)
+}
+
+/// Kernel parameters that belong to a namespace of the container; no others may be set.
+pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
+    const IPC: &[&str] = &[
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+    ];
+    let mut list = Vec::new();
+    for (key, value) in &spec.linux.sysctl {
+        let place = Place::new(format!("linux.sysctl[{key:?}]"));
+        // As sysctl(8): the separator that comes first is the separator.
+        let path = match key.find(['.', '/']) {
+            Some(at) if key.as_bytes().get(at) == Some(&b'.') => key
+                .chars()
+                .map(|c| match c {
+                    '.' => '/',
+                    '/' => '.',
+                    c => c,
+                })
+                .collect(),
+            _ => key.clone(),
+        };
+        let sane = |part: &str| {
+            !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
+        };
+        if !path.split('/').all(sane) {
+            return Err(place.error("is not the name of a kernel parameter"));
+        }
+        let (flag, kind) = match path.as_str() {
+            p if IPC.contains(&p) || p.starts_with("fs/mqueue/") => (NEWIPC, "ipc"),
+            p if p.starts_with("net/") => (NEWNET, "network"),
+            "kernel/hostname" => return Err(place.error("set \"hostname\" instead")),
+            "kernel/domainname" => (NEWUTS, "uts"),
+            _ => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
+        };
+        if !namespaces.has(flag) {
+            return Err(place.error(format_args!(
+                "needs a {kind} namespace of the container's own; else it would change the host"
+            )));
+        }
+        list.push(wire::Sysctl { path: text(path)?, value: text(value)? });
+    }
+    Ok(list)
+}
