@@ -150,7 +150,7 @@ pub struct Store {
 /// It is empty, too long, `.` or `..`, or has other characters than letters, digits and `_+-.`.
 pub fn check_id(id: &str) -> Result<()> {
     let sane = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
-    if id.is_empty() || id == "." || id == ".." || id.len() > 1024 || !id.bytes().all(sane) {
+    if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.bytes().all(sane) {
         return Err(Error::new(format!("invalid container ID format: {id:?}; use letters, digits and _ + - . only")));
     }
     Ok(())
