@@ -252,6 +252,29 @@ fn a_late_delete_leaves_a_new_container_of_the_same_id_alone() {
     drop(container);
 }
 
+/// A foreground `run` whose container was deleted and made anew under the same id, while it was held
+/// up, cleans up after its own only.
+#[test]
+fn a_late_run_leaves_a_new_container_of_the_same_id_alone() {
+    not_on_peer!("it removes what has the id");
+    let runtime = Runtime::new();
+    let id = unique_name();
+    let bundle = Bundle::new().args(["/probe", "sleep"]);
+    let container = runtime.container(&id);
+    let late = runtime.call(["run", "--bundle"]).arg(bundle.path()).arg(&id).spawn();
+    late.wait_for_line("ready");
+    late.signal(Signal::STOP);
+    wait_for_letter(&late, 'T');
+    let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
+    let _ = create(&runtime, &bundle, &id).outcome().ok();
+    let _ = runtime.call(["start", &id]).outcome().ok();
+    late.signal(Signal::CONT);
+    let outcome = late.outcome();
+    assert!(runtime.state(&id).is_some_and(|s| s["status"] == "running"), "the new container is gone: {outcome}");
+    assert_eq!(outcome.code(), 137, "its own was killed: {outcome}");
+    drop(container);
+}
+
 /// Many at once delete one container: with `--force`, one that is gone is no error to any of them.
 #[test]
 fn a_container_deleted_by_many_at_once_is_no_error() {

@@ -229,11 +229,11 @@ impl Birth<'_> {
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
         self.faults.at(Step::SaveState)?;
+        record.cleat.phase = Phase::Created;
+        self.set_pid(&mut record, child.get()?.pid)?;
         if let Some(path) = self.orders.pid_file {
             write_pid_file(path, child.get()?.pid)?;
         }
-        record.cleat.phase = Phase::Created;
-        self.set_pid(&mut record, child.get()?.pid)?;
         reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
         if self.orders.request.start_later {
             conversation.say(ToInit::Prepared)?;

@@ -429,7 +429,11 @@ impl Container {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
             other => other.context(format_args!("read {}", file.display()))?,
         };
-        let record = crate::config::parse(&file.to_string_lossy(), &text)?;
+        let record: Record = crate::config::parse(&file.to_string_lossy(), &text)?;
+        // Nor need the directory be the one that was read before: the id may have been used again.
+        if record.created != self.record.created {
+            return Err(gone());
+        }
         Ok((Container { path: self.path, record }, held))
     }
 

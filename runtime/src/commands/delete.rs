@@ -2,9 +2,10 @@
 
 use nix::fcntl::Flock;
 
+use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
-use crate::state::{Container, Phase, Status};
+use crate::state::{Alive, Container, Phase, Status};
 use crate::sys;
 
 use super::Shell;
@@ -62,14 +63,19 @@ fn still_alive(id: &str, status: Status) -> Error {
 /// # Errors
 /// The kernel refuses.
 pub fn kill_all(container: &Container) -> Result<()> {
-    if let Some(alive) = container.alive()? {
+    kill(container.alive()?.as_ref(), container.cgroup().as_ref())
+}
+
+/// The same by what was opened before.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn kill(first: Option<&Alive>, cgroup: Option<&Cgroup>) -> Result<()> {
+    if let Some(first) = first {
         use std::os::fd::AsFd;
-        let _ = sys::pidfd_send_signal(alive.pidfd.as_fd(), nix::libc::SIGKILL);
+        let _ = sys::pidfd_send_signal(first.pidfd.as_fd(), nix::libc::SIGKILL);
     }
-    match container.cgroup() {
-        Some(cgroup) => cgroup.kill(),
-        None => Ok(()),
-    }
+    cgroup.map_or(Ok(()), Cgroup::kill)
 }
 
 /// Ends and removes a container that this process has just made.

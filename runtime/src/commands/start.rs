@@ -1,5 +1,10 @@
 //! `start`: lets a created container's program run.
 
+use std::os::fd::OwnedFd;
+
+use cleat_plan::FaultKind;
+use nix::fcntl::Flock;
+
 use crate::error::{Error, Result};
 use crate::exec::order_start;
 use crate::state::{Alive, Container, Phase, Status, Waiting};
@@ -43,9 +48,7 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
         hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststart, "poststart"));
     });
     outcome?;
-    // What follows may take long, and the container may be deleted meanwhile.
-    drop(lock);
-    run_poststart(&container, &hooks?)?;
+    run_poststart(&container, &hooks?, lock)?;
     ready.map_or(Ok(()), |ready| ready.wait(&container))
 }
 
@@ -72,17 +75,19 @@ impl Readiness {
 }
 
 /// A failure stops the container (runtime-spec runtime.md § Lifecycle).
-fn run_poststart(container: &Container, hooks: &[cleat_plan::Hook]) -> Result<()> {
-    if hooks.is_empty() && std::env::var_os("CLEAT_FAULT").is_none() {
+fn run_poststart(container: &Container, hooks: &[cleat_plan::Hook], lock: Flock<OwnedFd>) -> Result<()> {
+    let fault = super::fault()?.filter(|fault| fault.step == cleat_plan::Step::Poststart);
+    if hooks.is_empty() && fault.is_none() {
         return Ok(());
     }
-    let faulted = super::fault()?.filter(|fault| fault.step == cleat_plan::Step::Poststart);
-    if faulted.is_some_and(|fault| fault.kind == cleat_plan::FaultKind::Kill) {
-        sys::kill_self();
-    }
-    let outcome = match faulted {
-        Some(_) => Err(Error::new("poststart-hooks: fault injected: ECANCELED")),
+    // Hooks may take long, and the container may be deleted meanwhile and its id be used again:
+    // what may have to be killed is held by descriptors from here on.
+    let (first, cgroup) = (container.alive()?, container.cgroup());
+    drop(lock);
+    let outcome = match fault.map(|fault| fault.kind) {
+        Some(FaultKind::Kill) => sys::kill_self(),
+        Some(FaultKind::Fail) => Err(Error::new("poststart-hooks: fault injected: ECANCELED")),
         None => hooks::run(hooks, &container.state_json(Status::Running)?),
     };
-    outcome.inspect_err(|_| drop(delete::kill_all(container)))
+    outcome.inspect_err(|_| drop(delete::kill(first.as_ref(), cgroup.as_ref())))
 }
