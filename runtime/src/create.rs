@@ -20,10 +20,12 @@ use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result};
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tree};
-use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
+use crate::state::{
+    self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
+};
 use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks};
+use crate::{config, hooks, listener};
 
 /// The init's program, built for this purpose (see build.rs).
 const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
@@ -135,7 +137,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
-    let host = crate::host::Host::probe(orders.rootless)?;
+    let host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -234,6 +236,9 @@ impl Birth<'_> {
         if let Some(path) = self.orders.pid_file {
             write_pid_file(path, child.get()?.pid)?;
         }
+        if let Some(filter) = &self.plan.host.seccomp {
+            reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
+        }
         reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
         if self.orders.request.start_later {
             conversation.say(ToInit::Prepared)?;
@@ -287,6 +292,10 @@ impl Birth<'_> {
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
+                seccomp: host
+                    .seccomp
+                    .as_ref()
+                    .map(|filter| OwnFilter { flags: filter.flags, listener: filter.listener.clone() }),
             },
         }
     }
@@ -533,6 +542,12 @@ impl Midwife<'_, '_> {
                     }
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::Listener, Some(fd)) => {
+                    let pid = self.child.get()?.pid;
+                    let state = state::state_json(record, Status::Creating, pid)?;
+                    let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
+                    listener::hand_over(listener, &fd, &state, pid)?;
+                }
                 Heard::Message(FromInit::RunHooks, None) => {
                     self.birth.faults.at(Step::RuntimeHooks)?;
                     let pid = self.child.get()?.pid;

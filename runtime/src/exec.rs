@@ -19,10 +19,11 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
+use crate::plan::seccomp::{self, Filter};
 use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
-use crate::state::{self, Alive, Container, Phase};
-use crate::sys;
+use crate::state::{self, Alive, Container, Phase, Status};
 use crate::wire::{Conversation, Heard, failure_text};
+use crate::{listener, sys};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -64,6 +65,7 @@ pub fn plan(
     process: &config::Process,
     request: &Request,
     host: &Host,
+    filter: Option<Filter>,
     warnings: &mut Vec<String>,
 ) -> Result<(wire::Plan, Vec<FdSource>)> {
     refuse_unsupported(process)?;
@@ -77,6 +79,8 @@ pub fn plan(
     }
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
+    let mut joining = plan::process(process, request, host, user_namespace, warnings)?;
+    joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
         join,
@@ -85,7 +89,7 @@ pub fn plan(
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
         terminal: process.terminal.then(|| plan::terminal(process, false)),
-        process: Some(plan::process(process, request, host, user_namespace, warnings)?),
+        process: Some(joining),
         ..wire::Plan::default()
     };
     Ok((init, fds))
@@ -93,8 +97,6 @@ pub fn plan(
 
 fn refuse_unsupported(process: &config::Process) -> Result<()> {
     let asked = [
-        ("apparmorProfile", !process.apparmor_profile.is_empty() && process.apparmor_profile != "unconfined"),
-        ("selinuxLabel", !process.selinux_label.is_empty()),
         ("scheduler", process.scheduler.is_some()),
         ("ioPriority", process.io_priority.is_some()),
         ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
@@ -126,8 +128,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         )));
     }
     let mut warnings = Vec::new();
-    let (init, fds) =
-        plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
+    let host = Host::of_joining(orders.rootless, &orders.process)?;
+    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
@@ -154,7 +156,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let mut joined = Joined { child, conversation, console: None, half_way: None };
-    joined.attend(cgroup.as_ref(), init.fork.is_some())?;
+    joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
@@ -227,13 +229,16 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
+    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
                     self.half_way = Some(std::mem::replace(&mut self.child, create::forked(pidfd)?));
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::Listener, Some(fd)) => {
+                    hand_over(container, Status::Running, &fd, self.child.get()?.pid)?;
+                }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
@@ -246,9 +251,10 @@ impl Joined {
     ///
     /// # Errors
     /// The program could not be executed.
-    pub fn start(&mut self) -> Result<()> {
+    pub fn start(&mut self, container: &Container) -> Result<()> {
         let half_way = self.half_way.take();
-        order_start(&self.conversation, || drop(half_way))
+        let pid = self.child.get()?.pid;
+        order_start(&self.conversation, |fd| hand_over(container, Status::Running, &fd, pid), || drop(half_way))
     }
 }
 
@@ -256,13 +262,30 @@ impl Joined {
 /// time to do something `meanwhile`.
 ///
 /// # Errors
-/// A `startContainer` hook failed, or the program could not be executed.
-pub fn order_start(conversation: &Conversation, meanwhile: impl FnOnce()) -> Result<()> {
+/// A `startContainer` hook failed, or the program could not be executed; or `listener` failed,
+/// which gets the descriptor of a seccomp filter that asks others: then the program may run, and
+/// must not.
+pub fn order_start(
+    conversation: &Conversation,
+    listener: impl Fn(OwnedFd) -> Result<()>,
+    meanwhile: impl FnOnce(),
+) -> Result<()> {
     conversation.say(ToInit::Go)?;
     meanwhile();
-    match conversation.hear()? {
-        Heard::Closed => Ok(()),
-        Heard::Message(FromInit::Failed(failure), _) => Err(Error::new(failure_text(&failure))),
-        Heard::Message(..) => Err(Error::new("the init sent a message out of turn")),
+    loop {
+        match conversation.hear()? {
+            Heard::Closed => return Ok(()),
+            Heard::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
+            Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+            Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
+        }
     }
+}
+
+/// Hands the listener of a container's seccomp filter over.
+///
+/// # Errors
+/// Nobody takes it.
+pub fn hand_over(container: &Container, status: Status, fd: &OwnedFd, pid: i32) -> Result<()> {
+    listener::hand_over(container.listener(), fd, &container.state_json(status)?, pid)
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod exec;
 pub mod hooks;
 pub mod host;
+pub mod listener;
 pub mod log;
 pub mod notify;
 pub mod path;

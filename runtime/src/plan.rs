@@ -19,10 +19,12 @@ use crate::host::{Host, clean};
 pub mod caps;
 pub mod devices;
 mod display;
+mod label;
 pub mod mounts;
 mod namespaces;
 mod process;
 mod resources;
+pub mod seccomp;
 
 pub use devices::Rule as DeviceRule;
 use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
@@ -96,6 +98,8 @@ pub struct HostHalf {
     pub poststop: Vec<wire::Hook>,
     /// The container has a terminal.
     pub terminal: bool,
+    /// The filter of system calls, for processes that join later.
+    pub seccomp: Option<seccomp::Filter>,
     /// Annotations, for hooks and `state`.
     pub annotations: BTreeMap<String, String>,
 }
@@ -259,17 +263,10 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let linux = &spec.linux;
     let process = spec.process.as_ref();
     let asked: &[(&str, bool)] = &[
-        ("linux.seccomp", linux.seccomp.is_some()),
-        ("linux.mountLabel", !linux.mount_label.is_empty()),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
         ("linux.personality", linux.personality.is_some()),
         ("linux.netDevices", !linux.net_devices.is_empty()),
-        (
-            "process.apparmorProfile",
-            process.is_some_and(|p| !p.apparmor_profile.is_empty() && p.apparmor_profile != "unconfined"),
-        ),
-        ("process.selinuxLabel", process.is_some_and(|p| !p.selinux_label.is_empty())),
         ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
         ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
         ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
@@ -313,8 +310,14 @@ impl Plan {
             join.push(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? });
         }
         let rootfs = clean(&request.bundle, Path::new(&root.path));
-        let process =
+        let mut process =
             spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
+        let filter = spec.linux.seccomp.as_ref();
+        let filter = filter.map(|s| seccomp::decide(s, seccomp::Family::NATIVE, &mut warnings)).transpose()?;
+        if let (Some(process), Some(filter)) = (&mut process, &filter) {
+            let alone = namespaces.new & NEWPID != 0;
+            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, alone)));
+        }
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
@@ -388,6 +391,7 @@ impl Plan {
             poststart: hooks(&spec.hooks.poststart, "poststart")?,
             poststop: hooks(&spec.hooks.poststop, "poststop")?,
             terminal: terminal.is_some(),
+            seccomp: filter,
             annotations: spec.annotations.clone(),
         };
         Ok(Plan { host: host_half, init, warnings })
@@ -488,6 +492,7 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
         })
         .transpose()?;
     let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
+    let mount_label = label::mounts(linux, input.host)?;
     let mut context = mounts::Context {
         bundle: &input.request.bundle,
         own_cgroup_namespace: input.namespaces.has(NEWCGROUP),
@@ -495,6 +500,7 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
         host_opens: input.host_opens,
         user_namespace,
         fds,
+        mount_label: mount_label.as_ref(),
     };
     let mut list = Vec::with_capacity(input.spec.mounts.len() + 1);
     for (index, mount) in input.spec.mounts.iter().enumerate() {

@@ -535,6 +535,18 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
         .collect()
 }
 
+/// Whether the kernel knows a flag of `SECCOMP_SET_MODE_FILTER` (seccomp(2)).
+#[must_use]
+pub fn knows_filter_flag(flag: u32) -> bool {
+    const SET_MODE_FILTER: c_uint = 1;
+    const NEW_LISTENER: u32 = 8;
+    const WAIT_KILLABLE_RECV: u32 = 32;
+    let flag = if flag == WAIT_KILLABLE_RECV { flag | NEW_LISTENER } else { flag };
+    // SAFETY: without a program nothing is loaded; known flags are told by EFAULT.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flag, std::ptr::null::<u8>()) };
+    check(answer) == Err(Errno::EFAULT)
+}
+
 /// The size of a terminal, rows and columns.
 ///
 /// # Errors

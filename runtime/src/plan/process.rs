@@ -3,7 +3,7 @@
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{Place, Request, caps, place, text, texts};
+use super::{Place, Request, caps, label, place, text, texts};
 use crate::config;
 use crate::error::Result;
 use crate::host::Host;
@@ -126,6 +126,9 @@ pub(crate) fn process(
         umask: process.user.umask.unwrap_or(0o022) & 0o777,
         caps: caps::sets(&capabilities, host, user_namespace, warnings),
         no_new_privileges: process.no_new_privileges,
+        seccomp: None,
+        apparmor: label::apparmor(process, host)?,
+        selinux: label::selinux(process, host)?,
         rlimits: rlimits(&process.rlimits)?,
         preserve_fds: request.preserve_fds,
         listen_fds: request.listen_fds,

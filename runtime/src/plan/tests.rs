@@ -114,8 +114,13 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"linux": {"cgroupsPath": "system.slice:cleat:a"}}), "systemd driver"),
         (json!({"linux": {"rootfsPropagation": "rslaved"}}), "linux.rootfsPropagation: \"rslaved\" is not one of"),
         (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths: [0]: \"proc/x\" must be absolute"),
-        (json!({"linux": {"seccomp": {}}}), "linux.seccomp: this version of cleat does not support it"),
-        (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: this version"),
+        (json!({"linux": {"seccomp": {}}}), "linux.seccomp.defaultAction: is missing; it is one of SCMP_ACT_KILL"),
+        (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel: SELinux is not enabled in this kernel"),
+        (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: SELinux is not enabled in this kernel"),
+        (
+            json!({"process": {"apparmorProfile": "x"}}),
+            "process.apparmorProfile: AppArmor is not enabled in this kernel",
+        ),
         (json!({"windows": {}}), "windows: this version"),
     ];
     for (change, expected) in cases {
