@@ -87,6 +87,12 @@ impl Arch {
         matches!(self, Arch::X86 | Arch::Arm)
     }
 
+    /// The number of a call.
+    #[must_use]
+    pub fn number_of(self, name: &str) -> Option<u32> {
+        self.number(row(name)?)
+    }
+
     fn number(self, row: u16) -> Option<u32> {
         let number = syscalls::SYSCALLS.get(usize::from(row))?.1[self as usize];
         match (self, number) {
@@ -275,6 +281,11 @@ impl Filter {
     }
 }
 
+/// The names of all calls, on whatever architecture.
+pub fn calls() -> impl Iterator<Item = &'static str> {
+    syscalls::SYSCALLS.iter().map(|row| row.0)
+}
+
 /// The row of a call's name.
 fn row(name: &str) -> Option<u16> {
     let at = syscalls::SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;
@@ -324,8 +335,9 @@ pub fn profile(config: &config::Seccomp, family: Family, warnings: &mut Vec<Stri
     for (index, rule) in config.syscalls.iter().enumerate() {
         add_rules(&mut rules, rule, &place.at(format_args!("syscalls[{index}]")), warnings)?;
     }
-    // A profile that lets everything else pass has no quarrel with what is new.
-    let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
+    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to
+    // hear of all else: it may know better.
+    let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE);
     let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
     Ok(Profile { default, newer, architectures: architectures(config, family, &place)?, rules })
 }
@@ -437,7 +449,7 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
     }
     // The descriptor is sent with the filter in force: that call must not wait for an answer.
     let native = family.native();
-    let number = row("sendmsg").and_then(|row| native.number(row)).unwrap_or(0);
+    let number = native.number_of("sendmsg").unwrap_or(0);
     let sends = reference::answers(profile, native, number);
     if !sends.iter().all(|verdict| matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG)) {
         return Err(place.error("with SCMP_ACT_NOTIFY sendmsg must be allowed: it carries the listening descriptor"));
@@ -455,8 +467,8 @@ pub(crate) fn load(no_new_privileges: bool, alone: bool) -> Load {
 }
 
 /// What 32-bit x86 programs can also call through one number for all (socketcall(2), ipc(2)): the
-/// number's name, and the first argument.
-fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
+/// number's name, and what its first argument is then.
+fn multiplexed(name: &str) -> Option<(&'static str, Condition)> {
     const SOCKET: &[&str] = &[
         "socket",
         "bind",
@@ -493,18 +505,21 @@ fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
         ("shmget", 23),
         ("shmctl", 24),
     ];
+    let first = |call: u32, operator, mask| Condition { argument: 0, operator, value: call.into(), mask };
     let socket = SOCKET.iter().position(|known| *known == name).and_then(|at| u32::try_from(at + 1).ok());
-    let ipc = || IPC.iter().find(|(known, _)| *known == name).map(|(_, call)| ("ipc", *call));
-    socket.map(|call| ("socketcall", call)).or_else(ipc)
+    let ipc = IPC.iter().find(|(known, _)| *known == name);
+    socket
+        .map(|call| ("socketcall", first(call, Operator::Equal, u64::MAX)))
+        // The upper half is a version, and not looked at before the call is found.
+        .or(ipc.map(|(_, call)| ("ipc", first(*call, Operator::MaskedEqual, 0xffff))))
 }
 
-/// The conditions under which a rule holds for the number that 32-bit x86 has for many calls.
-/// Arguments cannot be seen there, as they lie in memory: what a rule allows under conditions is
-/// not allowed this way, and what it forbids under conditions is forbidden whatever they are.
-fn multiplexed_rule(profile: &Profile, rule: &Rule, call: u32) -> Option<Condition> {
+/// Whether a rule holds for the number that 32-bit x86 has for many calls, too. Arguments cannot be
+/// seen there, as they lie in memory: what a rule allows under conditions is not allowed this way,
+/// and what it forbids under conditions is forbidden whatever they are.
+fn holds_multiplexed(profile: &Profile, rule: &Rule) -> bool {
     let default_allows = matches!(profile.default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
-    let condition = Condition { argument: 0, operator: Operator::Equal, value: u64::from(call), mask: u64::MAX };
-    (rule.conditions.is_empty() || default_allows).then_some(condition)
+    rule.conditions.is_empty() || default_allows
 }
 
 #[cfg(test)]

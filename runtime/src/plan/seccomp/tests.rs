@@ -30,10 +30,40 @@ fn a_call_newer_than_the_profile_does_not_exist() {
     assert_eq!(answer(&old, "read", [0; 6]), verdict::ALLOW);
     assert_eq!(answer(&old, "mkdir", [0; 6]), verdict::ERRNO | EPERM);
     assert_eq!(answer(&old, "landlock_restrict_self", [0; 6]), verdict::ERRNO | ENOSYS);
-    let open = filter(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}))
-    .unwrap();
-    assert_eq!(answer(&open, "landlock_restrict_self", [0; 6]), verdict::ALLOW);
+    for (action, expected) in
+        [("SCMP_ACT_ALLOW", verdict::ALLOW), ("SCMP_ACT_LOG", verdict::LOG), ("SCMP_ACT_TRACE", verdict::TRACE | 1)]
+    {
+        let open = filter(json!({"defaultAction": action, "syscalls": [
+            {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}))
+        .unwrap();
+        assert_eq!(answer(&open, "landlock_restrict_self", [0; 6]), expected, "{action}");
+    }
+}
+
+/// Programs of 32-bit x86 have two ways to some calls (socketcall(2), ipc(2)).
+#[test]
+fn a_call_within_a_call_is_no_way_around_a_rule() {
+    let answers = |default: &str, rule: Value, name: &str, first: u64| {
+        let profile = json!({"defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": [rule]});
+        let program: Vec<_> = filter(profile).unwrap().program.instructions().collect();
+        let number = Arch::X86.number_of(name).unwrap();
+        let call = reference::Call { audit: Arch::X86.audit(), number, arguments: [first, 0, 0, 0, 0, 0] };
+        reference::run(&program, &call).expect("an answer")
+    };
+    let (allow, deny) = (verdict::ALLOW, verdict::ERRNO | 1);
+    let no_shm = || json!({"names": ["shmat"], "action": "SCMP_ACT_ERRNO"});
+    assert_eq!(answers("SCMP_ACT_ALLOW", no_shm(), "ipc", 21), deny);
+    assert_eq!(answers("SCMP_ACT_ALLOW", no_shm(), "ipc", (2 << 16) | 21), deny, "with a version");
+    assert_eq!(answers("SCMP_ACT_ALLOW", no_shm(), "ipc", 22), allow);
+    // Conditions on arguments that cannot be seen.
+    let local = |action: &str| {
+        json!({"names": ["socket"], "action": action,
+               "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_EQ"}]})
+    };
+    assert_eq!(answers("SCMP_ACT_ALLOW", local("SCMP_ACT_ERRNO"), "socketcall", 1), deny);
+    assert_eq!(answers("SCMP_ACT_ALLOW", local("SCMP_ACT_ERRNO"), "socketcall", 2), allow);
+    assert_eq!(answers("SCMP_ACT_ERRNO", local("SCMP_ACT_ALLOW"), "socketcall", 1), deny);
+    assert_eq!(answers("SCMP_ACT_ERRNO", local("SCMP_ACT_ALLOW"), "socket", 40), allow);
 }
 
 #[test]
