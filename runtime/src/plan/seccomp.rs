@@ -458,8 +458,8 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
 }
 
 /// The point of a birth or joining at which the filter is loaded.
-pub(crate) fn load(no_new_privileges: bool, alone: bool) -> Load {
-    match (no_new_privileges, alone) {
+pub(crate) fn load(no_new_privileges: bool, untraced: bool) -> Load {
+    match (no_new_privileges, untraced) {
         (true, _) => Load::Last,
         (false, true) => Load::LastPrivileged,
         (false, false) => Load::WithCredentials,
