@@ -304,6 +304,13 @@ fn names(table: &[(&str, impl Copy)]) -> String {
 pub fn decide(config: &config::Seccomp, family: Family, warnings: &mut Vec<String>) -> Result<Filter> {
     let place = super::place("linux.seccomp");
     let profile = profile(config, family, warnings)?;
+    let execve = family.native().number_of("execve").unwrap_or(0);
+    let starts = |verdict: &u32| {
+        matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE | verdict::NOTIFY)
+    };
+    if !reference::answers(&profile, family.native(), execve).iter().any(starts) {
+        return Err(place.error("execve is not allowed, which starts the program; allow it"));
+    }
     let listener = listener(config, &profile, family, &place)?;
     let instructions = compile::compile(&profile, family);
     let count = instructions.len();
