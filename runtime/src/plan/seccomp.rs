@@ -7,6 +7,7 @@
 //! first rule that matches holds; a rule that says what the default says is none; two conditions
 //! on one argument in one rule are alternatives.
 
+use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
 use serde::{Deserialize, Serialize};
 
@@ -471,6 +472,12 @@ pub(crate) fn load(no_new_privileges: bool, untraced: bool) -> Load {
         (false, true) => Load::LastPrivileged,
         (false, false) => Load::WithCredentials,
     }
+}
+
+/// Whether a process has a filter that is loaded after the order to start.
+#[must_use]
+pub fn is_loaded_at_start(process: &Process) -> bool {
+    process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::WithCredentials)
 }
 
 /// What 32-bit x86 programs can also call through one number for all (socketcall(2), ipc(2)): the
