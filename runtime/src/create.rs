@@ -544,6 +544,7 @@ impl Midwife<'_, '_> {
                     let state = state::state_json(record, Status::Creating, pid)?;
                     let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
                     listener::hand_over(listener, None, &fd, &state, pid)?;
+                    self.conversation.say(ToInit::ListenerTaken)?;
                 }
                 Heard::Message(FromInit::RunHooks, None) => {
                     self.birth.faults.at(Step::RuntimeHooks)?;

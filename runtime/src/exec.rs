@@ -242,6 +242,7 @@ impl Joined {
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::Listener, Some(fd)) => {
                     hand_over(container, Status::Running, None, &fd, self.child.get()?.pid)?;
+                    self.conversation.say(ToInit::ListenerTaken)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
