@@ -115,16 +115,20 @@ impl Decider {
         const SEND: u32 = opcode::read_write::<Response>(b'!', 1);
         assert!(readable(self.0.as_fd(), DEADLINE), "no system call to decide on");
         let mut call = Notification::default();
-        // SAFETY: the kernel fills a zeroed struct seccomp_notif of its first version.
-        unsafe { ioctl(&self.0, Updater::<RECEIVE, _>::new(&mut call)) }.expect("SECCOMP_IOCTL_NOTIF_RECV");
+        // SAFETY: the number says that the kernel reads and writes a struct of this size.
+        let receive = unsafe { Updater::<RECEIVE, _>::new(&mut call) };
+        // SAFETY: any bytes are a struct seccomp_notif, which is zeroed as the call wants it.
+        unsafe { ioctl(&self.0, receive) }.expect("SECCOMP_IOCTL_NOTIF_RECV");
         let mut response = Response { id: call.id, ..Response::default() };
         match answer {
             Answer::Value(value) => response.value = value,
             Answer::Errno(errno) => response.error = -errno,
             Answer::Continue => response.flags = 1,
         }
-        // SAFETY: the kernel reads a struct seccomp_notif_resp.
-        unsafe { ioctl(&self.0, Updater::<SEND, _>::new(&mut response)) }.expect("SECCOMP_IOCTL_NOTIF_SEND");
+        // SAFETY: as above.
+        let send = unsafe { Updater::<SEND, _>::new(&mut response) };
+        // SAFETY: a struct seccomp_notif_resp.
+        unsafe { ioctl(&self.0, send) }.expect("SECCOMP_IOCTL_NOTIF_SEND");
         call
     }
 }
