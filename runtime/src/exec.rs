@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
 use crate::plan::seccomp::{self, Filter};
-use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
+use crate::plan::{self, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
 use crate::wire::{Conversation, Heard, failure_text};
 use crate::{listener, sys};
@@ -66,7 +66,7 @@ pub fn plan(
     request: &Request,
     host: &Host,
     filter: Option<Filter>,
-    warnings: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<(wire::Plan, Vec<FdSource>)> {
     refuse_unsupported(process)?;
     let namespaces = container.record.cleat.namespaces;
@@ -79,7 +79,7 @@ pub fn plan(
     }
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
-    let mut joining = plan::process(process, request, host, user_namespace, warnings)?;
+    let mut joining = plan::process(process, request, host, user_namespace, findings);
     joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
@@ -127,10 +127,10 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
             container.id()
         )));
     }
-    let mut warnings = Vec::new();
+    let mut findings = Findings::default();
     let host = Host::of_joining(orders.rootless, &orders.process)?;
-    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut warnings)?;
-    warnings.iter().for_each(|warning| (orders.warn)(warning));
+    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
+    findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
         (Some(own), Some(below)) => Some(own.below(below)?),

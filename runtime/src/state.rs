@@ -600,7 +600,9 @@ impl Container {
     /// # Errors
     /// The file was changed by others.
     pub fn planned_hooks(list: &[crate::config::Hook], kind: &str) -> Result<Vec<cleat_plan::Hook>> {
-        plan::hooks(list, kind)
+        let mut findings = plan::Findings::default();
+        let hooks = plan::hooks(list, kind, &mut findings);
+        findings.warnings().map(|_| hooks)
     }
 }
 
