@@ -94,6 +94,13 @@ fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> s
     Ok(list.into_iter().map(|object| object.0).collect())
 }
 
+fn named_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, T>, D::Error> {
+    let map: BTreeMap<String, Object<T>> = or_default(deserializer)?;
+    Ok(map.into_iter().map(|(name, object)| (name, object.0)).collect())
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
@@ -248,8 +255,8 @@ pub struct Linux {
     pub time_offsets: BTreeMap<String, TimeOffset>,
     #[serde(deserialize_with = "objects")]
     pub devices: Vec<Device>,
-    #[serde(deserialize_with = "or_default")]
-    pub net_devices: BTreeMap<String, IgnoredAny>,
+    #[serde(deserialize_with = "named_objects")]
+    pub net_devices: BTreeMap<String, NetDevice>,
     #[serde(deserialize_with = "or_default")]
     pub cgroups_path: String,
     #[serde(deserialize_with = "object")]
@@ -313,6 +320,14 @@ pub struct Device {
     pub file_mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct NetDevice {
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
 }
 
 /// Limits of the container's cgroup. What is not about devices is kept as it is written: the plan

@@ -15,6 +15,8 @@ pub mod exec;
 pub mod hooks;
 pub mod host;
 pub mod log;
+pub mod netdev;
+pub mod netlink;
 pub mod notify;
 pub mod path;
 pub mod plan;

@@ -21,6 +21,7 @@ pub mod devices;
 mod display;
 pub mod mounts;
 mod namespaces;
+pub mod netdev;
 mod process;
 mod resources;
 
@@ -88,6 +89,8 @@ pub struct HostHalf {
     pub rlimits: Vec<wire::Rlimit>,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
+    /// Network devices that move into the container, in this order.
+    pub net_devices: Vec<netdev::NetDevice>,
     /// `prestart` hooks, then `createRuntime` hooks.
     pub runtime_hooks: Vec<wire::Hook>,
     /// `poststart` hooks.
@@ -264,7 +267,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
         ("linux.intelRdt", linux.intel_rdt.is_some()),
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
         ("linux.personality", linux.personality.is_some()),
-        ("linux.netDevices", !linux.net_devices.is_empty()),
         (
             "process.apparmorProfile",
             process.is_some_and(|p| !p.apparmor_profile.is_empty() && p.apparmor_profile != "unconfined"),
@@ -344,6 +346,7 @@ impl Plan {
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let runtime_hooks =
             [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
+        let net_devices = netdev::decide(spec, &namespaces, host)?;
         let init = wire::Plan {
             fault: request.fault,
             join,
@@ -360,7 +363,7 @@ impl Plan {
             root: Some(init_root),
             sysctl: sysctls(spec, &namespaces)?,
             terminal,
-            runtime_hooks: !runtime_hooks.is_empty(),
+            runtime_hooks: !runtime_hooks.is_empty() || !net_devices.is_empty(),
             create_container: Hooks {
                 list: hooks(&spec.hooks.create_container, "createContainer")?,
                 state: Vec::new(),
@@ -384,6 +387,7 @@ impl Plan {
             oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
             fds,
+            net_devices,
             runtime_hooks,
             poststart: hooks(&spec.hooks.poststart, "poststart")?,
             poststop: hooks(&spec.hooks.poststop, "poststop")?,
