@@ -57,7 +57,8 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 /// A JSON object. (What serde derives takes an array of the properties' values for one, too.)
-struct Object<T>(T);
+#[derive(Debug)]
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Object<T>, D::Error> {
@@ -92,13 +93,6 @@ fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> std::result::Result<Vec<T>, D::Error> {
     let list: Vec<Object<T>> = or_default(deserializer)?;
     Ok(list.into_iter().map(|object| object.0).collect())
-}
-
-fn named_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> std::result::Result<BTreeMap<String, T>, D::Error> {
-    let map: BTreeMap<String, Object<T>> = or_default(deserializer)?;
-    Ok(map.into_iter().map(|(name, object)| (name, object.0)).collect())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -255,8 +249,8 @@ pub struct Linux {
     pub time_offsets: BTreeMap<String, TimeOffset>,
     #[serde(deserialize_with = "objects")]
     pub devices: Vec<Device>,
-    #[serde(deserialize_with = "named_objects")]
-    pub net_devices: BTreeMap<String, NetDevice>,
+    #[serde(deserialize_with = "or_default")]
+    pub net_devices: BTreeMap<String, Object<NetDevice>>,
     #[serde(deserialize_with = "or_default")]
     pub cgroups_path: String,
     #[serde(deserialize_with = "object")]

@@ -105,6 +105,11 @@ impl Visit {
             ));
         }
         let netlink = Netlink::open().context("socket NETLINK_ROUTE")?;
+        // Before we are away: is there a way back?
+        setns(&here, CloneFlags::CLONE_NEWNET).map_err(|errno| {
+            let hint = "moving network devices takes CAP_SYS_ADMIN and CAP_NET_ADMIN over it";
+            Error::new(format!("setns into the runtime's own network namespace: {errno:?}; {hint}"))
+        })?;
         setns(&there, CloneFlags::CLONE_NEWNET).context("setns into the container's network namespace")?;
         let opened = Netlink::open().and_then(|netlink| Ok((netlink, Watch::open()?)));
         // Whatever else fails: nothing may go on in the container's namespace.
@@ -131,15 +136,15 @@ impl Visit {
         // whole or not at all. (Among the names that a template must avoid it counts the device's.)
         let interim = !fixed || there.has(&link.name).context("RTM_GETLINK in the container")?;
         self.note_departures();
-        let to = &self.there.namespace;
-        let index = transfer(&mut self.here.netlink, to, link.index, link.index, interim.then_some(INTERIM))
+        let interim = interim.then_some(INTERIM);
+        let index = transfer(&mut self.here, &mut self.there, link.index, link.index, interim)
             .map_err(|errno| not_moved(errno, &link))?;
         self.list.push(Device { link: link.clone(), addresses: addresses.clone(), index, departed: false });
         let there = &mut self.there.netlink;
         if !fixed || link.name != name {
             there.change(index, &Change { name: Some(name), ..Change::default() }).map_err(|errno| match errno {
                 Errno::EEXIST => taken(device),
-                errno => Error::new(format!("rename to {:?}: {}", device.container_name.text(), errno_text(errno))),
+                errno => Error::new(format!("rename to {}: {}", device.container_name.text(), errno_text(errno))),
             })?;
         }
         let new_name = if fixed { name.to_vec() } else { there.link(By::Index(index)).context("RTM_GETLINK")?.name };
@@ -184,25 +189,32 @@ impl Visit {
 
     fn bring_one_back(&mut self, device: &Device) -> Result<()> {
         let Device { link, addresses, .. } = device;
-        let place = format!("network device {:?} does not come back", String::from_utf8_lossy(&link.name));
+        let text = |name: &[u8]| format!("{:?}", String::from_utf8_lossy(name));
+        let place = format!("network device {} does not come back", text(&link.name));
         if device.departed {
             return Err(Error::new(format!("{place}: it has left the container's network namespace")));
         }
         let here = &mut self.here.netlink;
         let taken = here.has(&link.name).unwrap_or(false);
         let name = if taken { FALLBACK } else { &link.name };
-        let index = transfer(&mut self.there.netlink, &self.here.namespace, device.index, link.index, Some(name))
-            .context(&place)?;
+        let index = transfer(&mut self.there, &mut self.here, device.index, link.index, Some(name)).context(&place)?;
+        let here = &mut self.here.netlink;
         // Each is tried, whatever became of the others.
         let failed = addresses.iter().filter(|address| here.add_address(index, address).is_err()).count();
         if link.up {
             here.change(index, &Change { up: true, ..Change::default() }).context(format_args!("{place} up"))?;
         }
-        match (failed, taken) {
-            (0, false) => Ok(()),
-            (0, true) => Err(Error::new(format!("{place} under that name, which is taken"))),
-            _ => Err(Error::new(format!("{place} with all its addresses: {failed} are missing"))),
+        if failed > 0 {
+            return Err(Error::new(format!("{place} with all its addresses: {failed} are missing")));
         }
+        if taken {
+            let name = here.link(By::Index(index)).map(|link| text(&link.name)).unwrap_or_default();
+            return Err(Error::new(format!(
+                "network device {} comes back as {name}: its name is taken",
+                text(&link.name)
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -213,27 +225,29 @@ impl Drop for Visit {
 }
 
 /// Moves a device to another namespace: its number there, which is `wanted` or the next free one.
-fn transfer(
-    from: &mut Netlink,
-    to: &OwnedFd,
-    index: i32,
-    wanted: i32,
-    name: Option<&[u8]>,
-) -> std::result::Result<i32, Errno> {
-    let mut result = Err(Errno::EBUSY);
+///
+/// # Errors
+/// Those of [`Netlink::change`].
+fn transfer(from: &mut Side, to: &mut Side, index: i32, wanted: i32, name: Option<&[u8]>) -> nix::Result<i32> {
     for new_index in wanted..wanted.saturating_add(MAX_NUMBERS) {
-        let change = Change { namespace: Some(to.as_fd()), new_index: Some(new_index), name, up: false };
-        result = from.change(index, &change).map(|()| new_index);
-        if result != Err(Errno::EBUSY) {
-            break;
+        // Not only tried: before 6.6 a device that may not move for its number has its new name.
+        match to.netlink.link(By::Index(new_index)) {
+            Ok(_) => continue,
+            Err(Errno::ENODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+        let change = Change { namespace: Some(to.namespace.as_fd()), new_index: Some(new_index), name, up: false };
+        match from.netlink.change(index, &change) {
+            Err(Errno::EBUSY) => {}
+            other => return other.map(|()| new_index),
         }
     }
-    result
+    Err(Errno::EBUSY)
 }
 
 fn taken(device: &NetDevice) -> Error {
     Error::new(format!(
-        "there is a device {:?} in the container's network namespace already; choose another \"name\", or one with \"%d\"",
+        "there is a device \"{}\" in the container's network namespace already; choose another \"name\", or one with \"%d\"",
         device.container_name.text()
     ))
 }

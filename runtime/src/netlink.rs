@@ -4,7 +4,6 @@
 //! opened. There others may live who send to it: only the kernel is listened to. Every length is
 //! checked, coming and going (CVE-2021-43784 was one that wrapped).
 
-use std::collections::BTreeSet;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -447,9 +446,9 @@ impl Watch {
     ///
     /// # Errors
     /// `ENOBUFS`: there was too much to hear.
-    pub fn departed(&self) -> nix::Result<BTreeSet<i32>> {
+    pub fn departed(&self) -> nix::Result<Vec<i32>> {
         let mut packet = vec![0; PACKET];
-        let mut gone = BTreeSet::new();
+        let mut gone = Vec::new();
         for _ in 0..MAX_PACKETS {
             match receive(&self.socket, &mut packet, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EAGAIN) => return Ok(gone),
@@ -459,7 +458,7 @@ impl Watch {
                     for message in messages(packet)?.into_iter().filter(|m| m.kind == libc::RTM_DELLINK) {
                         // Of another family: a port leaves a bridge.
                         if message.payload.first() == Some(&0) {
-                            gone.insert(i32_at(message.payload, 4)?);
+                            gone.push(i32_at(message.payload, 4)?);
                         }
                     }
                 }

@@ -1,13 +1,13 @@
 //! Which network devices of the host does the container get, and under which names?
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use cleat_plan::Text;
 use serde::Serialize;
 
 use super::namespaces::Namespaces;
 use super::{NEWNET, Place, place, text};
-use crate::config::Spec;
+use crate::config::{Object, Spec};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -24,7 +24,7 @@ pub struct NetDevice {
 }
 
 /// The name of a device in the container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum NewName {
     /// This one, which must be free there.
     Fixed(Text),
@@ -65,9 +65,9 @@ pub(super) fn decide(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Resul
     if host.euid != 0 {
         return Err(all.error("an ordinary user cannot move network devices; it takes root"));
     }
-    let mut taken: BTreeMap<Text, &str> = BTreeMap::new();
-    let mut list = Vec::with_capacity(asked.len());
-    for (name, device) in asked {
+    let mut taken = HashSet::new();
+    let (mut fixed, mut templates) = (Vec::with_capacity(asked.len()), Vec::new());
+    for (name, Object(device)) in asked {
         let place = place_of(name);
         check_name(&place, name)?;
         if name.contains('%') {
@@ -77,33 +77,30 @@ pub(super) fn decide(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Resul
             return Err(place.error("the loopback device cannot be moved; every network namespace has its own"));
         }
         // An empty name is one that was not given, as in Go.
-        let container_name = if device.name.is_empty() {
-            NewName::Fixed(text(name)?)
+        let new_name = if device.name.is_empty() { name } else { &device.name };
+        let is_template = is_template(&place.at("name"), new_name)?;
+        let (host_name, container_name) = (text(name)?, text(new_name)?);
+        if is_template {
+            templates.push(NetDevice { host_name, container_name: NewName::Template(container_name) });
+        } else if taken.insert(new_name.as_str()) {
+            fixed.push(NetDevice { host_name, container_name: NewName::Fixed(container_name) });
         } else {
-            new_name(&place.at("name"), &device.name)?
-        };
-        if let NewName::Fixed(fixed) = &container_name {
-            if let Some(other) = taken.insert(fixed.clone(), name) {
-                return Err(place.error(format_args!(
-                    "would be {:?} in the container, as linux.netDevices[{other:?}] is; choose another \"name\"",
-                    fixed.to_string()
-                )));
-            }
+            return Err(place.error(format_args!(
+                "would be {new_name:?} in the container, as another of linux.netDevices is; choose another \"name\""
+            )));
         }
-        list.push(NetDevice { host_name: text(name)?, container_name });
     }
-    list.sort_by(|a, b| a.container_name.cmp(&b.container_name));
-    Ok(list)
+    fixed.append(&mut templates);
+    Ok(fixed)
 }
 
-fn new_name(place: &Place, name: &str) -> Result<NewName> {
+/// Whether the kernel is to put a number into the name.
+fn is_template(place: &Place, name: &str) -> Result<bool> {
     check_name(place, name)?;
-    let mut parts = name.split('%');
-    parts.next();
-    match (parts.next(), parts.next()) {
-        (None, _) => Ok(NewName::Fixed(text(name)?)),
-        (Some(rest), None) if rest.starts_with('d') => Ok(NewName::Template(text(name)?)),
-        _ => Err(place.error(format_args!(
+    match name.split_once('%') {
+        None => Ok(false),
+        Some((_, rest)) if rest.starts_with('d') && !rest.contains('%') => Ok(true),
+        Some(_) => Err(place.error(format_args!(
             "{name:?}: a \"%\" may stand there once, as \"%d\", for which the kernel puts a free number"
         ))),
     }
@@ -176,7 +173,7 @@ mod tests {
         }))
         .unwrap();
         let names: Vec<_> = list.iter().map(|(host, _)| host.as_str()).collect();
-        assert_eq!(names, ["c", "b", "e", "a", "d"]);
+        assert_eq!(names, ["b", "c", "e", "a", "d"]);
         assert_eq!(list[3].1, template("eth%d"));
     }
 
@@ -228,7 +225,7 @@ mod tests {
         let error = decide_with(&json!({ "a": { "name": "x" }, "x": {} })).unwrap_err();
         assert_eq!(
             error,
-            "config.json: linux.netDevices[\"x\"]: would be \"x\" in the container, as linux.netDevices[\"a\"] is; choose another \"name\""
+            "config.json: linux.netDevices[\"x\"]: would be \"x\" in the container, as another of linux.netDevices is; choose another \"name\""
         );
     }
 
