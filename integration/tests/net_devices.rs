@@ -148,7 +148,7 @@ fn a_template_gives_way_to_a_name() {
 /// A template in a namespace where that name is taken.
 #[test]
 fn a_template_avoids_what_is_there() {
-    not_on_runc_1_1!("it does not know network devices");
+    not_on_peer!("crun looks for a device that is called as the template");
     let _network = Network::enter();
     network::add_veth("eth0", "peer0");
     let (_fd, path) = prepared(|| network::add_veth("eth0", "eth1"));
@@ -319,7 +319,7 @@ fn a_device_moves_into_a_user_namespace() {
     not_on_runc_1_1!("it does not know network devices");
     let _network = Network::enter();
     network::add_veth("cleat0", "peer0");
-    let bundle = mapped(bundle(json!({ "cleat0": { "name": "eth%d" } })));
+    let bundle = mapped(bundle(json!({ "cleat0": { "name": "eth0" } })));
     let runtime = Runtime::new();
     let container = runtime.start_ready(&bundle);
     assert_eq!(names(&devices_of(&container)), ["eth0"]);
