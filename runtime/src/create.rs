@@ -23,7 +23,7 @@ use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tre
 use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
 use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks};
+use crate::{config, hooks, rdt, scheduler};
 
 /// The init's program, built for this purpose (see build.rs).
 const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
@@ -135,7 +135,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
-    let host = crate::host::Host::probe(orders.rootless)?;
+    let host = crate::host::Host::probe_for(&spec, orders.rootless)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -191,6 +191,11 @@ impl Birth<'_> {
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
+        self.faults.at(Step::Resctrl)?;
+        let group = rdt::prepare(self.plan.host.rdt.as_ref(), |own| {
+            record.set_rdt(own);
+            reserved.save(&record)
+        })?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
@@ -200,6 +205,9 @@ impl Birth<'_> {
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
+        rdt::add(group.as_ref(), born.get()?.pid)?;
+        self.faults.at(Step::Affinity)?;
+        scheduler::reset_affinity(born.get()?.pid, self.orders.warn);
         self.faults.at(Step::IdMap)?;
         if let Some(maps) = &self.plan.host.id_maps {
             write_id_maps(born.get()?.pid, maps)?;
@@ -228,6 +236,8 @@ impl Birth<'_> {
             Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
+        self.faults.at(Step::Scheduler)?;
+        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
@@ -241,6 +251,7 @@ impl Birth<'_> {
         if let Some(made) = made {
             drop(made.keep());
         }
+        rdt::keep(group);
         Ok(Newborn {
             container: reserved.keep(record),
             child,
@@ -282,6 +293,9 @@ impl Birth<'_> {
                 owner: nix::unistd::geteuid().as_raw(),
                 cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
                 namespaces: host.namespaces,
+                rdt: None,
+                memory_policy: self.plan.init.memory_policy.clone(),
+                personality: self.plan.init.personality,
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),

@@ -19,7 +19,8 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
-use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
+use crate::plan::{self, Affinity, FdSource, NEWNS, NEWPID, NEWUSER, Request};
+use crate::scheduler;
 use crate::state::{self, Alive, Container, Phase};
 use crate::sys;
 use crate::wire::{Conversation, Heard, failure_text};
@@ -84,7 +85,9 @@ pub fn plan(
         fork: (namespaces & NEWPID != 0).then_some(0),
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
-        terminal: process.terminal.then(|| plan::terminal(process, false)),
+        terminal: process.terminal.then(|| plan::terminal(process, false)).transpose()?,
+        memory_policy: container.record.cleat.memory_policy.clone(),
+        personality: container.record.cleat.personality,
         process: Some(plan::process(process, request, host, user_namespace, warnings)?),
         ..wire::Plan::default()
     };
@@ -95,9 +98,6 @@ fn refuse_unsupported(process: &config::Process) -> Result<()> {
     let asked = [
         ("apparmorProfile", !process.apparmor_profile.is_empty() && process.apparmor_profile != "unconfined"),
         ("selinuxLabel", !process.selinux_label.is_empty()),
-        ("scheduler", process.scheduler.is_some()),
-        ("ioPriority", process.io_priority.is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
     ];
     match asked.iter().find(|(_, is_asked)| *is_asked) {
         Some((name, _)) => Err(Error::new(format!("process.{name}: this version of cleat does not support it"))),
@@ -129,6 +129,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let (init, fds) =
         plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
+    let scheduling = plan::scheduling(&orders.process)?;
+    let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref())?;
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
         (Some(own), Some(below)) => Some(own.below(below)?),
@@ -138,9 +140,26 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         (_, None) => None,
     };
     faults.at(Step::Clone)?;
+    scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
     let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
     drop(theirs);
+    faults.at(Step::Affinity)?;
+    if affinity == Affinity::default() {
+        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+    } else {
+        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
+    }
+    faults.at(Step::Resctrl)?;
+    if let Some(own) = &container.record.cleat.rdt {
+        if !own.add(child.get()?.pid)? {
+            let group = own.full();
+            (orders.warn)(&format!(
+                "intelRdt {}: somebody has removed the group; the process is not in it",
+                group.display()
+            ));
+        }
+    }
     faults.at(Step::Oom)?;
     if let Some(score) = orders.process.oom_score_adj {
         create::set_oom_score(child.get()?.pid, score)?;
@@ -156,6 +175,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let mut joined = Joined { child, conversation, console: None, half_way: None };
     joined.attend(cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
+    faults.at(Step::Scheduler)?;
+    scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use crate::config::Spec;
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
@@ -29,6 +30,8 @@ pub struct Host {
     pub in_user_namespace: bool,
     /// `--rootless`: whether a container may do without a cgroup; `None`: as privileges are.
     pub rootless_asked: Option<bool>,
+    /// Where resctrl is mounted, if it is; only where a container asks for it.
+    pub resctrl: Option<PathBuf>,
 }
 
 /// Where the cgroup v2 tree is, and what is left of version 1.
@@ -56,6 +59,16 @@ impl Host {
         Ok(host)
     }
 
+    /// The same, with what only some configurations ask for.
+    ///
+    /// # Errors
+    /// As [`Host::probe`].
+    pub fn probe_for(spec: &Spec, rootless_asked: Option<bool>) -> Result<Host> {
+        let mut host = Host::probe(rootless_asked)?;
+        host.resctrl = spec.linux.intel_rdt.as_ref().and_then(|_| crate::rdt::mount_point());
+        Ok(host)
+    }
+
     /// The same without what a process that joins a container has no use for: control groups, and
     /// whether ids are mapped.
     ///
@@ -77,6 +90,7 @@ impl Host {
             cgroup: Cgroup::default(),
             in_user_namespace: false,
             rootless_asked,
+            resctrl: None,
         })
     }
 

@@ -18,6 +18,8 @@ pub mod log;
 pub mod notify;
 pub mod path;
 pub mod plan;
+pub mod rdt;
+pub mod scheduler;
 pub mod state;
 pub mod sys;
 pub mod wire;

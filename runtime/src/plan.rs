@@ -19,15 +19,22 @@ use crate::host::{Host, clean};
 pub mod caps;
 pub mod devices;
 mod display;
+pub mod memory;
 pub mod mounts;
 mod namespaces;
+mod numbers;
 mod process;
+mod rdt;
 mod resources;
+mod scheduler;
 
 pub use devices::Rule as DeviceRule;
 use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
+pub use rdt::Rdt;
+pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
+pub(crate) use scheduler::{affinity, scheduling};
 
 /// What the caller asked for besides config.json.
 #[derive(Clone, Debug, Default)]
@@ -82,10 +89,14 @@ pub struct HostHalf {
     pub id_maps: Option<IdMaps>,
     /// The cgroup; `None`: stay in the caller's.
     pub cgroup: Option<Cgroup>,
+    /// The resctrl group; `None`: stay in the caller's.
+    pub rdt: Option<Rdt>,
     /// `oom_score_adj` of the process.
     pub oom_score_adj: Option<i32>,
     /// Resource limits of the process: where the hard one is above ours, we raise it.
     pub rlimits: Vec<wire::Rlimit>,
+    /// Policy and priorities of the process.
+    pub scheduling: Scheduling,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
     /// `prestart` hooks, then `createRuntime` hooks.
@@ -261,18 +272,12 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let asked: &[(&str, bool)] = &[
         ("linux.seccomp", linux.seccomp.is_some()),
         ("linux.mountLabel", !linux.mount_label.is_empty()),
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.personality", linux.personality.is_some()),
         ("linux.netDevices", !linux.net_devices.is_empty()),
         (
             "process.apparmorProfile",
             process.is_some_and(|p| !p.apparmor_profile.is_empty() && p.apparmor_profile != "unconfined"),
         ),
         ("process.selinuxLabel", process.is_some_and(|p| !p.selinux_label.is_empty())),
-        ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
-        ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
         ("solaris", spec.solaris.is_some()),
         ("windows", spec.windows.is_some()),
         ("vm", spec.vm.is_some()),
@@ -315,6 +320,12 @@ impl Plan {
         let rootfs = clean(&request.bundle, Path::new(&root.path));
         let process =
             spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
+        let scheduling = spec.process.as_ref().map(scheduling).transpose()?.unwrap_or_default();
+        scheduling.check_hooks(&spec.hooks.start_container)?;
+        // Of processes that join alone; a mistake in it is told before the first of them.
+        affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()))?;
+        let rdt = spec.linux.intel_rdt.as_ref();
+        let rdt = rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose()?;
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
@@ -341,7 +352,7 @@ impl Plan {
             &mut fds,
         )?;
         let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
-        let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
+        let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true)).transpose()?;
         let runtime_hooks =
             [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
         let init = wire::Plan {
@@ -366,6 +377,8 @@ impl Plan {
                 state: Vec::new(),
             },
             start_container: Hooks { list: hooks(&spec.hooks.start_container, "startContainer")?, state: Vec::new() },
+            memory_policy: spec.linux.memory_policy.as_ref().map(memory::policy).transpose()?,
+            personality: spec.linux.personality.as_ref().map(memory::personality).transpose()?,
             process,
             start,
         };
@@ -381,8 +394,10 @@ impl Plan {
                 .collect(),
             id_maps,
             cgroup,
+            rdt,
             oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
+            scheduling,
             fds,
             runtime_hooks,
             poststart: hooks(&spec.hooks.poststart, "poststart")?,

@@ -32,7 +32,7 @@ use cleat_plan::{FaultKind, Plan, Step};
 use rustix::fd::OwnedFd;
 
 use conversation::Conversation;
-use error::{Error, Result};
+use error::{Call, Error, Result};
 
 /// The process and its program, found.
 type Prepared = (Option<cleat_plan::Process>, Option<alloc::ffi::CString>);
@@ -141,6 +141,19 @@ impl Birth {
 
     /// Credentials, working directory, program.
     fn become_process(&mut self) -> Result<Prepared> {
+        // Before privileges are given up and filters hold, which may be against these calls.
+        self.step(Step::MemoryPolicy)?;
+        if let Some(policy) = &self.plan.memory_policy {
+            let hint =
+                "one of the nodes is not there, or the kernel does not know the mode; see /sys/devices/system/node";
+            let set = sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy");
+            set.map_err(|e| e.hint_if(rustix::io::Errno::INVAL, hint))?;
+        }
+        self.step(Step::Personality)?;
+        if let Some(domain) = self.plan.personality {
+            let set = sys::personality(domain).call("personality");
+            set.map_err(|e| e.hint_if(rustix::io::Errno::INVAL, "this processor runs no 32-bit programs"))?;
+        }
         self.step(Step::Credentials)?;
         let process = self.plan.process.take();
         if let Some(process) = &process {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::plan::{NAMESPACES, caps, mounts};
+use crate::plan::{NAMESPACES, caps, memory, mounts};
 use crate::state::OCI_VERSION;
 
 use super::print_json;
@@ -32,8 +32,8 @@ pub fn document() -> Value {
             "seccomp": {"enabled": false},
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
-            "intelRdt": {"enabled": false},
-            "memoryPolicy": {},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
+            "memoryPolicy": {"modes": memory::MODES, "flags": memory::FLAGS},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false}
         },
