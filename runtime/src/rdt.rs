@@ -279,18 +279,24 @@ fn write(dir: impl AsFd, file: &Path, text: &str) -> nix::Result<()> {
     if written == text.len() { Ok(()) } else { Err(Errno::E2BIG) }
 }
 
-/// Adds what resctrl itself says of its last refusal.
+/// Adds what resctrl itself says of a refusal of its own.
 fn explain(root: &OwnedFd, errno: Errno, what: &str) -> Error {
-    let said =
-        open_beneath(root, Path::new("info/last_cmd_status"), OFlag::O_RDONLY).and_then(|file| path::read(&file));
-    let said =
-        said.map(|text| crate::error::printable(text.trim())).ok().filter(|text| !text.is_empty() && text != "ok");
-    let hint = match (said, errno) {
-        (Some(said), _) => format!("; resctrl says: {said}"),
-        (None, Errno::ENOSPC) => "; all groups or monitors of the processor are in use".to_owned(),
-        (None, Errno::EEXIST) => "; it is there already: remove it, or choose another container id".to_owned(),
-        (None, Errno::EACCES | Errno::EPERM) => "; only the machine's root may change resctrl".to_owned(),
-        _ => String::new(),
+    let hint = match errno {
+        // These come from above it: what it says then is of an earlier refusal.
+        Errno::EEXIST => "; it is there already: remove it, or choose another container id".to_owned(),
+        Errno::EACCES | Errno::EPERM | Errno::EROFS => "; only the machine's root may change resctrl".to_owned(),
+        Errno::ENOENT | Errno::EBADF => String::new(),
+        _ => match last_status(root) {
+            Some(said) => format!("; resctrl says: {said}"),
+            None if errno == Errno::ENOSPC => "; all groups or monitors of the processor are in use".to_owned(),
+            None => String::new(),
+        },
     };
     Error::new(format!("{what}: {errno:?}{hint}"))
+}
+
+fn last_status(root: &OwnedFd) -> Option<String> {
+    let file = open_beneath(root, Path::new("info/last_cmd_status"), OFlag::O_RDONLY).ok()?;
+    let said = path::read(&file).ok()?;
+    Some(crate::error::printable(said.trim())).filter(|said| !said.is_empty() && said != "ok")
 }
