@@ -243,9 +243,9 @@ pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
 
 /// `set_mempolicy(2)`.
 pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
-    // The kernel takes one bit less than it is told.
-    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
-    // SAFETY: the mask is passed with its true length; of an empty one nothing is read.
+    // The kernel takes one bit less than it is told: none of an empty mask.
+    let bits = nodes.len() * 64 + 1;
+    // SAFETY: the mask is passed with its true length.
     unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, nodes.as_ptr() as usize, bits, 0, 0, 0]) }.map(drop)
 }
 
