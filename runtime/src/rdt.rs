@@ -51,7 +51,7 @@ impl OwnRdt {
     /// The group's directory on the host.
     #[must_use]
     pub fn full(&self) -> PathBuf {
-        if self.group == Path::new(".") { self.root.clone() } else { self.root.join(&self.group) }
+        crate::host::clean(&self.root, &self.group)
     }
 
     /// The monitoring group, below the group.

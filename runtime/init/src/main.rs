@@ -144,15 +144,11 @@ impl Birth {
         // Before privileges are given up and filters hold, which may be against these calls.
         self.step(Step::MemoryPolicy)?;
         if let Some(policy) = &self.plan.memory_policy {
-            let hint =
-                "one of the nodes is not there, or the kernel does not know the mode; see /sys/devices/system/node";
-            let set = sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy");
-            set.map_err(|e| e.hint_if(rustix::io::Errno::INVAL, hint))?;
+            sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy")?;
         }
         self.step(Step::Personality)?;
         if let Some(domain) = self.plan.personality {
-            let set = sys::personality(domain).call("personality");
-            set.map_err(|e| e.hint_if(rustix::io::Errno::INVAL, "this processor runs no 32-bit programs"))?;
+            sys::personality(domain).call("personality")?;
         }
         self.step(Step::Credentials)?;
         let process = self.plan.process.take();

@@ -80,7 +80,7 @@ impl Plan {
             Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
                 let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();
                 let schemata = rdt.schemata.concat().trim_end().replace('\n', " ");
-                format!("{} {schemata}{monitor}", rdt.root.join(&rdt.group).display())
+                format!("{} {schemata}{monitor}", crate::host::clean(&rdt.root, &rdt.group).display())
             })),
             Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
             Step::Devices => {
