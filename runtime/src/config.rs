@@ -301,7 +301,8 @@ pub struct Linux {
     pub memory_policy: Option<MemoryPolicy>,
     #[serde(deserialize_with = "or_default")]
     pub sysctl: BTreeMap<String, String>,
-    pub seccomp: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub seccomp: Option<Seccomp>,
     #[serde(deserialize_with = "or_default")]
     pub rootfs_propagation: String,
     #[serde(deserialize_with = "or_default")]
@@ -350,6 +351,49 @@ pub struct Personality {
     pub domain: String,
     #[serde(deserialize_with = "or_default")]
     pub flags: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Seccomp {
+    #[serde(deserialize_with = "or_default")]
+    pub default_action: String,
+    pub default_errno_ret: Option<u32>,
+    #[serde(deserialize_with = "or_default")]
+    pub architectures: Vec<String>,
+    /// Not there is not the same as empty.
+    pub flags: Option<Vec<String>>,
+    #[serde(deserialize_with = "or_default")]
+    pub listener_path: String,
+    #[serde(deserialize_with = "or_default")]
+    pub listener_metadata: String,
+    #[serde(deserialize_with = "objects")]
+    pub syscalls: Vec<SyscallRule>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct SyscallRule {
+    #[serde(deserialize_with = "or_default")]
+    pub names: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub action: String,
+    pub errno_ret: Option<u32>,
+    #[serde(deserialize_with = "objects")]
+    pub args: Vec<SyscallArg>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct SyscallArg {
+    pub index: u32,
+    pub value: u64,
+    pub value_two: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub op: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

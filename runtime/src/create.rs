@@ -9,10 +9,9 @@ use std::time::SystemTime;
 
 use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sched::CloneFlags;
-use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::{Cgroup, Made};
@@ -20,13 +19,12 @@ use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result};
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tree};
-use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
+use crate::state::{
+    self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
+};
 use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks, rdt, scheduler};
-
-/// The init's program, built for this purpose (see build.rs).
-const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
+use crate::{config, hooks, init, listener, rdt, scheduler};
 
 /// What a birth needs besides the plan's request.
 pub struct Orders<'a> {
@@ -135,7 +133,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
-    let host = crate::host::Host::probe_for(&spec, orders.rootless)?;
+    let host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -244,6 +242,9 @@ impl Birth<'_> {
         if let Some(path) = self.orders.pid_file {
             write_pid_file(path, child.get()?.pid)?;
         }
+        if let Some(filter) = &self.plan.host.seccomp {
+            reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
+        }
         reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
         if self.orders.request.start_later {
             conversation.say(ToInit::Prepared)?;
@@ -301,6 +302,10 @@ impl Birth<'_> {
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
+                seccomp: host
+                    .seccomp
+                    .as_ref()
+                    .map(|filter| OwnFilter { flags: filter.flags, listener: filter.listener.clone() }),
             },
         }
     }
@@ -338,7 +343,7 @@ impl Birth<'_> {
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
-        let program = sealed_init()?;
+        let program = init::sealed()?;
         let birth = sys::Birth {
             namespaces: self.plan.host.clone_flags,
             cgroup: cgroup.map(Cgroup::as_fd),
@@ -469,24 +474,6 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
 }
 
-/// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
-/// the page cache of a file (CVE-2019-5736, runc#5272).
-pub(crate) fn sealed_init() -> Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let fd = nix::sys::memfd::memfd_create(c"cleat-init", flags | MFdFlags::from_bits_retain(0x10))
-        // MFD_EXEC is known since Linux 6.3.
-        .or_else(|_| nix::sys::memfd::memfd_create(c"cleat-init", flags))
-        .context("memfd_create")?;
-    let mut rest = INIT;
-    while !rest.is_empty() {
-        let put = nix::unistd::write(&fd, rest).context("write init")?;
-        rest = &rest[put..];
-    }
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    nix::fcntl::fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("seal init")?;
-    Ok(fd)
-}
-
 /// This process in another mount namespace, and its way back.
 struct MountVisit {
     home: OwnedFd,
@@ -519,12 +506,6 @@ impl MountVisit {
     }
 }
 
-/// Size of the init's program in bytes.
-#[must_use]
-pub fn init_size() -> usize {
-    INIT.len()
-}
-
 /// Listens to an init until the container is made.
 struct Midwife<'a, 'b> {
     birth: &'a Birth<'b>,
@@ -547,6 +528,12 @@ impl Midwife<'_, '_> {
                     }
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::Listener, Some(fd)) => {
+                    let pid = self.child.get()?.pid;
+                    let state = state::state_json(record, Status::Creating, pid)?;
+                    let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
+                    listener::hand_over(listener, &fd, &state, pid)?;
+                }
                 Heard::Message(FromInit::RunHooks, None) => {
                     self.birth.faults.at(Step::RuntimeHooks)?;
                     let pid = self.child.get()?.pid;

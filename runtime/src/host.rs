@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use crate::config::Spec;
+use crate::config::{Process, Spec};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
@@ -32,6 +32,29 @@ pub struct Host {
     pub rootless_asked: Option<bool>,
     /// Where resctrl is mounted, if it is; only where a container asks for it.
     pub resctrl: Option<PathBuf>,
+    /// Security modules with labels; asked for only where a label is.
+    pub labels: Labels,
+}
+
+/// Security modules that label processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// AppArmor is enabled.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
+}
+
+impl Labels {
+    /// Asks the kernel.
+    #[must_use]
+    pub fn probe() -> Labels {
+        let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+        Labels {
+            apparmor: enabled.is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
 }
 
 /// Where the cgroup v2 tree is, and what is left of version 1.
@@ -59,14 +82,16 @@ impl Host {
         Ok(host)
     }
 
-    /// The same, with what only some configurations ask for.
+    /// The same with what a bundle asks for by name: security modules, where it has labels, and resctrl.
     ///
     /// # Errors
-    /// As [`Host::probe`].
-    pub fn probe_for(spec: &Spec, rootless_asked: Option<bool>) -> Result<Host> {
+    /// `/proc` is not there.
+    pub fn of_bundle(rootless_asked: Option<bool>, spec: &Spec) -> Result<Host> {
         let mut host = Host::probe(rootless_asked)?;
         host.resctrl = spec.linux.intel_rdt.as_ref().and_then(|_| crate::rdt::mount_point());
-        Ok(host)
+        let process = spec.process.as_ref();
+        let labels = process.map_or(["", ""], |p| [p.apparmor_profile.as_str(), p.selinux_label.as_str()]);
+        Ok(host.with_labels(&[labels[0], labels[1], &spec.linux.mount_label]))
     }
 
     /// The same without what a process that joins a container has no use for: control groups, and
@@ -74,8 +99,9 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_joining(rootless_asked: Option<bool>) -> Result<Host> {
-        let host = Host::of_privileges(rootless_asked)?;
+    pub fn of_joining(rootless_asked: Option<bool>, process: &Process) -> Result<Host> {
+        let host =
+            Host::of_privileges(rootless_asked)?.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
         Ok(Host { setgroups_denied: setgroups_denied(), ..host })
     }
 
@@ -91,7 +117,15 @@ impl Host {
             in_user_namespace: false,
             rootless_asked,
             resctrl: None,
+            labels: Labels::default(),
         })
+    }
+
+    /// The same host, asked for security modules, too, where a label of theirs is wanted.
+    #[must_use]
+    fn with_labels(self, labels: &[&str]) -> Host {
+        let wanted = labels.iter().any(|label| !label.is_empty());
+        Host { labels: if wanted { Labels::probe() } else { self.labels }, ..self }
     }
 
     /// Whether privileges of the machine itself are missing.

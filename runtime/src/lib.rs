@@ -14,6 +14,8 @@ pub mod error;
 pub mod exec;
 pub mod hooks;
 pub mod host;
+pub mod init;
+pub mod listener;
 pub mod log;
 pub mod notify;
 pub mod path;

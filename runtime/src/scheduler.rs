@@ -72,14 +72,12 @@ fn set_scheduler(pid: i32, scheduler: &Scheduler) -> Result<()> {
 fn set(pid: i32, scheduler: &Scheduler) -> Result<()> {
     let (policy, name) = scheduler.policy.number_and_name();
     let attr = SchedAttr {
+        size: 0,
         policy,
         flags: scheduler.flags,
         nice: scheduler.nice,
         priority: scheduler.priority,
-        runtime: scheduler.runtime_ns,
-        deadline: scheduler.deadline_ns,
-        period: scheduler.period_ns,
-        ..SchedAttr::default()
+        times: [scheduler.runtime_ns, scheduler.deadline_ns, scheduler.period_ns, 0],
     };
     sys::sched_setattr(pid, attr).map_err(|errno| {
         let hint = hint(errno, scheduler.policy);

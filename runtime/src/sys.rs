@@ -336,8 +336,7 @@ pub fn own_limit(resource: u32) -> nix::Result<(u64, u64)> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-/// `struct sched_attr`, with the utilization clamps that came with Linux 5.3.
-#[derive(Default)]
+/// `struct sched_attr`; the times are runtime, deadline, period, and the clamps (Linux 5.3).
 #[repr(C)]
 pub(crate) struct SchedAttr {
     pub(crate) size: u32,
@@ -345,10 +344,7 @@ pub(crate) struct SchedAttr {
     pub(crate) flags: u64,
     pub(crate) nice: i32,
     pub(crate) priority: u32,
-    pub(crate) runtime: u64,
-    pub(crate) deadline: u64,
-    pub(crate) period: u64,
-    pub(crate) util: [u32; 2],
+    pub(crate) times: [u64; 4],
 }
 
 /// `sched_setattr(2)` of a child that has not been waited for; the size is filled in.
@@ -567,6 +563,18 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
             new_fd(unsafe { attr.call(BPF_PROG_GET_FD_BY_ID) }?)
         })
         .collect()
+}
+
+/// Whether the kernel knows a flag of `SECCOMP_SET_MODE_FILTER` (seccomp(2)).
+#[must_use]
+pub fn knows_filter_flag(flag: u32) -> bool {
+    const SET_MODE_FILTER: c_uint = 1;
+    const NEW_LISTENER: u32 = 8;
+    const WAIT_KILLABLE_RECV: u32 = 32;
+    let flag = if flag == WAIT_KILLABLE_RECV { flag | NEW_LISTENER } else { flag };
+    // SAFETY: without a program nothing is loaded; known flags are told by EFAULT.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flag, std::ptr::null::<u8>()) };
+    check(answer) == Err(Errno::EFAULT)
 }
 
 /// The size of a terminal, rows and columns.

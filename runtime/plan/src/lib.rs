@@ -10,10 +10,12 @@ extern crate alloc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+pub mod seccomp;
 pub mod steps;
 mod text;
 pub mod wire;
 
+pub use seccomp::Seccomp;
 pub use steps::{Fault, FaultKind, Step};
 pub use text::Text;
 
@@ -180,6 +182,8 @@ pub struct Mount {
     pub require_procfs: bool,
     /// Copy what the image has at the target into the new file system.
     pub copy_up: bool,
+    /// SELinux label of its root, for a file system that takes none as an option.
+    pub label: Option<Text>,
 }
 
 /// Bits for `mount_setattr(2)`.
@@ -337,6 +341,12 @@ pub struct Process {
     pub caps: Caps,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
+    /// The system calls it may make.
+    pub seccomp: Option<Seccomp>,
+    /// AppArmor profile that `execve` changes to.
+    pub apparmor: Option<Text>,
+    /// SELinux label that `execve` changes to.
+    pub selinux: Option<Text>,
     /// Resource limits; the host half has raised hard limits where that takes a privilege.
     pub rlimits: Vec<Rlimit>,
     /// Descriptors from 3 on that the program gets.

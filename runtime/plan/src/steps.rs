@@ -74,6 +74,8 @@ steps! {
     RuntimeHooks = "runtime-hooks",
     /// Init: `createContainer` hooks.
     CreateContainerHooks = "create-container-hooks",
+    /// Init: the AppArmor profile or SELinux label that `execve` changes to.
+    Label = "label",
     /// Init: `pivot_root`.
     Pivot = "pivot-root",
     /// Init: kernel parameters.
@@ -106,6 +108,9 @@ steps! {
     StartContainerHooks = "start-container-hooks",
     /// Init: resource limits, last of all, lest a low one hits the init's own work.
     Rlimits = "rlimits",
+    /// Init: the seccomp filter. (Without no_new_privs, and where other processes see this one,
+    /// it is loaded with the credentials.)
+    Seccomp = "seccomp",
     /// Init: `execve`.
     Exec = "exec",
     /// Host: `poststart` hooks.

@@ -52,6 +52,8 @@ pub enum FromInit {
     RunHooks,
     /// The container is made and waits for its order to start.
     Ready,
+    /// The seccomp filter is loaded, and the descriptor that decides for it comes with this message.
+    Listener,
     /// A step failed and the init ends.
     Failed(Failure),
 }

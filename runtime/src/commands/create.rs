@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::console::{self, Signals};
 use crate::create::{self, Newborn, Orders};
 use crate::error::{Context, Error, Result};
-use crate::exec::order_start;
+use crate::exec::{self, order_start};
 use crate::plan::Request;
 use crate::state::Status;
 use crate::{hooks, notify, sys};
@@ -155,7 +155,8 @@ fn start(newborn: &Newborn, options: &Options, orders: &Orders<'_>) -> Result<()
     hand_over(newborn, options)?;
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
-    order_start(&newborn.conversation, || ())?;
+    let pid = newborn.child.get()?.pid;
+    order_start(&newborn.conversation, |fd| exec::hand_over(container, Status::Created, &fd, pid), || ())?;
     create::poststart_fault(&orders.request)?;
     if !newborn.poststart.is_empty() {
         hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;

@@ -180,7 +180,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
     };
     let mut joined = join(&orders)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
-    let started = hand_over(&joined, options).and_then(|()| joined.start());
+    let started = hand_over(&joined, options).and_then(|()| joined.start(&container));
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
             let _ = std::fs::remove_file(path);

@@ -128,6 +128,18 @@ impl Plan {
             Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
             Step::RuntimeHooks => hooks(&host.runtime_hooks),
             Step::CreateContainerHooks => hooks(&init.create_container.list),
+            Step::Label => {
+                init.process.iter().flat_map(|p| [&p.apparmor, &p.selinux]).flatten().map(ToString::to_string).collect()
+            }
+            Step::Seccomp => one(init.process.as_ref().and_then(|p| p.seccomp.as_ref()).map(|filter| {
+                let asks = if filter.listener { ", asks a listener" } else { "" };
+                format!(
+                    "{} instructions, flags {:#x}, loaded {:?}{asks}",
+                    filter.program.count(),
+                    filter.flags,
+                    filter.load
+                )
+            })),
             Step::Pivot => one(root.map(|r| format!("{:?}", r.pivot))),
             Step::Sysctl => init.sysctl.iter().map(|s| format!("{} = {}", s.path, s.value)).collect(),
             Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),

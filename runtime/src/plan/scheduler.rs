@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Place, numbers, place};
+use super::{Findings, Place, numbers, place};
 use crate::config::{self, CpuAffinity, Process};
 use crate::error::Result;
 
@@ -122,11 +122,11 @@ pub struct Affinity {
 }
 
 /// Decides policy and priorities.
-pub(crate) fn scheduling(process: &Process) -> Result<Scheduling> {
-    Ok(Scheduling {
-        scheduler: process.scheduler.as_ref().map(scheduler).transpose()?,
-        io: process.io_priority.as_ref().map(io_priority).transpose()?,
-    })
+pub(crate) fn scheduling(process: &Process, findings: &mut Findings) -> Scheduling {
+    Scheduling {
+        scheduler: findings.keep(process.scheduler.as_ref().map(scheduler).transpose()),
+        io: findings.keep(process.io_priority.as_ref().map(io_priority).transpose()),
+    }
 }
 
 fn scheduler(asked: &config::Scheduler) -> Result<Scheduler> {
@@ -261,13 +261,13 @@ fn io_priority(asked: &config::IoPriority) -> Result<IoPriority> {
 
 /// Decides the processors of a process that joins. A container's first process is checked and
 /// otherwise left alone (runtime-spec config.md § Linux Process, `execCPUAffinity`).
-pub(crate) fn affinity(asked: Option<&CpuAffinity>) -> Result<Affinity> {
-    let Some(asked) = asked else { return Ok(Affinity::default()) };
+pub(crate) fn affinity(asked: Option<&CpuAffinity>, findings: &mut Findings) -> Affinity {
+    let Some(asked) = asked else { return Affinity::default() };
     let at = place("process.execCPUAffinity");
-    Ok(Affinity {
-        initial: numbers::mask(&asked.initial, &at.at("initial"))?,
-        last: numbers::mask(&asked.last, &at.at("final"))?,
-    })
+    Affinity {
+        initial: findings.keep(numbers::mask(&asked.initial, &at.at("initial"))),
+        last: findings.keep(numbers::mask(&asked.last, &at.at("final"))),
+    }
 }
 
 #[cfg(test)]
@@ -277,8 +277,10 @@ mod tests {
 
     fn decide(process: Value) -> std::result::Result<Scheduling, String> {
         let process: Process = serde_json::from_value(process).unwrap();
-        affinity(process.exec_cpu_affinity.as_ref()).map_err(|e| e.to_string())?;
-        scheduling(&process).map_err(|error| error.to_string())
+        let mut findings = Findings::default();
+        affinity(process.exec_cpu_affinity.as_ref(), &mut findings);
+        let scheduling = scheduling(&process, &mut findings);
+        findings.warnings().map(|_| scheduling).map_err(|error| error.to_string())
     }
 
     #[test]
