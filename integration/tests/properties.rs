@@ -364,6 +364,24 @@ fn the_personality_is_as_configured() {
     assert_eq!((&seen["machine"], &seen["personality"]), (&machine, &json!("00000000")));
 }
 
+/// A filter against the very calls is one against the program's: both are set before it is loaded.
+#[test]
+fn a_filter_does_not_hinder_memory_policy_and_personality() {
+    not_on_peer!("their first with a memory policy, runc 1.5, is not packaged yet");
+    let rule = json!({ "names": ["set_mempolicy", "personality", "sched_setattr"], "action": "SCMP_ACT_ERRNO" });
+    for no_new_privileges in [true, false] {
+        let bundle = Bundle::new()
+            .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] }))
+            .set("/process/noNewPrivileges", json!(no_new_privileges))
+            .set("/linux/memoryPolicy", json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0" }))
+            .set("/linux/personality", json!({ "domain": "LINUX" }))
+            .set("/process/scheduler", json!({ "policy": "SCHED_BATCH" }));
+        let facts = facts(&bundle);
+        assert_eq!((&facts["seccomp"], &facts["memory_policy"]["mode"]), (&json!(2), &json!(3)), "{no_new_privileges}");
+        assert_eq!(facts["scheduler"]["policy"], 3, "{no_new_privileges}");
+    }
+}
+
 // --- propagation of the root ------------------------------------------------------------------------
 
 /// What a host and a container see of each other's mounts, asked by a shell in a mount namespace
