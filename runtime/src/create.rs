@@ -9,10 +9,9 @@ use std::time::SystemTime;
 
 use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sched::CloneFlags;
-use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::{Cgroup, Made};
@@ -26,10 +25,7 @@ use crate::state::{
 };
 use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks, listener};
-
-/// The init's program, built for this purpose (see build.rs).
-const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
+use crate::{config, hooks, init, listener, rdt, scheduler};
 
 /// What a birth needs besides the plan's request.
 pub struct Orders<'a> {
@@ -200,6 +196,11 @@ impl Birth<'_> {
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
+        self.faults.at(Step::Resctrl)?;
+        let group = rdt::prepare(self.plan.host.rdt.as_ref(), |own| {
+            record.set_rdt(own);
+            reserved.save(&record)
+        })?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
@@ -209,6 +210,9 @@ impl Birth<'_> {
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
+        rdt::add(group.as_ref(), born.get()?.pid)?;
+        self.faults.at(Step::Affinity)?;
+        scheduler::reset_affinity(born.get()?.pid, self.orders.warn);
         self.faults.at(Step::IdMap)?;
         if let Some(maps) = &self.plan.host.id_maps {
             write_id_maps(born.get()?.pid, maps)?;
@@ -237,6 +241,8 @@ impl Birth<'_> {
             Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
+        self.faults.at(Step::Scheduler)?;
+        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
@@ -253,6 +259,7 @@ impl Birth<'_> {
         if let Some(made) = made {
             drop(made.keep());
         }
+        rdt::keep(group);
         Ok(Newborn {
             container: reserved.keep(record),
             child,
@@ -295,6 +302,9 @@ impl Birth<'_> {
                 owner: nix::unistd::geteuid().as_raw(),
                 cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
                 namespaces: host.namespaces,
+                rdt: None,
+                memory_policy: self.plan.init.memory_policy.clone(),
+                personality: self.plan.init.personality,
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
@@ -341,7 +351,7 @@ impl Birth<'_> {
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
-        let program = sealed_init()?;
+        let program = init::sealed()?;
         let birth = sys::Birth {
             namespaces: self.plan.host.clone_flags,
             cgroup: cgroup.map(Cgroup::as_fd),
@@ -472,24 +482,6 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
 }
 
-/// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
-/// the page cache of a file (CVE-2019-5736, runc#5272).
-pub(crate) fn sealed_init() -> Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let fd = nix::sys::memfd::memfd_create(c"cleat-init", flags | MFdFlags::from_bits_retain(0x10))
-        // MFD_EXEC is known since Linux 6.3.
-        .or_else(|_| nix::sys::memfd::memfd_create(c"cleat-init", flags))
-        .context("memfd_create")?;
-    let mut rest = INIT;
-    while !rest.is_empty() {
-        let put = nix::unistd::write(&fd, rest).context("write init")?;
-        rest = &rest[put..];
-    }
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    nix::fcntl::fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("seal init")?;
-    Ok(fd)
-}
-
 /// This process in another mount namespace, and its way back.
 struct MountVisit {
     home: OwnedFd,
@@ -520,12 +512,6 @@ impl MountVisit {
         nix::unistd::chroot(".").context("chroot")?;
         nix::unistd::fchdir(&self.cwd).context("fchdir")
     }
-}
-
-/// Size of the init's program in bytes.
-#[must_use]
-pub fn init_size() -> usize {
-    INIT.len()
 }
 
 /// Listens to an init until the container is made.

@@ -30,6 +30,8 @@ pub struct Host {
     pub in_user_namespace: bool,
     /// `--rootless`: whether a container may do without a cgroup; `None`: as privileges are.
     pub rootless_asked: Option<bool>,
+    /// Where resctrl is mounted, if it is; only where a container asks for it.
+    pub resctrl: Option<PathBuf>,
     /// Security modules with labels; asked for only where a label is.
     pub labels: Labels,
 }
@@ -80,12 +82,13 @@ impl Host {
         Ok(host)
     }
 
-    /// The same with what a bundle asks for by name: security modules, where it has labels.
+    /// The same with what a bundle asks for by name: security modules, where it has labels, and resctrl.
     ///
     /// # Errors
     /// `/proc` is not there.
     pub fn of_bundle(rootless_asked: Option<bool>, spec: &Spec) -> Result<Host> {
-        let host = Host::probe(rootless_asked)?;
+        let mut host = Host::probe(rootless_asked)?;
+        host.resctrl = spec.linux.intel_rdt.as_ref().and_then(|_| crate::rdt::mount_point());
         let process = spec.process.as_ref();
         let labels = process.map_or(["", ""], |p| [p.apparmor_profile.as_str(), p.selinux_label.as_str()]);
         Ok(host.with_labels(&[labels[0], labels[1], &spec.linux.mount_label]))
@@ -113,6 +116,7 @@ impl Host {
             cgroup: Cgroup::default(),
             in_user_namespace: false,
             rootless_asked,
+            resctrl: None,
             labels: Labels::default(),
         })
     }

@@ -21,11 +21,15 @@ pub mod devices;
 mod display;
 mod findings;
 mod label;
+pub mod memory;
 pub mod mounts;
 mod namespaces;
 pub mod netdev;
+mod numbers;
 mod process;
+mod rdt;
 mod resources;
+mod scheduler;
 pub mod seccomp;
 
 pub use devices::Rule as DeviceRule;
@@ -33,6 +37,9 @@ pub use findings::Findings;
 use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
+pub use rdt::Rdt;
+pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
+pub(crate) use scheduler::{affinity, scheduling};
 
 /// What the caller asked for besides config.json.
 #[derive(Clone, Debug, Default)]
@@ -87,10 +94,14 @@ pub struct HostHalf {
     pub id_maps: Option<IdMaps>,
     /// The cgroup; `None`: stay in the caller's.
     pub cgroup: Option<Cgroup>,
+    /// The resctrl group; `None`: stay in the caller's.
+    pub rdt: Option<Rdt>,
     /// `oom_score_adj` of the process.
     pub oom_score_adj: Option<i32>,
     /// Resource limits of the process: where the hard one is above ours, we raise it.
     pub rlimits: Vec<wire::Rlimit>,
+    /// Policy and priorities of the process.
+    pub scheduling: Scheduling,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
     /// Network devices that move into the container, in this order.
@@ -265,15 +276,7 @@ pub const NEWUTS: u64 = 0x0400_0000;
 
 /// Properties that no version of cleat so far acts on: never dropped in silence.
 fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
-    let linux = &spec.linux;
-    let process = spec.process.as_ref();
     let asked: &[(&str, bool)] = &[
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.personality", linux.personality.is_some()),
-        ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
-        ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
         ("solaris", spec.solaris.is_some()),
         ("windows", spec.windows.is_some()),
         ("vm", spec.vm.is_some()),
@@ -321,6 +324,12 @@ impl Plan {
             let alone = namespaces.new & NEWPID != 0;
             process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, alone)));
         }
+        let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
+        findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
+        // Of processes that join alone; a mistake in it is told before the first of them.
+        affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
+        let rdt = spec.linux.intel_rdt.as_ref();
+        let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
@@ -349,6 +358,7 @@ impl Plan {
         );
         let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
+        let terminal = findings.keep(terminal.transpose());
         let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
         let runtime_hooks = [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat();
         let net_devices = netdev::decide(spec, &namespaces, host, findings);
@@ -377,6 +387,8 @@ impl Plan {
                 list: hooks(&spec.hooks.start_container, "startContainer", findings),
                 state: Vec::new(),
             },
+            memory_policy: findings.keep(spec.linux.memory_policy.as_ref().map(memory::policy).transpose()),
+            personality: findings.keep(spec.linux.personality.as_ref().map(memory::personality).transpose()),
             process,
             start,
         };
@@ -392,9 +404,11 @@ impl Plan {
                 .collect(),
             id_maps,
             cgroup,
+            rdt,
             oom_score_adj: findings
                 .keep(spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()),
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
+            scheduling,
             fds,
             net_devices,
             runtime_hooks,

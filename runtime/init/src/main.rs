@@ -34,7 +34,7 @@ use cleat_plan::{FaultKind, Plan, Step};
 use rustix::fd::OwnedFd;
 
 use conversation::Conversation;
-use error::{Error, Result};
+use error::{Call, Error, Result};
 
 /// The process and its program, found.
 type Prepared = (Option<cleat_plan::Process>, Option<alloc::ffi::CString>);
@@ -156,6 +156,15 @@ impl Birth {
 
     /// Credentials, working directory, program.
     fn become_process(&mut self) -> Result<Prepared> {
+        // Before privileges are given up and filters hold, which may be against these calls.
+        self.step(Step::MemoryPolicy)?;
+        if let Some(policy) = &self.plan.memory_policy {
+            sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy")?;
+        }
+        self.step(Step::Personality)?;
+        if let Some(domain) = self.plan.personality {
+            sys::personality(domain).call("personality")?;
+        }
         self.step(Step::Credentials)?;
         let process = self.plan.process.take();
         if let Some(process) = &process {

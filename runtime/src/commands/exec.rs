@@ -77,26 +77,31 @@ pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 
 /// The process: that of the container's config.json, with what the options change; or the file's.
 fn process(container: &Container, options: &Options) -> Result<Process> {
+    let own = || match &container.record.cleat.process {
+        Some(raw) => config::parse("state.json", raw.get().as_bytes()),
+        None => Ok(Process { cwd: "/".into(), ..Process::default() }),
+    };
     if let Some(path) = &options.process {
         let text = config::read_json(path)?;
         let mut process: Process = config::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
+        // As with runc, these are the container's where the file leaves them out.
+        let own: Process = own()?;
+        process.scheduler = process.scheduler.or(own.scheduler);
+        process.io_priority = process.io_priority.or(own.io_priority);
+        process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
         return Ok(process);
     }
     if options.args.is_empty() {
         return Err(Error::new("process args cannot be empty; give a program, or --process FILE"));
     }
-    let mut process: Process = match &container.record.cleat.process {
-        Some(raw) => config::parse("state.json", raw.get().as_bytes())?,
-        None => Process { cwd: "/".into(), ..Process::default() },
-    };
+    let mut process = own()?;
     process.args.clone_from(&options.args);
     if let Some(cwd) = &options.cwd {
         process.cwd.clone_from(cwd);
     }
     process.env.extend(options.env.iter().cloned());
     process.terminal = options.tty;
-    process.console_size = None;
     process.no_new_privileges |= options.no_new_privs;
     if let Some(user) = &options.user {
         let (uid, gid) = parse_user(user)?;

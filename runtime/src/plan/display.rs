@@ -77,6 +77,12 @@ impl Plan {
             Step::Cgroup => {
                 one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string()))
             }
+            Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
+                let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();
+                let schemata = rdt.schemata.concat().trim_end().replace('\n', " ");
+                format!("{} {schemata}{monitor}", crate::host::clean(&rdt.root, &rdt.group).display())
+            })),
+            Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
             Step::Devices => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
@@ -144,6 +150,10 @@ impl Plan {
             Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),
             Step::MaskedPaths => root.map(|r| texts(&r.masked)).unwrap_or_default(),
             Step::ReadonlyRoot => one(root.filter(|r| r.readonly).map(|_| "/".to_owned())),
+            Step::MemoryPolicy => one(init.memory_policy.as_ref().map(super::memory::describe)),
+            Step::Personality => {
+                one(init.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
+            }
             Step::Credentials => one(init.process.as_ref().map(|p| {
                 let nnp = if p.no_new_privileges { ", no new privileges" } else { "" };
                 format!(
@@ -160,6 +170,7 @@ impl Plan {
             Step::Rlimits => {
                 host.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect()
             }
+            Step::Scheduler => host.scheduling.lines(),
             Step::StartContainerHooks => hooks(&init.start_container.list),
             Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
             Step::Poststart => hooks(&host.poststart),

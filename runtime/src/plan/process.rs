@@ -28,11 +28,15 @@ const RLIMITS: &[&str] = &[
     "RTTIME",
 ];
 
-/// The terminal of a process.
-pub(crate) fn terminal(process: &config::Process, console: bool) -> wire::Terminal {
-    let size =
-        process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
-    wire::Terminal { size, uid: process.user.uid, console }
+/// The terminal of a process. (Without one its size is ignored: runtime-spec config.md § Process.)
+pub(crate) fn terminal(process: &config::Process, console: bool) -> Result<wire::Terminal> {
+    let length = |name: &str, value: Option<u32>| {
+        let place = place("process.consoleSize").at(name);
+        let value = value.ok_or_else(|| place.error("is missing"))?;
+        u16::try_from(value).map_err(|_| place.error(format_args!("{value} is not between 0 and {}", u16::MAX)))
+    };
+    let size = process.console_size.map(|size| Ok((length("height", size.height)?, length("width", size.width)?)));
+    Ok(wire::Terminal { size: size.transpose()?, uid: process.user.uid, console })
 }
 
 pub(super) fn oom_score(score: i32) -> Result<i32> {
