@@ -18,6 +18,7 @@
 
 #![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
+mod attack;
 mod bundle;
 mod call;
 mod container;
@@ -26,6 +27,7 @@ mod runtime;
 mod terminal;
 mod wait;
 
+pub use attack::{Exchange, contents, json_lines};
 pub use bundle::{Bundle, default_spec};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};
