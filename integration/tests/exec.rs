@@ -178,7 +178,7 @@ fn exec_refuses_a_user_that_is_no_number() {
     }
 }
 
-/// `--cap` is for bounding, effective and permitted only (CVE-2022-29162).
+/// `--cap` is for bounding, effective and permitted only (CVE-2022-29162, CVE-2025-27612).
 #[test]
 fn exec_capabilities_are_never_inheritable() {
     let runtime = Runtime::new();
@@ -312,7 +312,7 @@ fn exec_forwards_signals() {
     assert_eq!(container.status(), "running");
 }
 
-/// `--preserve-fds`, and no descriptor beyond.
+/// `--preserve-fds`, and no descriptor beyond (CVE-2024-21626).
 #[test]
 fn exec_passes_no_other_descriptors() {
     let runtime = Runtime::new();

@@ -300,7 +300,7 @@ fn cve_2023_25809_a_delegated_cgroup_without_a_namespace() {
 #[test]
 fn runc_5272_what_runs_inside_shares_no_page_with_the_hosts_files() {
     not_on_peer!("it seals with an overlay or a bind mount");
-    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
     let runtime = Runtime::copied();
     let bundles = [(); 2].map(|()| Bundle::new().args(["/probe", "sleep"]));
     let containers = bundles.each_ref().map(|bundle| runtime.create(bundle));
@@ -315,7 +315,7 @@ fn runc_5272_what_runs_inside_shares_no_page_with_the_hosts_files() {
             assert!(!same, "{} of the host is what runs inside", file.display());
         }
         let magic = rustix::fs::fstatfs(&program).expect("fstatfs").f_type;
-        assert_eq!(i64::from(magic), TMPFS_MAGIC, "the program is on a file system of the host's: {meta:?}");
+        assert_eq!(magic, TMPFS_MAGIC, "the program is on a file system of the host's: {meta:?}");
         let seals = rustix::fs::fcntl_get_seals(&program).expect("F_GET_SEALS");
         let wanted = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
         assert!(seals.contains(wanted), "seals: {seals:?}");
