@@ -11,7 +11,6 @@ use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sched::CloneFlags;
 use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
@@ -19,11 +18,12 @@ use crate::cgroup::{Cgroup, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result};
 use crate::path::Proc;
-use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tree};
+use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
 use crate::sys::{self, Child};
+use crate::visit::{self, Visit, Wanted};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks};
+use crate::{config, hooks, idmap};
 
 /// The init's program, built for this purpose (see build.rs).
 const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
@@ -202,8 +202,7 @@ impl Birth<'_> {
         }
         self.faults.at(Step::IdMap)?;
         if let Some(maps) = &self.plan.host.id_maps {
-            write_id_maps(born.get()?.pid, maps)?;
-            conversation.say(ToInit::Mapped)?;
+            idmap::write(born.get()?.pid, maps)?;
         }
         self.faults.at(Step::Oom)?;
         if let Some(score) = self.plan.host.oom_score_adj {
@@ -211,6 +210,11 @@ impl Birth<'_> {
         }
         self.faults.at(Step::RaiseLimits)?;
         raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
+        if self.plan.host.id_maps.is_some() {
+            // Only now: it becomes root of its user namespace, and so another user of ours, whose
+            // files in /proc an ordinary user may not write.
+            conversation.say(ToInit::Mapped)?;
+        }
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
@@ -295,15 +299,7 @@ impl Birth<'_> {
     fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         reserved.save(record)?;
-        let made = match Made::new(&wanted.mount, &wanted.path) {
-            Err(error) if !wanted.required => {
-                (self.orders.warn)(&format!("{error}; the container has no cgroup of its own"));
-                record.cleat.cgroup = None;
-                record.cgroup_paths.clear();
-                return Ok(None);
-            }
-            other => other?,
-        };
+        let made = Made::new(&wanted.mount, &wanted.path)?;
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
         }
@@ -332,7 +328,21 @@ impl Birth<'_> {
             socket: socket.as_fd(),
             wait_for_mapping: self.plan.host.id_maps.is_some(),
         };
-        sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+        let visit = self.visit_joined()?;
+        let born = sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup));
+        if let Some(visit) = visit {
+            visit.leave()?;
+        }
+        born
+    }
+
+    /// Enters the namespaces that the child is to find itself in, if there are any.
+    fn visit_joined(&self) -> Result<Option<Visit>> {
+        let joined = &self.plan.host.joined;
+        let open = |(kind, path): &'_ (u32, PathBuf)| self.open_namespace(path).map(|file| (*kind, file));
+        let files: Vec<(u32, OwnedFd)> = joined.iter().map(open).collect::<Result<_>>()?;
+        let wanted = files.iter().zip(joined).map(|((kind, file), (_, path))| Wanted { kind: *kind, file, path });
+        (!joined.is_empty()).then(|| Visit::enter(wanted)).transpose()
     }
 
     /// Hooks that the init runs get the state with the pid, which is known only now.
@@ -396,12 +406,15 @@ impl Birth<'_> {
             return Ok(Vec::new());
         }
         let inside = self.plan.host.namespaces & plan::NEWUSER != 0;
-        let visit = inside.then(|| MountVisit::enter(child)).transpose()?;
-        let open = |source: &&FdSource| match source {
+        let open = |source: &FdSource| match source {
             FdSource::Tree(tree) => open_tree(tree, child),
             _ => Err(Error::new("not a mount")),
         };
-        let opened = trees.iter().map(open).collect();
+        if inside && !nix::unistd::geteuid().is_root() {
+            return visit::open_as_owner(child, trees.len(), |index| open(trees[index]));
+        }
+        let visit = inside.then(|| Visit::enter_mounts_of(child)).transpose()?;
+        let opened = trees.iter().map(|source| open(source)).collect();
         if let Some(visit) = visit {
             visit.leave()?;
         }
@@ -447,6 +460,10 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         Errno::EACCES if cgroup.is_some() => {
             "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor"
         }
+        Errno::EPERM if !nix::unistd::geteuid().is_root() => {
+            "; ordinary users may make no user namespaces here: see the sysctls kernel.unprivileged_userns_clone and \
+             kernel.apparmor_restrict_unprivileged_userns; nor may they in a chroot"
+        }
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
         Errno::EAGAIN => "; the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC",
@@ -471,38 +488,6 @@ pub(crate) fn sealed_init() -> Result<OwnedFd> {
     let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     nix::fcntl::fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("seal init")?;
     Ok(fd)
-}
-
-/// This process in another mount namespace, and its way back.
-struct MountVisit {
-    home: OwnedFd,
-    root: OwnedFd,
-    cwd: OwnedFd,
-}
-
-impl MountVisit {
-    fn enter(child: &Child) -> Result<MountVisit> {
-        let open = |path: &str| crate::path::open_dir(Path::new(path)).context(format_args!("open {path}"));
-        let home = Proc::open()?
-            .follow(&format!("{}/ns/mnt", std::process::id()), OFlag::O_RDONLY)
-            .context("open own mount namespace")?;
-        let visit = MountVisit { home, root: open("/")?, cwd: open(".")? };
-        // Our own root may not be that of the namespace; the child's is the same directory as ours.
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let theirs = Proc::open()?.follow(&format!("{}/root", child.pid), flags).context("open the child's root")?;
-        nix::sched::setns(&child.pidfd, CloneFlags::CLONE_NEWNS)
-            .context("setns into the container's mount namespace")?;
-        nix::unistd::fchdir(&theirs).context("fchdir")?;
-        nix::unistd::chroot(".").context("chroot")?;
-        Ok(visit)
-    }
-
-    fn leave(self) -> Result<()> {
-        nix::sched::setns(&self.home, CloneFlags::CLONE_NEWNS).context("setns back")?;
-        nix::unistd::fchdir(&self.root).context("fchdir")?;
-        nix::unistd::chroot(".").context("chroot")?;
-        nix::unistd::fchdir(&self.cwd).context("fchdir")
-    }
 }
 
 /// Size of the init's program in bytes.
@@ -604,26 +589,16 @@ pub(crate) fn forked(pidfd: OwnedFd) -> Result<ChildGuard> {
     Ok(ChildGuard::new(Child { pid, pidfd }))
 }
 
-/// `uid_map` and `gid_map` of a child; with `newuidmap` where the kernel does not let us.
-fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<()> {
-    let proc = Proc::open()?;
-    let text = |maps: &[IdMap]| {
-        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>()
-    };
-    if maps.deny_setgroups {
-        proc.write(&format!("{pid}/setgroups"), "deny")?;
-    }
-    let hint = "an ordinary user may map only its own id, and ids of /etc/subuid by newuidmap(1)";
-    let explain = |error: Error| {
-        if maps.deny_setgroups { Error::new(format!("id-map: {error}; {hint}")) } else { error.within("id-map") }
-    };
-    proc.write(&format!("{pid}/gid_map"), &text(&maps.gids)).map_err(explain)?;
-    proc.write(&format!("{pid}/uid_map"), &text(&maps.uids)).map_err(explain)
-}
-
 /// By us and not by the init: lowering it needs a privilege of the machine itself.
 pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
-    Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()).context("config.json: process.oomScoreAdj")
+    Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()).map_err(|error| {
+        let hint = if nix::unistd::geteuid().is_root() {
+            ""
+        } else {
+            "; an ordinary user cannot lower it below what it was set to by root"
+        };
+        Error::new(format!("config.json: process.oomScoreAdj: {error}{hint}"))
+    })
 }
 
 /// By us and not by the init: raising a hard limit needs a privilege of the machine itself. The
@@ -633,7 +608,7 @@ pub(crate) fn raise_limits(pid: i32, limits: &[cleat_plan::Rlimit]) -> Result<()
         let (soft, hard) = sys::own_limit(limit.resource).context("prlimit")?;
         if limit.hard > hard {
             sys::prlimit(pid, limit.resource, soft, limit.hard).context(format_args!(
-                "config.json: process.rlimits[{index}]: raise the hard limit from {hard} to {}",
+                "config.json: process.rlimits[{index}]: raise the hard limit above the caller's {hard} to {}",
                 limit.hard
             ))?;
         }
@@ -656,8 +631,8 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
     sys::enslave_mount(fd.as_fd()).context(&place)?;
     if let Some(source) = &tree.idmap {
         let namespace = match source {
-            IdmapSource::Container => user_namespace_of(child.pid)?,
-            IdmapSource::Mappings { uids, gids } => new_user_namespace(uids, gids)?,
+            IdmapSource::Container => idmap::user_namespace_of(child.pid)?,
+            IdmapSource::Mappings { uids, gids } => idmap::new_user_namespace(uids, gids)?,
         };
         sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
             let hint = if errno == nix::errno::Errno::EINVAL {
@@ -669,16 +644,4 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
         })?;
     }
     Ok(fd)
-}
-
-fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
-    Proc::open()?.follow(&format!("{pid}/ns/user"), OFlag::O_RDONLY).context(format_args!("open /proc/{pid}/ns/user"))
-}
-
-/// A user namespace that lives as long as its descriptor.
-fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
-    let holder = ChildGuard::new(sys::namespace_holder(plan::NEWUSER).context("clone3 CLONE_NEWUSER")?);
-    let pid = holder.get()?.pid;
-    write_id_maps(pid, &IdMaps { uids: uids.into(), gids: gids.into(), deny_setgroups: false })?;
-    user_namespace_of(pid)
 }

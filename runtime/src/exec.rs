@@ -19,6 +19,7 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
+use crate::plan::ids::{Ids, groups};
 use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase};
 use crate::sys;
@@ -77,6 +78,10 @@ pub fn plan(
     }
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
+    let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
+    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups)?;
+    let mut planned = plan::process(process, request, host, user_namespace, warnings)?;
+    planned.groups = groups(&process.user, may_set_groups, &container.record.cleat.annotations, warnings);
     let init = wire::Plan {
         fault: request.fault,
         join,
@@ -85,7 +90,7 @@ pub fn plan(
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
         terminal: process.terminal.then(|| plan::terminal(process, false)),
-        process: Some(plan::process(process, request, host, user_namespace, warnings)?),
+        process: Some(planned),
         ..wire::Plan::default()
     };
     Ok((init, fds))
@@ -126,8 +131,10 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         )));
     }
     let mut warnings = Vec::new();
-    let (init, fds) =
-        plan(container, &orders.process, &orders.request, &Host::of_joining(orders.rootless)?, &mut warnings)?;
+    let record = &container.record;
+    let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
+    let host = Host::of_joining(orders.rootless, first)?;
+    let (init, fds) = plan(container, &orders.process, &orders.request, &host, &mut warnings)?;
     warnings.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
@@ -139,7 +146,16 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     };
     faults.at(Step::Clone)?;
     let (conversation, theirs) = Conversation::pair()?;
-    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
+    let exactly = orders.cgroup.is_some();
+    let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
+        // Its user's, but not to be reached from where he calls: from another session of his.
+        Err(CloneError { errno: Errno::EACCES, error }) if !exactly && host.may_do_without_cgroup() => {
+            (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+            clone_into(None, container, &theirs, exactly)
+        }
+        other => other,
+    }
+    .map_err(|failed| failed.error)?;
     drop(theirs);
     faults.at(Step::Oom)?;
     if let Some(score) = orders.process.oom_score_adj {
@@ -163,9 +179,32 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     Ok(joined)
 }
 
+/// A process could not be made.
+struct CloneError {
+    errno: Errno,
+    error: Error,
+}
+
+impl CloneError {
+    fn new(errno: Errno, cgroup: Option<&Cgroup>) -> CloneError {
+        CloneError { errno, error: create::clone_error(errno, cgroup) }
+    }
+}
+
+impl From<Error> for CloneError {
+    fn from(error: Error) -> CloneError {
+        CloneError { errno: Errno::UnknownErrno, error }
+    }
+}
+
 /// Born in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
-fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
+fn clone_into(
+    cgroup: Option<&Cgroup>,
+    container: &Container,
+    socket: &OwnedFd,
+    exactly: bool,
+) -> std::result::Result<ChildGuard, CloneError> {
     let program = create::sealed_init()?;
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
@@ -180,9 +219,9 @@ fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, 
     match birth(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
             let current = current_cgroup(container)?;
-            birth(Some(&current)).map_err(|errno| create::clone_error(errno, Some(&current)))
+            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
-        other => other.map_err(|errno| create::clone_error(errno, cgroup)),
+        other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
 }
 

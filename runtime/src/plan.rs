@@ -19,13 +19,15 @@ use crate::host::{Host, clean};
 pub mod caps;
 pub mod devices;
 mod display;
+pub mod ids;
 pub mod mounts;
 mod namespaces;
 mod process;
 mod resources;
 
 pub use devices::Rule as DeviceRule;
-use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
+use ids::{Ids, id_maps};
+use namespaces::{Namespaces, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
 
@@ -76,7 +78,8 @@ pub struct HostHalf {
     pub clone_flags: u64,
     /// All namespaces that are not the runtime's own, for commands that join later.
     pub namespaces: u64,
-    /// Namespaces given by path: kind and path.
+    /// Namespaces given by path that this process enters for the birth: from inside a new user
+    /// namespace nobody could enter what belongs to another one. Kind and path.
     pub joined: Vec<(u32, PathBuf)>,
     /// A user namespace of its own, with these mappings.
     pub id_maps: Option<IdMaps>,
@@ -166,7 +169,11 @@ pub struct IdMaps {
     pub uids: Vec<IdMap>,
     /// Groups.
     pub gids: Vec<IdMap>,
-    /// `setgroups` must be denied before an unprivileged process may map groups.
+    /// Users other than the caller: where the kernel refuses, newuidmap(1) maps what is delegated.
+    pub uids_delegated: bool,
+    /// Groups other than the caller's; newgidmap(1).
+    pub gids_delegated: bool,
+    /// `setgroups` must be denied before an unprivileged process may map its own group.
     pub deny_setgroups: bool,
 }
 
@@ -179,8 +186,6 @@ pub struct Cgroup {
     pub path: PathBuf,
     /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
     pub devices: Option<Vec<DeviceRule>>,
-    /// An ordinary user who did not ask for a cgroup can do without.
-    pub required: bool,
 }
 
 /// A place in config.json, for errors.
@@ -304,21 +309,34 @@ impl Plan {
         }
         let namespaces = Namespaces::decide(&spec.linux.namespaces)?;
         let id_maps = id_maps(spec, &namespaces, host)?;
+        let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
-        let cgroup = cgroup(request, spec, host, user_namespace)?;
+        let cgroup = cgroup(request, spec, host, &namespaces, &mut warnings)?;
         let mut fds = Vec::new();
         let mut join = Vec::new();
-        for (flag, path) in &namespaces.joined {
+        let joined: Vec<(u32, PathBuf)> =
+            namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect();
+        let host_joins = namespaces.new & NEWUSER != 0;
+        for (flags, path) in joined.iter().filter(|_| !host_joins) {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
-            join.push(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? });
+            join.push(wire::Join { fd, flags: *flags, path: text(path)? });
         }
         let rootfs = clean(&request.bundle, Path::new(&root.path));
-        let process =
+        let mut process =
             spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
+        if let (Some(process), Some(spec_process)) = (&mut process, &spec.process) {
+            let may_set = match &id_maps {
+                Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
+                None => host.euid == 0 && !host.setgroups_denied,
+            };
+            ids.check_user(&spec_process.user, may_set)?;
+            process.groups = ids::groups(&spec_process.user, may_set, &spec.annotations, &mut warnings);
+        }
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
-        let fork = (born_inside || namespaces.joins(NEWPID)).then_some(if born_inside { by_clone } else { 0 });
+        let forks = born_inside || namespaces.joins(NEWPID) && !host_joins;
+        let fork = forks.then_some(if born_inside { by_clone } else { 0 });
         let start = if request.start_later {
             wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?)
         } else {
@@ -327,7 +345,9 @@ impl Plan {
         // From here on only mounts are added: where the mount namespace is born after the plan was
         // sent, they follow later.
         let early = fds.len();
-        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && !host.rootless();
+        // The container's root may not be allowed on the way to what the caller can reach.
+        let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
+        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
         let init_root = init_root(
             &RootInput {
                 request,
@@ -336,6 +356,7 @@ impl Plan {
                 namespaces: &namespaces,
                 host,
                 host_opens,
+                ids,
                 cgroup: cgroup.as_ref(),
             },
             &mut fds,
@@ -374,11 +395,7 @@ impl Plan {
             rootfs,
             clone_flags: if born_inside { 0 } else { by_clone },
             namespaces: namespaces.all(),
-            joined: namespaces
-                .joined
-                .iter()
-                .map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone()))
-                .collect(),
+            joined: if host_joins { joined } else { Vec::new() },
             id_maps,
             cgroup,
             oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
@@ -404,12 +421,15 @@ fn check_version(version: &str) -> Result<()> {
     Ok(())
 }
 
-fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> Result<Option<Cgroup>> {
+fn cgroup(
+    request: &Request,
+    spec: &Spec,
+    host: &Host,
+    namespaces: &Namespaces,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Cgroup>> {
     let path = &spec.linux.cgroups_path;
     let asked = place("linux.cgroupsPath");
-    let Some(mount) = &host.cgroup.mount else {
-        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
-    };
     if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
         return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
     }
@@ -418,22 +438,33 @@ fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> 
             "{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path"
         )));
     }
+    let rules = devices::rules(&spec.linux.resources.devices)?;
+    if path.is_empty() && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
+        let orphans = if namespaces.has(NEWPID) {
+            ""
+        } else {
+            ", and, without a pid namespace, processes that outlive its first one cannot be found"
+        };
+        warnings.push(format!(
+            "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
+            host.euid
+        ));
+        return Ok(None);
+    }
+    let Some(mount) = &host.cgroup.mount else {
+        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+    };
     // A relative path is relative to the parent of our own cgroup, which has processes in it and
-    // so cannot have children with controllers.
-    let base = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    // so cannot have children with controllers; or to where an ordinary user may make one.
+    let beside = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    let base = host.cgroup.delegated.as_deref().unwrap_or(beside);
     let relative = if path.is_empty() { &request.id } else { path };
     let full = clean(base, Path::new(relative));
     if full == Path::new("/") {
         return Err(asked.error("the root of the cgroup tree cannot be a container's"));
     }
-    let rules = devices::rules(&spec.linux.resources.devices)?;
-    let devices = (!user_namespace && !host.rootless()).then_some(rules);
-    Ok(Some(Cgroup {
-        mount: mount.clone(),
-        path: full,
-        devices,
-        required: !host.rootless_asked.unwrap_or(host.rootless()) || !path.is_empty(),
-    }))
+    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
+    Ok(Some(Cgroup { mount: mount.clone(), path: full, devices }))
 }
 
 struct RootInput<'a> {
@@ -443,13 +474,14 @@ struct RootInput<'a> {
     namespaces: &'a Namespaces,
     host: &'a Host,
     host_opens: bool,
+    ids: Ids<'a>,
     cgroup: Option<&'a Cgroup>,
 }
 
 fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Root> {
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
-    let user_namespace = input.namespaces.has(NEWUSER);
+    let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
     // A joined mount namespace belongs to others, too: mounting or pivoting there would change
     // their files under them. The root is looked up in it and entered, no more.
     let own_mounts = input.namespaces.new & NEWNS != 0;
@@ -490,10 +522,12 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
     let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
     let mut context = mounts::Context {
         bundle: &input.request.bundle,
-        own_cgroup_namespace: input.namespaces.has(NEWCGROUP),
-        cgroup_dir: cgroup_dir.as_deref(),
+        cgroup_dir: cgroup_dir.as_deref().or(input.host.cgroup.mount.as_deref()),
         host_opens: input.host_opens,
-        user_namespace,
+        ids: input.ids,
+        namespaces: input.namespaces,
+        unprivileged,
+        may_idmap: input.host.euid == 0,
         fds,
     };
     let mut list = Vec::with_capacity(input.spec.mounts.len() + 1);
@@ -512,9 +546,8 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
     // An engine that binds a /dev of its own has filled it, too.
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
-    let bind_nodes = user_namespace || input.host.rootless();
     let make_nodes = own_mounts && !bound_dev;
-    let devices = if make_nodes { devices::nodes(&linux.devices, bind_nodes)? } else { Vec::new() };
+    let devices = if make_nodes { devices::nodes(&linux.devices, unprivileged, input.ids)? } else { Vec::new() };
     let absolute = |paths: &[String], name: &str| -> Result<Vec<Text>> {
         let check = |(index, path): (usize, &String)| {
             if path.starts_with('/') {

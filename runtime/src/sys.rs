@@ -267,6 +267,25 @@ fn wide(number: c_int) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// A copy of this process that does one thing and ends: what it does there is not done to us.
+///
+/// # Errors
+/// Those of clone3.
+pub fn in_copy(namespaces: u64, work: impl FnOnce() -> u8) -> nix::Result<Child> {
+    let mut pidfd: RawFd = -1;
+    let mut args = clone_args(namespaces, &raw mut pidfd);
+    // SAFETY: as in `birth`.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        let code = work();
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(code.into()) }
+    }
+    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    // SAFETY: clone3 has put a new descriptor there.
+    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
 /// A process whose only purpose is a user namespace (for identity-mapped mounts): it sleeps until
 /// it is killed.
 ///
@@ -274,11 +293,7 @@ fn wide(number: c_int) -> u64 {
 /// Those of clone3.
 pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
     let parent = nix::unistd::getpid();
-    let mut pidfd: RawFd = -1;
-    let mut args = clone_args(namespaces, &raw mut pidfd);
-    // SAFETY: as in `birth`.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
-    if pid == 0 {
+    in_copy(namespaces, || {
         // SAFETY: numbers only. Not to outlive its parent, which kills it in any case.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         // It may have died before that was said.
@@ -286,12 +301,8 @@ pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
             // SAFETY: waits for a signal.
             unsafe { libc::pause() };
         }
-        // SAFETY: ends this process.
-        unsafe { libc::_exit(0) }
-    }
-    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
-    // SAFETY: clone3 has put a new descriptor there.
-    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        0
+    })
 }
 
 /// `pidfd_open(2)`.
@@ -627,6 +638,13 @@ pub fn bounding_capabilities() -> nix::Result<(u64, u32)> {
         }
     }
     Ok((set, last))
+}
+
+/// Whether programs that this process executes get no privileges by being setuid.
+#[must_use]
+pub fn no_new_privileges() -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
 }
 
 /// Makes this process the parent of its descendants' orphans.

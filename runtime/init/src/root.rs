@@ -144,7 +144,12 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
         Pivot::MoveMount => {
             // The host's procfs and sysfs would stay reachable under the moved mount.
             for fs in [c"/proc", c"/sys"] {
-                let _ = rustix::mount::unmount(fs, UnmountFlags::DETACH);
+                if rustix::mount::unmount(fs, UnmountFlags::DETACH).is_err() {
+                    // Locked, in a user namespace: covered instead.
+                    if let Ok(dir) = open_dir(fs) {
+                        attach(crate::masks::empty_directory()?.as_fd(), dir.as_fd()).call_on("move_mount", fs)?;
+                    }
+                }
             }
             let slash = open_dir(c"/").call_on("open", c"/")?;
             attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;

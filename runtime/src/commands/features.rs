@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::plan::{NAMESPACES, caps, mounts};
+use crate::plan::{NAMESPACES, caps, ids, mounts};
 use crate::state::OCI_VERSION;
 
 use super::print_json;
@@ -41,6 +41,6 @@ pub fn document() -> Value {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
             "io.github.opencontainers.cleat.init-size": crate::create::init_size().to_string()
         },
-        "potentiallyUnsafeConfigAnnotations": []
+        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS]
     })
 }

@@ -6,6 +6,7 @@
 use cleat_plan::Device;
 use serde::Serialize;
 
+use super::ids::Ids;
 use super::{Place, text};
 use crate::config::{self, DeviceRule};
 use crate::error::{Error, Result};
@@ -109,7 +110,7 @@ pub(super) fn rules(config: &[DeviceRule]) -> Result<Vec<Rule>> {
 }
 
 /// Nodes below `/dev`: the defaults, with those of config.json in place of what they name.
-pub(super) fn nodes(config: &[config::Device], bind: bool) -> Result<Vec<Device>> {
+pub(super) fn nodes(config: &[config::Device], bind: bool, ids: Ids<'_>) -> Result<Vec<Device>> {
     let mut nodes = Vec::with_capacity(config.len() + DEFAULT_NODES.len());
     for (path, major, minor) in DEFAULT_NODES {
         if config.iter().any(|device| device.path == *path) {
@@ -128,12 +129,12 @@ pub(super) fn nodes(config: &[config::Device], bind: bool) -> Result<Vec<Device>
         });
     }
     for (index, device) in config.iter().enumerate() {
-        nodes.push(node(device, &Place::new(format!("linux.devices[{index}]")), bind)?);
+        nodes.push(node(device, &Place::new(format!("linux.devices[{index}]")), bind, ids)?);
     }
     Ok(nodes)
 }
 
-fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
+fn node(device: &config::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Result<Device> {
     let file_type = match device.kind.as_str() {
         "c" | "u" => S_IFCHR,
         "b" => S_IFBLK,
@@ -146,15 +147,22 @@ fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
     let number = |n: i64, name: &str| {
         u32::try_from(n).map_err(|_| place.at(name).error(format_args!("{n} is not a device number")))
     };
+    // A node of the host, bound, keeps its owner; what is made has one of the container's.
+    let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+    let bind = bind && file_type != S_IFIFO;
+    if !bind {
+        ids.check_uid(uid, &place.at("uid"))?;
+        ids.check_gid(gid, &place.at("gid"))?;
+    }
     Ok(Device {
         path: text(&device.path)?,
         file_type,
         mode: device.file_mode.unwrap_or(0o666) & 0o7777,
         major: number(device.major, "major")?,
         minor: number(device.minor, "minor")?,
-        uid: device.uid.unwrap_or(0),
-        gid: device.gid.unwrap_or(0),
-        bind: bind && file_type != S_IFIFO,
+        uid,
+        gid,
+        bind,
         required: true,
     })
 }
@@ -434,7 +442,7 @@ mod tests {
     fn a_device_of_config_json_takes_the_place_of_a_default() {
         let config: Vec<config::Device> =
             serde_json::from_str(r#"[{"type":"c","path":"/dev/null","major":1,"minor":3,"fileMode":384}]"#).unwrap();
-        let nodes = nodes(&config, false).unwrap();
+        let nodes = nodes(&config, false, Ids::of_container(&[], &[])).unwrap();
         assert_eq!(
             nodes.iter().filter(|n| n.path.to_bytes() == b"/dev/null").map(|n| n.mode).collect::<Vec<_>>(),
             [0o600]
@@ -445,7 +453,7 @@ mod tests {
     #[test]
     fn a_wrong_type_names_the_allowed_ones() {
         let config: Vec<config::Device> = serde_json::from_str(r#"[{"type":"x","path":"/dev/a"}]"#).unwrap();
-        let error = nodes(&config, false).unwrap_err().to_string();
+        let error = nodes(&config, false, Ids::of_container(&[], &[])).unwrap_err().to_string();
         assert_eq!(error, "config.json: linux.devices[0].type: \"x\" is not one of b, c, p, u");
     }
 }

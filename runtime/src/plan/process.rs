@@ -110,11 +110,6 @@ pub(crate) fn process(
         env.push(text(format!("LISTEN_FDNAMES={names}"))?);
     }
     let capabilities = process.capabilities.clone().unwrap_or_default();
-    // An ordinary user's namespace may not call setgroups.
-    let may_set_groups = host.euid == 0 && !host.setgroups_denied;
-    if !may_set_groups && !process.user.additional_gids.is_empty() {
-        warnings.push("config.json: process.user.additionalGids: ignored, an ordinary user cannot set them".into());
-    }
     Ok(wire::Process {
         args: texts(&process.args)?,
         env,
@@ -122,7 +117,8 @@ pub(crate) fn process(
         cwd: text(&process.cwd)?,
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: may_set_groups.then(|| process.user.additional_gids.clone()),
+        // See `ids::groups`.
+        groups: None,
         umask: process.user.umask.unwrap_or(0o022) & 0o777,
         caps: caps::sets(&capabilities, host, user_namespace, warnings),
         no_new_privileges: process.no_new_privileges,
