@@ -24,6 +24,7 @@ mod container;
 mod host;
 mod runtime;
 mod terminal;
+mod user;
 mod wait;
 
 pub use bundle::{Bundle, default_spec};
@@ -32,6 +33,7 @@ pub use container::{Container, Orphan};
 pub use host::{Snapshot, TempDir, cgroup_root, reap_orphans, unique_name};
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
+pub use user::{DelegatedCgroup, give, has_idmap_helpers, unused_uid};
 pub use wait::{DEADLINE, eventually, tries};
 
 /// Leaves the test when the runtime is a peer, and says why.

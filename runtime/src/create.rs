@@ -21,7 +21,7 @@ use crate::path::Proc;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
 use crate::sys::{self, Child};
-use crate::visit::{self, Visit, Wanted};
+use crate::visit::{self, Joined};
 use crate::wire::{Conversation, Heard, failure_text};
 use crate::{config, hooks, idmap};
 
@@ -327,22 +327,18 @@ impl Birth<'_> {
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: self.plan.host.id_maps.is_some(),
+            sibling: false,
         };
-        let visit = self.visit_joined()?;
-        let born = sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup));
-        if let Some(visit) = visit {
-            visit.leave()?;
+        let failed = |errno| clone_error(errno, cgroup);
+        if self.plan.host.joined.is_empty() {
+            return sys::birth(&birth).map(ChildGuard::new).map_err(failed);
         }
-        born
-    }
-
-    /// Enters the namespaces that the child is to find itself in, if there are any.
-    fn visit_joined(&self) -> Result<Option<Visit>> {
-        let joined = &self.plan.host.joined;
         let open = |(kind, path): &'_ (u32, PathBuf)| self.open_namespace(path).map(|file| (*kind, file));
-        let files: Vec<(u32, OwnedFd)> = joined.iter().map(open).collect::<Result<_>>()?;
-        let wanted = files.iter().zip(joined).map(|((kind, file), (_, path))| Wanted { kind: *kind, file, path });
-        (!joined.is_empty()).then(|| Visit::enter(wanted)).transpose()
+        let files: Vec<(u32, OwnedFd)> = self.plan.host.joined.iter().map(open).collect::<Result<_>>()?;
+        let paths = self.plan.host.joined.iter().map(|(_, path)| path.as_path());
+        let joined: Vec<Joined<'_>> =
+            files.into_iter().zip(paths).map(|((kind, file), path)| Joined { kind, file, path }).collect();
+        visit::born_in(&joined, &sys::Birth { sibling: true, ..birth }, failed)
     }
 
     /// Hooks that the init runs get the state with the pid, which is known only now.
@@ -399,26 +395,19 @@ impl Birth<'_> {
         Ok(fd)
     }
 
-    /// Opens mounts for the init, from inside its mount namespace where it has one already: copies
-    /// made there keep the locks by which a user namespace cannot undo what the host has mounted.
+    /// Opens mounts for the init, from inside its mount namespace where it has one already.
     fn open_trees(&self, trees: &[&FdSource], child: &Child) -> Result<Vec<OwnedFd>> {
         if trees.is_empty() {
             return Ok(Vec::new());
         }
-        let inside = self.plan.host.namespaces & plan::NEWUSER != 0;
-        let open = |source: &FdSource| match source {
-            FdSource::Tree(tree) => open_tree(tree, child),
+        let open = |index: usize| match trees.get(index) {
+            Some(FdSource::Tree(tree)) => open_tree(tree, child),
             _ => Err(Error::new("not a mount")),
         };
-        if inside && !nix::unistd::geteuid().is_root() {
-            return visit::open_as_owner(child, trees.len(), |index| open(trees[index]));
+        if self.plan.host.namespaces & plan::NEWUSER != 0 {
+            return visit::open_in_mounts_of(child, trees.len(), open);
         }
-        let visit = inside.then(|| Visit::enter_mounts_of(child)).transpose()?;
-        let opened = trees.iter().map(|source| open(source)).collect();
-        if let Some(visit) = visit {
-            visit.leave()?;
-        }
-        opened
+        (0..trees.len()).map(open).collect()
     }
 
     /// The mounts that had to wait for the fork.

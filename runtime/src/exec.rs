@@ -213,6 +213,7 @@ fn clone_into(
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
+            sibling: false,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };

@@ -87,6 +87,8 @@ pub struct Birth<'a> {
     /// Wait for one packet on `socket`, then become user and group 0 of the new user namespace:
     /// without a mapping `execve` would take all capabilities away.
     pub wait_for_mapping: bool,
+    /// A child of this process's parent.
+    pub sibling: bool,
 }
 
 /// A new process and its pidfd.
@@ -112,6 +114,10 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
     if let Some(cgroup) = spec.cgroup {
         args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP
         args.cgroup = wide(cgroup.as_raw_fd());
+    }
+    if spec.sibling {
+        args.flags |= wide(libc::CLONE_PARENT);
+        args.exit_signal = 0;
     }
     let child = InitArgs { spec, argv: argv.as_ptr(), envp: envp.as_ptr() };
     let pid = if spec.wait_for_mapping {
@@ -239,6 +245,15 @@ unsafe extern "C" fn become_init(args: &InitArgs<'_>) -> ! {
     let InitArgs { spec, argv, envp } = *args;
     let socket = spec.socket.as_raw_fd();
     if spec.wait_for_mapping {
+        // A copy of all our descriptors: the other end of the conversation, which must close when
+        // the host half dies, and the lock of the state directory.
+        let kept = [socket.min(spec.program.as_raw_fd()), socket.max(spec.program.as_raw_fd())];
+        for (first, last) in [(3, kept[0] - 1), (kept[0] + 1, kept[1] - 1), (kept[1] + 1, c_int::MAX)] {
+            if first <= last {
+                // SAFETY: numbers only; nothing in this process uses these descriptors any more.
+                unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            }
+        }
         let mut packet = [0u8; 16];
         // SAFETY: the buffer is passed with its true length.
         let got = unsafe { libc::recv(socket, packet.as_mut_ptr().cast(), packet.len(), 0) };

@@ -156,25 +156,24 @@ fn configure(fs: &OwnedFd, options: &[FsOption]) -> Result<()> {
     Ok(())
 }
 
-/// Adds what the file system itself says, or what is known of such refusals.
-fn explain(error: Error, fs: &OwnedFd, fstype: &CStr) -> Error {
+/// Adds what is known of such refusals, or what the file system itself says.
+fn explain(mut error: Error, fs: &OwnedFd, fstype: &CStr) -> Error {
+    match (error.errno, fstype.to_bytes()) {
+        (Some(Errno::PERM), b"proc") => {
+            return error.hint("/proc is partly masked here, or of another pid namespace; bind-mount the host's");
+        }
+        (Some(Errno::PERM), b"sysfs") => {
+            return error.hint("the user namespace does not own the network namespace; bind-mount the host's /sys");
+        }
+        _ => {}
+    }
     let mut text = [0u8; 256];
     if let Ok(got) = rustix::io::read(fs, &mut text[..]) {
-        let mut error = error;
         // "e tmpfs: Unknown parameter 'x'"
         error.hint = text.get(2..got).unwrap_or_default().iter().copied().filter(|b| *b != b'\n').collect::<Vec<u8>>();
         return error;
     }
-    match (error.errno, fstype.to_bytes()) {
-        (Some(Errno::PERM), b"proc") => {
-            error.hint("/proc is partly masked here, or the pid namespace is not ours; bind-mount the host's instead")
-        }
-        (Some(Errno::PERM), b"sysfs") => {
-            error.hint("the user namespace does not own the network namespace, bind-mount the host's /sys instead")
-        }
-        (Some(Errno::PERM), _) => error.hint("this file system cannot be mounted in a user namespace"),
-        _ => error,
-    }
+    error.hint_if(Errno::PERM, "this file system cannot be mounted in a user namespace")
 }
 
 /// Changes a mount that is there already.
