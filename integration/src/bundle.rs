@@ -394,3 +394,20 @@ pub fn default_spec() -> Value {
         },
     })
 }
+
+/// The last mount on `target` that a probe's facts tell of.
+///
+/// # Panics
+/// When there is none; says what was seen.
+#[must_use]
+pub fn mount_of<'a>(facts: &'a Value, target: &str) -> &'a Value {
+    let mounts = facts["mounts"].as_array().expect("mounts");
+    mounts.iter().rfind(|mount| mount["target"] == target).unwrap_or_else(|| panic!("nothing on {target}: {mounts:?}"))
+}
+
+/// Its options.
+#[must_use]
+pub fn options_of(facts: &Value, target: &str) -> Vec<String> {
+    let options = mount_of(facts, target)["options"].as_array().expect("options");
+    options.iter().map(|option| option.as_str().expect("an option").to_owned()).collect()
+}

@@ -27,10 +27,10 @@ mod terminal;
 mod user;
 mod wait;
 
-pub use bundle::{Bundle, default_spec};
+pub use bundle::{Bundle, default_spec, mount_of, options_of};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};
-pub use host::{Snapshot, TempDir, cgroup_root, reap_orphans, unique_name};
+pub use host::{Snapshot, TempDir, cgroup_root, nothing_is_left, reap_orphans, unique_name};
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
 pub use user::{DelegatedCgroup, give, has_idmap_helpers, unused_uid};

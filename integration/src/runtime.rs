@@ -105,6 +105,12 @@ impl Runtime {
         self.user.expect("an ordinary user")
     }
 
+    /// A bundle for this runtime's user.
+    #[must_use]
+    pub fn bundle(&self) -> Bundle {
+        Bundle::new().rootless(self.uid())
+    }
+
     /// The user, called alice, has these lines of `/etc/subuid` and `/etc/subgid`.
     #[must_use]
     pub fn with_subids(mut self, lines: &str) -> Self {

@@ -162,7 +162,7 @@ fn namespaces_can_be_joined_with_a_new_user_namespace() {
                 "ipc" => mounts.retain(|mount| mount["type"] != "mqueue"),
                 "pid" => {
                     mounts[0] =
-                        json!({ "destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"] })
+                        json!({ "destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"] });
                 }
                 _ => {}
             }

@@ -7,20 +7,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 
 use integration::{
-    Bundle, ConsoleSocket, DelegatedCgroup, Pty, Runtime, eventually, give, has_idmap_helpers, probe, unique_name,
+    Bundle, ConsoleSocket, Pty, Runtime, eventually, give, has_idmap_helpers, mount_of, nothing_is_left, options_of,
+    probe, unique_name,
 };
 use serde_json::{Value, json};
-
-const WARNING: &str = "no cgroup is delegated to user";
-
-/// A bundle of the runtime's user.
-fn bundle_of(runtime: &Runtime) -> Bundle {
-    Bundle::new().rootless(runtime.uid())
-}
-
-fn sleeper_of(runtime: &Runtime) -> Bundle {
-    bundle_of(runtime).args(["/probe", "sleep"])
-}
 
 /// The same with a network of its own, and so a sysfs.
 fn with_network(bundle: Bundle) -> Bundle {
@@ -33,12 +23,6 @@ fn with_network(bundle: Bundle) -> Bundle {
     })
 }
 
-/// No container of a test is remembered; what else could be left, leaks.rs looks for.
-fn nothing_is_left(runtime: &Runtime) {
-    let left: Vec<_> = fs::read_dir(runtime.root()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    assert!(left.is_empty(), "left behind: {left:?}");
-}
-
 /// Container ids 0 and from 1 on are the user's own and those of 100000 on.
 fn with_delegated_ids(bundle: Bundle, uid: u32) -> Bundle {
     let maps = json!([
@@ -46,16 +30,6 @@ fn with_delegated_ids(bundle: Bundle, uid: u32) -> Bundle {
         { "containerID": 1, "hostID": 100_000, "size": 65_536 },
     ]);
     bundle.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps)
-}
-
-fn mount_of<'a>(facts: &'a Value, target: &str) -> &'a Value {
-    let mounts = facts["mounts"].as_array().expect("mounts");
-    mounts.iter().rfind(|mount| mount["target"] == target).unwrap_or_else(|| panic!("nothing on {target}: {mounts:?}"))
-}
-
-fn options_of(facts: &Value, target: &str) -> Vec<String> {
-    let options = mount_of(facts, target)["options"].as_array().expect("options");
-    options.iter().map(|option| option.as_str().expect("an option").to_owned()).collect()
 }
 
 // --- the whole of a life -------------------------------------------------------------------------
@@ -92,7 +66,7 @@ fn spec_rootless_runs_unchanged() {
 #[test]
 fn every_command_works_for_an_ordinary_user() {
     let runtime = Runtime::as_user();
-    let bundle = sleeper_of(&runtime);
+    let bundle = runtime.bundle().args(["/probe", "sleep"]);
     let container = runtime.create(&bundle);
     assert_eq!(container.status(), "created");
     container.start();
@@ -119,7 +93,7 @@ fn every_command_works_for_an_ordinary_user() {
 #[test]
 fn plan_features_and_spec_need_no_runtime_directory() {
     let runtime = Runtime::as_user();
-    let bundle = bundle_of(&runtime);
+    let bundle = runtime.bundle();
     let call = |words: &[&str]| runtime.command(runtime.program()).args(words);
     let plan = call(&["plan"]).arg(bundle.path()).outcome().ok().stdout;
     assert!(plan.contains(&format!("uid 0 inside is {} outside, 1 of them", runtime.uid())), "{plan}");
@@ -131,7 +105,7 @@ fn plan_features_and_spec_need_no_runtime_directory() {
 #[test]
 fn delete_force_ends_all_processes_without_a_cgroup() {
     let runtime = Runtime::as_user();
-    let bundle = bundle_of(&runtime).args(["/probe", "fork-sleep", "3"]);
+    let bundle = runtime.bundle().args(["/probe", "fork-sleep", "3"]);
     let container = runtime.start_ready(&bundle);
     let pids = runtime.call(["ps", "-f", "json", container.id()]).outcome().json();
     assert_eq!(pids.as_array().map(Vec::len), Some(4), "{pids}");
@@ -165,7 +139,7 @@ fn without_a_user_namespace_an_ordinary_user_is_refused() {
 fn the_state_is_in_the_users_runtime_directory() {
     let runtime = Runtime::as_user();
     let xdg = runtime.dir().join("xdg");
-    let bundle = sleeper_of(&runtime);
+    let bundle = runtime.bundle().args(["/probe", "sleep"]);
     let id = unique_name();
     let call = |words: &[&str]| runtime.command(runtime.program()).env("XDG_RUNTIME_DIR", &xdg).args(words);
     let _ = call(&["run", "--detach", "-b"]).arg(bundle.path()).arg(&id).outcome().ok();
@@ -207,7 +181,7 @@ fn a_runtime_directory_that_is_not_the_users_is_refused() {
 fn with_ones_own_ids_alone_groups_cannot_be_set() {
     let runtime = Runtime::as_user();
     let user = json!({ "uid": 0, "gid": 0, "additionalGids": [5] });
-    let bundle = bundle_of(&runtime).set("/process/user", user);
+    let bundle = runtime.bundle().set("/process/user", user);
     let outcome = runtime.run(&bundle).ok();
     assert!(outcome.stderr.contains("process.user.additionalGids: ignored"), "{outcome}");
     assert_eq!(outcome.json()["setgroups"], "deny");
@@ -222,10 +196,10 @@ fn a_user_that_is_not_mapped_is_refused_with_its_place() {
         (json!({ "uid": 1000, "gid": 0 }), "process.user.uid: 1000 has no mapping in linux.uidMappings, which has 0"),
         (json!({ "uid": 0, "gid": 5 }), "process.user.gid: 5 has no mapping in linux.gidMappings, which has 0"),
     ] {
-        let outcome = runtime.run(&bundle_of(&runtime).set("/process/user", user));
+        let outcome = runtime.run(&runtime.bundle().set("/process/user", user));
         let _ = outcome.refused(&format!("config.json: {text}"));
     }
-    let container = runtime.start_ready(&sleeper_of(&runtime));
+    let container = runtime.start_ready(&runtime.bundle().args(["/probe", "sleep"]));
     let outcome = container.exec_with(["--user", "7"], ["/probe"]);
     let _ = outcome.fails(255, "process.user.uid: 7 has no mapping in the container's user namespace, which has 0");
 }
@@ -239,7 +213,7 @@ fn delegated_ids_are_mapped() {
     let runtime = Runtime::as_user().with_subids("alice:100000:65536\n");
     let uid = runtime.uid();
     let user = json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 7] });
-    let facts = runtime.json(&with_delegated_ids(bundle_of(&runtime), uid).set("/process/user", user));
+    let facts = runtime.json(&with_delegated_ids(runtime.bundle(), uid).set("/process/user", user));
     assert_eq!((&facts["uid"], &facts["gid"], &facts["groups"]), (&json!(1000), &json!(1001), &json!([5, 7])));
     let map = json!([[0, uid, 1], [1, 100_000, 65_536]]);
     assert_eq!((&facts["uid_map"], &facts["gid_map"], &facts["setgroups"]), (&map, &map, &json!("allow")));
@@ -252,7 +226,7 @@ fn exec_takes_delegated_ids() {
         return;
     }
     let runtime = Runtime::as_user().with_subids("alice:100000:65536\n");
-    let bundle = with_delegated_ids(sleeper_of(&runtime), runtime.uid());
+    let bundle = with_delegated_ids(runtime.bundle().args(["/probe", "sleep"]), runtime.uid());
     let container = runtime.start_ready(&bundle);
     let facts = container.exec_with(["--user", "1000:1001", "-g", "5"], ["/probe", "facts"]).json();
     assert_eq!((&facts["uid"], &facts["gid"], &facts["groups"]), (&json!(1000), &json!(1001), &json!([5])));
@@ -272,7 +246,7 @@ fn ids_that_are_not_delegated_are_told() {
         ("", "100000-165535", "alice:100000:65536"),
     ] {
         let runtime = Runtime::as_user().with_subids(lines);
-        let outcome = runtime.run(&with_delegated_ids(bundle_of(&runtime), runtime.uid()));
+        let outcome = runtime.run(&with_delegated_ids(runtime.bundle(), runtime.uid()));
         let text = format!("/etc/subgid does not delegate host ids {missing} to alice; add a line to it: {line}");
         let outcome = outcome.refused(&text).refused("config.json: linux.gidMappings: /usr/bin/newgidmap: ");
         let _ = outcome.refused("not allowed");
@@ -285,7 +259,7 @@ fn ids_that_are_not_delegated_are_told() {
 #[test]
 fn without_the_helpers_the_package_is_named() {
     let runtime = Runtime::as_user();
-    let bundle = with_delegated_ids(bundle_of(&runtime), runtime.uid());
+    let bundle = with_delegated_ids(runtime.bundle(), runtime.uid());
     let bait = bundle.dir().join("newgidmap");
     fs::write(&bait, "#!/bin/sh\necho taken >&2; exit 1\n").expect("a script");
     fs::set_permissions(&bait, fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -302,7 +276,7 @@ fn without_the_helpers_the_package_is_named() {
 #[test]
 fn the_helper_is_called_with_nothing_but_the_mapping() {
     let runtime = Runtime::as_user();
-    let bundle = with_delegated_ids(bundle_of(&runtime), runtime.uid());
+    let bundle = with_delegated_ids(runtime.bundle(), runtime.uid());
     let dir = bundle.dir().join("bin");
     fs::create_dir(&dir).expect("a directory");
     let script = "#!/bin/sh\necho args $# $2 $3 $4 $5 $6 $7\nset -- /proc/self/fd/*\necho fds $*\nexport -p\nexit 3\n";
@@ -326,7 +300,7 @@ fn no_new_privs_is_named_as_the_reason() {
         return;
     }
     let runtime = Runtime::as_user().with_subids("alice:100000:65536\n");
-    let bundle = with_delegated_ids(bundle_of(&runtime), runtime.uid());
+    let bundle = with_delegated_ids(runtime.bundle(), runtime.uid());
     let call =
         runtime.command("setpriv").arg("--no-new-privs").arg(runtime.program()).arg("--root").arg(runtime.root());
     let outcome = call.args(["run", "-b"]).arg(bundle.path()).arg(unique_name()).outcome();
@@ -365,297 +339,17 @@ fn the_containers_root_may_be_a_delegated_id() {
     container.kill_and_delete();
 }
 
-// --- mounts --------------------------------------------------------------------------------------
-
-/// What needs a namespace that the container has not: replaced, or refused with the remedy.
-#[test]
-fn file_systems_of_namespaces_that_are_inherited() {
-    let runtime = Runtime::as_user();
-    let sysfs = |options: Value| {
-        let bundle = bundle_of(&runtime).without_mount("/sys").without_mount("/sys/fs/cgroup");
-        bundle.mount(json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": options }))
-    };
-    let facts = runtime.json(&sysfs(json!(["nosuid", "noexec", "nodev", "ro"])));
-    let options = options_of(&facts, "/sys");
-    assert!(["ro", "nosuid", "nodev", "noexec"].iter().all(|o| options.iter().any(|is| is == o)), "{options:?}");
-    let refused = runtime.run(&sysfs(json!(["nosuid"])));
-    let _ = refused.refused("a new sysfs needs a network namespace that belongs to the container's user namespace");
-    let refused = runtime.run(&bundle_of(&runtime).without_namespace("pid"));
-    let _ = refused.refused("config.json: mounts[0]: a new proc needs a pid namespace");
-    let refused = runtime.run(&bundle_of(&runtime).without_namespace("ipc"));
-    let _ = refused.refused("a new mqueue needs a ipc namespace");
-}
-
-/// The host's processes, where the container shares its pid namespace: its /proc is bound.
-#[test]
-fn the_hosts_proc_can_be_bound() {
-    let runtime = Runtime::as_user();
-    let bundle = bundle_of(&runtime).without_namespace("pid").edit(|spec| {
-        spec["mounts"][0] = json!({ "destination": "/proc", "type": "bind", "source": "/proc",
-            "options": ["rbind", "nosuid", "noexec", "nodev"] });
-    });
-    let outcome = runtime.run(&bundle).ok();
-    assert!(outcome.stderr.contains("processes that outlive its first one"), "{outcome}");
-    let facts = outcome.json();
-    assert_eq!(mount_of(&facts, "/proc")["type"], "proc");
-    let pids = facts["pids"].as_array().expect("pids");
-    assert!(pids.len() > 2 && pids.contains(&facts["pid"]), "{pids:?}");
-}
-
-/// As in a container: part of /proc is covered, and a new one would show it.
-#[test]
-fn a_proc_that_is_partly_covered_is_told() {
-    let runtime = Runtime::as_user().after("mount --bind /dev/null /proc/cmdline");
-    let _ = runtime.run(&bundle_of(&runtime)).refused("mounts: fsmount /proc").refused("partly masked here");
-}
-
-/// runc's default devpts wants group 5, which is not mapped.
-#[test]
-fn an_unmapped_group_of_a_mount_is_refused_with_its_place() {
-    let runtime = Runtime::as_user();
-    let bundle = bundle_of(&runtime).edit(|spec| {
-        let options = spec["mounts"][2]["options"].as_array_mut().expect("options");
-        options.push(json!("gid=5"));
-    });
-    let text = "config.json: mounts[2].options: gid=5: 5 has no mapping in linux.gidMappings, which has 0; map it \
-                there, or leave the option out";
-    let _ = runtime.run(&bundle).refused(text);
-}
-
-/// mount_namespaces(7): what the host's mount forbids, a user namespace cannot allow. Asked for, it
-/// stays forbidden, and the container lives.
-#[test]
-fn locked_options_of_the_hosts_mounts_stay() {
-    let setup = Runtime::as_user();
-    let source = setup.dir().join("source");
-    let script = format!(
-        "mkdir -p {0}/sub && mount -t tmpfs -o ro,nosuid,nodev,noexec,noatime tmpfs {0} -o mode=755",
-        source.display()
-    );
-    let runtime = setup.after(&script);
-    let locked = ["ro", "nosuid", "nodev", "noexec"];
-    for options in [
-        json!(["bind", "rw", "suid", "dev", "exec"]),
-        json!(["rbind", "rrw", "rsuid", "rdev", "rexec"]),
-        json!(["bind"]),
-        json!(["rbind", "nosuid", "rprivate"]),
-    ] {
-        let bundle = bundle_of(&runtime);
-        let bind = json!({ "destination": "/data", "type": "bind", "source": source, "options": options });
-        let facts = runtime.json(&bundle.mount(bind));
-        let seen = options_of(&facts, "/data");
-        assert!(locked.iter().all(|o| seen.iter().any(|is| is == o)), "{options}: {seen:?}");
-    }
-    let remount = json!({ "destination": "/data", "type": "none", "options": ["remount", "bind", "rw", "exec"] });
-    let bundle = bundle_of(&runtime).bind(&source, "/data", &["bind"]).mount(remount);
-    let seen = options_of(&runtime.json(&bundle), "/data");
-    assert!(locked.iter().all(|o| seen.iter().any(|is| is == o)), "after a remount: {seen:?}");
-    // What is not locked can be had.
-    let own = bundle_of(&runtime);
-    let dir = own.dir().join("own");
-    fs::create_dir(&dir).expect("a directory");
-    let facts = runtime.json(&own.bind(&dir, "/data", &["bind", "ro", "nosuid", "noexec"]));
-    let seen = options_of(&facts, "/data");
-    assert!(["ro", "nosuid", "noexec"].iter().all(|o| seen.iter().any(|is| is == o)), "{seen:?}");
-}
-
-/// Access times of the host's mount are locked, too; they are no protection, so asking is an error.
-#[test]
-fn locked_access_times_are_told() {
-    let setup = Runtime::as_user();
-    let source = setup.dir().join("source");
-    fs::create_dir(&source).expect("a directory");
-    let runtime = setup.after(&format!("mount -t tmpfs -o noatime,mode=755 tmpfs {}", source.display()));
-    let bundle = bundle_of(&runtime).bind(&source, "/data", &["bind", "strictatime"]);
-    let outcome = runtime.run(&bundle);
-    let _ = outcome.refused("mounts: mount_setattr /data").refused("cannot change access-time options");
-}
-
-/// A mount below the source would come to light: the kernel's EINVAL, explained.
-#[test]
-fn a_bind_that_would_uncover_something_is_explained() {
-    let setup = Runtime::as_user();
-    let source = setup.dir().join("source");
-    fs::create_dir_all(source.join("sub")).expect("a directory");
-    let runtime = setup.after(&format!("mount -t tmpfs tmpfs {}/sub", source.display()));
-    let outcome = runtime.run(&bundle_of(&runtime).bind(&source, "/data", &["bind"]));
-    let _ = outcome.refused("mounts below it are locked here: \"rbind\" takes them along");
-    let _ = runtime.run(&bundle_of(&runtime).bind(&source, "/data", &["rbind"])).ok();
-}
-
-/// CVE-2023-25809: cgroups that the user owns outside cannot be written inside, neither by a bind of
-/// /sys nor by a cgroup mount without a cgroup namespace, whatever its options.
-#[test]
-fn the_hosts_cgroups_cannot_be_written() {
-    let cgroup;
-    let runtime = Runtime::as_user();
-    cgroup = DelegatedCgroup::new(runtime.uid());
-    let runtime = runtime.in_cgroup(&cgroup);
-    let name = cgroup.path().file_name().expect("a name").to_string_lossy().into_owned();
-    let mount = cgroup.path().parent().expect("a parent").to_string_lossy().into_owned();
-    let bind = bundle_of(&runtime).without_mount("/sys/fs/cgroup").without_namespace("cgroup");
-    let outside = bind.args(["/probe", "mkdir", &format!("{mount}/{name}/escape")]);
-    assert_eq!(runtime.json(&outside), json!({ "error": "EROFS" }), "by a bind of /sys");
-    let writable = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] });
-    let mounted = outside.mount(writable).args(["/probe", "mkdir", "/sys/fs/cgroup/escape"]);
-    assert_eq!(runtime.json(&mounted), json!({ "error": "EROFS" }), "by a mount without a cgroup namespace");
-    let facts = runtime.json(&mounted.args(["/probe", "facts"]));
-    assert!(options_of(&facts, "/sys/fs/cgroup").iter().any(|option| option == "ro"));
-    assert_eq!(cgroup.children(), Vec::<String>::new());
-}
-
-/// The same for root of a user namespace (podman's) that owns no cgroup namespace.
-#[test]
-fn in_a_user_namespace_the_hosts_cgroups_are_read_only() {
-    let outer = Nested::new();
-    let bundle = outer.bundle().without_namespace("cgroup").edit(|spec| {
-        for mount in spec["mounts"].as_array_mut().expect("mounts") {
-            if mount["type"] == "cgroup" {
-                mount["options"] = json!(["rw"]);
-            }
-        }
-    });
-    let facts = outer.run(&bundle).json();
-    assert!(options_of(&facts, "/sys/fs/cgroup").iter().any(|option| option == "ro"));
-}
-
-/// A tmpfs over a directory of the image takes what is there along.
-#[test]
-fn tmpcopyup_works_for_an_ordinary_user() {
-    let runtime = Runtime::as_user();
-    let bundle = Bundle::new().with_file("/data/sub/file", "copied").rootless(runtime.uid());
-    let tmpfs = json!({ "destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] });
-    let bundle = bundle.mount(tmpfs).args(["/probe", "read", "/data/sub/file"]);
-    assert_eq!(runtime.json(&bundle), json!({ "text": "copied" }));
-}
-
-/// The default nodes work, though none can be made.
-#[test]
-fn the_default_devices_work() {
-    let runtime = Runtime::as_user();
-    let bundle = bundle_of(&runtime).args(["/probe", "open-dev", "/dev/null"]);
-    assert_eq!(runtime.json(&bundle), json!({ "read": "ok", "write": "ok" }));
-}
-
-/// `--no-pivot`, for what it is worth: the host's /proc cannot be unmounted, and is covered.
-#[test]
-fn no_pivot_works_for_an_ordinary_user() {
-    let runtime = Runtime::as_user();
-    let facts = runtime.run_with(&bundle_of(&runtime), |call| call.arg("--no-pivot")).json();
-    assert_eq!(facts["pid"], 1);
-}
-
-// --- cgroups -------------------------------------------------------------------------------------
-
-/// Where none is delegated and none was asked for: one warning, and everything but freezing works.
-#[test]
-fn without_delegation_a_container_has_no_cgroup_and_says_so_once() {
-    let runtime = Runtime::as_user();
-    let outcome = runtime.run(&bundle_of(&runtime)).ok();
-    assert_eq!(outcome.stderr.matches(WARNING).count(), 1, "{outcome}");
-    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
-    let container = runtime.start_ready(&sleeper_of(&runtime));
-    let _ = container.call(["pause"]).outcome().refused("has no cgroup of its own, which freezing needs");
-    assert_eq!(container.status(), "running");
-    container.kill_and_delete();
-}
-
-/// A cgroup that was asked for and cannot be had is an error, with the remedy; nothing is left.
-#[test]
-fn a_cgroup_that_was_asked_for_and_is_not_delegated_is_an_error() {
-    let runtime = Runtime::as_user();
-    let path = format!("/{}", unique_name());
-    let asked = bundle_of(&runtime).set("/linux/cgroupsPath", json!(path));
-    let text = "permission denied (EACCES); only cgroups that were delegated to this user can be used: leave \
-                linux.cgroupsPath out, or have one delegated (systemd: Delegate=yes)";
-    let _ = runtime.run(&asked).refused(text).refused(&format!("mkdir {path}")).in_one_line();
-    let limited = bundle_of(&runtime).set("/linux/resources", json!({ "pids": { "limit": 10 } }));
-    let _ = runtime.run(&limited).refused("config.json: linux.resources.pids.limit");
-    let id = unique_name();
-    let required = runtime.command(runtime.program()).arg("--root").arg(runtime.root()).args(["--rootless", "false"]);
-    let bundle = bundle_of(&runtime);
-    let _ = required.args(["run", "-b"]).arg(bundle.path()).arg(&id).outcome().refused("permission denied (EACCES)");
-    nothing_is_left(&runtime);
-}
-
-/// Where the caller's own cgroup is delegated, the container's is below it; everything works.
-#[test]
-fn in_a_delegated_cgroup_a_container_has_one_of_its_own() {
-    let cgroup;
-    let runtime = Runtime::as_user();
-    cgroup = DelegatedCgroup::new(runtime.uid());
-    let runtime = runtime.in_cgroup(&cgroup);
-    let bundle = sleeper_of(&runtime);
-    let container = runtime.start_ready(&bundle);
-    assert!(!container.stderr().contains(WARNING), "{}", container.stderr());
-    assert_eq!(cgroup.children(), [container.id()]);
-    let path = fs::read_to_string(container.proc("cgroup")).expect("cgroup");
-    let name = cgroup.path().file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(path.lines().any(|line| line == format!("0::/{name}/{}", container.id())), "{path}");
-    let _ = container.call(["pause"]).outcome().ok();
-    assert_eq!(container.status(), "paused");
-    let _ = container.call(["resume"]).outcome().ok();
-    let second = container.exec_detached(Vec::<&str>::new(), ["/probe", "sleep"]);
-    let pids = runtime.call(["ps", "-f", "json", container.id()]).outcome().json();
-    assert_eq!(pids, json!([container.pid(), second.pid()]));
-    drop(second);
-    container.kill_and_delete();
-    assert_eq!(cgroup.children(), Vec::<String>::new());
-}
-
-/// Where the one above is delegated, too, as in a user's session, the container's is beside the
-/// caller's: there controllers can be had.
-#[test]
-fn a_container_lies_beside_its_caller_where_it_may() {
-    let (session, scope);
-    let runtime = Runtime::as_user();
-    session = DelegatedCgroup::new(runtime.uid());
-    scope = session.below("scope", runtime.uid());
-    let runtime = runtime.in_cgroup(&scope);
-    let container = runtime.start_ready(&sleeper_of(&runtime));
-    let mut children = session.children();
-    children.sort();
-    assert_eq!(children, [container.id(), "scope"]);
-    container.kill_and_delete();
-    let relative = runtime.start_ready(&sleeper_of(&runtime).set("/linux/cgroupsPath", json!("a/b")));
-    assert!(session.path().join("a/b").exists());
-    relative.kill_and_delete();
-    assert_eq!(session.children(), ["scope"]);
-}
-
-/// Another session of the same user may not put processes there; the process runs all the same, in
-/// the caller's cgroup, and one warning says so.
-#[test]
-fn exec_from_another_session_stays_in_the_callers_cgroup() {
-    let cgroup;
-    let runtime = Runtime::as_user();
-    cgroup = DelegatedCgroup::new(runtime.uid());
-    let bundle = sleeper_of(&runtime);
-    let runtime = runtime.in_cgroup(&cgroup);
-    let container = runtime.start_ready(&bundle);
-    let elsewhere = |words: &[&str]| {
-        let call = runtime.command_from_anywhere(runtime.program()).arg("--root").arg(runtime.root()).args(words);
-        call.arg(container.id()).args(["/probe", "facts"]).outcome()
-    };
-    let outcome = elsewhere(&["exec"]).ok();
-    assert_eq!(outcome.stderr.matches("the process stays in the caller's cgroup").count(), 1, "{outcome}");
-    assert_eq!(outcome.json()["uid"], 0);
-    // Who insists on a cgroup gets it or an error.
-    let refused = elsewhere(&["exec", "--cgroup", "/"]);
-    let _ = refused.fails(255, "this user may not put processes there");
-}
-
 // --- what a process is ---------------------------------------------------------------------------
 
 /// An ordinary user may raise the score and not lower it.
 #[test]
 fn oom_score_can_be_raised_and_not_lowered() {
     let runtime = Runtime::as_user();
-    let facts = runtime.json(&bundle_of(&runtime).set("/process/oomScoreAdj", json!(500)));
+    let facts = runtime.json(&runtime.bundle().set("/process/oomScoreAdj", json!(500)));
     assert_eq!(facts["oom_score_adj"], 500);
-    let outcome = runtime.run(&bundle_of(&runtime).set("/process/oomScoreAdj", json!(-500)));
+    let outcome = runtime.run(&runtime.bundle().set("/process/oomScoreAdj", json!(-500)));
     let outcome = outcome.refused("config.json: process.oomScoreAdj: ");
-    let _ = outcome.refused("an ordinary user cannot lower it below what it was set to by root");
+    let _ = outcome.refused("to lower it below what it was set to takes CAP_SYS_RESOURCE on the machine itself");
 }
 
 /// Limits can be lowered; one above the caller's is told with both numbers.
@@ -663,18 +357,18 @@ fn oom_score_can_be_raised_and_not_lowered() {
 fn rlimits_can_be_lowered_and_not_raised() {
     let runtime = Runtime::as_user();
     let limits = |hard: u64| json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }, { "type": "RLIMIT_NOFILE", "soft": 64, "hard": hard }]);
-    let facts = runtime.json(&bundle_of(&runtime).set("/process/rlimits", limits(65)));
+    let facts = runtime.json(&runtime.bundle().set("/process/rlimits", limits(65)));
     assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!({ "soft": 64, "hard": 65 }));
-    let outcome = runtime.run(&bundle_of(&runtime).set("/process/rlimits", limits(1 << 40)));
-    let outcome = outcome.refused("config.json: process.rlimits[1]: raise the hard limit above the caller's ");
-    let _ = outcome.refused("to 1099511627776: operation not permitted (EPERM)");
+    let outcome = runtime.run(&runtime.bundle().set("/process/rlimits", limits(1 << 40)));
+    let outcome = outcome.refused("config.json: process.rlimits[1]: raise the hard limit from the caller's ");
+    let _ = outcome.refused("to 1099511627776: operation not permitted (EPERM); that takes CAP_SYS_RESOURCE");
 }
 
 /// A network, a host name, a keyring and kernel parameters of its own.
 #[test]
 fn network_host_name_keyring_and_sysctls_are_the_containers_own() {
     let runtime = Runtime::as_user();
-    let bundle = with_network(bundle_of(&runtime)).set("/hostname", json!("mine"));
+    let bundle = with_network(runtime.bundle()).set("/hostname", json!("mine"));
     let bundle = bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
     let facts = runtime.json(&bundle.args(["/probe", "facts", "net.ipv4.ip_forward"]));
     assert_eq!((&facts["links"]["lo"]["up"], &facts["hostname"]), (&json!(true), &json!("mine")));
@@ -687,7 +381,7 @@ fn network_host_name_keyring_and_sysctls_are_the_containers_own() {
 #[test]
 fn a_time_namespace_works_for_an_ordinary_user() {
     let runtime = Runtime::as_user();
-    let bundle = bundle_of(&runtime).namespace(json!({ "type": "time" }));
+    let bundle = runtime.bundle().namespace(json!({ "type": "time" }));
     let facts = runtime.json(&bundle.set("/linux/timeOffsets", json!({ "boottime": { "secs": 1000 } })));
     assert!(facts["timens_offsets"].as_str().is_some_and(|text| text.contains("1000")), "{}", facts["timens_offsets"]);
 }
@@ -697,10 +391,10 @@ fn a_time_namespace_works_for_an_ordinary_user() {
 #[test]
 fn a_network_of_the_same_user_can_be_joined() {
     let runtime = Runtime::as_user();
-    let first = runtime.start_ready(&with_network(sleeper_of(&runtime)));
+    let first = runtime.start_ready(&with_network(runtime.bundle().args(["/probe", "sleep"])));
     let path = |name: &str| first.proc(&format!("ns/{name}"));
     let network = json!({ "type": "network", "path": path("net") });
-    let bundle = bundle_of(&runtime).namespace(network.clone());
+    let bundle = runtime.bundle().namespace(network.clone());
     let bundle = bundle.without("/linux/uidMappings").without("/linux/gidMappings");
     let bundle = bundle.namespace(json!({ "type": "user", "path": path("user") }));
     let facts = runtime.json(&bundle);
@@ -708,7 +402,7 @@ fn a_network_of_the_same_user_can_be_joined() {
     for name in ["net", "user"] {
         assert_eq!(facts["namespaces"][name], of_first(name), "{name}");
     }
-    let outcome = runtime.run(&bundle_of(&runtime).namespace(network));
+    let outcome = runtime.run(&runtime.bundle().namespace(network));
     let outcome =
         outcome.refused(&format!("linux.namespaces: {}: setns: operation not permitted", path("net").display()));
     let _ = outcome.refused("it belongs to a user namespace in which the caller has no privilege; join that one, too");
@@ -718,7 +412,7 @@ fn a_network_of_the_same_user_can_be_joined() {
 #[test]
 fn exec_has_a_directory_an_environment_and_a_terminal() {
     let runtime = Runtime::as_user();
-    let bundle = sleeper_of(&runtime);
+    let bundle = runtime.bundle().args(["/probe", "sleep"]);
     let container = runtime.start_ready(&bundle);
     let facts = container.exec_with(["--cwd", "/dev", "--env", "A=1"], ["/probe", "facts"]).json();
     assert_eq!(facts["cwd"], "/dev");
@@ -737,7 +431,7 @@ fn a_terminal_goes_over_the_console_socket() {
     let runtime = Runtime::as_user();
     let socket = ConsoleSocket::listen(runtime.dir());
     give(socket.path(), runtime.uid());
-    let bundle = bundle_of(&runtime).set("/process/terminal", json!(true)).args(["/probe", "stat", "/dev/console"]);
+    let bundle = runtime.bundle().set("/process/terminal", json!(true)).args(["/probe", "stat", "/dev/console"]);
     let container = runtime.create_with(&bundle, |call| call.arg("--console-socket").arg(socket.path()));
     let mut pty = Pty::of(socket.receive().0);
     container.start();
@@ -755,7 +449,7 @@ fn hooks_run_as_the_user() {
     fs::create_dir(&log).expect("a directory");
     give(&log, uid);
     let file = log.join("log");
-    let mut bundle = bundle_of(&runtime).bind(&log, "/hooks", &["bind", "rw"]).args(["/probe", "exit", "0"]);
+    let mut bundle = runtime.bundle().bind(&log, "/hooks", &["bind", "rw"]).args(["/probe", "exit", "0"]);
     // The probe that hooks of the host execute must be in the user's reach.
     let probe = bundle.rootfs().join("probe");
     let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -868,4 +562,19 @@ fn root_of_a_user_namespace_can_map_its_ids_again() {
         "config.json: linux.uidMappings[0]: host ids 65000-65999 are not all mapped in the user namespace that cleat \
          runs in, which has 0-65535",
     );
+}
+
+/// The same for root of a user namespace (podman's) that owns no cgroup namespace.
+#[test]
+fn in_a_user_namespace_the_hosts_cgroups_are_read_only() {
+    let outer = Nested::new();
+    let bundle = outer.bundle().without_namespace("cgroup").edit(|spec| {
+        for mount in spec["mounts"].as_array_mut().expect("mounts") {
+            if mount["type"] == "cgroup" {
+                mount["options"] = json!(["rw"]);
+            }
+        }
+    });
+    let facts = outer.run(&bundle).json();
+    assert!(options_of(&facts, "/sys/fs/cgroup").iter().any(|option| option == "ro"));
 }

@@ -16,7 +16,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::{Cgroup, Made};
 use crate::config::{Kept, Spec};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
@@ -580,14 +580,9 @@ pub(crate) fn forked(pidfd: OwnedFd) -> Result<ChildGuard> {
 
 /// By us and not by the init: lowering it needs a privilege of the machine itself.
 pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
-    Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()).map_err(|error| {
-        let hint = if nix::unistd::geteuid().is_root() {
-            ""
-        } else {
-            "; an ordinary user cannot lower it below what it was set to by root"
-        };
-        Error::new(format!("config.json: process.oomScoreAdj: {error}{hint}"))
-    })
+    let hint = "to lower it below what it was set to takes CAP_SYS_RESOURCE on the machine itself";
+    let written = Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string());
+    written.map_err(|error| Error::new(format!("config.json: process.oomScoreAdj: {error}; {hint}")))
 }
 
 /// By us and not by the init: raising a hard limit needs a privilege of the machine itself. The
@@ -596,10 +591,12 @@ pub(crate) fn raise_limits(pid: i32, limits: &[cleat_plan::Rlimit]) -> Result<()
     for (index, limit) in limits.iter().enumerate() {
         let (soft, hard) = sys::own_limit(limit.resource).context("prlimit")?;
         if limit.hard > hard {
-            sys::prlimit(pid, limit.resource, soft, limit.hard).context(format_args!(
-                "config.json: process.rlimits[{index}]: raise the hard limit above the caller's {hard} to {}",
-                limit.hard
-            ))?;
+            sys::prlimit(pid, limit.resource, soft, limit.hard).map_err(|errno| {
+                let place = format!("config.json: process.rlimits[{index}]");
+                let what = format!("raise the hard limit from the caller's {hard} to {}", limit.hard);
+                let hint = "that takes CAP_SYS_RESOURCE on the machine itself";
+                Error::new(format!("{place}: {what}: {}; {hint}", errno_text(errno)))
+            })?;
         }
     }
     Ok(())
@@ -624,10 +621,10 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
             IdmapSource::Mappings { uids, gids } => idmap::new_user_namespace(uids, gids)?,
         };
         sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
-            let hint = if errno == nix::errno::Errno::EINVAL {
-                "; this file system or kernel has no identity-mapped mounts"
-            } else {
-                ""
+            let hint = match errno {
+                nix::errno::Errno::EINVAL => "; this file system or kernel has no identity-mapped mounts",
+                nix::errno::Errno::EPERM => "; only file systems of our own user namespace can be mapped",
+                _ => "",
             };
             Error::new(format!("{place}: mount_setattr MOUNT_ATTR_IDMAP: {errno:?}{hint}"))
         })?;

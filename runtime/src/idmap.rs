@@ -190,7 +190,7 @@ pub fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
 /// A user namespace that lives as long as its descriptor.
 ///
 /// # Errors
-/// Those of clone3(2) and [`write`].
+/// Those of clone3(2) and [`write()`].
 pub fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
     let holder = ChildGuard::new(sys::namespace_holder(plan::NEWUSER).context("clone3 CLONE_NEWUSER")?);
     let pid = holder.get()?.pid;

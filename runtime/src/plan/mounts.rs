@@ -374,7 +374,7 @@ fn instead_of_new(
                 "bind-mount the host's"
             };
             return Err(place.error(format_args!(
-                "a new {fstype} needs a {kind} namespace that belongs to the container's user namespace; add \
+                "a new {fstype} shows the {kind} namespace, which must belong to the container's user namespace: add \
                  {{\"type\": \"{kind}\"}} to linux.namespaces, or {instead}"
             )));
         }
@@ -491,8 +491,8 @@ mod tests {
         let error = decide_in(USER, true, r#"{"destination":"/sys","type":"sysfs"}"#).unwrap_err();
         assert_eq!(
             error,
-            "config.json: mounts[0]: a new sysfs needs a network namespace that belongs to the container's user \
-             namespace; add {\"type\": \"network\"} to linux.namespaces, or \"ro\" to the options, which binds the \
+            "config.json: mounts[0]: a new sysfs shows the network namespace, which must belong to the container's user \
+             namespace: add {\"type\": \"network\"} to linux.namespaces, or \"ro\" to the options, which binds the \
              host's"
         );
     }
@@ -502,7 +502,7 @@ mod tests {
         for (kind, namespace) in [("proc", "pid"), ("mqueue", "ipc")] {
             let mount = format!(r#"{{"destination":"/{kind}","type":"{kind}"}}"#);
             let error = decide_in(USER, true, &mount).unwrap_err();
-            let expected = format!("a new {kind} needs a {namespace} namespace");
+            let expected = format!("a new {kind} shows the {namespace} namespace");
             assert!(error.contains(&expected), "{error}");
             let own = format!(r#"[{{"type":"user"}},{{"type":"{namespace}"}}]"#);
             decide_in(&own, true, &mount).unwrap();
