@@ -449,6 +449,7 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         Errno::EACCES if cgroup.is_some() => {
             "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor"
         }
+        Errno::ENOENT if cgroup.is_some() => "; it is outside of the caller's cgroup namespace",
         Errno::EPERM if !nix::unistd::geteuid().is_root() => {
             "; ordinary users may make no user namespaces here: see the sysctls kernel.unprivileged_userns_clone and \
              kernel.apparmor_restrict_unprivileged_userns; nor may they in a chroot"

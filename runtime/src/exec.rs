@@ -148,8 +148,9 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let (conversation, theirs) = Conversation::pair()?;
     let exactly = orders.cgroup.is_some();
     let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
-        // Its user's, but not to be reached from where he calls: from another session of his.
-        Err(CloneError { errno: Errno::EACCES, error }) if !exactly && host.may_do_without_cgroup() => {
+        // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
+        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate").
+        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error }) if !exactly && host.may_do_without_cgroup() => {
             (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
             clone_into(None, container, &theirs, exactly)
         }

@@ -85,6 +85,7 @@ impl Host {
     /// `/proc` is not there.
     pub fn of_joining(rootless_asked: Option<bool>, first: Option<i32>) -> Result<Host> {
         let mut host = Host::of_privileges(rootless_asked)?;
+        host.in_user_namespace = in_user_namespace()?;
         match first {
             Some(pid) => {
                 host.setgroups_denied = setgroups_denied(&format!("/proc/{pid}/setgroups"));
