@@ -78,8 +78,8 @@ pub struct HostHalf {
     pub clone_flags: u64,
     /// All namespaces that are not the runtime's own, for commands that join later.
     pub namespaces: u64,
-    /// Namespaces given by path that this process enters for the birth: from inside a new user
-    /// namespace nobody could enter what belongs to another one. Kind and path.
+    /// Namespaces given by path in which the child is born: from inside its new user namespace it
+    /// could not enter what belongs to another one. Kind and path.
     pub joined: Vec<(u32, PathBuf)>,
     /// A user namespace of its own, with these mappings.
     pub id_maps: Option<IdMaps>,
