@@ -84,6 +84,13 @@ fn mountinfo() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// # Panics
+/// When the runtime remembers a container. What else could be left, a [`Snapshot`] tells.
+pub fn nothing_is_left(runtime: &Runtime) {
+    let left = walk(runtime.root(), 1);
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
 /// All that a runtime could leave behind, at one moment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Snapshot {

@@ -19,6 +19,7 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
+use crate::plan::ids::{Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Filter};
 use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
@@ -78,7 +79,11 @@ pub fn plan(
     }
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
+    let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
+    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
     let mut joining = plan::process(process, request, host, user_namespace, findings);
+    let keep = keeps_groups(&container.record.cleat.annotations, host);
+    joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
     joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
@@ -117,7 +122,9 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         )));
     }
     let mut findings = Findings::default();
-    let host = Host::of_joining(orders.rootless, &orders.process)?;
+    let record = &container.record;
+    let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
+    let host = Host::of_joining(orders.rootless, first, &orders.process)?;
     let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
     let scheduling = plan::scheduling(&orders.process, &mut findings);
     let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
@@ -133,7 +140,17 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     faults.at(Step::Clone)?;
     scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
-    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
+    let exactly = orders.cgroup.is_some();
+    let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
+        // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
+        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate").
+        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error }) if !exactly && host.may_do_without_cgroup() => {
+            (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+            clone_into(None, container, &theirs, exactly)
+        }
+        other => other,
+    }
+    .map_err(|failed| failed.error)?;
     drop(theirs);
     faults.at(Step::Affinity)?;
     if affinity == Affinity::default() {
@@ -175,9 +192,32 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     Ok(joined)
 }
 
+/// A process could not be made.
+struct CloneError {
+    errno: Errno,
+    error: Error,
+}
+
+impl CloneError {
+    fn new(errno: Errno, cgroup: Option<&Cgroup>) -> CloneError {
+        CloneError { errno, error: create::clone_error(errno, cgroup) }
+    }
+}
+
+impl From<Error> for CloneError {
+    fn from(error: Error) -> CloneError {
+        CloneError { errno: Errno::UnknownErrno, error }
+    }
+}
+
 /// Born in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
-fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
+fn clone_into(
+    cgroup: Option<&Cgroup>,
+    container: &Container,
+    socket: &OwnedFd,
+    exactly: bool,
+) -> std::result::Result<ChildGuard, CloneError> {
     let program = crate::init::sealed()?;
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
@@ -186,15 +226,16 @@ fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, 
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
+            sibling: false,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };
     match birth(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
             let current = current_cgroup(container)?;
-            birth(Some(&current)).map_err(|errno| create::clone_error(errno, Some(&current)))
+            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
-        other => other.map_err(|errno| create::clone_error(errno, cgroup)),
+        other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
 }
 

@@ -115,6 +115,23 @@ impl Conversation {
         }
     }
 
+    /// Sends a descriptor with one byte: to a copy of this process, not to an init.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub(crate) fn send_file(&self, file: BorrowedFd<'_>) -> Result<()> {
+        self.send(&[0], &[file]).context("sendmsg")
+    }
+
+    /// Sends a text, of which some may be cut off.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub(crate) fn send_text(&self, text: &str) -> Result<()> {
+        let bytes = text.as_bytes();
+        self.send(&bytes[..bytes.len().min(wire::MAX_ANSWER / 4)], &[]).context("sendmsg")
+    }
+
     /// The next thing the init says.
     ///
     /// # Errors

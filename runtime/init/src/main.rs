@@ -49,9 +49,6 @@ struct Birth {
 
 /// Performs the plan that arrives at `socket`.
 fn run(socket: OwnedFd) -> ! {
-    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open
-    // its descriptors or its executable, before it has given its privileges up.
-    let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
     let host = Conversation::new(socket);
     // Long before `execve`, where a `start` would wait for it.
     let _ = sys::reset_signals();
@@ -62,6 +59,11 @@ fn run(socket: OwnedFd) -> ! {
             sys::exit(70);
         }
     };
+    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open
+    // its descriptors or its executable, before it has given its privileges up. Not earlier: then an
+    // ordinary user's host half could not write our files in /proc; up to here we are in no
+    // namespace that others live in, or have capabilities that they have not.
+    let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
     let mut birth = Birth { plan, fds, host, step: Step::ReceivePlan };
     let Err(error) = birth.perform();
     birth.host.report(birth.step, &error);

@@ -150,8 +150,12 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
             // The host's procfs and sysfs would stay reachable under the moved mount.
             for fs in [c"/proc", c"/sys"] {
                 let alone = Propagation { kind: PropagationKind::Slave, recursive: true };
-                if open_dir(fs).and_then(|fs| propagate(fs.as_fd(), alone)).is_ok() {
-                    let _ = rustix::mount::unmount(fs, UnmountFlags::DETACH);
+                let enslaved = open_dir(fs).and_then(|fs| propagate(fs.as_fd(), alone)).is_ok();
+                if !enslaved || rustix::mount::unmount(fs, UnmountFlags::DETACH).is_err() {
+                    // Locked, in a user namespace: covered instead.
+                    if let Ok(dir) = open_dir(fs) {
+                        attach(crate::masks::empty_directory()?.as_fd(), dir.as_fd()).call_on("move_mount", fs)?;
+                    }
                 }
             }
             attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
-use crate::plan::{NAMESPACES, caps, memory, mounts};
+use crate::plan::{NAMESPACES, caps, ids, memory, mounts};
 use crate::state::OCI_VERSION;
 use crate::sys;
 
@@ -43,7 +43,7 @@ pub fn document() -> Value {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
             "io.github.opencontainers.cleat.init-size": crate::init::size().to_string()
         },
-        "potentiallyUnsafeConfigAnnotations": []
+        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS]
     })
 }
 

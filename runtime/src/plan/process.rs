@@ -96,12 +96,6 @@ pub(crate) fn process(
     }
     findings.keep(check_ids(&process.user));
     let (env, find_home) = environment(process, request, findings);
-    // An ordinary user's namespace may not call setgroups.
-    let may_set_groups = host.euid == 0 && !host.setgroups_denied;
-    if !may_set_groups && !process.user.additional_gids.is_empty() {
-        let what = "config.json: process.user.additionalGids: ignored, an ordinary user cannot set them";
-        findings.warnings.push(what.into());
-    }
     let capabilities = process.capabilities.clone().unwrap_or_default();
     wire::Process {
         args: findings.keep(texts(&process.args)),
@@ -110,7 +104,8 @@ pub(crate) fn process(
         cwd: findings.keep(text(&process.cwd)),
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: may_set_groups.then(|| process.user.additional_gids.clone()),
+        // See `ids::groups`.
+        groups: None,
         umask: process.user.umask.unwrap_or(0o022) & 0o777,
         caps: caps::sets(&capabilities, host, user_namespace, &mut findings.warnings),
         no_new_privileges: process.no_new_privileges,
