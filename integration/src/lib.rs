@@ -18,6 +18,7 @@
 
 #![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
+mod agent;
 mod bundle;
 mod call;
 mod container;
@@ -26,6 +27,7 @@ mod runtime;
 mod terminal;
 mod wait;
 
+pub use agent::{Agent, Answer, Decider, Notification};
 pub use bundle::{Bundle, default_spec};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};

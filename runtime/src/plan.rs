@@ -315,8 +315,10 @@ impl Plan {
         let filter = spec.linux.seccomp.as_ref();
         let filter = filter.map(|s| seccomp::decide(s, seccomp::Family::NATIVE, &mut warnings)).transpose()?;
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
-            let alone = namespaces.new & NEWPID != 0;
-            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, alone)));
+            // Before it starts, hooks may run in the container, and `exec` can join it.
+            let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
+            let untraced = namespaces.new & NEWPID != 0 && !tracers;
+            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, untraced)));
         }
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);

@@ -6,6 +6,7 @@
 
 mod act;
 mod attack;
+mod call;
 mod facts;
 mod hello;
 
@@ -33,6 +34,9 @@ usage: probe [WORD [ARGUMENT…]]
   stat PATH…                  one object per path, links not followed
   open-dev PATH               what open(2) answers for reading and for writing
   run PATH [ARGUMENT…]        execute another program, print how it ended
+
+  calls [i386:]NUMBER[,ARGUMENT…]…   what system calls answer: {\"value\"} or {\"errno\"} of each
+  call-in-thread CALL         the same in a thread of its own, then whether the first one goes on
 
   fork-sleep N                N children that sleep too, then as `sleep`
   zombie                      leave an orphan that exits at once, then as `sleep`
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
         ("stat", paths) => paths.iter().for_each(|path| print_json(&facts::stat(path))),
         ("open-dev", [path]) => print_json(&act::open_dev(path)),
         ("run", [path, args @ ..]) => print_json(&act::run(path, args)),
+        ("calls", calls) => print_json(&call::calls(calls)),
+        ("call-in-thread", [call]) => call::in_thread(call),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),

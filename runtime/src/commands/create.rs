@@ -156,7 +156,9 @@ fn start(newborn: &Newborn, options: &Options, orders: &Orders<'_>) -> Result<()
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
     let pid = newborn.child.get()?.pid;
-    order_start(&newborn.conversation, |fd| exec::hand_over(container, Status::Created, &fd, pid), || ())?;
+    let mut agent = exec::agent(container, container.filter_at_start())?;
+    let hand_over = |fd| exec::hand_over(container, Status::Created, agent.take(), &fd, pid);
+    order_start(&newborn.conversation, hand_over, || ())?;
     create::poststart_fault(&orders.request)?;
     if !newborn.poststart.is_empty() {
         hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;

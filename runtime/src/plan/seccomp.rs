@@ -7,6 +7,7 @@
 //! first rule that matches holds; a rule that says what the default says is none; two conditions
 //! on one argument in one rule are alternatives.
 
+use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
 use serde::{Deserialize, Serialize};
 
@@ -304,6 +305,13 @@ fn names(table: &[(&str, impl Copy)]) -> String {
 pub fn decide(config: &config::Seccomp, family: Family, warnings: &mut Vec<String>) -> Result<Filter> {
     let place = super::place("linux.seccomp");
     let profile = profile(config, family, warnings)?;
+    let execve = family.native().number_of("execve").unwrap_or(0);
+    let starts = |verdict: &u32| {
+        matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE | verdict::NOTIFY)
+    };
+    if !reference::answers(&profile, family.native(), execve).iter().any(starts) {
+        return Err(place.error("execve is not allowed, which starts the program; allow it"));
+    }
     let listener = listener(config, &profile, family, &place)?;
     let instructions = compile::compile(&profile, family);
     let count = instructions.len();
@@ -458,12 +466,18 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
 }
 
 /// The point of a birth or joining at which the filter is loaded.
-pub(crate) fn load(no_new_privileges: bool, alone: bool) -> Load {
-    match (no_new_privileges, alone) {
+pub(crate) fn load(no_new_privileges: bool, untraced: bool) -> Load {
+    match (no_new_privileges, untraced) {
         (true, _) => Load::Last,
         (false, true) => Load::LastPrivileged,
         (false, false) => Load::WithCredentials,
     }
+}
+
+/// Whether a process has a filter that is loaded after the order to start.
+#[must_use]
+pub fn is_loaded_at_start(process: &Process) -> bool {
+    process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::WithCredentials)
 }
 
 /// What 32-bit x86 programs can also call through one number for all (socketcall(2), ipc(2)): the

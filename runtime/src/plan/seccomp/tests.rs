@@ -1,7 +1,17 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn filter(value: Value) -> std::result::Result<Filter, String> {
+/// The filter of a profile that lets the program start.
+fn filter(mut value: Value) -> std::result::Result<Filter, String> {
+    let execve = json!({"names": ["execve"], "action": "SCMP_ACT_ALLOW"});
+    match value["syscalls"].as_array_mut() {
+        Some(list) => list.push(execve),
+        None => value["syscalls"] = json!([execve]),
+    }
+    decide_on(value)
+}
+
+fn decide_on(value: Value) -> std::result::Result<Filter, String> {
     let config = serde_json::from_value(value).unwrap();
     decide(&config, Family::X86, &mut Vec::new()).map_err(|error| error.to_string())
 }
@@ -125,6 +135,17 @@ fn what_is_wrong_is_named_with_its_place() {
         let error = filter(config.clone()).expect_err(&config.to_string());
         assert!(error.starts_with("config.json: linux.seccomp") && error.contains(expected), "{config}: {error}");
     }
+}
+
+#[test]
+fn a_profile_that_never_lets_the_program_start_is_refused() {
+    let decide = |action: &str| {
+        decide_on(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["execve"], "action": action, "args": [{"index": 1, "op": "SCMP_CMP_NE"}]}]}))
+    };
+    let error = decide("SCMP_ACT_TRAP").unwrap_err();
+    assert_eq!(error, "config.json: linux.seccomp: execve is not allowed, which starts the program; allow it");
+    assert!(decide("SCMP_ACT_LOG").is_ok(), "under a condition that may hold");
 }
 
 #[test]
