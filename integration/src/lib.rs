@@ -18,6 +18,7 @@
 
 #![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
+mod agent;
 mod apparmor;
 mod attack;
 mod bundle;
@@ -32,6 +33,7 @@ mod terminal;
 mod user;
 mod wait;
 
+pub use agent::{Agent, Answer, Decider, Notification};
 pub use apparmor::Profiles;
 pub use attack::{Exchange, contents, json_lines};
 pub use bundle::{Bundle, default_spec, mount_of, options_of};

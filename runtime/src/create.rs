@@ -314,10 +314,7 @@ impl Birth<'_> {
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
-                seccomp: host
-                    .seccomp
-                    .as_ref()
-                    .map(|filter| OwnFilter { flags: filter.flags, listener: filter.listener.clone() }),
+                seccomp: OwnFilter::of(&self.plan),
             },
         }
     }
@@ -515,7 +512,7 @@ impl Midwife<'_, '_> {
                     let pid = self.child.get()?.pid;
                     let state = state::state_json(record, Status::Creating, pid)?;
                     let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
-                    listener::hand_over(listener, &fd, &state, pid)?;
+                    listener::hand_over(listener, None, &fd, &state, pid)?;
                 }
                 Heard::Message(FromInit::RunHooks, None) => {
                     // After most that can go wrong: routes of the host over a device do not come back.

@@ -15,6 +15,7 @@ use nix::fcntl::OFlag;
 
 use crate::cgroup::Cgroup;
 use crate::config;
+use crate::console::Connection;
 use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
@@ -55,6 +56,8 @@ pub struct Joined {
     pub console: Option<OwnedFd>,
     /// The process that forked: nobody waits for its end until there is time.
     half_way: Option<ChildGuard>,
+    /// Its seccomp filter is yet to be loaded.
+    filter_at_start: bool,
 }
 
 /// The plan of a joining: pure.
@@ -180,7 +183,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
     drop(fds);
-    let mut joined = Joined { child, conversation, console: None, half_way: None };
+    let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
+    let mut joined = Joined { child, conversation, console: None, half_way: None, filter_at_start };
     joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::Scheduler)?;
@@ -288,7 +292,7 @@ impl Joined {
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::Listener, Some(fd)) => {
-                    hand_over(container, Status::Running, &fd, self.child.get()?.pid)?;
+                    hand_over(container, Status::Running, None, &fd, self.child.get()?.pid)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
@@ -305,7 +309,9 @@ impl Joined {
     pub fn start(&mut self, container: &Container) -> Result<()> {
         let half_way = self.half_way.take();
         let pid = self.child.get()?.pid;
-        order_start(&self.conversation, |fd| hand_over(container, Status::Running, &fd, pid), || drop(half_way))
+        let mut agent = agent(container, self.filter_at_start)?;
+        let hand_over = |fd| hand_over(container, Status::Running, agent.take(), &fd, pid);
+        order_start(&self.conversation, hand_over, || drop(half_way))
     }
 }
 
@@ -318,7 +324,7 @@ impl Joined {
 /// must not.
 pub fn order_start(
     conversation: &Conversation,
-    listener: impl Fn(OwnedFd) -> Result<()>,
+    mut listener: impl FnMut(OwnedFd) -> Result<()>,
     meanwhile: impl FnOnce(),
 ) -> Result<()> {
     conversation.say(ToInit::Go)?;
@@ -333,10 +339,25 @@ pub fn order_start(
     }
 }
 
-/// Hands the listener of a container's seccomp filter over.
+/// A connection to who decides for a container's seccomp filter, if that is loaded `at_start`:
+/// before the order to start, since a program whose calls nobody answers for must not run.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn agent(container: &Container, at_start: bool) -> Result<Option<Connection>> {
+    container.listener().filter(|_| at_start).map(listener::connect).transpose()
+}
+
+/// Hands the listener of a container's seccomp filter over, on a `connection` if there is one.
 ///
 /// # Errors
 /// Nobody takes it.
-pub fn hand_over(container: &Container, status: Status, fd: &OwnedFd, pid: i32) -> Result<()> {
-    listener::hand_over(container.listener(), fd, &container.state_json(status)?, pid)
+pub fn hand_over(
+    container: &Container,
+    status: Status,
+    connection: Option<Connection>,
+    fd: &OwnedFd,
+    pid: i32,
+) -> Result<()> {
+    listener::hand_over(container.listener(), connection, fd, &container.state_json(status)?, pid)
 }

@@ -339,8 +339,10 @@ impl Plan {
         let filter = spec.linux.seccomp.as_ref();
         let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
-            let alone = namespaces.new & NEWPID != 0;
-            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, alone)));
+            // Before it starts, hooks may run in the container, and `exec` can join it.
+            let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
+            let untraced = namespaces.new & NEWPID != 0 && !tracers;
+            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, untraced)));
         }
         let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
         findings.keep(scheduling.check_hooks(&spec.hooks.start_container));

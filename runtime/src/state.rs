@@ -117,6 +117,19 @@ pub struct OwnFilter {
     pub flags: u32,
     /// Who decides where it does not.
     pub listener: Option<Listener>,
+    /// It is loaded after the order to start, not before.
+    #[serde(default)]
+    pub at_start: bool,
+}
+
+impl OwnFilter {
+    /// That of a container's plan.
+    #[must_use]
+    pub fn of(plan: &plan::Plan) -> Option<OwnFilter> {
+        let filter = plan.host.seccomp.as_ref()?;
+        let at_start = plan.init.process.as_ref().is_some_and(plan::seccomp::is_loaded_at_start);
+        Some(OwnFilter { flags: filter.flags, listener: filter.listener.clone(), at_start })
+    }
 }
 
 /// Where the cgroup is, and what was made for it.
@@ -454,6 +467,12 @@ impl Container {
     #[must_use]
     pub fn listener(&self) -> Option<&Listener> {
         self.record.cleat.seccomp.as_ref()?.listener.as_ref()
+    }
+
+    /// Whether its filter is loaded after the order to start.
+    #[must_use]
+    pub fn filter_at_start(&self) -> bool {
+        self.record.cleat.seccomp.as_ref().is_some_and(|own| own.at_start)
     }
 
     /// Its id.

@@ -6,6 +6,7 @@
 
 mod act;
 mod attack;
+mod call;
 mod facts;
 mod hello;
 mod sys;
@@ -37,6 +38,9 @@ usage: probe [WORD [ARGUMENT…]]
   run PATH [ARGUMENT…]        execute another program, print how it ended
 
   nested                      a new mount namespace, then as `sleep`
+  calls [i386:]NUMBER[,ARGUMENT…]…   what system calls answer: {\"value\"} or {\"errno\"} of each
+  call-in-thread CALL         the same in a thread of its own, then whether the first one goes on
+
   fork-sleep N                N children that sleep too, then as `sleep`
   zombie                      leave an orphan that exits at once, then as `sleep`
   hook FILE TAG [STATUS]      append {tag, state from stdin, facts} to FILE, leave with STATUS
@@ -79,6 +83,8 @@ fn main() -> ExitCode {
         ("open-dev", [path]) => print_json(&act::open_dev(path)),
         ("run", [path, args @ ..]) => print_json(&act::run(path, args)),
         ("nested", []) => act::nested(),
+        ("calls", calls) => print_json(&call::calls(calls)),
+        ("call-in-thread", [call]) => call::in_thread(call),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),

@@ -101,19 +101,20 @@ impl Birth {
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
         hooks::run(&self.plan.start_container)?;
+        // What execve needs is made ready before limits and filter may forbid it.
+        self.step = Step::Exec;
+        let (Some(process), Some(program)) = (process, program) else {
+            return Err(Error::refused("execve", b"", "the configuration has no process"));
+        };
+        let env = program::prepare(&process)?;
+        let (args, env) = (sys::Strings::of(&process.args), sys::Strings::of(&env));
+        sys::reserve_memory();
         self.step(Step::Rlimits)?;
-        if let Some(process) = &process {
-            credentials::limit(&process.rlimits)?;
-        }
+        credentials::limit(&process.rlimits)?;
         self.step(Step::Seccomp)?;
-        if let Some(process) = &process {
-            seccomp::last(process, &self.host)?;
-        }
+        seccomp::last(&process, &self.host)?;
         self.step(Step::Exec)?;
-        match (process, program) {
-            (Some(process), Some(program)) => program::execute(&process, &program),
-            _ => Err(Error::refused("execve", b"", "the configuration has no process")),
-        }
+        program::execute(&program, &args, &env)
     }
 
     /// A new container.

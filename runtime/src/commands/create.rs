@@ -158,7 +158,9 @@ fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Resul
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
     let pid = newborn.child.get()?.pid;
-    order_start(&newborn.conversation, |fd| exec::hand_over(container, Status::Created, &fd, pid), || ())?;
+    let mut agent = exec::agent(container, container.filter_at_start())?;
+    let hand_over = |fd| exec::hand_over(container, Status::Created, agent.take(), &fd, pid);
+    order_start(&newborn.conversation, hand_over, || ())?;
     // The program may have changed them, or put others in their place.
     newborn.net_devices.keep();
     create::poststart_fault(&orders.request)?;
