@@ -47,8 +47,18 @@ impl Agent {
         let (mut stream, _) = self.listener.accept().expect("a connection");
         let (fd, mut text) = receive_descriptor(&stream);
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        stream.read_to_string(&mut text).expect("the rest of the state");
-        let state = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
+        let state = loop {
+            // Some keep the connection: the end of the state is the end of its JSON.
+            match serde_json::from_str(&text) {
+                Ok(state) => break state,
+                Err(error) if error.is_eof() => {}
+                Err(error) => panic!("{error} in {text:?}"),
+            }
+            let mut more = [0; 65536];
+            let count = stream.read(&mut more).expect("the rest of the state");
+            assert!(count > 0, "only {text:?} came");
+            text += &String::from_utf8_lossy(more.get(..count).unwrap_or_default());
+        };
         (state, Decider(fd))
     }
 }
@@ -105,16 +115,20 @@ impl Decider {
         const SEND: u32 = opcode::read_write::<Response>(b'!', 1);
         assert!(readable(self.0.as_fd(), DEADLINE), "no system call to decide on");
         let mut call = Notification::default();
-        // SAFETY: the kernel fills a zeroed struct seccomp_notif of its first version.
-        unsafe { ioctl(&self.0, Updater::<RECEIVE, _>::new(&mut call)) }.expect("SECCOMP_IOCTL_NOTIF_RECV");
+        // SAFETY: a zeroed struct seccomp_notif of its first version is what this number stands for.
+        let receive = unsafe { Updater::<RECEIVE, _>::new(&mut call) };
+        // SAFETY: the kernel fills it.
+        unsafe { ioctl(&self.0, receive) }.expect("SECCOMP_IOCTL_NOTIF_RECV");
         let mut response = Response { id: call.id, ..Response::default() };
         match answer {
             Answer::Value(value) => response.value = value,
             Answer::Errno(errno) => response.error = -errno,
             Answer::Continue => response.flags = 1,
         }
-        // SAFETY: the kernel reads a struct seccomp_notif_resp.
-        unsafe { ioctl(&self.0, Updater::<SEND, _>::new(&mut response)) }.expect("SECCOMP_IOCTL_NOTIF_SEND");
+        // SAFETY: a struct seccomp_notif_resp is what this number stands for.
+        let send = unsafe { Updater::<SEND, _>::new(&mut response) };
+        // SAFETY: the kernel reads it.
+        unsafe { ioctl(&self.0, send) }.expect("SECCOMP_IOCTL_NOTIF_SEND");
         call
     }
 }
