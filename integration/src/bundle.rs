@@ -35,8 +35,10 @@ impl Bundle {
         let bundle = Self::empty();
         let rootfs = bundle.rootfs();
         fs::create_dir(&rootfs).expect("rootfs");
-        // A copy, not a link: a container may be hostile.
-        fs::copy(probe(), rootfs.join("probe")).expect("the probe");
+        // A copy, not a link: a container may be hostile. Another process makes it, as a descriptor
+        // that writes to it could be inherited by what another thread starts (ETXTBSY).
+        let copied = std::process::Command::new("cp").arg(probe()).arg(rootfs.join("probe")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the probe");
         bundle
     }
 

@@ -31,9 +31,14 @@ pub fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &str) -> Result<()> {
     let raw = [fd.as_raw_fd()];
     let control = [ControlMessage::ScmRights(&raw)];
     let iov = [IoSlice::new(name.as_bytes())];
-    nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &iov, &control, MsgFlags::MSG_NOSIGNAL, None)
-        .context(format_args!("{place}: sendmsg"))
-        .map(drop)
+    let mut sent = nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &iov, &control, MsgFlags::MSG_NOSIGNAL, None)
+        .context(format_args!("{place}: sendmsg"))?;
+    // A long text may take more than one; the descriptor came with the first byte.
+    while sent < name.len() {
+        sent += nix::sys::socket::send(socket.as_raw_fd(), &name.as_bytes()[sent..], MsgFlags::MSG_NOSIGNAL)
+            .context(format_args!("{place}: send"))?;
+    }
+    Ok(())
 }
 
 /// Signals of ours that are blocked and read as data, so that none is lost.

@@ -9,24 +9,23 @@ use std::time::SystemTime;
 
 use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::{Cgroup, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result, errno_text};
+use crate::netdev::Moved;
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
-use crate::state::{self, Container, Own, OwnCgroup, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store};
+use crate::state::{
+    self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
+};
 use crate::sys::{self, Child};
 use crate::visit::{self, Joined};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks, idmap};
-
-/// The init's program, built for this purpose (see build.rs).
-const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
+use crate::{config, hooks, idmap, init, listener, rdt, scheduler};
 
 /// What a birth needs besides the plan's request.
 pub struct Orders<'a> {
@@ -62,6 +61,8 @@ pub struct Newborn {
     pub console: Option<OwnedFd>,
     /// `poststart` hooks.
     pub poststart: Vec<cleat_plan::Hook>,
+    /// Network devices of the host, which go back there unless they are kept.
+    pub net_devices: Moved,
 }
 
 /// A child that is killed and reaped unless it is let go.
@@ -135,7 +136,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
-    let host = crate::host::Host::probe(orders.rootless)?;
+    let host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -145,9 +146,11 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     check_rootfs(&plan.host.rootfs)?;
     let poststop = plan.host.poststop.clone();
     let born = std::cell::RefCell::new(None);
+    let moved = std::cell::RefCell::default();
     let kept = config::parse("config.json", &text)?;
-    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born };
+    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born, moved: &moved };
     birth.perform().inspect_err(|_| {
+        moved.take().bring_back(orders.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
         if let Some(state) = born.take() {
@@ -177,6 +180,8 @@ struct Birth<'a> {
     faults: Faults,
     /// The state as `poststop` hooks get it, once there is something to stop.
     born: &'a std::cell::RefCell<Option<String>>,
+    /// Network devices that have left the host.
+    moved: &'a std::cell::RefCell<Moved>,
 }
 
 impl Birth<'_> {
@@ -191,6 +196,11 @@ impl Birth<'_> {
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
+        self.faults.at(Step::Resctrl)?;
+        let group = rdt::prepare(self.plan.host.rdt.as_ref(), |own| {
+            record.set_rdt(own);
+            reserved.save(&record)
+        })?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
@@ -200,6 +210,9 @@ impl Birth<'_> {
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
+        rdt::add(group.as_ref(), born.get()?.pid)?;
+        self.faults.at(Step::Affinity)?;
+        scheduler::reset_affinity(born.get()?.pid, self.orders.warn);
         self.faults.at(Step::IdMap)?;
         if let Some(maps) = &self.plan.host.id_maps {
             idmap::write(born.get()?.pid, maps)?;
@@ -232,11 +245,16 @@ impl Birth<'_> {
             Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
+        self.faults.at(Step::Scheduler)?;
+        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
         if let Some(path) = self.orders.pid_file {
             write_pid_file(path, child.get()?.pid)?;
+        }
+        if let Some(filter) = &self.plan.host.seccomp {
+            reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
         }
         reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
         if self.orders.request.start_later {
@@ -245,12 +263,14 @@ impl Birth<'_> {
         if let Some(made) = made {
             drop(made.keep());
         }
+        rdt::keep(group);
         Ok(Newborn {
             container: reserved.keep(record),
             child,
             conversation,
             console,
             poststart: self.plan.host.poststart,
+            net_devices: self.moved.take(),
         })
     }
 
@@ -286,11 +306,18 @@ impl Birth<'_> {
                 owner: nix::unistd::geteuid().as_raw(),
                 cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
                 namespaces: host.namespaces,
+                rdt: None,
+                memory_policy: self.plan.init.memory_policy.clone(),
+                personality: self.plan.init.personality,
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
+                seccomp: host
+                    .seccomp
+                    .as_ref()
+                    .map(|filter| OwnFilter { flags: filter.flags, listener: filter.listener.clone() }),
             },
         }
     }
@@ -320,7 +347,7 @@ impl Birth<'_> {
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
-        let program = sealed_init()?;
+        let program = init::sealed()?;
         let birth = sys::Birth {
             namespaces: self.plan.host.clone_flags,
             cgroup: cgroup.map(Cgroup::as_fd),
@@ -462,30 +489,6 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
 }
 
-/// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
-/// the page cache of a file (CVE-2019-5736, runc#5272).
-pub(crate) fn sealed_init() -> Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let fd = nix::sys::memfd::memfd_create(c"cleat-init", flags | MFdFlags::from_bits_retain(0x10))
-        // MFD_EXEC is known since Linux 6.3.
-        .or_else(|_| nix::sys::memfd::memfd_create(c"cleat-init", flags))
-        .context("memfd_create")?;
-    let mut rest = INIT;
-    while !rest.is_empty() {
-        let put = nix::unistd::write(&fd, rest).context("write init")?;
-        rest = &rest[put..];
-    }
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    nix::fcntl::fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("seal init")?;
-    Ok(fd)
-}
-
-/// Size of the init's program in bytes.
-#[must_use]
-pub fn init_size() -> usize {
-    INIT.len()
-}
-
 /// Listens to an init until the container is made.
 struct Midwife<'a, 'b> {
     birth: &'a Birth<'b>,
@@ -508,7 +511,16 @@ impl Midwife<'_, '_> {
                     }
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::Listener, Some(fd)) => {
+                    let pid = self.child.get()?.pid;
+                    let state = state::state_json(record, Status::Creating, pid)?;
+                    let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
+                    listener::hand_over(listener, &fd, &state, pid)?;
+                }
                 Heard::Message(FromInit::RunHooks, None) => {
+                    // After most that can go wrong: routes of the host over a device do not come back.
+                    self.birth.faults.at(Step::NetDevices)?;
+                    self.birth.moved.borrow_mut().take(&self.birth.plan.host.net_devices, self.child.get()?)?;
                     self.birth.faults.at(Step::RuntimeHooks)?;
                     let pid = self.child.get()?.pid;
                     self.birth.set_pid(record, pid)?;

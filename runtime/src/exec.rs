@@ -20,10 +20,11 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
 use crate::plan::ids::{Ids, groups};
-use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
-use crate::state::{self, Alive, Container, Phase};
-use crate::sys;
+use crate::plan::seccomp::{self, Filter};
+use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
+use crate::state::{self, Alive, Container, Phase, Status};
 use crate::wire::{Conversation, Heard, failure_text};
+use crate::{listener, scheduler, sys};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -65,9 +66,9 @@ pub fn plan(
     process: &config::Process,
     request: &Request,
     host: &Host,
-    warnings: &mut Vec<String>,
+    filter: Option<Filter>,
+    findings: &mut Findings,
 ) -> Result<(wire::Plan, Vec<FdSource>)> {
-    refuse_unsupported(process)?;
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
     let mut join = Vec::new();
@@ -79,9 +80,11 @@ pub fn plan(
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
     let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
-    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups)?;
-    let mut planned = plan::process(process, request, host, user_namespace, warnings)?;
-    planned.groups = groups(&process.user, may_set_groups, &container.record.cleat.annotations, warnings);
+    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
+    let mut joining = plan::process(process, request, host, user_namespace, findings);
+    let annotations = &container.record.cleat.annotations;
+    joining.groups = groups(&process.user, may_set_groups, annotations, &mut findings.warnings);
+    joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
         join,
@@ -89,25 +92,13 @@ pub fn plan(
         fork: (namespaces & NEWPID != 0).then_some(0),
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
-        terminal: process.terminal.then(|| plan::terminal(process, false)),
-        process: Some(planned),
+        terminal: findings.keep(process.terminal.then(|| plan::terminal(process, false)).transpose()),
+        memory_policy: container.record.cleat.memory_policy.clone(),
+        personality: container.record.cleat.personality,
+        process: Some(joining),
         ..wire::Plan::default()
     };
     Ok((init, fds))
-}
-
-fn refuse_unsupported(process: &config::Process) -> Result<()> {
-    let asked = [
-        ("apparmorProfile", !process.apparmor_profile.is_empty() && process.apparmor_profile != "unconfined"),
-        ("selinuxLabel", !process.selinux_label.is_empty()),
-        ("scheduler", process.scheduler.is_some()),
-        ("ioPriority", process.io_priority.is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
-    ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((name, _)) => Err(Error::new(format!("process.{name}: this version of cleat does not support it"))),
-        None => Ok(()),
-    }
 }
 
 /// Makes a process inside a running container, ready to be started.
@@ -130,12 +121,14 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
             container.id()
         )));
     }
-    let mut warnings = Vec::new();
+    let mut findings = Findings::default();
     let record = &container.record;
     let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
-    let host = Host::of_joining(orders.rootless, first)?;
-    let (init, fds) = plan(container, &orders.process, &orders.request, &host, &mut warnings)?;
-    warnings.iter().for_each(|warning| (orders.warn)(warning));
+    let host = Host::of_joining(orders.rootless, &orders.process, first)?;
+    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
+    let scheduling = plan::scheduling(&orders.process, &mut findings);
+    let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
+    findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
         (Some(own), Some(below)) => Some(own.below(below)?),
@@ -145,6 +138,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         (_, None) => None,
     };
     faults.at(Step::Clone)?;
+    scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
     let exactly = orders.cgroup.is_some();
     let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
@@ -158,6 +152,22 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     }
     .map_err(|failed| failed.error)?;
     drop(theirs);
+    faults.at(Step::Affinity)?;
+    if affinity == Affinity::default() {
+        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+    } else {
+        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
+    }
+    faults.at(Step::Resctrl)?;
+    if let Some(own) = &container.record.cleat.rdt {
+        if !own.add(child.get()?.pid)? {
+            let group = own.full();
+            (orders.warn)(&format!(
+                "intelRdt {}: somebody has removed the group; the process is not in it",
+                group.display()
+            ));
+        }
+    }
     faults.at(Step::Oom)?;
     if let Some(score) = orders.process.oom_score_adj {
         create::set_oom_score(child.get()?.pid, score)?;
@@ -171,8 +181,10 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let mut joined = Joined { child, conversation, console: None, half_way: None };
-    joined.attend(cgroup.as_ref(), init.fork.is_some())?;
+    joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
+    faults.at(Step::Scheduler)?;
+    scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;
@@ -206,7 +218,7 @@ fn clone_into(
     socket: &OwnedFd,
     exactly: bool,
 ) -> std::result::Result<ChildGuard, CloneError> {
-    let program = create::sealed_init()?;
+    let program = crate::init::sealed()?;
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -268,13 +280,16 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
+    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
                     self.half_way = Some(std::mem::replace(&mut self.child, create::forked(pidfd)?));
                 }
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
+                Heard::Message(FromInit::Listener, Some(fd)) => {
+                    hand_over(container, Status::Running, &fd, self.child.get()?.pid)?;
+                }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
@@ -287,9 +302,10 @@ impl Joined {
     ///
     /// # Errors
     /// The program could not be executed.
-    pub fn start(&mut self) -> Result<()> {
+    pub fn start(&mut self, container: &Container) -> Result<()> {
         let half_way = self.half_way.take();
-        order_start(&self.conversation, || drop(half_way))
+        let pid = self.child.get()?.pid;
+        order_start(&self.conversation, |fd| hand_over(container, Status::Running, &fd, pid), || drop(half_way))
     }
 }
 
@@ -297,13 +313,30 @@ impl Joined {
 /// time to do something `meanwhile`.
 ///
 /// # Errors
-/// A `startContainer` hook failed, or the program could not be executed.
-pub fn order_start(conversation: &Conversation, meanwhile: impl FnOnce()) -> Result<()> {
+/// A `startContainer` hook failed, or the program could not be executed; or `listener` failed,
+/// which gets the descriptor of a seccomp filter that asks others: then the program may run, and
+/// must not.
+pub fn order_start(
+    conversation: &Conversation,
+    listener: impl Fn(OwnedFd) -> Result<()>,
+    meanwhile: impl FnOnce(),
+) -> Result<()> {
     conversation.say(ToInit::Go)?;
     meanwhile();
-    match conversation.hear()? {
-        Heard::Closed => Ok(()),
-        Heard::Message(FromInit::Failed(failure), _) => Err(Error::new(failure_text(&failure))),
-        Heard::Message(..) => Err(Error::new("the init sent a message out of turn")),
+    loop {
+        match conversation.hear()? {
+            Heard::Closed => return Ok(()),
+            Heard::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
+            Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+            Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
+        }
     }
+}
+
+/// Hands the listener of a container's seccomp filter over.
+///
+/// # Errors
+/// Nobody takes it.
+pub fn hand_over(container: &Container, status: Status, fd: &OwnedFd, pid: i32) -> Result<()> {
+    listener::hand_over(container.listener(), fd, &container.state_json(status)?, pid)
 }

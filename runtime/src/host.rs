@@ -11,6 +11,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::AccessFlags;
 
+use crate::config::{Process, Spec};
 use crate::error::{Context, Error, Result};
 use crate::plan::IdMap;
 use crate::sys;
@@ -42,6 +43,31 @@ pub struct Host {
     pub own_gids: Vec<IdMap>,
     /// `--rootless`: whether a container may do without a cgroup; `None`: as privileges are.
     pub rootless_asked: Option<bool>,
+    /// Where resctrl is mounted, if it is; only where a container asks for it.
+    pub resctrl: Option<PathBuf>,
+    /// Security modules with labels; asked for only where a label is.
+    pub labels: Labels,
+}
+
+/// Security modules that label processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// AppArmor is enabled.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
+}
+
+impl Labels {
+    /// Asks the kernel.
+    #[must_use]
+    pub fn probe() -> Labels {
+        let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+        Labels {
+            apparmor: enabled.is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
 }
 
 /// Where the cgroup v2 tree is, and what is left of version 1.
@@ -78,13 +104,26 @@ impl Host {
         Ok(host)
     }
 
+    /// The same with what a bundle asks for by name: security modules, where it has labels, and resctrl.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn of_bundle(rootless_asked: Option<bool>, spec: &Spec) -> Result<Host> {
+        let mut host = Host::probe(rootless_asked)?;
+        host.resctrl = spec.linux.intel_rdt.as_ref().and_then(|_| crate::rdt::mount_point());
+        let process = spec.process.as_ref();
+        let labels = process.map_or(["", ""], |p| [p.apparmor_profile.as_str(), p.selinux_label.as_str()]);
+        Ok(host.with_labels(&[labels[0], labels[1], &spec.linux.mount_label]))
+    }
+
     /// The same for a process that joins a container, which has no use for control groups. Ids and
     /// groups are those of the container's user namespace, where it has one: `first` lives there.
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_joining(rootless_asked: Option<bool>, first: Option<i32>) -> Result<Host> {
-        let mut host = Host::of_privileges(rootless_asked)?;
+    pub fn of_joining(rootless_asked: Option<bool>, process: &Process, first: Option<i32>) -> Result<Host> {
+        let mut host =
+            Host::of_privileges(rootless_asked)?.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
         host.in_user_namespace = in_user_namespace()?;
         match first {
             Some(pid) => {
@@ -101,6 +140,13 @@ impl Host {
         let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;
         Ok(Host { euid, egid, capabilities, last_capability, rootless_asked, ..Host::default() })
+    }
+
+    /// The same host, asked for security modules, too, where a label of theirs is wanted.
+    #[must_use]
+    fn with_labels(self, labels: &[&str]) -> Host {
+        let wanted = labels.iter().any(|label| !label.is_empty());
+        Host { labels: if wanted { Labels::probe() } else { self.labels }, ..self }
     }
 
     /// Whether privileges of the machine itself are missing.

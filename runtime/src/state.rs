@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use cleat_plan::seccomp::Program;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
@@ -21,11 +22,15 @@ use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
+use crate::plan::seccomp::{Filter, Listener};
+use crate::rdt::OwnRdt;
 use crate::sys;
 
 /// The version of the specification that `state` and hooks speak.
 pub const OCI_VERSION: &str = "1.3.0";
 const FILE: &str = "state.json";
+/// The program of the seccomp filter.
+const FILTER: &str = "seccomp.bpf";
 /// The socket on which a created container waits; its presence alone means nothing.
 const START_SOCKET: &str = "start.sock";
 
@@ -44,6 +49,14 @@ pub struct Record {
     pub external_descriptors: Option<Vec<String>>,
     pub intel_rdt_path: String,
     pub cleat: Own,
+}
+
+impl Record {
+    /// Remembers the resctrl group.
+    pub fn set_rdt(&mut self, own: &OwnRdt) {
+        self.intel_rdt_path = own.full().display().to_string();
+        self.cleat.rdt = Some(own.clone());
+    }
 }
 
 /// What readers of runc's file look for in `config`.
@@ -76,6 +89,12 @@ pub struct Own {
     pub cgroup: Option<OwnCgroup>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
+    /// The container's resctrl group.
+    pub rdt: Option<OwnRdt>,
+    /// The NUMA memory policy, which processes that join get, too.
+    pub memory_policy: Option<cleat_plan::MemoryPolicy>,
+    /// The execution domain, likewise.
+    pub personality: Option<u32>,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
     /// `process` of config.json, word by word.
@@ -86,6 +105,18 @@ pub struct Own {
     pub notify: Option<PathBuf>,
     /// The session keyring, which processes that join get, too.
     pub keyring: Option<String>,
+    /// The filter of system calls, which processes that join get, too. Its program is a file of its
+    /// own, which no other command has to read.
+    pub seccomp: Option<OwnFilter>,
+}
+
+/// A filter without its program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnFilter {
+    /// `SECCOMP_FILTER_FLAG_*`
+    pub flags: u32,
+    /// Who decides where it does not.
+    pub listener: Option<Listener>,
 }
 
 /// Where the cgroup is, and what was made for it.
@@ -320,6 +351,14 @@ impl Reserved {
         save(&self.path, record)
     }
 
+    /// Writes the program of the filter.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn save_filter(&self, filter: &Filter) -> Result<()> {
+        write_atomically(&self.path.join(FILTER), filter.program.as_bytes(), 0o600)
+    }
+
     /// The birth has succeeded.
     #[must_use]
     pub fn keep(mut self, record: Record) -> Container {
@@ -396,6 +435,25 @@ impl Container {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The filter of system calls that its processes have.
+    ///
+    /// # Errors
+    /// Its program cannot be read: then nothing may run without it.
+    pub fn filter(&self) -> Result<Option<Filter>> {
+        let Some(own) = &self.record.cleat.seccomp else { return Ok(None) };
+        let file = self.path.join(FILTER);
+        let bytes = std::fs::read(&file).context(format_args!("read {}", file.display()))?;
+        let program = Program::from_bytes(bytes)
+            .ok_or_else(|| Error::new(format!("{}: not a seccomp filter; was it written whole?", file.display())))?;
+        Ok(Some(Filter { program, flags: own.flags, listener: own.listener.clone() }))
+    }
+
+    /// Who decides where its filter does not.
+    #[must_use]
+    pub fn listener(&self) -> Option<&Listener> {
+        self.record.cleat.seccomp.as_ref()?.listener.as_ref()
     }
 
     /// Its id.
@@ -557,7 +615,9 @@ impl Container {
     /// # Errors
     /// The file was changed by others.
     pub fn planned_hooks(list: &[crate::config::Hook], kind: &str) -> Result<Vec<cleat_plan::Hook>> {
-        plan::hooks(list, kind)
+        let mut findings = plan::Findings::default();
+        let hooks = plan::hooks(list, kind, &mut findings);
+        findings.warnings().map(|_| hooks)
     }
 }
 

@@ -362,6 +362,36 @@ pub fn own_limit(resource: u32) -> nix::Result<(u64, u64)> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
+/// `struct sched_attr`; the times are runtime, deadline, period, and the clamps (Linux 5.3).
+#[repr(C)]
+pub(crate) struct SchedAttr {
+    pub(crate) size: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) times: [u64; 4],
+}
+
+/// `sched_setattr(2)` of a child that has not been waited for; the size is filled in.
+pub(crate) fn sched_setattr(pid: i32, mut attr: SchedAttr) -> nix::Result<()> {
+    attr.size = u32::try_from(size_of::<SchedAttr>()).map_err(|_| Errno::E2BIG)?;
+    // SAFETY: attr outlives the call and holds its true size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) }).map(drop)
+}
+
+/// `sched_setaffinity(2)`: bit N of all words is processor N; pid 0 is this process.
+pub(crate) fn sched_setaffinity(pid: i32, mask: &[u64]) -> nix::Result<()> {
+    // SAFETY: the mask is passed with its true length in bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) }).map(drop)
+}
+
+/// `ioprio_set(2)` of a child that has not been waited for: the class from bit 13 on, the level.
+pub(crate) fn ioprio_set(pid: i32, value: i32) -> nix::Result<()> {
+    // SAFETY: numbers only; IOPRIO_WHO_PROCESS is 1.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, 1, pid, value) }).map(drop)
+}
+
 /// Flags of [`open_tree`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TreeFlags {
@@ -559,6 +589,18 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
             new_fd(unsafe { attr.call(BPF_PROG_GET_FD_BY_ID) }?)
         })
         .collect()
+}
+
+/// Whether the kernel knows a flag of `SECCOMP_SET_MODE_FILTER` (seccomp(2)).
+#[must_use]
+pub fn knows_filter_flag(flag: u32) -> bool {
+    const SET_MODE_FILTER: c_uint = 1;
+    const NEW_LISTENER: u32 = 8;
+    const WAIT_KILLABLE_RECV: u32 = 32;
+    let flag = if flag == WAIT_KILLABLE_RECV { flag | NEW_LISTENER } else { flag };
+    // SAFETY: without a program nothing is loaded; known flags are told by EFAULT.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flag, std::ptr::null::<u8>()) };
+    check(answer) == Err(Errno::EFAULT)
 }
 
 /// The size of a terminal, rows and columns.

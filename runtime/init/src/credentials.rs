@@ -7,8 +7,9 @@ use linux_raw_sys::general as raw;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use crate::conversation::Conversation;
 use crate::error::{Call, Error, Result};
-use crate::sys;
+use crate::{seccomp, sys};
 
 const PR_CAPBSET_READ: u32 = 23;
 const PR_CAPBSET_DROP: u32 = 24;
@@ -19,7 +20,7 @@ const PR_CAP_AMBIENT_RAISE: usize = 2;
 const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 
 /// Standard streams, working directory, groups, user, capability sets, `no_new_privs`, umask.
-pub(crate) fn take(process: &Process) -> Result<()> {
+pub(crate) fn take(process: &Process, host: &Conversation) -> Result<()> {
     give_streams(process)?;
     // With all privileges first, as the directory may be closed to the user; where root itself is
     // refused (a network file system), the user may be let in.
@@ -39,7 +40,7 @@ pub(crate) fn take(process: &Process) -> Result<()> {
     if early.is_err() {
         rustix::process::chdir(&*process.cwd).call_on("chdir", &process.cwd)?;
     }
-    let caps = process.caps;
+    let caps = seccomp::caps_until_loaded(process);
     sys::capset(caps.effective, caps.permitted, caps.inheritable).call("capset")?;
     sys::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0).call("prctl PR_CAP_AMBIENT_CLEAR_ALL")?;
     for cap in bits(caps.ambient) {
@@ -49,7 +50,7 @@ pub(crate) fn take(process: &Process) -> Result<()> {
         sys::prctl(PR_SET_NO_NEW_PRIVS, 1, 0).call("prctl PR_SET_NO_NEW_PRIVS")?;
     }
     rustix::process::umask(Mode::from_raw_mode(process.umask));
-    Ok(())
+    seccomp::with_credentials(process, host)
 }
 
 fn bits(set: u64) -> impl Iterator<Item = usize> {

@@ -25,7 +25,7 @@ pub(crate) fn run(hooks: &Hooks) -> Result<()> {
 fn one(hook: &Hook, state: &[u8]) -> Result<()> {
     let failed = |text: &str| Error::refused("hook", hook.path.to_bytes(), text);
     let stdin = memory_file(state)?;
-    let pidfd = match sys::clone_process(0, false).call("clone3")? {
+    let pidfd = match sys::clone_process(0, false).call("clone")? {
         sys::Cloned::Child => become_hook(hook, &stdin),
         sys::Cloned::Parent(pidfd) => pidfd,
     };

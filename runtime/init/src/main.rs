@@ -15,6 +15,7 @@ mod credentials;
 mod devices;
 mod error;
 mod hooks;
+mod label;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -22,6 +23,7 @@ mod path;
 mod procfs;
 mod program;
 mod root;
+mod seccomp;
 mod sys;
 mod terminal;
 
@@ -32,7 +34,7 @@ use cleat_plan::{FaultKind, Plan, Step};
 use rustix::fd::OwnedFd;
 
 use conversation::Conversation;
-use error::{Error, Result};
+use error::{Call, Error, Result};
 
 /// The process and its program, found.
 type Prepared = (Option<cleat_plan::Process>, Option<alloc::ffi::CString>);
@@ -84,6 +86,9 @@ impl Birth {
     /// The steps of a birth or a joining, in their order. README.md has the same list.
     fn perform(&mut self) -> Result<core::convert::Infallible> {
         self.step(Step::ReceivePlan)?;
+        if self.plan.root.is_none() {
+            self.label()?;
+        }
         self.step(Step::JoinNamespaces)?;
         namespaces::join(self)?;
         let (process, program) = match self.plan.root.take() {
@@ -99,6 +104,10 @@ impl Birth {
         self.step(Step::Rlimits)?;
         if let Some(process) = &process {
             credentials::limit(&process.rlimits)?;
+        }
+        self.step(Step::Seccomp)?;
+        if let Some(process) = &process {
+            seccomp::last(process, &self.host)?;
         }
         self.step(Step::Exec)?;
         match (process, program) {
@@ -141,12 +150,27 @@ impl Birth {
         Ok(prepared)
     }
 
+    /// While the host's procfs is at `/proc`.
+    fn label(&mut self) -> Result<()> {
+        self.step(Step::Label)?;
+        self.plan.process.as_ref().map_or(Ok(()), label::set)
+    }
+
     /// Credentials, working directory, program.
     fn become_process(&mut self) -> Result<Prepared> {
+        // Before privileges are given up and filters hold, which may be against these calls.
+        self.step(Step::MemoryPolicy)?;
+        if let Some(policy) = &self.plan.memory_policy {
+            sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy")?;
+        }
+        self.step(Step::Personality)?;
+        if let Some(domain) = self.plan.personality {
+            sys::personality(domain).call("personality")?;
+        }
         self.step(Step::Credentials)?;
         let process = self.plan.process.take();
         if let Some(process) = &process {
-            credentials::take(process)?;
+            credentials::take(process, &self.host)?;
             self.step(Step::Cwd)?;
             credentials::verify_cwd(&process.cwd)?;
         }
@@ -183,6 +207,7 @@ impl Birth {
         }
         self.step(Step::CreateContainerHooks)?;
         hooks::run(&self.plan.create_container)?;
+        self.label()?;
         self.step(Step::Pivot)?;
         let dir = root::enter(root, dir)?;
         self.step(Step::Sysctl)?;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use cleat_plan::{Attr, FsOption, Mount, MountKind, Text};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, OpenTreeFlags};
 
@@ -70,6 +70,11 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
         return Err(Error::new("move_mount", Errno::NOTDIR).hint(hint));
     }
     attach(made.as_fd(), target.as_fd()).call("move_mount")?;
+    if let Some(label) = &mount.label {
+        let dir = rustix::fs::openat(&made, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call("openat")?;
+        let name = c"security.selinux";
+        rustix::fs::fsetxattr(&dir, name, label.to_bytes(), XattrFlags::empty()).call_on("fsetxattr", label)?;
+    }
     set_attr(&made, true, mount.attr_recursive)?;
     for how in &mount.propagation {
         propagate(made.as_fd(), *how).call("mount_setattr")?;

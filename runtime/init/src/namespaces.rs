@@ -58,7 +58,7 @@ pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
     if flags != 0 {
         become_root()?;
     }
-    match sys::clone_process(flags, true).call("clone3")? {
+    match sys::clone_process(flags, true).call("clone")? {
         sys::Cloned::Parent(_) => sys::exit(0),
         sys::Cloned::Child => {
             // Told by the child itself: nothing it says later can overtake this.

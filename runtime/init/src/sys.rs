@@ -214,6 +214,28 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result
     unsafe { syscall(raw::__NR_capset, args) }.map(drop)
 }
 
+/// Puts a filter on this thread's system calls (seccomp(2), `SECCOMP_SET_MODE_FILTER`); with
+/// `listener` returns the descriptor that hears of those to be decided elsewhere.
+pub(crate) fn seccomp(program: &[u8], flags: u32, listener: bool) -> Result<Option<OwnedFd>, Errno> {
+    const SET_MODE_FILTER: usize = 1;
+    const FLAG_NEW_LISTENER: u32 = 8;
+    #[repr(C)]
+    struct Program {
+        len: u16,
+        filter: *const u8,
+    }
+    let len = u16::try_from(program.len() / 8).map_err(|_| Errno::INVAL)?;
+    let all = Program { len, filter: program.as_ptr() };
+    let flags = flags | if listener { FLAG_NEW_LISTENER } else { 0 };
+    let args = [SET_MODE_FILTER, flags as usize, &raw const all as usize, 0, 0, 0];
+    // SAFETY: struct sock_fprog with the true number of eight-byte instructions, which the kernel
+    // copies and checks; both outlive the call.
+    let result = unsafe { syscall(raw::__NR_seccomp, args) }?;
+    let fd = listener.then(|| RawFd::try_from(result)).transpose().map_err(|_| Errno::BADF)?;
+    // SAFETY: asked for a listener, the kernel has just returned it as a new descriptor.
+    Ok(fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
 /// `setgroups(2)`.
 pub(crate) fn setgroups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the array is passed with its true length.
@@ -241,6 +263,20 @@ pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
     unsafe { syscall(raw::__NR_prlimit64, [0, resource as usize, limit.as_ptr() as usize, 0, 0, 0]) }.map(drop)
 }
 
+/// `set_mempolicy(2)`.
+pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    // The kernel takes one bit less than it is told: none of an empty mask.
+    let bits = nodes.len() * 64 + 1;
+    // SAFETY: the mask is passed with its true length.
+    unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, nodes.as_ptr() as usize, bits, 0, 0, 0]) }.map(drop)
+}
+
+/// `personality(2)`.
+pub(crate) fn personality(domain: u32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    unsafe { syscall(raw::__NR_personality, [domain as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
 /// `unshare(2)` of namespaces.
 pub(crate) fn unshare(flags: u32) -> Result<(), Errno> {
     // SAFETY: numbers only; namespaces, never the descriptor table, are what callers name.
@@ -256,17 +292,17 @@ pub(crate) enum Cloned {
 }
 
 /// A child of this process, or with `sibling` of its parent, born into `flags`' new namespaces.
+/// With clone(2): filters of system calls, which may be in force here, often know no clone3(2).
 pub(crate) fn clone_process(flags: u64, sibling: bool) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
-    let mut args = [0u64; 8];
-    args[0] = flags | u64::from(raw::CLONE_PIDFD) | if sibling { u64::from(raw::CLONE_PARENT) } else { 0 };
-    args[1] = &raw mut pidfd as u64;
-    // The exit signal; CLONE_PARENT takes over that of the caller.
-    args[4] = if sibling { 0 } else { u64::from(raw::SIGCHLD) };
-    let call = [args.as_ptr() as usize, size_of_val(&args), 0, 0, 0, 0];
-    // SAFETY: clone_args of 64 bytes (its first version); no CLONE_VM, so the child has a copy of
-    // all memory and goes on with the same stack contents. This program has one thread.
-    match unsafe { syscall(raw::__NR_clone3, call) }? {
+    // The low byte is the exit signal; CLONE_PARENT takes over that of the caller.
+    let how = if sibling { raw::CLONE_PARENT } else { raw::SIGCHLD };
+    let flags = flags | u64::from(raw::CLONE_PIDFD | how);
+    let flags = usize::try_from(flags).map_err(|_| Errno::INVAL)?;
+    // SAFETY: no CLONE_VM, so the child has a copy of all memory and goes on with the same stack
+    // contents (a null stack says so); the third argument, on both architectures, is where the
+    // pidfd is put. This program has one thread.
+    match unsafe { syscall(raw::__NR_clone, [flags, 0, &raw mut pidfd as usize, 0, 0, 0]) }? {
         0 => Ok(Cloned::Child),
         // SAFETY: the kernel has just put a new descriptor there.
         _ => Ok(Cloned::Parent(unsafe { OwnedFd::from_raw_fd(pidfd) })),

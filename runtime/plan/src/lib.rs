@@ -10,10 +10,12 @@ extern crate alloc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+pub mod seccomp;
 pub mod steps;
 mod text;
 pub mod wire;
 
+pub use seccomp::Seccomp;
 pub use steps::{Fault, FaultKind, Step};
 pub use text::Text;
 
@@ -55,12 +57,17 @@ pub struct Plan {
     pub sysctl: Vec<Sysctl>,
     /// A pseudo-terminal from the container's own devpts as standard streams.
     pub terminal: Option<Terminal>,
-    /// Tell the host half when the namespaces and mounts are there, and wait for its hooks.
+    /// Tell the host half when the namespaces and mounts are there, and wait for what it does then:
+    /// network devices, hooks.
     pub runtime_hooks: bool,
     /// `createContainer` hooks: run by the init before `pivot_root`.
     pub create_container: Hooks,
     /// `startContainer` hooks: run by the init just before `execve`.
     pub start_container: Hooks,
+    /// The NUMA memory policy (set_mempolicy(2)).
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The execution domain (personality(2)).
+    pub personality: Option<u32>,
     /// The program; `None` is a container without a process, which cannot be started.
     pub process: Option<Process>,
     /// Where the order to start comes from.
@@ -176,6 +183,8 @@ pub struct Mount {
     pub require_procfs: bool,
     /// Copy what the image has at the target into the new file system.
     pub copy_up: bool,
+    /// SELinux label of its root, for a file system that takes none as an option.
+    pub label: Option<Text>,
 }
 
 /// Bits for `mount_setattr(2)`.
@@ -279,6 +288,15 @@ pub struct Terminal {
     pub console: bool,
 }
 
+/// A NUMA memory policy (set_mempolicy(2)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPolicy {
+    /// `MPOL_*`, with `MPOL_F_*` in it.
+    pub mode: u32,
+    /// Bit N of them all is memory node N; empty: none.
+    pub nodes: Vec<u64>,
+}
+
 /// A program run at a point of the container's life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
@@ -324,6 +342,12 @@ pub struct Process {
     pub caps: Caps,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
+    /// The system calls it may make.
+    pub seccomp: Option<Seccomp>,
+    /// AppArmor profile that `execve` changes to.
+    pub apparmor: Option<Text>,
+    /// SELinux label that `execve` changes to.
+    pub selinux: Option<Text>,
     /// Resource limits; the host half has raised hard limits where that takes a privilege.
     pub rlimits: Vec<Rlimit>,
     /// Descriptors from 3 on that the program gets.

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::plan::{NAMESPACES, caps, ids, mounts};
+use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
+use crate::plan::{NAMESPACES, caps, ids, memory, mounts};
 use crate::state::OCI_VERSION;
+use crate::sys;
 
 use super::print_json;
 
@@ -29,18 +31,34 @@ pub fn document() -> Value {
             "namespaces": namespaces,
             "capabilities": caps::NAMES,
             "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
-            "seccomp": {"enabled": false},
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
-            "intelRdt": {"enabled": false},
-            "memoryPolicy": {},
+            "seccomp": seccomp(),
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
+            "memoryPolicy": {"modes": memory::MODES, "flags": memory::FLAGS},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
-            "io.github.opencontainers.cleat.init-size": crate::create::init_size().to_string()
+            "io.github.opencontainers.cleat.init-size": crate::init::size().to_string()
         },
         "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS]
+    })
+}
+
+/// Architectures are those that this machine's kernel may run; flags are supported if it knows them.
+fn seccomp() -> Value {
+    fn names(table: &[(&str, impl Copy)]) -> Vec<String> {
+        table.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+    let supported: Vec<_> = FLAGS.iter().filter(|(_, flag)| sys::knows_filter_flag(*flag)).copied().collect();
+    json!({
+        "enabled": true,
+        "actions": names(ACTIONS),
+        "operators": names(OPERATORS),
+        "archs": names(Family::NATIVE.architectures()),
+        "knownFlags": names(FLAGS),
+        "supportedFlags": names(&supported)
     })
 }

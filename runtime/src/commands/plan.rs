@@ -15,11 +15,11 @@ use super::{bundle, print, print_json};
 pub fn plan(shell: &super::Shell<'_>, path: &Path, id: &str, json: bool) -> Result<()> {
     let bundle = bundle(Some(path))?;
     let text = crate::config::read(&bundle)?;
-    let spec = crate::config::parse("config.json", &text)?;
+    let spec: crate::config::Spec = crate::config::parse("config.json", &text)?;
     crate::state::check_id(id)?;
     let request =
         Request { id: id.into(), bundle, keyring: Some(format!("_ses.{id}")), start_later: true, ..Request::default() };
-    let plan = Plan::new(&request, &spec, &Host::probe(shell.rootless)?)?;
+    let plan = Plan::new(&request, &spec, &Host::of_bundle(shell.rootless, &spec)?)?;
     if json { print_json(&plan) } else { print(&plan.to_string()) }
 }
 

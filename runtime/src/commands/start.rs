@@ -6,7 +6,7 @@ use cleat_plan::FaultKind;
 use nix::fcntl::Flock;
 
 use crate::error::{Error, Result};
-use crate::exec::order_start;
+use crate::exec::{self, order_start};
 use crate::state::{Alive, Container, Phase, Status, Waiting};
 use crate::wire::Conversation;
 use crate::{hooks, notify, sys};
@@ -42,11 +42,18 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     }
     let ready = Readiness::expect(&container)?;
     let mut hooks = Ok(Vec::new());
-    let outcome = order_start(&Conversation::over(socket), || {
+    let pid = container.record.init_process_pid;
+    let listener = |fd: OwnedFd| exec::hand_over(&container, Status::Created, &fd, pid);
+    let held = container.listener().map(|_| container.alive().map(|first| (first, container.cgroup()))).transpose()?;
+    let outcome = order_start(&Conversation::over(socket), listener, || {
         // Nobody will listen there again, whatever comes of it.
         container.forget_start_socket();
         hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststart, "poststart"));
     });
+    if let (Err(_), Some((first, cgroup))) = (&outcome, &held) {
+        // Its filter may be in force, and nobody answers for it.
+        let _ = delete::kill(first.as_ref(), cgroup.as_ref());
+    }
     outcome?;
     run_poststart(&container, &hooks?, lock)?;
     ready.map_or(Ok(()), |ready| ready.wait(&container))

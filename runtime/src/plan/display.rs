@@ -88,6 +88,12 @@ impl Plan {
             Step::Cgroup => {
                 one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string()))
             }
+            Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
+                let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();
+                let schemata = rdt.schemata.concat().trim_end().replace('\n', " ");
+                format!("{} {schemata}{monitor}", crate::host::clean(&rdt.root, &rdt.group).display())
+            })),
+            Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
             Step::Devices => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
@@ -124,13 +130,34 @@ impl Plan {
                 one(root.filter(|r| r.dev_links).map(|_| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned()))
             }
             Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
+            Step::NetDevices => host
+                .net_devices
+                .iter()
+                .map(|device| format!("{} as {}", device.host_name, device.container_name.text()))
+                .collect(),
             Step::RuntimeHooks => hooks(&host.runtime_hooks),
             Step::CreateContainerHooks => hooks(&init.create_container.list),
+            Step::Label => {
+                init.process.iter().flat_map(|p| [&p.apparmor, &p.selinux]).flatten().map(ToString::to_string).collect()
+            }
+            Step::Seccomp => one(init.process.as_ref().and_then(|p| p.seccomp.as_ref()).map(|filter| {
+                let asks = if filter.listener { ", asks a listener" } else { "" };
+                format!(
+                    "{} instructions, flags {:#x}, loaded {:?}{asks}",
+                    filter.program.count(),
+                    filter.flags,
+                    filter.load
+                )
+            })),
             Step::Pivot => one(root.map(|r| format!("{:?}", r.pivot))),
             Step::Sysctl => init.sysctl.iter().map(|s| format!("{} = {}", s.path, s.value)).collect(),
             Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),
             Step::MaskedPaths => root.map(|r| texts(&r.masked)).unwrap_or_default(),
             Step::ReadonlyRoot => one(root.filter(|r| r.readonly).map(|_| "/".to_owned())),
+            Step::MemoryPolicy => one(init.memory_policy.as_ref().map(super::memory::describe)),
+            Step::Personality => {
+                one(init.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
+            }
             Step::Credentials => one(init.process.as_ref().map(|p| {
                 let nnp = if p.no_new_privileges { ", no new privileges" } else { "" };
                 format!(
@@ -147,6 +174,7 @@ impl Plan {
             Step::Rlimits => {
                 host.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect()
             }
+            Step::Scheduler => host.scheduling.lines(),
             Step::StartContainerHooks => hooks(&init.start_container.list),
             Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
             Step::Poststart => hooks(&host.poststart),

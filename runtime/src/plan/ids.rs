@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::namespaces::Namespaces;
-use super::{IdMap, IdMaps, NEWUSER, Place, place};
+use super::{Findings, IdMap, IdMaps, NEWUSER, Place, place};
 use crate::config::{self, Spec};
 use crate::error::Result;
 use crate::host::Host;
@@ -156,15 +156,15 @@ impl<'a> Ids<'a> {
 
     /// An error unless that user can be had.
     pub(super) fn check_uid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.uids, id, "linux.uidMappings", place)
+        self.check(self.uids, id, "linux.uidMappings", "", place)
     }
 
     /// An error unless that group can be had.
     pub(super) fn check_gid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.gids, id, "linux.gidMappings", place)
+        self.check(self.gids, id, "linux.gidMappings", "", place)
     }
 
-    fn check(self, maps: &[IdMap], id: u32, name: &str, place: &Place) -> Result<()> {
+    fn check(self, maps: &[IdMap], id: u32, name: &str, remedy: &str, place: &Place) -> Result<()> {
         if maps.is_empty() || maps.iter().any(|map| contains(map, id, 1)) {
             return Ok(());
         }
@@ -173,28 +173,26 @@ impl<'a> Ids<'a> {
             Source::Outer => "the user namespace that cleat runs in",
             Source::Container => "the container's user namespace",
         };
-        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}", ranges(maps))))
+        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}{remedy}", ranges(maps))))
     }
 
-    /// An error unless the process can have its user and groups; `groups` may be set.
-    pub(crate) fn check_user(self, user: &config::User, may_set_groups: bool) -> Result<()> {
-        self.check_uid(user.uid, &place("process.user.uid"))?;
-        self.check_gid(user.gid, &place("process.user.gid"))?;
-        for (index, gid) in user.additional_gids.iter().enumerate().filter(|_| may_set_groups) {
-            self.check_gid(*gid, &Place::new(format!("process.user.additionalGids[{index}]")))?;
-        }
-        Ok(())
+    /// A problem for each id that the process cannot have; groups where they may be set.
+    pub(crate) fn check_user(self, user: &config::User, may_set_groups: bool, findings: &mut Findings) {
+        findings.keep(self.check_uid(user.uid, &place("process.user.uid")));
+        findings.keep(self.check_gid(user.gid, &place("process.user.gid")));
+        let groups = if may_set_groups { &user.additional_gids[..] } else { &[] };
+        findings.each(groups, |index, gid| {
+            self.check_gid(*gid, &Place::new(format!("process.user.additionalGids[{index}]")))
+        });
     }
 
     /// An error unless a file system's options `uid=` and `gid=` name ids that there are.
     pub(super) fn check_option(self, key: &[u8], value: &[u8], place: &Place) -> Result<()> {
         let number = || std::str::from_utf8(value).ok()?.parse().ok();
-        let remedy = |error: crate::error::Error| {
-            crate::error::Error::new(format!("{error}; map it there, or leave the option out"))
-        };
+        let remedy = "; map it there, or leave the option out";
         match (key, number()) {
-            (b"uid", Some(id)) => self.check_uid(id, place).map_err(remedy),
-            (b"gid", Some(id)) => self.check_gid(id, place).map_err(remedy),
+            (b"uid", Some(id)) => self.check(self.uids, id, "linux.uidMappings", remedy, place),
+            (b"gid", Some(id)) => self.check(self.gids, id, "linux.gidMappings", remedy, place),
             _ => Ok(()),
         }
     }
@@ -234,7 +232,7 @@ mod tests {
 
     fn namespaces(json: &str) -> (Spec, Namespaces) {
         let spec: Spec = serde_json::from_str(json).unwrap();
-        let namespaces = Namespaces::decide(&spec.linux.namespaces).unwrap();
+        let namespaces = Namespaces::decide(&spec.linux.namespaces, &mut Findings::default());
         (spec, namespaces)
     }
 
@@ -317,16 +315,21 @@ mod tests {
         let host = Host::default();
         let ids = Ids::of_birth(Some(&maps), &namespaces, &host);
         let mut user = config::User { uid: 0, gid: 5, ..config::User::default() };
-        ids.check_user(&user, true).unwrap();
+        let problems = |user: &config::User, may_set_groups| {
+            let mut findings = Findings::default();
+            ids.check_user(user, may_set_groups, &mut findings);
+            findings.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(problems(&user, true), "");
         user.additional_gids = vec![1, 70_000];
-        ids.check_user(&user, false).unwrap();
+        assert_eq!(problems(&user, false), "");
         assert_eq!(
-            ids.check_user(&user, true).unwrap_err().to_string(),
+            problems(&user, true),
             "config.json: process.user.additionalGids[1]: 70000 has no mapping in linux.gidMappings, which has 0, 1-65536"
         );
         user.uid = 1;
         assert_eq!(
-            ids.check_user(&user, true).unwrap_err().to_string(),
+            problems(&user, false),
             "config.json: process.user.uid: 1 has no mapping in linux.uidMappings, which has 0"
         );
         let option = ids.check_option(b"uid", b"33", &Place::new("mounts[2].options".into())).unwrap_err();

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind};
+use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind, Text};
 
 use super::ids::Ids;
 use super::namespaces::Namespaces;
@@ -160,6 +160,8 @@ pub(super) struct Context<'a> {
     /// This process is root of its user namespace.
     pub(super) may_idmap: bool,
     pub(super) fds: &'a mut Vec<FdSource>,
+    /// `linux.mountLabel`
+    pub(super) mount_label: Option<&'a Text>,
 }
 
 /// Files below `/proc` that may be covered by a bind mount, as tools like lxcfs do.
@@ -215,12 +217,26 @@ pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context
         target_nofollow: destination == Path::new("/proc") || destination == Path::new("/sys"),
         require_procfs: false,
         copy_up: options.copy_up,
+        label: None,
     };
+    label_mount(&mut planned, context.mount_label)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
     }
     check_proc(&mut planned, &destination, mount, place)?;
     Ok(planned)
+}
+
+/// New file systems get the label as an option; a message queue's root gets it afterwards. Those
+/// that show the kernel have labels of their own.
+fn label_mount(planned: &mut Mount, label: Option<&Text>) -> Result<()> {
+    let (MountKind::New { fstype, options, .. }, Some(label)) = (&mut planned.kind, label) else { return Ok(()) };
+    match fstype.to_bytes() {
+        b"proc" | b"sysfs" | b"cgroup2" => {}
+        b"mqueue" => planned.label = Some(label.clone()),
+        _ => options.push(FsOption { key: text("context")?, value: Some(label.clone()) }),
+    }
+    Ok(())
 }
 
 /// What lies on `/proc` must be a procfs: labels and kernel parameters are written there
@@ -402,13 +418,14 @@ mod tests {
         let mut fds = Vec::new();
         let mut context = Context {
             bundle: Path::new("/bundle"),
-            namespaces: &Namespaces::decide(&list).unwrap(),
+            namespaces: &Namespaces::decide(&list, &mut super::super::Findings::default()),
             ids: Ids::of_container(&[], &[]),
             cgroup_dir: Some(Path::new("/sys/fs/cgroup/a")),
             host_opens: false,
             unprivileged,
             may_idmap: !unprivileged,
             fds: &mut fds,
+            mount_label: None,
         };
         decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())
     }

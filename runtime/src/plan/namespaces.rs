@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
+use super::{Findings, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
 use crate::config::{self, Spec};
 use crate::error::Result;
 
@@ -16,10 +16,10 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn decide(list: &[config::Namespace]) -> Result<Namespaces> {
+    pub(super) fn decide(list: &[config::Namespace], findings: &mut Findings) -> Namespaces {
         let mut seen = 0;
         let mut namespaces = Namespaces { new: 0, joined: Vec::new() };
-        for (index, namespace) in list.iter().enumerate() {
+        findings.each(list, |index, namespace| {
             let place = Place::new(format!("linux.namespaces[{index}]"));
             let Some((_, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
                 let names: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
@@ -36,10 +36,11 @@ impl Namespaces {
             } else {
                 return Err(place.at("path").error(format_args!("{:?} must be absolute", namespace.path)));
             }
-        }
+            Ok(())
+        });
         // The user namespace first: it gives the privilege to join what belongs to it.
         namespaces.joined.sort_by_key(|(flag, _)| *flag != NEWUSER);
-        Ok(namespaces)
+        namespaces
     }
 
     pub(super) fn joins(&self, flag: u64) -> bool {
@@ -93,7 +94,7 @@ pub(super) fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -
 }
 
 /// Kernel parameters that belong to a namespace of the container; no others may be set.
-pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
+pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> Vec<wire::Sysctl> {
     const IPC: &[&str] = &[
         "kernel/msgmax",
         "kernel/msgmnb",
@@ -104,8 +105,8 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::
         "kernel/shmmni",
         "kernel/shm_rmid_forced",
     ];
-    let mut list = Vec::new();
-    for (key, value) in &spec.linux.sysctl {
+    let all: Vec<_> = spec.linux.sysctl.iter().collect();
+    findings.each(&all, |_, (key, value)| {
         let place = Place::new(format!("linux.sysctl[{key:?}]"));
         // As sysctl(8): the separator that comes first is the separator.
         let path = match key.find(['.', '/']) {
@@ -117,7 +118,7 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::
                     c => c,
                 })
                 .collect(),
-            _ => key.clone(),
+            _ => (*key).clone(),
         };
         let sane = |part: &str| {
             !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
@@ -137,7 +138,6 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::
                 "needs a {kind} namespace of the container's own; else it would change the host"
             )));
         }
-        list.push(wire::Sysctl { path: text(path)?, value: text(value)? });
-    }
-    Ok(list)
+        Ok(wire::Sysctl { path: text(path)?, value: text(value)? })
+    })
 }

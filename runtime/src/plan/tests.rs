@@ -117,9 +117,14 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"linux": {"cgroupsPath": "/a/../../b"}}), "must not contain \"..\""),
         (json!({"linux": {"cgroupsPath": "system.slice:cleat:a"}}), "systemd driver"),
         (json!({"linux": {"rootfsPropagation": "rslaved"}}), "linux.rootfsPropagation: \"rslaved\" is not one of"),
-        (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths: [0]: \"proc/x\" must be absolute"),
-        (json!({"linux": {"seccomp": {}}}), "linux.seccomp: this version of cleat does not support it"),
-        (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: this version"),
+        (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths[0]: \"proc/x\" must be absolute"),
+        (json!({"linux": {"seccomp": {}}}), "linux.seccomp.defaultAction: is missing; it is one of SCMP_ACT_KILL"),
+        (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel: SELinux is not enabled in this kernel"),
+        (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: SELinux is not enabled in this kernel"),
+        (
+            json!({"process": {"apparmorProfile": "x"}}),
+            "process.apparmorProfile: AppArmor is not enabled in this kernel",
+        ),
         (json!({"windows": {}}), "windows: this version"),
     ];
     for (change, expected) in cases {
@@ -295,4 +300,47 @@ fn supplementary_groups_are_ignored_aloud_where_they_cannot_be_set() {
     let plan = plan_on(&user(), mapped(json!({"process": {"user": {"additionalGids": [5]}}}))).unwrap();
     assert_eq!(plan.init.process.unwrap().groups, None);
     assert!(plan.warnings.iter().any(|w| w.contains("process.user.additionalGids: ignored")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn every_problem_is_found_at_once() {
+    let config = json!({
+        "ociVersion": "1.3.0",
+        "process": {"cwd": "x", "args": ["a"], "env": ["A", "B=1", "C"], "rlimits": [{"type": "X"}, {"type": "Y"}]},
+        "mounts": [{"destination": "/a"}, {"destination": "/proc", "type": "tmpfs"}],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "x"}, {"type": "pid", "path": "y"}],
+            "sysctl": {"a": "1", "b": "2"},
+            "seccomp": {"defaultAction": "X", "architectures": ["Y"], "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 9}, {"index": 0, "op": "Z"}]}]}
+        },
+        "hooks": {"poststop": [{"path": "a"}, {"path": "b"}]}
+    });
+    let spec: Spec = serde_json::from_value(config).unwrap();
+    let request = Request { id: "web1".into(), bundle: "/bundle".into(), ..Request::default() };
+    let mut findings = Findings::default();
+    let _ = Plan::decide(&request, &spec, &host(), &mut findings);
+    let places: Vec<&str> = findings.problems.iter().filter_map(Error::place).collect();
+    for place in [
+        "root",
+        "process.cwd",
+        "process.env[0]",
+        "process.env[2]",
+        "process.rlimits[0].type",
+        "process.rlimits[1].type",
+        "mounts[0].type",
+        "mounts[1]",
+        "linux.namespaces[1].type",
+        "linux.namespaces[2].path",
+        "linux.sysctl[\"a\"]",
+        "linux.sysctl[\"b\"]",
+        "linux.seccomp.defaultAction",
+        "linux.seccomp.architectures[0]",
+        "linux.seccomp.syscalls[0].args[0].index",
+        "linux.seccomp.syscalls[0].args[1].op",
+        "hooks.poststop[0].path",
+        "hooks.poststop[1].path",
+    ] {
+        assert!(places.contains(&place), "{place} is not among {places:?}");
+    }
 }

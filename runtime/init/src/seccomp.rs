@@ -1,0 +1,71 @@
+//! When and how is the filter of system calls loaded?
+//!
+//! As late as can be: every call that the init makes afterwards goes through the filter, too. See
+//! [`Load`] for the three points in time and why there are three.
+
+use cleat_plan::seccomp::{Load, Seccomp};
+use cleat_plan::wire::FromInit;
+use cleat_plan::{Caps, Process};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+
+use crate::conversation::Conversation;
+use crate::error::{Call, Result};
+use crate::sys;
+
+/// `CAP_SYS_ADMIN`, without which a filter needs `no_new_privs`.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// The capability sets of a process, with what the filter needs on top of them.
+pub(crate) fn caps_until_loaded(process: &Process) -> Caps {
+    let mut caps = process.caps;
+    match process.seccomp.as_ref().map(|filter| filter.load) {
+        None | Some(Load::Last) => {}
+        Some(Load::LastPrivileged) => caps.permitted |= SYS_ADMIN,
+        Some(Load::WithCredentials) => {
+            caps.permitted |= SYS_ADMIN;
+            caps.effective |= SYS_ADMIN;
+        }
+    }
+    caps
+}
+
+/// Loads it where the credentials are set. What the filter lets no more happen is little: giving
+/// up the privilege that loading took.
+pub(crate) fn with_credentials(process: &Process, host: &Conversation) -> Result<()> {
+    let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load == Load::WithCredentials) else {
+        return Ok(());
+    };
+    load(filter, host)?;
+    let caps = process.caps;
+    sys::capset(caps.effective, caps.permitted, caps.inheritable)
+        .call("capset")
+        .map_err(|e| e.hint("without noNewPrivileges the filter must allow capset, which gives up privileges"))
+}
+
+/// Loads it just before `execve`, which takes away what loading took.
+pub(crate) fn last(process: &Process, host: &Conversation) -> Result<()> {
+    let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load != Load::WithCredentials) else {
+        return Ok(());
+    };
+    if filter.load == Load::LastPrivileged {
+        let caps = process.caps;
+        sys::capset(caps.effective | SYS_ADMIN, caps.permitted | SYS_ADMIN, caps.inheritable).call("capset")?;
+    }
+    load(filter, host)
+}
+
+fn load(filter: &Seccomp, host: &Conversation) -> Result<()> {
+    let explain = |error: crate::error::Error| {
+        error
+            .hint_if(Errno::ACCESS, "a filter needs CAP_SYS_ADMIN or noNewPrivileges")
+            .hint_if(Errno::INVAL, "this kernel does not know one of linux.seccomp.flags")
+            .hint_if(Errno::BUSY, "a filter of this process has a listener already; there can be one")
+    };
+    let listener =
+        sys::seccomp(filter.program.as_bytes(), filter.flags, filter.listener).call("seccomp").map_err(explain)?;
+    match listener {
+        Some(fd) => host.say_with_fd(&FromInit::Listener, fd.as_fd()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,124 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn filter(value: Value) -> std::result::Result<Filter, String> {
+    let config = serde_json::from_value(value).unwrap();
+    let mut findings = Findings::default();
+    let filter = decide(&config, Family::X86, &mut findings);
+    findings.warnings().map_err(|error| error.to_string())?;
+    Ok(filter.expect("a filter where nothing is wrong"))
+}
+
+/// What the filter answers to a call of the native architecture.
+fn answer(filter: &Filter, name: &str, arguments: [u64; 6]) -> u32 {
+    let number = Arch::X86_64.number(row(name).unwrap()).unwrap();
+    let call = reference::Call { audit: Arch::X86_64.audit(), number, arguments };
+    let program: Vec<_> = filter.program.instructions().collect();
+    reference::run(&program, &call).expect("an answer")
+}
+
+#[test]
+fn the_table_is_sorted_by_name() {
+    assert!(syscalls::SYSCALLS.is_sorted_by(|a, b| a.0 < b.0));
+    assert_eq!(row("accept4").and_then(|row| Arch::Arm64.number(row)), Some(242));
+    assert_eq!(row("cacheflush").and_then(|row| Arch::Arm.number(row)), Some(0x0f_0002));
+    assert_eq!(row("open").and_then(|row| Arch::Arm64.number(row)), None);
+}
+
+#[test]
+fn a_call_newer_than_the_profile_does_not_exist() {
+    let old = filter(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["read", "write", "openat2"], "action": "SCMP_ACT_ALLOW"}]}))
+    .unwrap();
+    assert_eq!(answer(&old, "read", [0; 6]), verdict::ALLOW);
+    assert_eq!(answer(&old, "mkdir", [0; 6]), verdict::ERRNO | EPERM);
+    assert_eq!(answer(&old, "landlock_restrict_self", [0; 6]), verdict::ERRNO | ENOSYS);
+    let open = filter(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}))
+    .unwrap();
+    assert_eq!(answer(&open, "landlock_restrict_self", [0; 6]), verdict::ALLOW);
+}
+
+#[test]
+fn arguments_are_compared_in_all_their_bits() {
+    let with = |op: &str, value: u64| {
+        filter(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["personality"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": value, "op": op}]}]}))
+        .unwrap()
+    };
+    let high = (1 << 32) | 5;
+    assert_eq!(answer(&with("SCMP_CMP_EQ", 5), "personality", [high, 0, 0, 0, 0, 0]), verdict::ERRNO | EPERM);
+    assert_eq!(answer(&with("SCMP_CMP_GT", 6), "personality", [high, 0, 0, 0, 0, 0]), verdict::ALLOW);
+    assert_eq!(answer(&with("SCMP_CMP_LT", high), "personality", [6, 0, 0, 0, 0, 0]), verdict::ALLOW);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let rule = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    let arg = |arg: Value| rule(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [arg]}));
+    let cases = [
+        (json!({}), "defaultAction: is missing; it is one of SCMP_ACT_KILL, "),
+        (json!({"defaultAction": "SCMP_ACT_NO"}), "defaultAction: \"SCMP_ACT_NO\" is not one of SCMP_ACT_KILL, "),
+        (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "defaultAction: SCMP_ACT_NOTIFY cannot be the default"),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
+            "defaultErrnoRet: SCMP_ACT_ALLOW has no number",
+        ),
+        (json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}), "defaultErrnoRet: 4096 is above 4095"),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X"]}),
+            "architectures[0]: \"SCMP_ARCH_X\"",
+        ),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_X"]}),
+            "flags[0]: \"SECCOMP_X\" is not one of SECCOMP_",
+        ),
+        (json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "m"}), "listenerMetadata: is for a listener"),
+        (rule(json!({"names": [], "action": "SCMP_ACT_ERRNO"})), "syscalls[0].names: is empty"),
+        (rule(json!({"names": ["read"], "action": "ERRNO"})), "syscalls[0].action: \"ERRNO\" is not one of"),
+        (
+            rule(json!({"names": ["read"], "action": "SCMP_ACT_KILL", "errnoRet": 1})),
+            "syscalls[0].errnoRet: SCMP_ACT_KILL has no",
+        ),
+        (
+            rule(json!({"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536})),
+            "syscalls[0].errnoRet: 65536 is above 65535",
+        ),
+        (arg(json!({"index": 6, "op": "SCMP_CMP_EQ"})), "syscalls[0].args[0].index: 6 is not an argument, from 0 to 5"),
+        (arg(json!({"index": 0, "op": "EQ"})), "syscalls[0].args[0].op: \"EQ\" is not one of SCMP_CMP_NE"),
+        (rule(json!({"names": ["read"], "action": "SCMP_ACT_NOTIFY"})), "listenerPath: \"\": SCMP_ACT_NOTIFY needs"),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s", "syscalls": [
+                {"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}]}),
+            "linux.seccomp: with SCMP_ACT_NOTIFY sendmsg must be allowed",
+        ),
+    ];
+    for (config, expected) in cases {
+        let error = filter(config.clone()).expect_err(&config.to_string());
+        assert!(error.starts_with("config.json: linux.seccomp") && error.contains(expected), "{config}: {error}");
+    }
+}
+
+#[test]
+fn a_filter_that_is_too_long_is_refused_with_its_length() {
+    let rules: Vec<Value> = (0..2000u32)
+        .map(|n| {
+            json!({"names": ["ioctl"], "action": "SCMP_ACT_ALLOW",
+                        "args": [{"index": 1, "value": n, "op": "SCMP_CMP_EQ"}]})
+        })
+        .collect();
+    let error = filter(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})).unwrap_err();
+    assert!(
+        error.starts_with("config.json: linux.seccomp: the filter has ") && error.contains("takes 4096"),
+        "{error}"
+    );
+}
+
+#[test]
+fn flags_that_make_no_sense_alone_are_left_out() {
+    let flags = |list: Value| filter(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": list})).unwrap().flags;
+    assert_eq!(flags(Value::Null), SPEC_ALLOW, "as with runc, when nothing is said");
+    assert_eq!(flags(json!([])), 0);
+    assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_LOG"])), 2);
+}
