@@ -154,11 +154,14 @@ impl Runtime {
         }
     }
 
-    /// The same, with a copy of the program that a hostile container may damage.
+    /// The same, with a copy of the program that a hostile container may damage, alone in its
+    /// directory.
     #[must_use]
     pub fn copied() -> Self {
         let mut runtime = Self::new();
-        let copy = runtime.dir.path().join(runtime.program.file_name().expect("a file name"));
+        let dir = runtime.dir.path().join("bin");
+        std::fs::create_dir(&dir).expect("a directory");
+        let copy = dir.join(runtime.program.file_name().expect("a file name"));
         std::fs::copy(&runtime.program, &copy).expect("a copy of the runtime");
         runtime.program = copy;
         runtime

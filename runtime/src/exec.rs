@@ -19,7 +19,7 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
-use crate::plan::ids::{Ids, groups};
+use crate::plan::ids::{Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Filter};
 use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
@@ -82,8 +82,8 @@ pub fn plan(
     let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
     Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
     let mut joining = plan::process(process, request, host, user_namespace, findings);
-    let annotations = &container.record.cleat.annotations;
-    joining.groups = groups(&process.user, may_set_groups, annotations, &mut findings.warnings);
+    let keep = keeps_groups(&container.record.cleat.annotations, host);
+    joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
     joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
@@ -124,7 +124,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let mut findings = Findings::default();
     let record = &container.record;
     let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
-    let host = Host::of_joining(orders.rootless, &orders.process, first)?;
+    let host = Host::of_joining(orders.rootless, first, &orders.process)?;
     let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
     let scheduling = plan::scheduling(&orders.process, &mut findings);
     let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);

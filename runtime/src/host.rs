@@ -121,9 +121,9 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_joining(rootless_asked: Option<bool>, process: &Process, first: Option<i32>) -> Result<Host> {
-        let mut host =
-            Host::of_privileges(rootless_asked)?.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
+    pub fn of_joining(rootless_asked: Option<bool>, first: Option<i32>, process: &Process) -> Result<Host> {
+        let host = Host::of_privileges(rootless_asked)?;
+        let mut host = host.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
         host.in_user_namespace = in_user_namespace()?;
         match first {
             Some(pid) => {

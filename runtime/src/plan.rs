@@ -322,18 +322,19 @@ impl Plan {
         let joined: Vec<(u32, PathBuf)> =
             namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect();
         let host_joins = namespaces.new & NEWUSER != 0;
-        let join = findings.each(if host_joins { &[] } else { &joined[..] }, |_, (flags, path)| {
+        let join = findings.each(if host_joins { &[] } else { &joined }, |_, (flags, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
             Ok(wire::Join { fd, flags: *flags, path: text(path)? })
         });
         let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
-        if let (Some(process), Some(spec_process)) = (&mut process, &spec.process) {
+        if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
             let may_set = match &id_maps {
                 Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
                 None => host.euid == 0 && !host.setgroups_denied,
             };
-            ids.check_user(&spec_process.user, may_set, findings);
-            process.groups = ids::groups(&spec_process.user, may_set, &spec.annotations, &mut findings.warnings);
+            ids.check_user(&asked.user, may_set, findings);
+            let keep = ids::keeps_groups(&spec.annotations, host);
+            process.groups = ids::groups(&asked.user, may_set, keep, &mut findings.warnings);
         }
         let filter = spec.linux.seccomp.as_ref();
         let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
@@ -462,21 +463,16 @@ fn cgroup(
     findings: &mut Findings,
 ) -> Option<Cgroup> {
     let rules = devices::rules(&spec.linux.resources.devices, findings);
-    let asked = !spec.linux.cgroups_path.is_empty();
-    if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
+    if spec.linux.cgroups_path.is_empty() && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
         let orphans = if namespaces.has(NEWPID) {
             ""
         } else {
             ", and, without a pid namespace, processes that outlive its first one cannot be found"
         };
-        // Root of a user namespace is an engine, which knows, and whose container gets our words on
-        // its standard error.
-        if host.euid != 0 || !host.in_user_namespace || !orphans.is_empty() {
-            findings.warnings.push(format!(
-                "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
-                host.euid
-            ));
-        }
+        findings.warnings.push(format!(
+            "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
+            host.euid
+        ));
         return None;
     }
     let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;

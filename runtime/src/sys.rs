@@ -566,19 +566,23 @@ pub fn attach_device_program(
     unsafe { attr.call(BPF_PROG_ATTACH) }.map(drop)
 }
 
-/// The device programs attached to a cgroup itself.
-///
-/// # Errors
-/// Those of bpf(2), `BPF_PROG_QUERY`.
-pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
-    let mut ids = [0u32; 64];
-    let mut attr = BpfAttr::new();
+/// Asks for the ids of the device programs attached to a cgroup itself; `attr` gets their number.
+fn query_programs(cgroup: BorrowedFd<'_>, ids: &mut [u32], attr: &mut BpfAttr) -> nix::Result<()> {
     attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
     attr.set(4, &BPF_CGROUP_DEVICE.to_ne_bytes());
     attr.set(16, &(ids.as_mut_ptr().expose_provenance() as u64).to_ne_bytes());
     attr.set(24, &u32::try_from(ids.len()).unwrap_or(0).to_ne_bytes());
     // SAFETY: ids outlives the call and its length is passed.
-    unsafe { attr.call(BPF_PROG_QUERY) }?;
+    unsafe { attr.call(BPF_PROG_QUERY) }.map(drop)
+}
+
+/// The device programs attached to a cgroup itself.
+///
+/// # Errors
+/// Those of bpf(2), `BPF_PROG_QUERY`.
+pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
+    let (mut ids, mut attr) = ([0u32; 64], BpfAttr::new());
+    query_programs(cgroup, &mut ids, &mut attr)?;
     let count = usize::try_from(attr.get_u32(24)).unwrap_or(0).min(ids.len());
     ids[..count]
         .iter()
@@ -730,3 +734,6 @@ pub fn stream(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: Rust's start-up code makes sure that 0, 1 and 2 are open, and nothing closes them.
     unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
 }
+
+#[cfg(test)]
+mod tests;

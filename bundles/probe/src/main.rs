@@ -44,7 +44,9 @@ usage: probe [WORD [ARGUMENT…]]
 
   attack-exe N                find the runtime's program in /proc N times and write to it
   attack-exchange A B         exchange two names for ever
-  attack-escape CANARY        look for a way to the host's CANARY file by every known door";
+  attack-escape CANARY        look for a way to the host's CANARY file by every known door
+  attack-doors CANARY         the same in every process that shows up, for ever
+  attack-trace                trace every process that shows up, for ever";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
@@ -85,6 +87,8 @@ fn main() -> ExitCode {
         ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
         ("attack-exchange", [a, b]) => return attack::exchange(a, b),
         ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
+        ("attack-doors", [canary]) => attack::doors(canary),
+        ("attack-trace", []) => attack::trace(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

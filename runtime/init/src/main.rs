@@ -186,7 +186,7 @@ impl Birth {
         self.step(Step::Rootfs)?;
         let dir = root::mount_rootfs(self, root)?;
         self.step(Step::Mounts)?;
-        mounts::perform(self, &dir, &root.mounts)?;
+        let kernel = mounts::perform(self, &dir, &root.mounts)?;
         self.step(Step::DeviceNodes)?;
         devices::make(self, &dir, &root.devices)?;
         self.step(Step::DevLinks)?;
@@ -213,9 +213,10 @@ impl Birth {
         self.step(Step::Sysctl)?;
         procfs::write_sysctls(&self.plan.sysctl)?;
         self.step(Step::ReadonlyPaths)?;
-        masks::readonly(&dir, &root.readonly_paths)?;
+        let places = masks::Places { root: &dir, kernel: &kernel };
+        masks::readonly(&places, &root.readonly_paths)?;
         self.step(Step::MaskedPaths)?;
-        masks::mask(&dir, &root.masked, devnull)?;
+        masks::mask(&places, &root.masked, devnull)?;
         self.step(Step::ReadonlyRoot)?;
         root::finish(root, &dir)
     }

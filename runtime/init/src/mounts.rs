@@ -11,16 +11,18 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, OpenTreeFlags};
 
 use crate::error::{Call, Error, Result};
+use crate::masks::Kernel;
 use crate::path::{self, Make};
 use crate::root::{attach, propagate};
 use crate::{Birth, copy_up, procfs, sys};
 
-/// All mounts, in order.
-pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<()> {
+/// All mounts, in order. Returns those of `/proc` and `/sys`, whose parts are masked later.
+pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<Vec<Kernel>> {
+    let mut kernel = Vec::new();
     for mount in mounts {
-        one(birth, root, mount).map_err(|error| name_target(error, &mount.target))?;
+        one(birth, root, mount, &mut kernel).map_err(|error| name_target(error, &mount.target))?;
     }
-    Ok(())
+    Ok(kernel)
 }
 
 /// Every error of a mount names its target, and the object of the call where that is another.
@@ -37,7 +39,7 @@ fn name_target(mut error: Error, target: &CStr) -> Error {
     error
 }
 
-fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
+fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel>) -> Result<()> {
     let made = match &mount.kind {
         MountKind::Bind { source, recursive, nofollow, tree } => {
             let tree = match tree {
@@ -78,6 +80,9 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
     set_attr(&made, true, mount.attr_recursive)?;
     for how in &mount.propagation {
         propagate(made.as_fd(), *how).call("mount_setattr")?;
+    }
+    if mount.target_nofollow {
+        kernel.push(Kernel { target: mount.target.clone(), mount: made });
     }
     Ok(())
 }

@@ -149,13 +149,13 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
                 .call("mount_setattr")?;
             // The host's procfs and sysfs would stay reachable under the moved mount.
             for fs in [c"/proc", c"/sys"] {
-                let Ok(covered) = open_dir(fs) else { continue };
                 let alone = Propagation { kind: PropagationKind::Slave, recursive: true };
-                if propagate(covered.as_fd(), alone).is_ok()
-                    && rustix::mount::unmount(fs, UnmountFlags::DETACH).is_err()
-                {
+                let enslaved = open_dir(fs).and_then(|fs| propagate(fs.as_fd(), alone)).is_ok();
+                if !enslaved || rustix::mount::unmount(fs, UnmountFlags::DETACH).is_err() {
                     // Locked, in a user namespace: covered instead.
-                    attach(crate::masks::empty_directory()?.as_fd(), covered.as_fd()).call_on("move_mount", fs)?;
+                    if let Ok(dir) = open_dir(fs) {
+                        attach(crate::masks::empty_directory()?.as_fd(), dir.as_fd()).call_on("move_mount", fs)?;
+                    }
                 }
             }
             attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;

@@ -156,15 +156,15 @@ impl<'a> Ids<'a> {
 
     /// An error unless that user can be had.
     pub(super) fn check_uid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.uids, id, "linux.uidMappings", "", place)
+        self.check(self.uids, id, "linux.uidMappings", place)
     }
 
     /// An error unless that group can be had.
     pub(super) fn check_gid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.gids, id, "linux.gidMappings", "", place)
+        self.check(self.gids, id, "linux.gidMappings", place)
     }
 
-    fn check(self, maps: &[IdMap], id: u32, name: &str, remedy: &str, place: &Place) -> Result<()> {
+    fn check(self, maps: &[IdMap], id: u32, name: &str, place: &Place) -> Result<()> {
         if maps.is_empty() || maps.iter().any(|map| contains(map, id, 1)) {
             return Ok(());
         }
@@ -173,14 +173,14 @@ impl<'a> Ids<'a> {
             Source::Outer => "the user namespace that cleat runs in",
             Source::Container => "the container's user namespace",
         };
-        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}{remedy}", ranges(maps))))
+        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}", ranges(maps))))
     }
 
-    /// A problem for each id that the process cannot have; groups where they may be set.
+    /// A problem unless the process can have its user and groups.
     pub(crate) fn check_user(self, user: &config::User, may_set_groups: bool, findings: &mut Findings) {
         findings.keep(self.check_uid(user.uid, &place("process.user.uid")));
         findings.keep(self.check_gid(user.gid, &place("process.user.gid")));
-        let groups = if may_set_groups { &user.additional_gids[..] } else { &[] };
+        let groups = if may_set_groups { user.additional_gids.as_slice() } else { &[] };
         findings.each(groups, |index, gid| {
             self.check_gid(*gid, &Place::new(format!("process.user.additionalGids[{index}]")))
         });
@@ -189,23 +189,26 @@ impl<'a> Ids<'a> {
     /// An error unless a file system's options `uid=` and `gid=` name ids that there are.
     pub(super) fn check_option(self, key: &[u8], value: &[u8], place: &Place) -> Result<()> {
         let number = || std::str::from_utf8(value).ok()?.parse().ok();
-        let remedy = "; map it there, or leave the option out";
+        let remedy = |error: crate::error::Error| {
+            crate::error::Error::new(format!("{error}; map it there, or leave the option out"))
+        };
         match (key, number()) {
-            (b"uid", Some(id)) => self.check(self.uids, id, "linux.uidMappings", remedy, place),
-            (b"gid", Some(id)) => self.check(self.gids, id, "linux.gidMappings", remedy, place),
+            (b"uid", Some(id)) => self.check_uid(id, place).map_err(remedy),
+            (b"gid", Some(id)) => self.check_gid(id, place).map_err(remedy),
             _ => Ok(()),
         }
     }
 }
 
+/// Whether the caller's supplementary groups stay. Root's never do, whatever an annotation says that
+/// may have come with an image (CVE-2023-25173).
+pub(crate) fn keeps_groups(annotations: &BTreeMap<String, String>, host: &Host) -> bool {
+    host.euid != 0 && annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0")
+}
+
 /// The supplementary groups to set; `None` leaves the caller's as they are.
-pub(crate) fn groups(
-    user: &config::User,
-    may_set: bool,
-    annotations: &BTreeMap<String, String>,
-    warnings: &mut Vec<String>,
-) -> Option<Vec<u32>> {
-    if annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0") {
+pub(crate) fn groups(user: &config::User, may_set: bool, keep: bool, warnings: &mut Vec<String>) -> Option<Vec<u32>> {
+    if keep {
         return None;
     }
     if !may_set && !user.additional_gids.is_empty() {
@@ -315,21 +318,21 @@ mod tests {
         let host = Host::default();
         let ids = Ids::of_birth(Some(&maps), &namespaces, &host);
         let mut user = config::User { uid: 0, gid: 5, ..config::User::default() };
-        let problems = |user: &config::User, may_set_groups| {
+        let check = |user: &config::User, may_set_groups: bool| {
             let mut findings = Findings::default();
             ids.check_user(user, may_set_groups, &mut findings);
-            findings.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            findings.warnings().map(drop)
         };
-        assert_eq!(problems(&user, true), "");
+        check(&user, true).unwrap();
         user.additional_gids = vec![1, 70_000];
-        assert_eq!(problems(&user, false), "");
+        check(&user, false).unwrap();
         assert_eq!(
-            problems(&user, true),
+            check(&user, true).unwrap_err().to_string(),
             "config.json: process.user.additionalGids[1]: 70000 has no mapping in linux.gidMappings, which has 0, 1-65536"
         );
         user.uid = 1;
         assert_eq!(
-            problems(&user, false),
+            check(&user, true).unwrap_err().to_string(),
             "config.json: process.user.uid: 1 has no mapping in linux.uidMappings, which has 0"
         );
         let option = ids.check_option(b"uid", b"33", &Place::new("mounts[2].options".into())).unwrap_err();
@@ -344,13 +347,16 @@ mod tests {
     #[test]
     fn groups_are_set_kept_or_cannot_be_set() {
         let user = config::User { additional_gids: vec![5], ..config::User::default() };
-        let (none, mut warnings) = (BTreeMap::new(), Vec::new());
-        assert_eq!(groups(&user, true, &none, &mut warnings), Some(vec![5]));
+        let mut warnings = Vec::new();
+        assert_eq!(groups(&user, true, false, &mut warnings), Some(vec![5]));
         assert!(warnings.is_empty());
-        assert_eq!(groups(&user, false, &none, &mut warnings), None);
+        assert_eq!(groups(&user, false, false, &mut warnings), None);
         assert_eq!(warnings.len(), 1);
-        let keep = |value: &str| BTreeMap::from([(KEEP_GROUPS.to_owned(), value.to_owned())]);
-        assert_eq!(groups(&user, true, &keep("1"), &mut warnings), None);
-        assert_eq!(groups(&user, true, &keep("0"), &mut warnings), Some(vec![5]));
+        assert_eq!(groups(&user, true, true, &mut warnings), None);
+        let keeps = |value: &str, euid| {
+            let annotations = BTreeMap::from([(KEEP_GROUPS.to_owned(), value.to_owned())]);
+            keeps_groups(&annotations, &Host { euid, ..Host::default() })
+        };
+        assert!(keeps("1", 1000) && !keeps("0", 1000) && !keeps("1", 0));
     }
 }

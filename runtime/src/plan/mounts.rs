@@ -418,7 +418,7 @@ mod tests {
         let mut fds = Vec::new();
         let mut context = Context {
             bundle: Path::new("/bundle"),
-            namespaces: &Namespaces::decide(&list, &mut super::super::Findings::default()),
+            namespaces: &Namespaces::decide(&list, &mut crate::plan::Findings::default()),
             ids: Ids::of_container(&[], &[]),
             cgroup_dir: Some(Path::new("/sys/fs/cgroup/a")),
             host_opens: false,

@@ -67,6 +67,19 @@ fn rlimits(list: &[config::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit
     })
 }
 
+/// To the kernel the largest number is no id: setresuid(2) takes it for "as it is", which is root.
+fn check_ids(user: &config::User) -> Result<()> {
+    let extra = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
+    let ids = [("uid".to_owned(), user.uid), ("gid".to_owned(), user.gid)].into_iter().chain(extra);
+    for (name, id) in ids {
+        if id == u32::MAX {
+            return Err(Place::new(format!("process.user.{name}"))
+                .error(format_args!("{id} is no id; ids are 0 to 4294967294")));
+        }
+    }
+    Ok(())
+}
+
 /// What a process is and may do: for a container's first one and for those that join.
 pub(crate) fn process(
     process: &config::Process,
@@ -81,6 +94,7 @@ pub(crate) fn process(
     if !process.cwd.starts_with('/') {
         findings.problems.push(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
     }
+    findings.keep(check_ids(&process.user));
     let (env, find_home) = environment(process, request, findings);
     let capabilities = process.capabilities.clone().unwrap_or_default();
     wire::Process {
