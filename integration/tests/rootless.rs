@@ -515,9 +515,14 @@ impl Nested {
     }
 
     fn run(&self, bundle: &Bundle) -> integration::Outcome {
+        self.run_by(&[], bundle)
+    }
+
+    /// Called by a program that changes what the runtime is before.
+    fn run_by(&self, before: &[&str], bundle: &Bundle) -> integration::Outcome {
         let state = self.holder.state(&self.id).expect("the holder's state");
         let enter = ["--user", "--setuid", "0", "--setgid", "0", "--target", &state["pid"].to_string()];
-        let call = self.runtime.command("nsenter").args(enter).arg(self.runtime.program());
+        let call = self.runtime.command("nsenter").args(enter).args(before).arg(self.runtime.program());
         call.arg("--root").arg(self.runtime.root()).args(["run", "-b"]).arg(bundle.path()).arg(unique_name()).outcome()
     }
 }
@@ -538,6 +543,23 @@ fn root_of_a_user_namespace_needs_no_other() {
     assert_eq!(facts["uid_map"], json!([[0, 100_000, 65_536]]));
     let unmapped = outer.run(&outer.bundle().set("/process/user", json!({ "uid": 70_000 })));
     let _ = unmapped.refused("process.user.uid: 70000 has no mapping in the user namespace that cleat runs in");
+}
+
+/// podman's `--group-add keep-groups`: the groups of the user whose engine calls stay. Those of the
+/// machine's root never do (CVE-2023-25173).
+#[test]
+fn the_callers_groups_stay_where_an_annotation_asks_for_it() {
+    let outer = Nested::new();
+    let groups = ["setpriv", "--groups", "7,8"];
+    for (value, expected) in [("1", json!([7, 8])), ("0", json!([]))] {
+        let bundle = outer.bundle().set("/annotations", json!({ "run.oci.keep_original_groups": value }));
+        assert_eq!(outer.run_by(&groups, &bundle).json()["groups"], expected, "{value}");
+    }
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().set("/annotations", json!({ "run.oci.keep_original_groups": "1" }));
+    let call = runtime.command(groups[0]).args(&groups[1..]).arg(runtime.program()).arg("--root").arg(runtime.root());
+    let facts = call.args(["run", "-b"]).arg(bundle.path()).arg(unique_name()).outcome().json();
+    assert_eq!(facts["groups"], json!([]), "of root");
 }
 
 /// podman's `--userns=keep-id`: a user namespace in it, whose root is another than the caller.

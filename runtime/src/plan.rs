@@ -471,10 +471,14 @@ fn cgroup(
         } else {
             ", and, without a pid namespace, processes that outlive its first one cannot be found"
         };
-        findings.warnings.push(format!(
-            "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
-            host.euid
-        ));
+        // Root of a user namespace is an engine, which knows, and whose container gets our words on
+        // its standard error.
+        if host.euid != 0 || !host.in_user_namespace || !orphans.is_empty() {
+            findings.warnings.push(format!(
+                "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
+                host.euid
+            ));
+        }
         return None;
     }
     let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;

@@ -156,15 +156,15 @@ impl<'a> Ids<'a> {
 
     /// An error unless that user can be had.
     pub(super) fn check_uid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.uids, id, "linux.uidMappings", place)
+        self.check(self.uids, id, "linux.uidMappings", "", place)
     }
 
     /// An error unless that group can be had.
     pub(super) fn check_gid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.gids, id, "linux.gidMappings", place)
+        self.check(self.gids, id, "linux.gidMappings", "", place)
     }
 
-    fn check(self, maps: &[IdMap], id: u32, name: &str, place: &Place) -> Result<()> {
+    fn check(self, maps: &[IdMap], id: u32, name: &str, remedy: &str, place: &Place) -> Result<()> {
         if maps.is_empty() || maps.iter().any(|map| contains(map, id, 1)) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl<'a> Ids<'a> {
             Source::Outer => "the user namespace that cleat runs in",
             Source::Container => "the container's user namespace",
         };
-        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}", ranges(maps))))
+        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}{remedy}", ranges(maps))))
     }
 
     /// A problem unless the process can have its user and groups.
@@ -189,21 +189,20 @@ impl<'a> Ids<'a> {
     /// An error unless a file system's options `uid=` and `gid=` name ids that there are.
     pub(super) fn check_option(self, key: &[u8], value: &[u8], place: &Place) -> Result<()> {
         let number = || std::str::from_utf8(value).ok()?.parse().ok();
-        let remedy = |error: crate::error::Error| {
-            crate::error::Error::new(format!("{error}; map it there, or leave the option out"))
-        };
+        let remedy = "; map it there, or leave the option out";
         match (key, number()) {
-            (b"uid", Some(id)) => self.check_uid(id, place).map_err(remedy),
-            (b"gid", Some(id)) => self.check_gid(id, place).map_err(remedy),
+            (b"uid", Some(id)) => self.check(self.uids, id, "linux.uidMappings", remedy, place),
+            (b"gid", Some(id)) => self.check(self.gids, id, "linux.gidMappings", remedy, place),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether the caller's supplementary groups stay. Root's never do, whatever an annotation says that
-/// may have come with an image (CVE-2023-25173).
+/// Whether the caller's supplementary groups stay. Those of the machine's root never do, whatever an
+/// annotation says that may have come with an image (CVE-2023-25173); root of a user namespace has the
+/// groups of the user whose engine it is (`podman run --group-add keep-groups`).
 pub(crate) fn keeps_groups(annotations: &BTreeMap<String, String>, host: &Host) -> bool {
-    host.euid != 0 && annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0")
+    host.rootless() && annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0")
 }
 
 /// The supplementary groups to set; `None` leaves the caller's as they are.
@@ -353,10 +352,10 @@ mod tests {
         assert_eq!(groups(&user, false, false, &mut warnings), None);
         assert_eq!(warnings.len(), 1);
         assert_eq!(groups(&user, true, true, &mut warnings), None);
-        let keeps = |value: &str, euid| {
+        let keeps = |value: &str, euid, in_user_namespace| {
             let annotations = BTreeMap::from([(KEEP_GROUPS.to_owned(), value.to_owned())]);
-            keeps_groups(&annotations, &Host { euid, ..Host::default() })
+            keeps_groups(&annotations, &Host { euid, in_user_namespace, ..Host::default() })
         };
-        assert!(keeps("1", 1000) && !keeps("0", 1000) && !keeps("1", 0));
+        assert!(keeps("1", 1000, false) && !keeps("0", 1000, false) && keeps("1", 0, true) && !keeps("1", 0, false));
     }
 }

@@ -270,6 +270,8 @@ fn an_ordinary_users_container_does_without_a_cgroup_that_was_not_asked_for() {
     assert!(plan_on(&required, mapped(json!({}))).unwrap().host.cgroup.is_some());
     let root = Host { rootless_asked: Some(true), ..host() };
     assert_eq!(plan_on(&root, json!({})).unwrap().host.cgroup, None);
+    let engine = plan_on(&Host { in_user_namespace: true, ..host() }, json!({})).unwrap();
+    assert!(engine.host.cgroup.is_none() && engine.warnings.is_empty(), "{:?}", engine.warnings);
 }
 
 #[test]
