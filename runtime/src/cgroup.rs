@@ -19,6 +19,8 @@ use crate::path::{self, open_beneath};
 use crate::plan;
 use crate::sys;
 
+mod limits;
+
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -322,6 +324,7 @@ impl Made {
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
+            limits::enable_controllers(&at);
             last_made = match nix::sys::stat::mkdirat(&at, Path::new(name), Mode::from_bits_truncate(0o755)) {
                 Ok(()) => true,
                 Err(Errno::EEXIST) => false,
@@ -372,6 +375,16 @@ impl Made {
     /// Never after [`Made::new`].
     pub fn cgroup(&self) -> Result<&Cgroup> {
         self.cgroup.as_ref().ok_or_else(|| Error::new("the root cgroup cannot be a container's"))
+    }
+
+    /// Sets the limits that hold from the birth on, or with `late` those that cannot.
+    ///
+    /// # Errors
+    /// The kernel has no such limit or refuses it. A cgroup that was there before is as before.
+    pub fn limit(&self, limits: &[plan::Limit], late: bool) -> Result<()> {
+        let limits = limits.iter().filter(|limit| limit.late == late);
+        let cgroup = self.cgroup()?;
+        if self.existed { cgroup.change_limits(limits) } else { cgroup.limit(limits) }
     }
 
     /// The container lives: what was made stays.

@@ -18,6 +18,7 @@ pub mod ps;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 /// What every command gets.
 pub struct Shell<'a> {

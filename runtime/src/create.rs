@@ -193,6 +193,7 @@ impl Birth<'_> {
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
+        self.limit(made.as_ref(), false)?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
@@ -213,6 +214,7 @@ impl Birth<'_> {
         }
         self.faults.at(Step::RaiseLimits)?;
         raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
+        self.limit(made.as_ref(), true)?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
@@ -292,6 +294,7 @@ impl Birth<'_> {
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
+                resources: self.kept.linux.as_ref().and_then(|linux| linux.resources).map(ToOwned::to_owned),
                 seccomp: host
                     .seccomp
                     .as_ref()
@@ -320,6 +323,17 @@ impl Birth<'_> {
             reserved.save(record)?;
         }
         Ok(Some(made))
+    }
+
+    /// Sets limits: before the birth, or those under which nobody can be born.
+    fn limit(&self, made: Option<&Made>, late: bool) -> Result<()> {
+        match (made, &self.plan.host.cgroup) {
+            (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
+                self.faults.at(Step::Limits)?;
+                made.limit(&wanted.limits, late)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sets who may use which device, while the init is at work: before any program but the init

@@ -24,7 +24,7 @@ mod label;
 pub mod mounts;
 mod namespaces;
 mod process;
-mod resources;
+pub(crate) mod resources;
 pub mod seccomp;
 
 pub use devices::Rule as DeviceRule;
@@ -32,6 +32,7 @@ pub use findings::Findings;
 use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
+pub use resources::Limit;
 
 /// What the caller asked for besides config.json.
 #[derive(Clone, Debug, Default)]
@@ -185,6 +186,8 @@ pub struct Cgroup {
     pub path: PathBuf,
     /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
     pub devices: Option<Vec<DeviceRule>>,
+    /// What its processes may use, in order.
+    pub limits: Vec<Limit>,
     /// An ordinary user who did not ask for a cgroup can do without.
     pub required: bool,
 }
@@ -301,12 +304,12 @@ impl Plan {
     pub fn decide(request: &Request, spec: &Spec, host: &Host, findings: &mut Findings) -> Plan {
         findings.keep(check_version(&spec.oci_version));
         refuse_unsupported(spec, findings);
-        resources::check(&spec.linux.resources, host, findings);
+        let limits = resources::decide(&spec.linux.resources, host, findings);
         let rootfs = clean(&request.bundle, Path::new(findings.keep(root_path(spec))));
         let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
         let user_namespace = namespaces.has(NEWUSER);
-        let cgroup = cgroup(request, spec, host, user_namespace, findings);
+        let cgroup = cgroup(request, spec, host, user_namespace, limits, findings);
         let mut fds = Vec::new();
         let join = findings.each(&namespaces.joined, |_, (flag, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
@@ -424,13 +427,15 @@ fn cgroup(
     spec: &Spec,
     host: &Host,
     user_namespace: bool,
+    limits: Vec<Limit>,
     findings: &mut Findings,
 ) -> Option<Cgroup> {
     let rules = devices::rules(&spec.linux.resources.devices, findings);
     let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;
     let devices = (!user_namespace && !host.rootless()).then_some(rules);
-    let required = !host.rootless_asked.unwrap_or(host.rootless()) || !spec.linux.cgroups_path.is_empty();
-    Some(Cgroup { mount, path, devices, required })
+    let explicit = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
+    let required = !host.rootless_asked.unwrap_or(host.rootless()) || explicit;
+    Some(Cgroup { mount, path, devices, limits, required })
 }
 
 /// The mount point of the tree, and the container's place in it.

@@ -90,6 +90,8 @@ pub struct Own {
     pub notify: Option<PathBuf>,
     /// The session keyring, which processes that join get, too.
     pub keyring: Option<String>,
+    /// `linux.resources` of config.json, word by word, or as `update` left it.
+    pub resources: Option<Box<RawValue>>,
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
     pub seccomp: Option<OwnFilter>,

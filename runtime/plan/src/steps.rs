@@ -26,6 +26,8 @@ steps! {
     StateDir = "state-dir",
     /// Host: the cgroup.
     Cgroup = "cgroup",
+    /// Host: limits on the cgroup. (One under which nobody can be born is set after the birth.)
+    Limits = "limits",
     /// Host: `clone3` into the namespaces and the cgroup.
     Clone = "clone",
     /// Host: `uid_map`, `gid_map`, `setgroups`.

@@ -77,6 +77,12 @@ impl Plan {
             Step::Cgroup => {
                 one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string()))
             }
+            Step::Limits => host
+                .cgroup
+                .iter()
+                .flat_map(|cgroup| &cgroup.limits)
+                .filter_map(|limit| limit.files.last().map(|(file, text)| format!("{file} {text}")))
+                .collect(),
             Step::Devices => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
