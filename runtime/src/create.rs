@@ -194,6 +194,7 @@ impl Birth<'_> {
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
         self.limit(made.as_ref(), false)?;
+        self.give_cgroup(made.as_ref())?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
@@ -287,7 +288,12 @@ impl Birth<'_> {
                 phase: Phase::Creating,
                 bundle: self.orders.request.bundle.clone(),
                 owner: nix::unistd::geteuid().as_raw(),
-                cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
+                cgroup: cgroup.map(|c| OwnCgroup {
+                    mount: c.mount.clone(),
+                    path: c.path.clone(),
+                    made_above: 0,
+                    memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
+                }),
                 namespaces: host.namespaces,
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
@@ -336,6 +342,13 @@ impl Birth<'_> {
         }
     }
 
+    fn give_cgroup(&self, made: Option<&Made>) -> Result<()> {
+        match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
+            (Some(made), Some((uid, gid))) => made.cgroup()?.give_to(uid, gid),
+            _ => Ok(()),
+        }
+    }
+
     /// Sets who may use which device, while the init is at work: before any program but the init
     /// runs in the cgroup, be it a hook.
     fn set_devices(&self, cgroup: Option<&Cgroup>) -> Result<()> {
@@ -354,6 +367,7 @@ impl Birth<'_> {
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: self.plan.host.id_maps.is_some(),
+            own_memory: false,
         };
         sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
     }
@@ -472,10 +486,24 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         }
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
-        Errno::EAGAIN => "; the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC",
+        Errno::EAGAIN => return pids_limit(cgroup),
         _ => "",
     };
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
+}
+
+fn pids_limit(cgroup: Option<&Cgroup>) -> Error {
+    let what =
+        match cgroup.and_then(|cgroup| Some((cgroup, cgroup.number("pids.max")?, cgroup.number("pids.current")?))) {
+            Some((cgroup, max, current)) if current >= max => {
+                format!(
+                    "cgroup {}: pids.max is {max}, and {current} live there; raise linux.resources.pids.limit",
+                    cgroup.full().display()
+                )
+            }
+            _ => "the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC".into(),
+        };
+    Error::new(format!("clone: clone3: EAGAIN; {what}"))
 }
 
 /// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
@@ -584,16 +612,17 @@ impl Midwife<'_, '_> {
 
     /// The init ended without a word.
     fn death(&mut self) -> Error {
-        death(&self.child, self.cgroup)
+        death(&self.child, self.cgroup, 0)
     }
 }
 
 /// Why a process that should have spoken did not.
-pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
-    if cgroup.is_some_and(|cgroup| cgroup.memory_kills() > 0) {
-        return Error::new(
-            "the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit",
-        );
+pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>, killed_before: u64) -> Error {
+    if let Some(cgroup) = cgroup.filter(|cgroup| cgroup.memory_kills() > killed_before) {
+        return Error::new(format!(
+            "the kernel killed it for want of memory while it was set up: {}; raise linux.resources.memory.limit",
+            cgroup.memory_figures()
+        ));
     }
     let status = child.get().and_then(|child| {
         let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];

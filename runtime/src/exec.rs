@@ -56,6 +56,9 @@ pub struct Joined {
     half_way: Option<ChildGuard>,
 }
 
+/// What a birth may charge to a container's memory, at most.
+const BIRTH_BYTES: u64 = 2 << 20;
+
 /// The plan of a joining: pure.
 ///
 /// # Errors
@@ -139,6 +142,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         }
         (_, None) => None,
     };
+    let limited = container.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited);
+    let killed_before = cgroup.as_ref().filter(|_| limited).map_or(0, Cgroup::memory_kills);
     faults.at(Step::Clone)?;
     let (conversation, theirs) = Conversation::pair()?;
     let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
@@ -156,7 +161,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let mut joined = Joined { child, conversation, console: None, half_way: None };
-    joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
+    joined.attend(container, cgroup.as_ref(), init.fork.is_some(), killed_before)?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
@@ -169,6 +174,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
 fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
     let program = create::sealed_init()?;
+    let tight = container.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
+        && cgroup.is_some_and(|cgroup| cgroup.is_tight(BIRTH_BYTES));
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -176,6 +183,7 @@ fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, 
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
+            own_memory: tight,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };
@@ -229,7 +237,7 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
+    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool, killed: u64) -> Result<()> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
@@ -242,7 +250,7 @@ impl Joined {
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(create::death(&self.child, cgroup)),
+                Heard::Closed => return Err(create::death(&self.child, cgroup, killed)),
             }
         }
     }

@@ -188,6 +188,8 @@ pub struct Cgroup {
     pub devices: Option<Vec<DeviceRule>>,
     /// What its processes may use, in order.
     pub limits: Vec<Limit>,
+    /// Who may divide it further from inside, user and group: root of the user namespace.
+    pub owner: Option<(u32, u32)>,
     /// An ordinary user who did not ask for a cgroup can do without.
     pub required: bool,
 }
@@ -310,6 +312,8 @@ impl Plan {
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
         let user_namespace = namespaces.has(NEWUSER);
         let cgroup = cgroup(request, spec, host, user_namespace, limits, findings);
+        let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
+        let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
         let join = findings.each(&namespaces.joined, |_, (flag, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
@@ -435,7 +439,19 @@ fn cgroup(
     let devices = (!user_namespace && !host.rootless()).then_some(rules);
     let explicit = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
     let required = !host.rootless_asked.unwrap_or(host.rootless()) || explicit;
-    Some(Cgroup { mount, path, devices, limits, required })
+    Some(Cgroup { mount, path, devices, limits, owner: None, required })
+}
+
+/// Root of a new user namespace, where the container sees its own cgroup and may write there.
+///
+/// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
+    let writable = |mount: &config::Mount| {
+        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
+    };
+    let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);
+    let maps = maps.filter(|_| namespaces.new & NEWCGROUP != 0 && spec.mounts.iter().any(writable))?;
+    Some((root(&maps.uids)?, root(&maps.gids)?))
 }
 
 /// The mount point of the tree, and the container's place in it.

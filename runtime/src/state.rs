@@ -115,6 +115,9 @@ pub struct OwnCgroup {
     pub path: PathBuf,
     /// How many directories above it were made with it.
     pub made_above: usize,
+    /// Its memory is limited: processes may be killed for it.
+    #[serde(default)]
+    pub memory_limited: bool,
 }
 
 /// How far a birth has come.

@@ -87,6 +87,9 @@ pub struct Birth<'a> {
     /// Wait for one packet on `socket`, then become user and group 0 of the new user namespace:
     /// without a mapping `execve` would take all capabilities away.
     pub wait_for_mapping: bool,
+    /// A copy of our memory from the start: where the kernel may kill the child for want of memory,
+    /// it would kill all who share it.
+    pub own_memory: bool,
 }
 
 /// A new process and its pidfd.
@@ -114,7 +117,7 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
         args.cgroup = wide(cgroup.as_raw_fd());
     }
     let child = InitArgs { spec, argv: argv.as_ptr(), envp: envp.as_ptr() };
-    let pid = if spec.wait_for_mapping {
+    let pid = if spec.wait_for_mapping || spec.own_memory {
         // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has
         // one thread, so the child owns a copy of all memory.
         let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;

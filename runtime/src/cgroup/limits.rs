@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::unistd::{Gid, Uid, fchownat};
 
-use crate::error::{Error, Result, errno_text};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::path::{self, open_beneath};
 use crate::plan::Limit;
 
@@ -111,6 +112,41 @@ impl Cgroup {
             )
         };
         Error::at(&limit.place, format_args!("{}: ENOENT; {why}", self.file("write", &file)))
+    }
+
+    /// Gives the cgroup to a user who may then divide it further, as far as the kernel says that
+    /// this is safe (Linux cgroup-v2.rst, "Delegation"; `/sys/kernel/cgroup/delegate`).
+    ///
+    /// # Errors
+    /// Those of chown(2).
+    pub fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
+        let files =
+            std::fs::read_to_string("/sys/kernel/cgroup/delegate").context("read /sys/kernel/cgroup/delegate")?;
+        for file in std::iter::once(".").chain(files.lines()) {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            match fchownat(&self.dir, Path::new(file), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // Those of controllers that are not enabled.
+                Err(Errno::ENOENT) => {}
+                other => other.context(self.file("chown", file))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether so many more bytes would bring it near its limit of memory, where the kernel kills.
+    #[must_use]
+    pub fn is_tight(&self, bytes: u64) -> bool {
+        match (self.number("memory.max"), self.number("memory.current")) {
+            (Some(max), Some(current)) => current.saturating_add(bytes) > max,
+            _ => false,
+        }
+    }
+
+    /// Limit and peak of memory, for people.
+    #[must_use]
+    pub fn memory_figures(&self) -> String {
+        let text = |file: &str| self.read(file).map(|text| text.trim().to_owned()).unwrap_or_else(|_| "unknown".into());
+        format!("memory.max is {}, its peak was {}", text("memory.max"), text("memory.peak"))
     }
 
     /// A number that a file of this cgroup holds; `None`: it has no such file, or no number in it.

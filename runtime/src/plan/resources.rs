@@ -24,9 +24,13 @@ pub struct Limit {
     pub files: Vec<(String, String)>,
     /// False: it asks for what holds where there is no such file.
     pub required: bool,
-    /// The first process could not be born under it.
+    /// The first process could not be born under it: it is set while that waits for its plan.
     pub late: bool,
 }
+
+/// Below so many bytes a limit of memory is set after the birth: until it has become its own
+/// program, the first process shares our memory, and we would die with it.
+const TIGHT: i64 = 16 << 20;
 
 const UNITS: [&str; 3] = ["KB", "MB", "GB"];
 
@@ -130,7 +134,9 @@ fn memory(memory: &Memory, limits: &mut Limits<'_>) {
     }
     if let Some(text) = bytes(memory.limit, "memory.limit", limits) {
         let required = text != "max";
-        limits.set(&["memory.limit"], "memory", "memory.max", text).required = required;
+        let late = memory.limit.is_some_and(|limit| limit < TIGHT);
+        let set = limits.set(&["memory.limit"], "memory", "memory.max", text);
+        (set.required, set.late) = (required, late && required);
     }
     match swap(memory) {
         Err(what) => limits.problem("memory.swap", what),
@@ -315,7 +321,9 @@ fn unified(resources: &Resources, limits: &mut Limits<'_>) {
         }
         let lines: Vec<&str> = if text.is_empty() { vec![""] } else { text.lines().collect() };
         for line in lines {
-            limits.set(&["unified"], controller, file, line).place = format!("linux.resources.{name}");
+            let set = limits.set(&["unified"], controller, file, line);
+            set.late = file == "memory.max";
+            set.place = format!("linux.resources.{name}");
         }
     }
 }
