@@ -22,6 +22,7 @@ mod bundle;
 mod call;
 mod container;
 mod host;
+pub mod network;
 mod runtime;
 mod terminal;
 mod wait;

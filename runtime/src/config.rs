@@ -56,7 +56,8 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 /// A JSON object. (What serde derives takes an array of the properties' values for one, too.)
-struct Object<T>(T);
+#[derive(Debug)]
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Object<T>, D::Error> {
@@ -248,7 +249,7 @@ pub struct Linux {
     #[serde(deserialize_with = "objects")]
     pub devices: Vec<Device>,
     #[serde(deserialize_with = "or_default")]
-    pub net_devices: BTreeMap<String, IgnoredAny>,
+    pub net_devices: BTreeMap<String, Object<NetDevice>>,
     #[serde(deserialize_with = "or_default")]
     pub cgroups_path: String,
     #[serde(deserialize_with = "object")]
@@ -356,6 +357,14 @@ pub struct Device {
     pub file_mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct NetDevice {
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
 }
 
 /// Limits of the container's cgroup (config-linux.md § Control groups).

@@ -18,6 +18,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use crate::cgroup::{Cgroup, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result};
+use crate::netdev::Moved;
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tree};
 use crate::state::{
@@ -64,6 +65,8 @@ pub struct Newborn {
     pub console: Option<OwnedFd>,
     /// `poststart` hooks.
     pub poststart: Vec<cleat_plan::Hook>,
+    /// Network devices of the host, which go back there unless they are kept.
+    pub net_devices: Moved,
 }
 
 /// A child that is killed and reaped unless it is let go.
@@ -147,9 +150,11 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     check_rootfs(&plan.host.rootfs)?;
     let poststop = plan.host.poststop.clone();
     let born = std::cell::RefCell::new(None);
+    let moved = std::cell::RefCell::default();
     let kept = config::parse("config.json", &text)?;
-    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born };
+    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born, moved: &moved };
     birth.perform().inspect_err(|_| {
+        moved.take().bring_back(orders.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
         if let Some(state) = born.take() {
@@ -179,6 +184,8 @@ struct Birth<'a> {
     faults: Faults,
     /// The state as `poststop` hooks get it, once there is something to stop.
     born: &'a std::cell::RefCell<Option<String>>,
+    /// Network devices that have left the host.
+    moved: &'a std::cell::RefCell<Moved>,
 }
 
 impl Birth<'_> {
@@ -255,6 +262,7 @@ impl Birth<'_> {
             conversation,
             console,
             poststart: self.plan.host.poststart,
+            net_devices: self.moved.take(),
         })
     }
 
@@ -591,6 +599,9 @@ impl Midwife<'_, '_> {
                     listener::hand_over(listener, &fd, &state, pid)?;
                 }
                 Heard::Message(FromInit::RunHooks, None) => {
+                    // After most that can go wrong: routes of the host over a device do not come back.
+                    self.birth.faults.at(Step::NetDevices)?;
+                    self.birth.moved.borrow_mut().take(&self.birth.plan.host.net_devices, self.child.get()?)?;
                     self.birth.faults.at(Step::RuntimeHooks)?;
                     let pid = self.child.get()?.pid;
                     self.birth.set_pid(record, pid)?;

@@ -16,6 +16,8 @@ pub mod hooks;
 pub mod host;
 pub mod listener;
 pub mod log;
+pub mod netdev;
+pub mod netlink;
 pub mod notify;
 pub mod path;
 pub mod plan;

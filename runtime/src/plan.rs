@@ -23,6 +23,7 @@ mod findings;
 mod label;
 pub mod mounts;
 mod namespaces;
+pub mod netdev;
 mod process;
 pub(crate) mod resources;
 pub mod seccomp;
@@ -93,6 +94,8 @@ pub struct HostHalf {
     pub rlimits: Vec<wire::Rlimit>,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
+    /// Network devices that move into the container, in this order.
+    pub net_devices: Vec<netdev::NetDevice>,
     /// `prestart` hooks, then `createRuntime` hooks.
     pub runtime_hooks: Vec<wire::Hook>,
     /// `poststart` hooks.
@@ -273,7 +276,6 @@ fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
         ("linux.intelRdt", linux.intel_rdt.is_some()),
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
         ("linux.personality", linux.personality.is_some()),
-        ("linux.netDevices", !linux.net_devices.is_empty()),
         ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
         ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
         ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
@@ -356,6 +358,7 @@ impl Plan {
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
         let runtime_hooks = [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat();
+        let net_devices = netdev::decide(spec, &namespaces, host, findings);
         let init = wire::Plan {
             fault: request.fault,
             join,
@@ -372,7 +375,7 @@ impl Plan {
             root: Some(init_root),
             sysctl: sysctls(spec, &namespaces, findings),
             terminal,
-            runtime_hooks: !runtime_hooks.is_empty(),
+            runtime_hooks: !runtime_hooks.is_empty() || !net_devices.is_empty(),
             create_container: Hooks {
                 list: hooks(&spec.hooks.create_container, "createContainer", findings),
                 state: Vec::new(),
@@ -400,6 +403,7 @@ impl Plan {
                 .keep(spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()),
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
             fds,
+            net_devices,
             runtime_hooks,
             poststart: hooks(&spec.hooks.poststart, "poststart", findings),
             poststop: hooks(&spec.hooks.poststop, "poststop", findings),

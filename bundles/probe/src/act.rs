@@ -218,6 +218,7 @@ pub(crate) fn hook(file: &str, tag: &str, status: &str) -> ExitCode {
         "uid": rustix::process::getuid().as_raw(),
         "namespaces": facts::namespaces(),
         "root": facts::names("/"),
+        "links": facts::links(),
         "mount_count": facts::mounts().map(|m| m.len()),
     });
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);

@@ -302,7 +302,8 @@ fn seconds(clock: ClockId) -> i64 {
     rustix::time::clock_gettime(clock).tv_sec
 }
 
-fn links() -> Option<BTreeMap<String, Value>> {
+/// The network devices of this namespace.
+pub(crate) fn links() -> Option<BTreeMap<String, Value>> {
     let mut links: BTreeMap<String, (bool, Vec<String>)> = BTreeMap::new();
     for link in nix::ifaddrs::getifaddrs().ok()? {
         let up = link.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP);

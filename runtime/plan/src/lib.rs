@@ -57,7 +57,8 @@ pub struct Plan {
     pub sysctl: Vec<Sysctl>,
     /// A pseudo-terminal from the container's own devpts as standard streams.
     pub terminal: Option<Terminal>,
-    /// Tell the host half when the namespaces and mounts are there, and wait for its hooks.
+    /// Tell the host half when the namespaces and mounts are there, and wait for what it does then:
+    /// network devices, hooks.
     pub runtime_hooks: bool,
     /// `createContainer` hooks: run by the init before `pivot_root`.
     pub create_container: Hooks,

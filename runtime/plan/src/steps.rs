@@ -68,6 +68,8 @@ steps! {
     DevLinks = "dev-links",
     /// Init: the terminal, and `/dev/console`.
     Console = "console",
+    /// Host: network devices move into the container's network namespace.
+    NetDevices = "net-devices",
     /// Host: `prestart` and `createRuntime` hooks.
     RuntimeHooks = "runtime-hooks",
     /// Init: `createContainer` hooks.

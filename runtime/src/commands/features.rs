@@ -37,7 +37,7 @@ pub fn document() -> Value {
             "intelRdt": {"enabled": false},
             "memoryPolicy": {},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),

@@ -126,6 +126,11 @@ impl Plan {
                 one(root.filter(|r| r.dev_links).map(|_| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned()))
             }
             Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
+            Step::NetDevices => host
+                .net_devices
+                .iter()
+                .map(|device| format!("{} as {}", device.host_name, device.container_name.text()))
+                .collect(),
             Step::RuntimeHooks => hooks(&host.runtime_hooks),
             Step::CreateContainerHooks => hooks(&init.create_container.list),
             Step::Label => {
