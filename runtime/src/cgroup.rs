@@ -20,6 +20,7 @@ use crate::plan;
 use crate::sys;
 
 mod limits;
+pub mod stats;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -199,6 +200,25 @@ impl Cgroup {
         self.keyed("memory.events", "oom_kill").ok().flatten().unwrap_or(0)
     }
 
+    /// A file whose changes the kernel tells pollers of, such as `memory.events`.
+    ///
+    /// # Errors
+    /// `ENOENT`: the controller is not enabled.
+    pub fn events_file(&self, name: &str) -> nix::Result<OwnedFd> {
+        open_beneath(&self.dir, Path::new(name), OFlag::O_RDONLY)
+    }
+
+    /// As [`Cgroup::memory_kills`], by a descriptor that is polled: reading it ends the event.
+    #[must_use]
+    pub fn memory_kills_of(&self, events: Option<&OwnedFd>) -> u64 {
+        let text = events.and_then(|events| {
+            nix::unistd::lseek(events, 0, nix::unistd::Whence::SeekSet).ok()?;
+            path::read(events).ok()
+        });
+        let kills = |text: &str| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+        text.as_deref().and_then(kills).unwrap_or(0)
+    }
+
     /// Removes it with all cgroups below it, depth first, and then those of `made_above` that are
     /// empty. Processes must be gone.
     ///
@@ -251,6 +271,13 @@ fn collect_processes(dir: &OwnedFd, pids: &mut Vec<i32>) -> nix::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Names of everything in it.
+fn entries(dir: &OwnedFd) -> nix::Result<Vec<String>> {
+    let own = open_beneath(dir, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let mut dir = nix::dir::Dir::from_fd(own)?;
+    dir.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Names of the cgroups directly below.

@@ -203,6 +203,20 @@ pub struct Exec {
     pub args: Vec<String>,
 }
 
+/// Options of `events`.
+#[derive(Args, Clone, Debug)]
+pub struct Events {
+    /// How long to wait between two, such as 5s or 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub interval: String,
+    /// Print them once
+    #[arg(long)]
+    pub stats: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
 /// Options of `update`.
 #[derive(Args, Clone, Debug)]
 pub struct Update {
@@ -306,6 +320,7 @@ pub enum Action {
     Pause(Id),
     Resume(Id),
     Update(Box<Update>),
+    Events(Events),
     Spec(Spec),
     Features,
     Plan(Plan),
@@ -345,6 +360,7 @@ const COMMANDS: &[(&str, &str, Build)] = &[
     ("exec", "Run another process in a container", Exec::augment_args),
     ("pause", "Freeze a container's processes", Id::augment_args),
     ("resume", "Thaw a paused container's processes", Id::augment_args),
+    ("events", "Print what a container uses, as JSON, again and again", Events::augment_args),
     ("update", "Change the limits of a container", Update::augment_args),
     ("spec", "Write a config.json to begin with", Spec::augment_args),
     ("features", "Print what this version can do as JSON", |command| command),
@@ -425,6 +441,7 @@ fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap:
         "exec" => Action::Exec(Box::new(Exec::from_arg_matches(matches)?)),
         "pause" => Action::Pause(Id::from_arg_matches(matches)?),
         "resume" => Action::Resume(Id::from_arg_matches(matches)?),
+        "events" => Action::Events(Events::from_arg_matches(matches)?),
         "update" => Action::Update(Box::new(Update::from_arg_matches(matches)?)),
         "spec" => Action::Spec(Spec::from_arg_matches(matches)?),
         "plan" => Action::Plan(Plan::from_arg_matches(matches)?),
@@ -444,7 +461,7 @@ fn refusal(error: &clap::Error) -> Refusal {
     }
     if error.kind() == ErrorKind::InvalidSubcommand {
         let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
-        let known = ["events", "checkpoint", "restore"].contains(&name.as_str());
+        let known = ["checkpoint", "restore"].contains(&name.as_str());
         let why = if known { "is not in this version of cleat" } else { "is no command" };
         return Refusal { text: format!("Incorrect Usage. {name:?} {why}; see cleat --help\n"), asked };
     }

@@ -8,6 +8,7 @@ use crate::state::Store;
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 pub mod kill;

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::Cgroup;
 use crate::console::{self, Signals};
 use crate::create::{self, Newborn, Orders};
 use crate::error::{Context, Error, Result};
@@ -108,6 +109,14 @@ pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// A program that was killed may have been killed by the kernel for want of memory: its exit code
+/// does not tell.
+pub(super) fn tell_memory_death(code: &Result<u8>, cgroup: Option<&Cgroup>, before: u64, warn: &dyn Fn(&str)) {
+    if let (Ok(137), Some(cgroup)) = (code, cgroup.filter(|cgroup| cgroup.memory_kills() > before)) {
+        warn(&format!("the kernel killed it for want of memory: {}", cgroup.memory_figures()));
+    }
+}
+
 /// A container that must not live after all.
 fn undo(newborn: Newborn, options: &Options, warn: &dyn Fn(&str)) {
     let Newborn { container, child, mut net_devices, .. } = newborn;
@@ -143,6 +152,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
         return Ok(0);
     };
     let code = console::supervise(newborn.child.get()?, &signals, newborn.console.as_ref());
+    tell_memory_death(&code, newborn.container.cgroup().as_ref(), 0, shell.warn);
     // Reaped, or not ours to reap again.
     drop(newborn.child.release());
     if foreground.keep {

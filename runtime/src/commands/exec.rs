@@ -173,6 +173,8 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         warn: shell.warn,
         rootless: shell.rootless,
     };
+    let limited = container.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited);
+    let killed_before = container.cgroup().filter(|_| limited).map_or(0, |cgroup| cgroup.memory_kills());
     let mut joined = join(&orders)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
     let started = hand_over(&joined, options).and_then(|()| joined.start(&container));
@@ -187,6 +189,9 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         return Ok(0);
     };
     let code = console::supervise(joined.child.get()?, &signals, joined.console.as_ref());
+    if limited {
+        super::create::tell_memory_death(&code, container.cgroup().as_ref(), killed_before, shell.warn);
+    }
     drop(joined.child.release());
     code
 }

@@ -3,6 +3,8 @@
 //! Numbers that version 1 had in other units are converted as runc and crun do it. What asks for
 //! the kernel's default needs no controller; what only version 1 has is a warning.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 use super::{Findings, Place};
@@ -43,7 +45,7 @@ struct Limits<'a> {
 
 impl Limits<'_> {
     /// A limit in one file.
-    fn set(&mut self, from: &'static [&'static str], controller: &str, file: &str, text: impl ToString) -> &mut Limit {
+    fn set(&mut self, from: &'static [&'static str], controller: &str, file: &str, text: impl Display) -> &mut Limit {
         self.set_one_of(from, controller, vec![(file.to_owned(), text.to_string())])
     }
 
@@ -61,7 +63,7 @@ impl Limits<'_> {
         &mut self.list[last]
     }
 
-    fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
+    fn problem(&mut self, name: &str, what: impl Display) {
         self.findings.problems.push(Place::new(format!("linux.resources.{name}")).error(what));
     }
 
