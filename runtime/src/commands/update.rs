@@ -39,7 +39,7 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
     check_usage(&cgroup, &typed("the limits", &wanted)?)?;
     let touched = |name: &&str| named(&wanted, name);
-    cgroup.change_limits(limits.iter().filter(|limit| limit.from.iter().any(|name| touched(name))))?;
+    cgroup.change_limits(limits.iter().filter(|limit| limit.from.iter().any(touched)))?;
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
     container.save()
