@@ -19,6 +19,9 @@ use crate::path::{self, open_beneath};
 use crate::plan;
 use crate::sys;
 
+pub use kills::Kills;
+
+mod kills;
 mod limits;
 pub mod stats;
 
@@ -192,31 +195,6 @@ impl Cgroup {
         collect_processes(&self.dir, &mut pids).context(self.file("read", "cgroup.procs"))?;
         pids.sort_unstable();
         Ok(pids)
-    }
-
-    /// How many processes the kernel has killed in it for want of memory; 0 without the controller.
-    #[must_use]
-    pub fn memory_kills(&self) -> u64 {
-        self.keyed("memory.events", "oom_kill").ok().flatten().unwrap_or(0)
-    }
-
-    /// A file whose changes the kernel tells pollers of, such as `memory.events`.
-    ///
-    /// # Errors
-    /// `ENOENT`: the controller is not enabled.
-    pub fn events_file(&self, name: &str) -> nix::Result<OwnedFd> {
-        open_beneath(&self.dir, Path::new(name), OFlag::O_RDONLY)
-    }
-
-    /// As [`Cgroup::memory_kills`], by a descriptor that is polled: reading it ends the event.
-    #[must_use]
-    pub fn memory_kills_of(&self, events: Option<&OwnedFd>) -> u64 {
-        let text = events.and_then(|events| {
-            nix::unistd::lseek(events, 0, nix::unistd::Whence::SeekSet).ok()?;
-            path::read(events).ok()
-        });
-        let kills = |text: &str| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-        text.as_deref().and_then(kills).unwrap_or(0)
     }
 
     /// Removes it with all cgroups below it, depth first, and then those of `made_above` that are

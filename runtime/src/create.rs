@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cleat_plan::wire::{FromInit, ToInit};
+use cleat_plan::wire::{Failure, FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -15,7 +15,7 @@ use nix::sched::CloneFlags;
 use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
-use crate::cgroup::{Cgroup, Made};
+use crate::cgroup::{Cgroup, Kills, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result};
 use crate::netdev::Moved;
@@ -206,22 +206,13 @@ impl Birth<'_> {
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
         let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
+        let kills = Kills::from_now(cgroup);
         let born = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
-        self.faults.at(Step::IdMap)?;
-        if let Some(maps) = &self.plan.host.id_maps {
-            write_id_maps(born.get()?.pid, maps)?;
-            conversation.say(ToInit::Mapped)?;
-        }
-        self.faults.at(Step::Oom)?;
-        if let Some(score) = self.plan.host.oom_score_adj {
-            set_oom_score(born.get()?.pid, score)?;
-        }
-        self.faults.at(Step::RaiseLimits)?;
-        raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
+        self.equip(born.get()?, &conversation).map_err(|error| kills.explain(error))?;
         self.limit(made.as_ref(), true)?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
@@ -230,14 +221,14 @@ impl Birth<'_> {
         }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
-        let fds = self.open_fds(born.get()?, listener)?;
+        let fds = self.open_fds(born.get()?, listener).map_err(|error| kills.explain(error))?;
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
         if !early {
             self.set_devices(cgroup)?;
         }
         let mut midwife =
-            Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
+            Midwife { birth: &self, conversation: &conversation, child: born, console: None, kills, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
         self.faults.at(Step::SaveState)?;
@@ -264,6 +255,21 @@ impl Birth<'_> {
             poststart: self.plan.host.poststart,
             net_devices: self.moved.take(),
         })
+    }
+
+    /// What the host does to the process from outside, before that gets its plan.
+    fn equip(&self, born: &Child, conversation: &Conversation) -> Result<()> {
+        self.faults.at(Step::IdMap)?;
+        if let Some(maps) = &self.plan.host.id_maps {
+            write_id_maps(born.pid, maps)?;
+            conversation.say(ToInit::Mapped)?;
+        }
+        self.faults.at(Step::Oom)?;
+        if let Some(score) = self.plan.host.oom_score_adj {
+            set_oom_score(born.pid, score)?;
+        }
+        self.faults.at(Step::RaiseLimits)?;
+        raise_limits(born.pid, &self.plan.host.rlimits)
     }
 
     fn forget_pid_file(&self) {
@@ -494,24 +500,13 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         }
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
-        Errno::EAGAIN => return pids_limit(cgroup),
+        Errno::EAGAIN => {
+            let own = cgroup.map_or_else(|| "see RLIMIT_NPROC".to_owned(), Cgroup::process_refusal);
+            return Error::new(format!("clone: clone3: EAGAIN; {own}"));
+        }
         _ => "",
     };
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
-}
-
-fn pids_limit(cgroup: Option<&Cgroup>) -> Error {
-    let what =
-        match cgroup.and_then(|cgroup| Some((cgroup, cgroup.number("pids.max")?, cgroup.number("pids.current")?))) {
-            Some((cgroup, max, current)) if current >= max => {
-                format!(
-                    "cgroup {}: pids.max is {max}, and {current} live there; raise linux.resources.pids.limit",
-                    cgroup.full().display()
-                )
-            }
-            _ => "the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC".into(),
-        };
-    Error::new(format!("clone: clone3: EAGAIN; {what}"))
 }
 
 /// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
@@ -576,7 +571,7 @@ struct Midwife<'a, 'b> {
     conversation: &'a Conversation,
     child: ChildGuard,
     console: Option<OwnedFd>,
-    cgroup: Option<&'a Cgroup>,
+    kills: Kills<'a>,
     /// The process that forked: nobody waits for its end until there is time.
     half_way: Option<ChildGuard>,
 }
@@ -614,26 +609,27 @@ impl Midwife<'_, '_> {
                     self.conversation.say(ToInit::HooksDone)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(self.death()),
+                Heard::Closed => return Err(death(&self.child, &self.kills)),
             }
         }
     }
+}
 
-    /// The init ended without a word.
-    fn death(&mut self) -> Error {
-        death(&self.child, self.cgroup, 0)
+/// A step that the init could not do, with what the container's limits may have to do with it.
+pub(crate) fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
+    let text = failure_text(failure);
+    match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) => Error::new(format!("{text}; {}", cgroup.process_refusal())),
+        _ => kills.explain(Error::new(text)),
     }
 }
 
 /// Why a process that should have spoken did not.
-pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>, killed_before: u64) -> Error {
-    if let Some(cgroup) = cgroup.filter(|cgroup| cgroup.memory_kills() > killed_before) {
-        return Error::new(format!(
-            "the kernel killed it for want of memory while it was set up: {}; raise linux.resources.memory.limit",
-            cgroup.memory_figures()
-        ));
+pub(crate) fn death(child: &ChildGuard, kills: &Kills<'_>) -> Error {
+    if let Some(told) = kills.told() {
+        return Error::new(told);
     }
     let status = child.get().and_then(|child| {
         let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];

@@ -4,7 +4,7 @@
 //! and in the host's namespaces, becomes its own program there, and only then enters the
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
@@ -12,18 +12,20 @@ use cleat_plan::Step;
 use cleat_plan::wire::{FromInit, ToInit};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Kills};
 use crate::config;
 use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::listener;
 use crate::path::Proc;
 use crate::plan::seccomp::{self, Filter};
 use crate::plan::{self, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
+use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{listener, sys};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -55,9 +57,6 @@ pub struct Joined {
     /// The process that forked: nobody waits for its end until there is time.
     half_way: Option<ChildGuard>,
 }
-
-/// What a birth may charge to a container's memory, at most.
-const BIRTH_BYTES: u64 = 2 << 20;
 
 /// The plan of a joining: pure.
 ///
@@ -142,26 +141,18 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         }
         (_, None) => None,
     };
-    let limited = container.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited);
-    let killed_before = cgroup.as_ref().filter(|_| limited).map_or(0, Cgroup::memory_kills);
+    let kills = Kills::from_now(cgroup.as_ref());
     faults.at(Step::Clone)?;
     let (conversation, theirs) = Conversation::pair()?;
     let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
     drop(theirs);
-    faults.at(Step::Oom)?;
-    if let Some(score) = orders.process.oom_score_adj {
-        create::set_oom_score(child.get()?.pid, score)?;
-    }
-    faults.at(Step::RaiseLimits)?;
-    if let Some(process) = &init.process {
-        create::raise_limits(child.get()?.pid, &process.rlimits)?;
-    }
+    equip(orders, &faults, child.get()?, init.process.as_ref()).map_err(|error| kills.explain(error))?;
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let mut joined = Joined { child, conversation, console: None, half_way: None };
-    joined.attend(container, cgroup.as_ref(), init.fork.is_some(), killed_before)?;
+    joined.attend(container, init.fork.is_some(), &kills)?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
@@ -170,12 +161,22 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     Ok(joined)
 }
 
+/// What the host does to the process from outside, before that gets its plan.
+fn equip(orders: &Orders<'_>, faults: &Faults, child: &Child, process: Option<&wire::Process>) -> Result<()> {
+    faults.at(Step::Oom)?;
+    if let Some(score) = orders.process.oom_score_adj {
+        create::set_oom_score(child.pid, score)?;
+    }
+    faults.at(Step::RaiseLimits)?;
+    process.map_or(Ok(()), |process| create::raise_limits(child.pid, &process.rlimits))
+}
+
 /// Born in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
 fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
     let program = create::sealed_init()?;
-    let tight = container.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
-        && cgroup.is_some_and(|cgroup| cgroup.is_tight(BIRTH_BYTES));
+    // Who dies in the container takes along who shares his memory.
+    let own_memory = container.memory_limited();
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -183,7 +184,7 @@ fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, 
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
-            own_memory: tight,
+            own_memory,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };
@@ -237,7 +238,7 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool, killed: u64) -> Result<()> {
+    fn attend(&mut self, container: &Container, forks: bool, kills: &Kills<'_>) -> Result<()> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
@@ -248,9 +249,9 @@ impl Joined {
                     hand_over(container, Status::Running, &fd, self.child.get()?.pid)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(create::failed(&failure, kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(create::death(&self.child, cgroup, killed)),
+                Heard::Closed => return Err(create::death(&self.child, kills)),
             }
         }
     }
@@ -287,6 +288,21 @@ pub fn order_start(
             Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
             Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
         }
+    }
+}
+
+/// The conversation of a start ends with the program's first instruction, or with a death before it:
+/// for want of memory, where the kernel says so.
+///
+/// # Errors
+/// It was killed.
+pub fn not_killed_at_once(pidfd: BorrowedFd<'_>, kills: &Kills<'_>) -> Result<()> {
+    let Some(told) = kills.told() else { return Ok(()) };
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    // Who was killed needs a moment to go; it may have been another one.
+    match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
+        0 => Ok(()),
+        _ => Err(Error::new(told)),
     }
 }
 

@@ -581,6 +581,12 @@ impl Container {
         Cgroup::open(&own.mount, &own.path).ok()
     }
 
+    /// Whether its memory is limited: then its processes may be killed for want of it.
+    #[must_use]
+    pub fn memory_limited(&self) -> bool {
+        self.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
+    }
+
     /// The state as hooks and `state` tell it.
     ///
     /// # Errors

@@ -79,8 +79,7 @@ impl Cgroup {
         }
         match self.write_text(file, text) {
             Err(errno) if limit.required || errno != Errno::EINVAL => {
-                let hint = if errno == Errno::EBUSY { "; the container uses more than that" } else { "" };
-                let what = format!("{}: {}{hint}", self.file(&format!("write {text:?} to"), file), errno_text(errno));
+                let what = format!("{}: {}", self.file(&format!("write {text:?} to"), file), errno_text(errno));
                 Err((errno, Error::at(&limit.place, what)))
             }
             _ => Ok(()),
@@ -131,22 +130,6 @@ impl Cgroup {
             }
         }
         Ok(())
-    }
-
-    /// Whether so many more bytes would bring it near its limit of memory, where the kernel kills.
-    #[must_use]
-    pub fn is_tight(&self, bytes: u64) -> bool {
-        match (self.number("memory.max"), self.number("memory.current")) {
-            (Some(max), Some(current)) => current.saturating_add(bytes) > max,
-            _ => false,
-        }
-    }
-
-    /// Limit and peak of memory, for people.
-    #[must_use]
-    pub fn memory_figures(&self) -> String {
-        let text = |file: &str| self.read(file).map(|text| text.trim().to_owned()).unwrap_or_else(|_| "unknown".into());
-        format!("memory.max is {}, its peak was {}", text("memory.max"), text("memory.peak"))
     }
 
     /// A number that a file of this cgroup holds; `None`: it has no such file, or no number in it.

@@ -73,7 +73,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
         return tell_stats(&cgroup, id);
     }
     let alive = container.alive()?.ok_or_else(not_running)?;
-    let memory = cgroup.events_file("memory.events").ok();
+    let memory = cgroup.memory_events().ok();
     let mut killed = cgroup.memory_kills();
     let mut next = Instant::now() + interval;
     loop {
@@ -87,7 +87,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
             Err(errno) => return Err(errno).context("poll"),
         }
         let ended = fds[0].any().unwrap_or(false);
-        let kills = cgroup.memory_kills_of(memory.as_ref());
+        let kills = Cgroup::memory_kills_of(memory.as_ref());
         if kills > killed {
             killed = kills;
             tell("oom", id, None)?;

@@ -37,11 +37,14 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     let mut findings = Findings::default();
     let limits = resources::decide(&all, &Host::of_update(shell.rootless)?, &mut findings);
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
-    check_usage(&cgroup, &typed("the limits", &wanted)?)?;
+    check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
     let touched = |name: &&str| named(&wanted, name);
     cgroup.change_limits(limits.iter().filter(|limit| limit.from.iter().any(touched)))?;
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
+    if let Some(own) = &mut container.record.cleat.cgroup {
+        own.memory_limited = limits.iter().any(|limit| limit.controller == "memory");
+    }
     container.save()
 }
 
@@ -50,8 +53,10 @@ fn typed(name: &str, value: &Value) -> Result<Resources> {
     config::parse(name, &text)
 }
 
-fn check_usage(cgroup: &Cgroup, wanted: &Resources) -> Result<()> {
-    resources::check_usage(&wanted.memory, cgroup.number("memory.current"), cgroup.number("memory.swap.current"))
+/// Whether that is asked for may stand in config.json.
+fn check_usage(cgroup: &Cgroup, all: &Resources, wanted: &Resources) -> Result<()> {
+    let memory = config::Memory { check_before_update: all.memory.check_before_update, ..wanted.memory.clone() };
+    resources::check_usage(&memory, cgroup.number("memory.current"), cgroup.number("memory.swap.current"))
 }
 
 /// Whether a property such as `memory.limit` is among those given.

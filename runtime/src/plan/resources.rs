@@ -79,7 +79,6 @@ impl Limits<'_> {
 /// All limits, in the order in which they are written.
 pub(crate) fn decide(resources: &Resources, host: &Host, findings: &mut Findings) -> Vec<Limit> {
     let mut limits = Limits { list: Vec::new(), host, findings };
-    memory(&resources.memory, &mut limits);
     cpu(&resources.cpu, &mut limits);
     match resources.pids.limit {
         None => {}
@@ -91,6 +90,8 @@ pub(crate) fn decide(resources: &Resources, host: &Host, findings: &mut Findings
     block_io(&resources.block_io, &mut limits);
     hugepages(resources, &mut limits);
     rdma(resources, &mut limits);
+    // A limit of memory kills when it is set: after all that could still be refused.
+    memory(&resources.memory, &mut limits);
     unified(resources, &mut limits);
     limits.only_v1("network.classID", resources.network.class_id.is_some_and(|id| id != 0));
     limits.only_v1("network.priorities", !resources.network.priorities.is_empty());
@@ -134,12 +135,6 @@ fn memory(memory: &Memory, limits: &mut Limits<'_>) {
         let text = if required { text } else { "0".into() };
         limits.set(&["memory.reservation"], "memory", "memory.low", text).required = required;
     }
-    if let Some(text) = bytes(memory.limit, "memory.limit", limits) {
-        let required = text != "max";
-        let late = memory.limit.is_some_and(|limit| limit < TIGHT);
-        let set = limits.set(&["memory.limit"], "memory", "memory.max", text);
-        (set.required, set.late) = (required, late && required);
-    }
     match swap(memory) {
         Err(what) => limits.problem("memory.swap", what),
         Ok(None) => {}
@@ -149,6 +144,12 @@ fn memory(memory: &Memory, limits: &mut Limits<'_>) {
             let from = &["memory.swap", "memory.limit"];
             limits.set(from, "memory", "memory.swap.max", text).required = required;
         }
+    }
+    if let Some(text) = bytes(memory.limit, "memory.limit", limits) {
+        let required = text != "max";
+        let late = memory.limit.is_some_and(|limit| limit < TIGHT);
+        let set = limits.set(&["memory.limit"], "memory", "memory.max", text);
+        (set.required, set.late) = (required, late && required);
     }
     limits.only_v1("memory.kernel", memory.kernel.is_some_and(|limit| limit > 0));
     limits.only_v1("memory.kernelTCP", memory.kernel_tcp.is_some_and(|limit| limit > 0));
@@ -201,7 +202,8 @@ fn cpu(cpu: &Cpu, limits: &mut Limits<'_>) {
     // An idle group has no weight.
     if let (Some(shares), false) = (cpu.shares.filter(|shares| *shares != 0), cpu.idle == Some(1)) {
         let weight = weight_of_shares(shares);
-        limits.set(&["cpu.shares"], "cpu", "cpu.weight", weight).required = shares != 1024;
+        // A group that is idle no more has lost its weight.
+        limits.set(&["cpu.shares", "cpu.idle"], "cpu", "cpu.weight", weight).required = shares != 1024;
     }
     let quota = cpu.quota.unwrap_or(0);
     let period = cpu.period.unwrap_or(0);
@@ -393,9 +395,6 @@ mod tests {
         assert_eq!(
             writes(all),
             [
-                "memory.low 500",
-                "memory.max 1000",
-                "memory.swap.max 500",
                 "cpu.weight 174",
                 "cpu.max 50000 100000",
                 "cpu.max.burst 10000",
@@ -409,6 +408,9 @@ mod tests {
                 "hugetlb.2MB.max 4096",
                 "hugetlb.2MB.rsvd.max 4096",
                 "rdma.max mlx5_1 hca_handle=3 hca_object=max",
+                "memory.low 500",
+                "memory.swap.max 500",
+                "memory.max 1000",
                 "io.max 8:0 rbps=1",
                 "io.max 8:16 wbps=2",
                 "memory.high 800",
