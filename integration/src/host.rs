@@ -17,6 +17,12 @@ pub fn unique_name() -> String {
     format!("cleat-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Whether this is the guest of `integration/guest`, which has all that a test may want.
+#[must_use]
+pub fn in_guest() -> bool {
+    std::env::var_os("CLEAT_IN_GUEST").is_some()
+}
+
 /// A directory of this test's own, removed with it.
 #[derive(Debug)]
 pub struct TempDir(PathBuf);

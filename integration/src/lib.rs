@@ -18,6 +18,7 @@
 
 #![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
+mod apparmor;
 mod bundle;
 mod call;
 mod container;
@@ -27,10 +28,11 @@ mod runtime;
 mod terminal;
 mod wait;
 
+pub use apparmor::Profiles;
 pub use bundle::{Bundle, default_spec};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};
-pub use host::{Snapshot, TempDir, cgroup_root, reap_orphans, unique_name};
+pub use host::{Snapshot, TempDir, cgroup_root, in_guest, reap_orphans, unique_name};
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
 pub use wait::{DEADLINE, eventually, tries};

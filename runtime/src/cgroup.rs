@@ -145,12 +145,15 @@ impl Cgroup {
         )))
     }
 
-    /// Kills every process in it and below it.
+    /// Kills every process in it and below it; one that has been removed has none.
     ///
     /// # Errors
-    /// `ENOENT`: it is gone, or the kernel is older than 5.14.
+    /// `ENOENT`: the kernel is older than 5.14.
     pub fn kill(&self) -> Result<()> {
-        self.write("cgroup.kill", "1")
+        match self.write("cgroup.kill", "1") {
+            Err(_) if matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Waits until no process is left; false when ten seconds were not enough.

@@ -145,6 +145,10 @@ pub(crate) fn mknod(path: &str, kind: &str, major: &str, minor: &str) -> Value {
     outcome(rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device))
 }
 
+pub(crate) fn bind(source: &str, path: &str) -> Value {
+    outcome(rustix::mount::mount_bind(source, path))
+}
+
 pub(crate) fn list(path: &str) -> Value {
     match fs::read_dir(path) {
         Ok(_) => json!({ "names": facts::names(path) }),

@@ -29,6 +29,7 @@ usage: probe [WORD [ARGUMENT…]]
   write PATH TEXT             {\"ok\"} or {\"error\"}; creates, never truncates; likewise the next ones
   append PATH TEXT / mkdir PATH / remove PATH / chmod MODE PATH / chroot PATH / sethostname NAME
   mknod PATH c|b|p MAJOR MINOR
+  bind SOURCE PATH            mount one over the other
   list PATH                   the names in a directory
   stat PATH…                  one object per path, links not followed
   open-dev PATH               what open(2) answers for reading and for writing
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         ("chroot", [path]) => print_json(&act::chroot(path)),
         ("sethostname", [name]) => print_json(&act::set_host_name(name)),
         ("mknod", [path, kind, major, minor]) => print_json(&act::mknod(path, kind, major, minor)),
+        ("bind", [source, path]) => print_json(&act::bind(source, path)),
         ("list", [path]) => print_json(&act::list(path)),
         ("stat", paths) => paths.iter().for_each(|path| print_json(&facts::stat(path))),
         ("open-dev", [path]) => print_json(&act::open_dev(path)),

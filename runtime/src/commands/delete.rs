@@ -25,6 +25,8 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
                 true => delete(shell, id, force),
             };
         }
+        // Its removal came to an end between the two looks.
+        Err(_) if force && shell.store.open(id).is_err_and(|error| error.kind() == Kind::NoContainer) => return Ok(()),
         other => other?,
     };
     let status = container.status()?;
