@@ -207,7 +207,7 @@ pub struct Exec {
 #[derive(Args, Clone, Debug)]
 pub struct Events {
     /// How long to wait between two, such as 5s or 1m30s
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
     pub interval: String,
     /// Print them once
     #[arg(long)]

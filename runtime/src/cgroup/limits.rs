@@ -106,9 +106,13 @@ impl Cgroup {
             "this kernel has no such limit".to_owned()
         } else {
             let parent = self.full().parent().map(|dir| dir.display().to_string()).unwrap_or_default();
-            format!(
-                "the controller is not enabled there; enable it: echo +{controller} > {parent}/cgroup.subtree_control"
-            )
+            let tried = format!("echo +{controller} > {parent}/cgroup.subtree_control");
+            let procs = std::fs::read_to_string(format!("{parent}/cgroup.procs")).unwrap_or_default();
+            if procs.is_empty() {
+                format!("the {controller} controller is not enabled there; enable it: {tried}")
+            } else {
+                format!("processes live in {parent}, so its cgroups get no controllers; move them, then: {tried}")
+            }
         };
         Error::at(&limit.place, format_args!("{}: ENOENT; {why}", self.file("write", &file)))
     }
