@@ -213,10 +213,10 @@ impl Birth<'_> {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
         self.equip(born.get()?, &conversation).map_err(|error| kills.explain(error))?;
-        self.limit(made.as_ref(), true)?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
+            self.limit(made.as_ref(), true)?;
             self.set_devices(cgroup)?;
         }
         self.faults.at(Step::SendPlan)?;
@@ -231,6 +231,12 @@ impl Birth<'_> {
             Midwife { birth: &self, conversation: &conversation, child: born, console: None, kills, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
+        if !early {
+            self.limit(made.as_ref(), true)?;
+        }
+        if let Some(told) = kills.told() {
+            return Err(Error::new(told));
+        }
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;

@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
@@ -18,6 +19,9 @@ use super::Cgroup;
 
 /// Controllers that containers are limited and measured with.
 const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
+
+/// How long the kernel may take to settle what it has charged in advance.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What was in a file before a limit was written.
 struct Before {
@@ -77,6 +81,9 @@ impl Cgroup {
             let old = self.read(file).unwrap_or_default();
             before.push(Before { file: file.clone(), text: undo(&old, text) });
         }
+        if let Some(bytes) = text.parse().ok().filter(|_| limit.late && file == "memory.max") {
+            self.settle(bytes);
+        }
         match self.write_text(file, text) {
             Err(errno) if limit.required || errno != Errno::EINVAL => {
                 let what = format!("{}: {}", self.file(&format!("write {text:?} to"), file), errno_text(errno));
@@ -84,6 +91,18 @@ impl Cgroup {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Waits a little until the kernel has taken back what it charges in advance, up to 256 kB on
+    /// each CPU: a small `memory.max` below it would kill whoever uses far less. `memory.high` makes
+    /// it do so, and kills nobody.
+    fn settle(&self, bytes: u64) {
+        let Ok(high) = self.read("memory.high") else { return };
+        let end = Instant::now() + PATIENCE;
+        while self.number("memory.current").is_some_and(|used| used > bytes) && Instant::now() < end {
+            let _ = self.write_text("memory.high", &bytes.to_string());
+        }
+        let _ = self.write_text("memory.high", high.trim_end());
     }
 
     fn has(&self, file: &str) -> bool {

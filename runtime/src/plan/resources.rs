@@ -26,12 +26,13 @@ pub struct Limit {
     pub files: Vec<(String, String)>,
     /// False: it asks for what holds where there is no such file.
     pub required: bool,
-    /// The first process could not be born under it: it is set while that waits for its plan.
+    /// The first process could not be born under it: it is set before any other program runs.
     pub late: bool,
 }
 
-/// Below so many bytes a limit of memory is set after the birth: until it has become its own
-/// program, the first process shares our memory, and we would die with it.
+/// Below so many bytes a limit of memory is set when all is made: until it has become its own
+/// program, the first process shares our memory, and we would die with it; and what making the
+/// container takes, of which most is given back, is not the program's.
 const TIGHT: i64 = 16 << 20;
 
 const UNITS: [&str; 3] = ["KB", "MB", "GB"];
