@@ -742,10 +742,10 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
         assert!([1, 137, 255].contains(&outcome.code()), "{outcome}");
     };
     let mut smallest = None;
-    for kib in (4..=64).step_by(12).chain((80..=512).step_by(16)) {
+    for kib in (4..=64).step_by(20).chain((96..=320).step_by(32)).chain([512]) {
         let memory = json!({ "limit": kib << 10, "swap": kib << 10 });
         let bundle = limited(&json!({ "memory": memory })).args(["/probe", "exit", "0"]);
-        let outcomes = [(); 4].map(|()| runtime.run(&bundle));
+        let outcomes = [(); 3].map(|()| runtime.run(&bundle));
         let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.succeeded()).collect();
         failed.iter().for_each(|outcome| told(outcome));
         // From there on upwards it always runs.

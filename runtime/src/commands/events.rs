@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cgroup::Cgroup;
+use crate::cgroup::stats::Stats;
 use crate::error::{Context, Error, Kind, Result};
 use crate::state::{Container, Status};
 
@@ -44,17 +45,22 @@ fn running(container: &Container) -> Result<bool> {
     Ok(matches!(container.status()?, Status::Created | Status::Running | Status::Paused))
 }
 
-fn tell(kind: &str, id: &str, data: Option<Value>) -> Result<()> {
-    let mut event = json!({"type": kind, "id": id});
-    if let Some(data) = data {
-        event["data"] = data;
-    }
-    print(&format!("{event}\n"))
+/// One line, with runc's keys in runc's order.
+#[derive(Serialize)]
+struct Event<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Stats>,
+}
+
+fn tell(event: &Event<'_>) -> Result<()> {
+    let text = serde_json::to_string(event).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
+    print(&format!("{text}\n"))
 }
 
 fn tell_stats(cgroup: &Cgroup, id: &str) -> Result<()> {
-    let stats = serde_json::to_value(cgroup.stats()).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
-    tell("stats", id, Some(stats))
+    tell(&Event { r#type: "stats", id, data: Some(cgroup.stats()) })
 }
 
 /// `events`: with `once`, the use of now alone; else every `interval`, until the container ends.
@@ -90,7 +96,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
         let kills = Cgroup::memory_kills_of(memory.as_ref());
         if kills > killed {
             killed = kills;
-            tell("oom", id, None)?;
+            tell(&Event { r#type: "oom", id, data: None })?;
         }
         if ended {
             return Ok(());
