@@ -8,6 +8,7 @@ use crate::state::Store;
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 pub mod kill;
@@ -18,6 +19,7 @@ pub mod ps;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 /// What every command gets.
 pub struct Shell<'a> {

@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cleat_plan::wire::{FromInit, ToInit};
+use cleat_plan::wire::{Failure, FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
-use crate::cgroup::{Cgroup, Made};
+use crate::cgroup::{Cgroup, Kills, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result, errno_text};
 use crate::netdev::Moved;
@@ -196,6 +196,8 @@ impl Birth<'_> {
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
+        self.limit(made.as_ref(), false)?;
+        self.give_cgroup(made.as_ref())?;
         self.faults.at(Step::Resctrl)?;
         let group = rdt::prepare(self.plan.host.rdt.as_ref(), |own| {
             record.set_rdt(own);
@@ -205,46 +207,38 @@ impl Birth<'_> {
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
         let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
+        let kills = Kills::from_now(cgroup);
         let born = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
         rdt::add(group.as_ref(), born.get()?.pid)?;
-        self.faults.at(Step::Affinity)?;
-        scheduler::reset_affinity(born.get()?.pid, self.orders.warn);
-        self.faults.at(Step::IdMap)?;
-        if let Some(maps) = &self.plan.host.id_maps {
-            idmap::write(born.get()?.pid, maps)?;
-        }
-        self.faults.at(Step::Oom)?;
-        if let Some(score) = self.plan.host.oom_score_adj {
-            set_oom_score(born.get()?.pid, score)?;
-        }
-        self.faults.at(Step::RaiseLimits)?;
-        raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
-        if self.plan.host.id_maps.is_some() {
-            // Only now: it becomes root of its user namespace, and so another user of ours, whose
-            // files in /proc an ordinary user may not write.
-            conversation.say(ToInit::Mapped)?;
-        }
+        self.equip(born.get()?, &conversation).map_err(|error| kills.explain(error))?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
+            self.limit(made.as_ref(), true)?;
             self.set_devices(cgroup)?;
         }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
-        let fds = self.open_fds(born.get()?, listener)?;
+        let fds = self.open_fds(born.get()?, listener).map_err(|error| kills.explain(error))?;
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
         if !early {
             self.set_devices(cgroup)?;
         }
         let mut midwife =
-            Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
+            Midwife { birth: &self, conversation: &conversation, child: born, console: None, kills, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
+        if !early {
+            self.limit(made.as_ref(), true)?;
+        }
+        if let Some(told) = kills.told() {
+            return Err(Error::new(told));
+        }
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
@@ -272,6 +266,28 @@ impl Birth<'_> {
             poststart: self.plan.host.poststart,
             net_devices: self.moved.take(),
         })
+    }
+
+    /// What the host does to the process from outside, before that gets its plan.
+    fn equip(&self, born: &Child, conversation: &Conversation) -> Result<()> {
+        self.faults.at(Step::Affinity)?;
+        scheduler::reset_affinity(born.pid, self.orders.warn);
+        self.faults.at(Step::IdMap)?;
+        if let Some(maps) = &self.plan.host.id_maps {
+            idmap::write(born.pid, maps)?;
+        }
+        self.faults.at(Step::Oom)?;
+        if let Some(score) = self.plan.host.oom_score_adj {
+            set_oom_score(born.pid, score)?;
+        }
+        self.faults.at(Step::RaiseLimits)?;
+        raise_limits(born.pid, &self.plan.host.rlimits)?;
+        if self.plan.host.id_maps.is_some() {
+            // Only now: it becomes root of its user namespace, and so another user of ours, whose
+            // files in /proc an ordinary user may not write.
+            conversation.say(ToInit::Mapped)?;
+        }
+        Ok(())
     }
 
     fn forget_pid_file(&self) {
@@ -304,7 +320,12 @@ impl Birth<'_> {
                 phase: Phase::Creating,
                 bundle: self.orders.request.bundle.clone(),
                 owner: nix::unistd::geteuid().as_raw(),
-                cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
+                cgroup: cgroup.map(|c| OwnCgroup {
+                    mount: c.mount.clone(),
+                    path: c.path.clone(),
+                    made_above: 0,
+                    memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
+                }),
                 namespaces: host.namespaces,
                 rdt: None,
                 memory_policy: self.plan.init.memory_policy.clone(),
@@ -314,6 +335,7 @@ impl Birth<'_> {
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
+                resources: self.kept.linux.as_ref().and_then(|linux| linux.resources).map(ToOwned::to_owned),
                 seccomp: OwnFilter::of(&self.plan),
             },
         }
@@ -331,6 +353,24 @@ impl Birth<'_> {
             reserved.save(record)?;
         }
         Ok(Some(made))
+    }
+
+    /// Sets limits: before the birth, or those under which nobody can be born.
+    fn limit(&self, made: Option<&Made>, late: bool) -> Result<()> {
+        match (made, &self.plan.host.cgroup) {
+            (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
+                self.faults.at(Step::Limits)?;
+                made.limit(&wanted.limits, late)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give_cgroup(&self, made: Option<&Made>) -> Result<()> {
+        match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
+            (Some(made), Some((uid, gid))) => made.cgroup()?.give_to(uid, gid),
+            _ => Ok(()),
+        }
     }
 
     /// Sets who may use which device, while the init is at work: before any program but the init
@@ -352,6 +392,7 @@ impl Birth<'_> {
             socket: socket.as_fd(),
             wait_for_mapping: self.plan.host.id_maps.is_some(),
             sibling: false,
+            own_memory: false,
         };
         let failed = |errno| clone_error(errno, cgroup);
         if self.plan.host.joined.is_empty() {
@@ -480,7 +521,10 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         }
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
-        Errno::EAGAIN => "; the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC",
+        Errno::EAGAIN => {
+            let own = cgroup.map_or_else(|| "see RLIMIT_NPROC".to_owned(), Cgroup::process_refusal);
+            return Error::new(format!("clone: clone3: EAGAIN; {own}"));
+        }
         _ => "",
     };
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
@@ -492,7 +536,7 @@ struct Midwife<'a, 'b> {
     conversation: &'a Conversation,
     child: ChildGuard,
     console: Option<OwnedFd>,
-    cgroup: Option<&'a Cgroup>,
+    kills: Kills<'a>,
     /// The process that forked: nobody waits for its end until there is time.
     half_way: Option<ChildGuard>,
 }
@@ -530,25 +574,27 @@ impl Midwife<'_, '_> {
                     self.conversation.say(ToInit::HooksDone)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(self.death()),
+                Heard::Closed => return Err(death(&self.child, &self.kills)),
             }
         }
     }
+}
 
-    /// The init ended without a word.
-    fn death(&mut self) -> Error {
-        death(&self.child, self.cgroup)
+/// A step that the init could not do, with what the container's limits may have to do with it.
+pub(crate) fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
+    let text = failure_text(failure);
+    match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) => Error::new(format!("{text}; {}", cgroup.process_refusal())),
+        _ => kills.explain(Error::new(text)),
     }
 }
 
 /// Why a process that should have spoken did not.
-pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
-    if cgroup.is_some_and(|cgroup| cgroup.memory_kills() > 0) {
-        return Error::new(
-            "the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit",
-        );
+pub(crate) fn death(child: &ChildGuard, kills: &Kills<'_>) -> Error {
+    if let Some(told) = kills.told() {
+        return Error::new(told);
     }
     let status = child.get().and_then(|child| {
         let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];

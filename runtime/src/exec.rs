@@ -4,7 +4,7 @@
 //! and in the host's namespaces, becomes its own program there, and only then enters the
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
@@ -12,8 +12,9 @@ use cleat_plan::Step;
 use cleat_plan::wire::{FromInit, ToInit};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Kills};
 use crate::config;
 use crate::console::Connection;
 use crate::create::{self, ChildGuard, Faults};
@@ -24,8 +25,9 @@ use crate::plan::ids::{Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Filter};
 use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
+use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{listener, scheduler, sys};
+use crate::{listener, scheduler};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -140,6 +142,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         }
         (_, None) => None,
     };
+    let kills = Kills::from_now(cgroup.as_ref());
     faults.at(Step::Clone)?;
     scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
@@ -171,21 +174,14 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
             ));
         }
     }
-    faults.at(Step::Oom)?;
-    if let Some(score) = orders.process.oom_score_adj {
-        create::set_oom_score(child.get()?.pid, score)?;
-    }
-    faults.at(Step::RaiseLimits)?;
-    if let Some(process) = &init.process {
-        create::raise_limits(child.get()?.pid, &process.rlimits)?;
-    }
+    equip(orders, &faults, child.get()?, init.process.as_ref()).map_err(|error| kills.explain(error))?;
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
     let mut joined = Joined { child, conversation, console: None, half_way: None, filter_at_start };
-    joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
+    joined.attend(container, init.fork.is_some(), &kills)?;
     let pid = joined.child.get()?.pid;
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
@@ -194,6 +190,16 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         create::write_pid_file(path, pid)?;
     }
     Ok(joined)
+}
+
+/// What the host does to the process from outside, before that gets its plan.
+fn equip(orders: &Orders<'_>, faults: &Faults, child: &Child, process: Option<&wire::Process>) -> Result<()> {
+    faults.at(Step::Oom)?;
+    if let Some(score) = orders.process.oom_score_adj {
+        create::set_oom_score(child.pid, score)?;
+    }
+    faults.at(Step::RaiseLimits)?;
+    process.map_or(Ok(()), |process| create::raise_limits(child.pid, &process.rlimits))
 }
 
 /// A process could not be made.
@@ -223,6 +229,8 @@ fn clone_into(
     exactly: bool,
 ) -> std::result::Result<ChildGuard, CloneError> {
     let program = crate::init::sealed()?;
+    // Who dies in the container takes along who shares his memory.
+    let own_memory = container.memory_limited();
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -231,6 +239,7 @@ fn clone_into(
             socket: socket.as_fd(),
             wait_for_mapping: false,
             sibling: false,
+            own_memory,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };
@@ -284,7 +293,7 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
+    fn attend(&mut self, container: &Container, forks: bool, kills: &Kills<'_>) -> Result<()> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
@@ -295,9 +304,9 @@ impl Joined {
                     hand_over(container, Status::Running, None, &fd, self.child.get()?.pid)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(create::failed(&failure, kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(create::death(&self.child, cgroup)),
+                Heard::Closed => return Err(create::death(&self.child, kills)),
             }
         }
     }
@@ -336,6 +345,21 @@ pub fn order_start(
             Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
             Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
         }
+    }
+}
+
+/// The conversation of a start ends with the program's first instruction, or with a death before it:
+/// for want of memory, where the kernel says so.
+///
+/// # Errors
+/// It was killed.
+pub fn not_killed_at_once(pidfd: BorrowedFd<'_>, kills: &Kills<'_>) -> Result<()> {
+    let Some(told) = kills.told() else { return Ok(()) };
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    // Who was killed needs a moment to go; it may have been another one.
+    match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
+        0 => Ok(()),
+        _ => Err(Error::new(told)),
     }
 }
 

@@ -136,6 +136,14 @@ impl Host {
         Ok(host)
     }
 
+    /// What changing limits needs to know.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn of_update(rootless_asked: Option<bool>) -> Result<Host> {
+        Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
+    }
+
     fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {
         let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;

@@ -60,6 +60,8 @@ fn subject(action: &Action) -> String {
         Action::List(_) => "list".into(),
         Action::Ps(options) => format!("ps {}", options.id),
         Action::Exec(options) => format!("exec {}", options.id),
+        Action::Events(options) => format!("events {}", options.id),
+        Action::Update(options) => format!("update {}", options.id),
         Action::Pause(options) => format!("pause {}", options.id),
         Action::Resume(options) => format!("resume {}", options.id),
         Action::Spec(_) => "spec".into(),
@@ -123,6 +125,11 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
         }
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
         Action::Exec(options) => commands::exec::exec(shell, &exec_options(options)),
+        Action::Events(options) => done(
+            commands::events::parse_interval(&options.interval)
+                .and_then(|interval| commands::events::events(shell, &options.id, interval, options.stats)),
+        ),
+        Action::Update(options) => done(commands::update::update(shell, options)),
         Action::Pause(options) => done(commands::pause::pause(shell, &options.id)),
         Action::Resume(options) => done(commands::pause::resume(shell, &options.id)),
         Action::Spec(options) => done(commands::spec::spec(options.bundle.as_deref(), options.rootless)),

@@ -29,7 +29,7 @@ pub mod netdev;
 mod numbers;
 mod process;
 mod rdt;
-mod resources;
+pub(crate) mod resources;
 mod scheduler;
 pub mod seccomp;
 
@@ -40,6 +40,7 @@ use namespaces::{Namespaces, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
 pub use rdt::Rdt;
+pub use resources::Limit;
 pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
 pub(crate) use scheduler::{affinity, scheduling};
 
@@ -206,6 +207,10 @@ pub struct Cgroup {
     pub path: PathBuf,
     /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
     pub devices: Option<Vec<DeviceRule>>,
+    /// What its processes may use, in order.
+    pub limits: Vec<Limit>,
+    /// Who may divide it further from inside, user and group: root of the user namespace.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// A place in config.json, for errors.
@@ -311,13 +316,15 @@ impl Plan {
     pub fn decide(request: &Request, spec: &Spec, host: &Host, findings: &mut Findings) -> Plan {
         findings.keep(check_version(&spec.oci_version));
         refuse_unsupported(spec, findings);
-        resources::check(&spec.linux.resources, host, findings);
+        let limits = resources::decide(&spec.linux.resources, host, findings);
         let rootfs = clean(&request.bundle, Path::new(findings.keep(root_path(spec))));
         let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
         let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
-        let cgroup = cgroup(request, spec, host, &namespaces, findings);
+        let cgroup = cgroup(request, spec, host, &namespaces, limits, findings);
+        let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
+        let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
         let joined: Vec<(u32, PathBuf)> =
             namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect();
@@ -462,10 +469,12 @@ fn cgroup(
     spec: &Spec,
     host: &Host,
     namespaces: &Namespaces,
+    limits: Vec<Limit>,
     findings: &mut Findings,
 ) -> Option<Cgroup> {
     let rules = devices::rules(&spec.linux.resources.devices, findings);
-    if spec.linux.cgroups_path.is_empty() && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
+    let asked = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
+    if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
         let orphans = if namespaces.has(NEWPID) {
             ""
         } else {
@@ -483,7 +492,19 @@ fn cgroup(
     }
     let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;
     let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
-    Some(Cgroup { mount, path, devices })
+    Some(Cgroup { mount, path, devices, limits, owner: None })
+}
+
+/// Root of a new user namespace, where the container sees its own cgroup and may write there.
+///
+/// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
+    let writable = |mount: &config::Mount| {
+        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
+    };
+    let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);
+    let maps = maps.filter(|_| namespaces.new & NEWCGROUP != 0 && spec.mounts.iter().any(writable))?;
+    Some((root(&maps.uids)?, root(&maps.gids)?))
 }
 
 /// The mount point of the tree, and the container's place in it.

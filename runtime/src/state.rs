@@ -105,6 +105,8 @@ pub struct Own {
     pub notify: Option<PathBuf>,
     /// The session keyring, which processes that join get, too.
     pub keyring: Option<String>,
+    /// `linux.resources` of config.json, word by word, or as `update` left it.
+    pub resources: Option<Box<RawValue>>,
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
     pub seccomp: Option<OwnFilter>,
@@ -141,6 +143,9 @@ pub struct OwnCgroup {
     pub path: PathBuf,
     /// How many directories above it were made with it.
     pub made_above: usize,
+    /// Its memory is limited: processes may be killed for it.
+    #[serde(default)]
+    pub memory_limited: bool,
 }
 
 /// How far a birth has come.
@@ -608,6 +613,12 @@ impl Container {
     pub fn cgroup(&self) -> Option<Cgroup> {
         let own = self.record.cleat.cgroup.as_ref()?;
         Cgroup::open(&own.mount, &own.path).ok()
+    }
+
+    /// Whether its memory is limited: then its processes may be killed for want of it.
+    #[must_use]
+    pub fn memory_limited(&self) -> bool {
+        self.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
     }
 
     /// The state as hooks and `state` tell it.

@@ -89,6 +89,9 @@ pub struct Birth<'a> {
     pub wait_for_mapping: bool,
     /// A child of this process's parent.
     pub sibling: bool,
+    /// A copy of our memory from the start: where the kernel may kill the child for want of memory,
+    /// it would kill all who share it.
+    pub own_memory: bool,
 }
 
 /// A new process and its pidfd.
@@ -120,7 +123,7 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
         args.exit_signal = 0;
     }
     let child = InitArgs { spec, argv: argv.as_ptr(), envp: envp.as_ptr() };
-    let pid = if spec.wait_for_mapping {
+    let pid = if spec.wait_for_mapping || spec.own_memory {
         // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has
         // one thread, so the child owns a copy of all memory.
         let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;

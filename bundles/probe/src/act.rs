@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::facts;
 
 /// `{"ok": true}`, or the errno's name.
-fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
+pub(crate) fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
     match result {
         Ok(_) => json!({ "ok": true }),
         Err(error) => json!({ "error": facts::errno(error) }),

@@ -10,6 +10,7 @@ mod call;
 mod facts;
 mod hello;
 mod sys;
+mod use_up;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,12 @@ usage: probe [WORD [ARGUMENT…]]
   zombie                      leave an orphan that exits at once, then as `sleep`
   hook FILE TAG [STATUS]      append {tag, state from stdin, facts} to FILE, leave with STATUS
   hook-sleep FILE TAG         append as `hook`, then never end
+
+  eat BYTES                   use so much memory, then as `sleep`
+  forks N                     fork until refused, at most N times: {\"forked\", \"error\"}
+  burn MILLISECONDS           use the CPU for so long: {\"wall_us\", \"cpu_us\"}
+  read-direct PATH BYTES      read past the page cache: {\"bytes\", \"us\"}
+  allocate PATH BYTES         fallocate(2)
 
   attack-exe N                find the runtime's program in /proc N times and write to it
   attack-exchange A B         exchange two names for ever
@@ -87,6 +94,11 @@ fn main() -> ExitCode {
         ("call-in-thread", [call]) => call::in_thread(call),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
+        ("eat", [bytes]) => use_up::memory(bytes.parse().unwrap_or(0)),
+        ("forks", [most]) => print_json(&use_up::forks(most.parse().unwrap_or(0))),
+        ("burn", [ms]) => print_json(&use_up::cpu(ms.parse().unwrap_or(0))),
+        ("read-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0))),
+        ("allocate", [path, bytes]) => print_json(&use_up::allocate(path, bytes.parse().unwrap_or(0))),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),
         ("hook", [file, tag, status]) => return act::hook(file, tag, status),
         ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),

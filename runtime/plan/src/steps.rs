@@ -26,6 +26,8 @@ steps! {
     StateDir = "state-dir",
     /// Host: the cgroup.
     Cgroup = "cgroup",
+    /// Host: limits on the cgroup. (One under which nobody can be born is set after the birth.)
+    Limits = "limits",
     /// Host: the resctrl group (`linux.intelRdt`), which the process enters as soon as it is born.
     Resctrl = "resctrl",
     /// Host: `clone3` into the namespaces and the cgroup.

@@ -3,10 +3,11 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use crate::cgroup::Kills;
 use crate::config::{self, Process};
 use crate::console::{self, Signals};
 use crate::error::{Context, Error, Result};
-use crate::exec::{Joined, Orders, join};
+use crate::exec::{self, Joined, Orders, join};
 use crate::plan::Request;
 use crate::state::Container;
 use crate::sys;
@@ -185,9 +186,14 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         warn: shell.warn,
         rootless: shell.rootless,
     };
+    let own = container.cgroup().filter(|_| container.memory_limited());
+    let kills = Kills::from_now(own.as_ref());
     let mut joined = join(&orders)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
-    let started = hand_over(&joined, options).and_then(|()| joined.start(&container));
+    let mut started = hand_over(&joined, options).and_then(|()| joined.start(&container));
+    if options.detach && started.is_ok() {
+        started = exec::not_killed_at_once(joined.child.get()?.pidfd.as_fd(), &kills);
+    }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
             let _ = std::fs::remove_file(path);
@@ -199,6 +205,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         return Ok(0);
     };
     let code = console::supervise(joined.child.get()?, &signals, joined.console.as_ref());
+    super::create::tell_memory_death(&code, &kills, shell.warn);
     drop(joined.child.release());
     code
 }

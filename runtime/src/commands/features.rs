@@ -30,7 +30,7 @@ pub fn document() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": caps::NAMES,
-            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
+            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

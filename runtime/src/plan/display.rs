@@ -94,6 +94,12 @@ impl Plan {
                 format!("{} {schemata}{monitor}", crate::host::clean(&rdt.root, &rdt.group).display())
             })),
             Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
+            Step::Limits => host
+                .cgroup
+                .iter()
+                .flat_map(|cgroup| &cgroup.limits)
+                .filter_map(|limit| limit.files.last().map(|(file, text)| format!("{file} {text}")))
+                .collect(),
             Step::Devices => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
