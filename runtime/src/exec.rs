@@ -181,7 +181,11 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     drop(fds);
     let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
     let mut joined = Joined { child, conversation, console: None, half_way: None, filter_at_start };
-    joined.attend(container, init.fork.is_some(), &kills)?;
+    let forks = init.fork.is_some();
+    if let Err(error) = joined.attend(container, forks, &kills) {
+        joined.end(forks);
+        return Err(error);
+    }
     let pid = joined.child.get()?.pid;
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
@@ -293,6 +297,20 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
+    /// Ends the process that may have been born while it was given up: a sibling of the one that is
+    /// known. Nobody else would wait for it, and the container's pid namespace could not end.
+    fn end(mut self, forks: bool) {
+        let heard = self.half_way.is_some();
+        drop(self.child);
+        self.half_way = None;
+        while let (true, Ok(Heard::Message(message, fd))) = (forks && !heard, self.conversation.hear()) {
+            if let (FromInit::Forked, Some(pidfd)) = (message, fd) {
+                drop(create::forked(pidfd));
+                return;
+            }
+        }
+    }
+
     fn attend(&mut self, container: &Container, forks: bool, kills: &Kills<'_>) -> Result<()> {
         loop {
             match self.conversation.hear()? {
