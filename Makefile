@@ -36,6 +36,8 @@ unit: ## Tests that need neither root nor a kernel feature
 	$(CARGO) test -p cleat -p cleat-plan -p bench
 
 integration: bundles ## Tests against the kernel, as root
+	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
+	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
 

@@ -19,11 +19,12 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
+use crate::plan::ids::{Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Filter};
-use crate::plan::{self, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
+use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{listener, sys};
+use crate::{listener, scheduler, sys};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -68,7 +69,6 @@ pub fn plan(
     filter: Option<Filter>,
     findings: &mut Findings,
 ) -> Result<(wire::Plan, Vec<FdSource>)> {
-    refuse_unsupported(process)?;
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
     let mut join = Vec::new();
@@ -79,7 +79,11 @@ pub fn plan(
     }
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
+    let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
+    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
     let mut joining = plan::process(process, request, host, user_namespace, findings);
+    let keep = keeps_groups(&container.record.cleat.annotations, host);
+    joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
     joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
@@ -88,23 +92,13 @@ pub fn plan(
         fork: (namespaces & NEWPID != 0).then_some(0),
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
-        terminal: process.terminal.then(|| plan::terminal(process, false)),
+        terminal: findings.keep(process.terminal.then(|| plan::terminal(process, false)).transpose()),
+        memory_policy: container.record.cleat.memory_policy.clone(),
+        personality: container.record.cleat.personality,
         process: Some(joining),
         ..wire::Plan::default()
     };
     Ok((init, fds))
-}
-
-fn refuse_unsupported(process: &config::Process) -> Result<()> {
-    let asked = [
-        ("scheduler", process.scheduler.is_some()),
-        ("ioPriority", process.io_priority.is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
-    ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((name, _)) => Err(Error::new(format!("process.{name}: this version of cleat does not support it"))),
-        None => Ok(()),
-    }
 }
 
 /// Makes a process inside a running container, ready to be started.
@@ -128,8 +122,12 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         )));
     }
     let mut findings = Findings::default();
-    let host = Host::of_joining(orders.rootless, &orders.process)?;
+    let record = &container.record;
+    let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
+    let host = Host::of_joining(orders.rootless, first, &orders.process)?;
     let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
+    let scheduling = plan::scheduling(&orders.process, &mut findings);
+    let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
     findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
@@ -140,9 +138,36 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         (_, None) => None,
     };
     faults.at(Step::Clone)?;
+    scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
-    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
+    let exactly = orders.cgroup.is_some();
+    let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
+        // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
+        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate").
+        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error }) if !exactly && host.may_do_without_cgroup() => {
+            (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+            clone_into(None, container, &theirs, exactly)
+        }
+        other => other,
+    }
+    .map_err(|failed| failed.error)?;
     drop(theirs);
+    faults.at(Step::Affinity)?;
+    if affinity == Affinity::default() {
+        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+    } else {
+        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
+    }
+    faults.at(Step::Resctrl)?;
+    if let Some(own) = &container.record.cleat.rdt {
+        if !own.add(child.get()?.pid)? {
+            let group = own.full();
+            (orders.warn)(&format!(
+                "intelRdt {}: somebody has removed the group; the process is not in it",
+                group.display()
+            ));
+        }
+    }
     faults.at(Step::Oom)?;
     if let Some(score) = orders.process.oom_score_adj {
         create::set_oom_score(child.get()?.pid, score)?;
@@ -158,6 +183,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let mut joined = Joined { child, conversation, console: None, half_way: None };
     joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
     let pid = joined.child.get()?.pid;
+    faults.at(Step::Scheduler)?;
+    scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;
@@ -165,10 +192,33 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     Ok(joined)
 }
 
+/// A process could not be made.
+struct CloneError {
+    errno: Errno,
+    error: Error,
+}
+
+impl CloneError {
+    fn new(errno: Errno, cgroup: Option<&Cgroup>) -> CloneError {
+        CloneError { errno, error: create::clone_error(errno, cgroup) }
+    }
+}
+
+impl From<Error> for CloneError {
+    fn from(error: Error) -> CloneError {
+        CloneError { errno: Errno::UnknownErrno, error }
+    }
+}
+
 /// Born in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
-fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
-    let program = create::sealed_init()?;
+fn clone_into(
+    cgroup: Option<&Cgroup>,
+    container: &Container,
+    socket: &OwnedFd,
+    exactly: bool,
+) -> std::result::Result<ChildGuard, CloneError> {
+    let program = crate::init::sealed()?;
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -176,15 +226,16 @@ fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, 
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
+            sibling: false,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };
     match birth(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
             let current = current_cgroup(container)?;
-            birth(Some(&current)).map_err(|errno| create::clone_error(errno, Some(&current)))
+            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
-        other => other.map_err(|errno| create::clone_error(errno, cgroup)),
+        other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
 }
 

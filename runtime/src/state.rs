@@ -23,6 +23,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
+use crate::rdt::OwnRdt;
 use crate::sys;
 
 /// The version of the specification that `state` and hooks speak.
@@ -48,6 +49,14 @@ pub struct Record {
     pub external_descriptors: Option<Vec<String>>,
     pub intel_rdt_path: String,
     pub cleat: Own,
+}
+
+impl Record {
+    /// Remembers the resctrl group.
+    pub fn set_rdt(&mut self, own: &OwnRdt) {
+        self.intel_rdt_path = own.full().display().to_string();
+        self.cleat.rdt = Some(own.clone());
+    }
 }
 
 /// What readers of runc's file look for in `config`.
@@ -80,6 +89,12 @@ pub struct Own {
     pub cgroup: Option<OwnCgroup>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
+    /// The container's resctrl group.
+    pub rdt: Option<OwnRdt>,
+    /// The NUMA memory policy, which processes that join get, too.
+    pub memory_policy: Option<cleat_plan::MemoryPolicy>,
+    /// The execution domain, likewise.
+    pub personality: Option<u32>,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
     /// `process` of config.json, word by word.

@@ -116,6 +116,9 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
     if let Some(first) = first {
         wait_for_end(&first)?;
     }
+    if let Some(own) = &container.record.cleat.rdt {
+        own.remove()?;
+    }
     let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststop, "poststop"))?;
     let born = container.record.cleat.phase == Phase::Created;
     // The directory last: until it is gone, the id is taken and `delete` can be tried again.

@@ -81,8 +81,11 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         let text = config::read_json(path)?;
         let mut process: Process = config::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
-        // A file that names no label does not ask for none.
+        // As with runc, these are the container's where the file leaves them out.
         let own = own_process(container)?;
+        process.scheduler = process.scheduler.or(own.scheduler);
+        process.io_priority = process.io_priority.or(own.io_priority);
+        process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
         let or = |label: String, own: String| if label.is_empty() { own } else { label };
         process.apparmor_profile = or(process.apparmor_profile, own.apparmor_profile);
         process.selinux_label = or(process.selinux_label, own.selinux_label);
@@ -98,7 +101,6 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
     }
     process.env.extend(options.env.iter().cloned());
     process.terminal = options.tty;
-    process.console_size = None;
     process.no_new_privileges |= options.no_new_privs;
     if let Some(user) = &options.user {
         let (uid, gid) = parse_user(user)?;

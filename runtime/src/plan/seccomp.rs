@@ -1,7 +1,7 @@
 //! Which system calls may the program make? `linux.seccomp` of config.json, understood.
 //!
 //! [`decide`] reads the words, [`compile`](compile::compile) makes the filter, and
-//! [`reference`](reference) says slowly and plainly what a profile means: tests hold one against
+//! [`reference`](mod@reference) says slowly and plainly what a profile means: tests hold one against
 //! the other. Where the specification is silent it is as with runc and crun, which leave it to
 //! libseccomp: an unconditional rule for a call takes the place of all conditional ones, else the
 //! first rule that matches holds; a rule that says what the default says is none; two conditions
