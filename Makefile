@@ -7,7 +7,7 @@ CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
 
-.PHONY: help build bundles demo test unit integration oracle check bench clean
+.PHONY: help build bundles demo test unit integration defences oracle check bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ unit: ## Tests that need neither root nor a kernel feature
 integration: bundles ## Tests against the kernel, as root
 	@echo "== integration tests"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
+
+defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
+	@echo "== the security record without its defences (integration/SECURITY.md)"
+	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin defences -- $(ONLY)
 
 oracle: bundles ## The lifecycle tests on runc, in a mount namespace with cgroup v2 alone
 	@command -v runc >/dev/null || { echo "runc is not installed: apt-get install runc"; exit 1; }
