@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::path::{self, open_beneath};
 use crate::plan;
 use crate::sys;
@@ -139,12 +139,15 @@ impl Cgroup {
         )))
     }
 
-    /// Kills every process in it and below it.
+    /// Kills every process in it and below it; one that has been removed has none.
     ///
     /// # Errors
-    /// `ENOENT`: it is gone, or the kernel is older than 5.14.
+    /// `ENOENT`: the kernel is older than 5.14.
     pub fn kill(&self) -> Result<()> {
-        self.write("cgroup.kill", "1")
+        match self.write("cgroup.kill", "1") {
+            Err(_) if matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Waits until no process is left; false when ten seconds were not enough.
@@ -325,6 +328,12 @@ impl Made {
             last_made = match nix::sys::stat::mkdirat(&at, Path::new(name), Mode::from_bits_truncate(0o755)) {
                 Ok(()) => true,
                 Err(Errno::EEXIST) => false,
+                Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
+                    let hint = "only cgroups that were delegated to this user can be used: leave linux.cgroupsPath \
+                                out, or have one delegated (systemd: Delegate=yes)";
+                    let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
+                    return Err(Error::new(format!("{what}; {hint}")));
+                }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
             made += usize::from(last_made);

@@ -57,7 +57,8 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 /// A JSON object. (What serde derives takes an array of the properties' values for one, too.)
-struct Object<T>(T);
+#[derive(Debug)]
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Object<T>, D::Error> {
@@ -145,12 +146,14 @@ pub struct Process {
     #[serde(deserialize_with = "or_default")]
     pub no_new_privileges: bool,
     pub oom_score_adj: Option<i32>,
-    pub scheduler: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub scheduler: Option<Scheduler>,
     #[serde(deserialize_with = "or_default")]
     pub selinux_label: String,
-    pub io_priority: Option<IgnoredAny>,
-    #[serde(rename = "execCPUAffinity")]
-    pub exec_cpu_affinity: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub io_priority: Option<IoPriority>,
+    #[serde(rename = "execCPUAffinity", deserialize_with = "optional_object")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
     #[serde(deserialize_with = "object")]
     pub user: User,
 }
@@ -159,8 +162,47 @@ pub struct Process {
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct ConsoleSize {
-    pub height: u32,
-    pub width: u32,
+    pub height: Option<u32>,
+    pub width: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Scheduler {
+    #[serde(deserialize_with = "or_default")]
+    pub policy: String,
+    #[serde(deserialize_with = "or_default")]
+    pub nice: i32,
+    #[serde(deserialize_with = "or_default")]
+    pub priority: i32,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub runtime: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub deadline: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub period: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct IoPriority {
+    #[serde(deserialize_with = "or_default")]
+    pub class: String,
+    pub priority: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct CpuAffinity {
+    #[serde(deserialize_with = "or_default")]
+    pub initial: String,
+    #[serde(rename = "final", deserialize_with = "or_default")]
+    pub last: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -249,13 +291,15 @@ pub struct Linux {
     #[serde(deserialize_with = "objects")]
     pub devices: Vec<Device>,
     #[serde(deserialize_with = "or_default")]
-    pub net_devices: BTreeMap<String, IgnoredAny>,
+    pub net_devices: BTreeMap<String, Object<NetDevice>>,
     #[serde(deserialize_with = "or_default")]
     pub cgroups_path: String,
     #[serde(deserialize_with = "object")]
     pub resources: Resources,
-    pub intel_rdt: Option<IgnoredAny>,
-    pub memory_policy: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub intel_rdt: Option<IntelRdt>,
+    #[serde(deserialize_with = "optional_object")]
+    pub memory_policy: Option<MemoryPolicy>,
     #[serde(deserialize_with = "or_default")]
     pub sysctl: BTreeMap<String, String>,
     #[serde(deserialize_with = "optional_object")]
@@ -268,7 +312,46 @@ pub struct Linux {
     pub readonly_paths: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub mount_label: String,
-    pub personality: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub personality: Option<Personality>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct IntelRdt {
+    #[serde(rename = "closID", deserialize_with = "or_default")]
+    pub clos_id: String,
+    #[serde(deserialize_with = "or_default")]
+    pub l3_cache_schema: String,
+    #[serde(deserialize_with = "or_default")]
+    pub mem_bw_schema: String,
+    #[serde(deserialize_with = "or_default")]
+    pub schemata: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub enable_monitoring: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct MemoryPolicy {
+    #[serde(deserialize_with = "or_default")]
+    pub mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub nodes: String,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Personality {
+    #[serde(deserialize_with = "or_default")]
+    pub domain: String,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -357,6 +440,14 @@ pub struct Device {
     pub file_mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct NetDevice {
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
 }
 
 /// Limits of the container's cgroup. What is not about devices is kept as it is written: the plan

@@ -23,6 +23,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
+use crate::rdt::OwnRdt;
 use crate::sys;
 
 /// The version of the specification that `state` and hooks speak.
@@ -48,6 +49,14 @@ pub struct Record {
     pub external_descriptors: Option<Vec<String>>,
     pub intel_rdt_path: String,
     pub cleat: Own,
+}
+
+impl Record {
+    /// Remembers the resctrl group.
+    pub fn set_rdt(&mut self, own: &OwnRdt) {
+        self.intel_rdt_path = own.full().display().to_string();
+        self.cleat.rdt = Some(own.clone());
+    }
 }
 
 /// What readers of runc's file look for in `config`.
@@ -80,6 +89,12 @@ pub struct Own {
     pub cgroup: Option<OwnCgroup>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
+    /// The container's resctrl group.
+    pub rdt: Option<OwnRdt>,
+    /// The NUMA memory policy, which processes that join get, too.
+    pub memory_policy: Option<cleat_plan::MemoryPolicy>,
+    /// The execution domain, likewise.
+    pub personality: Option<u32>,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
     /// `process` of config.json, word by word.
@@ -102,6 +117,19 @@ pub struct OwnFilter {
     pub flags: u32,
     /// Who decides where it does not.
     pub listener: Option<Listener>,
+    /// It is loaded after the order to start, not before.
+    #[serde(default)]
+    pub at_start: bool,
+}
+
+impl OwnFilter {
+    /// That of a container's plan.
+    #[must_use]
+    pub fn of(plan: &plan::Plan) -> Option<OwnFilter> {
+        let filter = plan.host.seccomp.as_ref()?;
+        let at_start = plan.init.process.as_ref().is_some_and(plan::seccomp::is_loaded_at_start);
+        Some(OwnFilter { flags: filter.flags, listener: filter.listener.clone(), at_start })
+    }
 }
 
 /// Where the cgroup is, and what was made for it.
@@ -441,6 +469,12 @@ impl Container {
         self.record.cleat.seccomp.as_ref()?.listener.as_ref()
     }
 
+    /// Whether its filter is loaded after the order to start.
+    #[must_use]
+    pub fn filter_at_start(&self) -> bool {
+        self.record.cleat.seccomp.as_ref().is_some_and(|own| own.at_start)
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -600,7 +634,9 @@ impl Container {
     /// # Errors
     /// The file was changed by others.
     pub fn planned_hooks(list: &[crate::config::Hook], kind: &str) -> Result<Vec<cleat_plan::Hook>> {
-        plan::hooks(list, kind)
+        let mut findings = plan::Findings::default();
+        let hooks = plan::hooks(list, kind, &mut findings);
+        findings.warnings().map(|_| hooks)
     }
 }
 

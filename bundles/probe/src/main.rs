@@ -6,8 +6,10 @@
 
 mod act;
 mod attack;
+mod call;
 mod facts;
 mod hello;
+mod sys;
 
 use std::process::ExitCode;
 
@@ -29,10 +31,15 @@ usage: probe [WORD [ARGUMENT…]]
   write PATH TEXT             {\"ok\"} or {\"error\"}; creates, never truncates; likewise the next ones
   append PATH TEXT / mkdir PATH / remove PATH / chmod MODE PATH / chroot PATH / sethostname NAME
   mknod PATH c|b|p MAJOR MINOR
+  mount-tmpfs PATH / bind PATH PATH
   list PATH                   the names in a directory
   stat PATH…                  one object per path, links not followed
   open-dev PATH               what open(2) answers for reading and for writing
   run PATH [ARGUMENT…]        execute another program, print how it ended
+
+  nested                      a new mount namespace, then as `sleep`
+  calls [i386:]NUMBER[,ARGUMENT…]…   what system calls answer: {\"value\"} or {\"errno\"} of each
+  call-in-thread CALL         the same in a thread of its own, then whether the first one goes on
 
   fork-sleep N                N children that sleep too, then as `sleep`
   zombie                      leave an orphan that exits at once, then as `sleep`
@@ -69,10 +76,15 @@ fn main() -> ExitCode {
         ("chroot", [path]) => print_json(&act::chroot(path)),
         ("sethostname", [name]) => print_json(&act::set_host_name(name)),
         ("mknod", [path, kind, major, minor]) => print_json(&act::mknod(path, kind, major, minor)),
+        ("mount-tmpfs", [path]) => print_json(&act::mount_tmpfs(path)),
+        ("bind", [from, to]) => print_json(&act::bind(from, to)),
         ("list", [path]) => print_json(&act::list(path)),
         ("stat", paths) => paths.iter().for_each(|path| print_json(&facts::stat(path))),
         ("open-dev", [path]) => print_json(&act::open_dev(path)),
         ("run", [path, args @ ..]) => print_json(&act::run(path, args)),
+        ("nested", []) => act::nested(),
+        ("calls", calls) => print_json(&call::calls(calls)),
+        ("call-in-thread", [call]) => call::in_thread(call),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),

@@ -106,7 +106,8 @@ pub(crate) fn mask(places: &Places<'_>, paths: &[Text], devnull: Option<OwnedFd>
     Ok(())
 }
 
-fn empty_directory() -> Result<OwnedFd> {
+/// An empty file system, read-only.
+pub(crate) fn empty_directory() -> Result<OwnedFd> {
     let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", c"tmpfs")?;
     rustix::mount::fsconfig_set_flag(fs.as_fd(), c"ro").call("fsconfig ro")?;
     rustix::mount::fsconfig_set_string(fs.as_fd(), c"nr_inodes", c"1").call("fsconfig nr_inodes")?;

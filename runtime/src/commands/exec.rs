@@ -81,22 +81,26 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         let text = config::read_json(path)?;
         let mut process: Process = config::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
+        // As with runc, these are the container's where the file leaves them out.
+        let own = own_process(container)?;
+        process.scheduler = process.scheduler.or(own.scheduler);
+        process.io_priority = process.io_priority.or(own.io_priority);
+        process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
+        let or = |label: String, own: String| if label.is_empty() { own } else { label };
+        process.apparmor_profile = or(process.apparmor_profile, own.apparmor_profile);
+        process.selinux_label = or(process.selinux_label, own.selinux_label);
         return Ok(process);
     }
     if options.args.is_empty() {
         return Err(Error::new("process args cannot be empty; give a program, or --process FILE"));
     }
-    let mut process: Process = match &container.record.cleat.process {
-        Some(raw) => config::parse("state.json", raw.get().as_bytes())?,
-        None => Process { cwd: "/".into(), ..Process::default() },
-    };
+    let mut process = own_process(container)?;
     process.args.clone_from(&options.args);
     if let Some(cwd) = &options.cwd {
         process.cwd.clone_from(cwd);
     }
     process.env.extend(options.env.iter().cloned());
     process.terminal = options.tty;
-    process.console_size = None;
     process.no_new_privileges |= options.no_new_privs;
     if let Some(user) = &options.user {
         let (uid, gid) = parse_user(user)?;
@@ -126,6 +130,14 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         process.capabilities = Some(capabilities);
     }
     Ok(process)
+}
+
+/// The process of the container's config.json.
+fn own_process(container: &Container) -> Result<Process> {
+    match &container.record.cleat.process {
+        Some(raw) => config::parse("state.json", raw.get().as_bytes()),
+        None => Ok(Process { cwd: "/".into(), ..Process::default() }),
+    }
 }
 
 /// `[controller:]PATH`: version 2 has one tree, so a controller names nothing.

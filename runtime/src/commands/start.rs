@@ -43,7 +43,8 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let ready = Readiness::expect(&container)?;
     let mut hooks = Ok(Vec::new());
     let pid = container.record.init_process_pid;
-    let listener = |fd: OwnedFd| exec::hand_over(&container, Status::Created, &fd, pid);
+    let mut agent = exec::agent(&container, container.filter_at_start())?;
+    let listener = |fd: OwnedFd| exec::hand_over(&container, Status::Created, agent.take(), &fd, pid);
     let held = container.listener().map(|_| container.alive().map(|first| (first, container.cgroup()))).transpose()?;
     let outcome = order_start(&Conversation::over(socket), listener, || {
         // Nobody will listen there again, whatever comes of it.

@@ -7,8 +7,10 @@
 use serde_json::Value;
 
 use crate::config::Resources;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::host::Host;
+
+use super::{Findings, Place};
 
 /// A setting, the controller it needs, and the numbers that ask for what holds anyway.
 struct Setting {
@@ -60,29 +62,29 @@ const V1_ONLY: &[(&str, &str)] = &[
     ("network", "priorities"),
 ];
 
-/// Checks every limit; `warnings` gets what is ignored.
-pub(super) fn check(limits: &Resources, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
-    for setting in SETTINGS {
-        let Some(value) = group(limits, setting.group).get(setting.name) else { continue };
-        let place = format!("config.json: linux.resources.{}.{}", setting.group, setting.name);
-        if !is_neutral(value, setting.neutral)
-            .ok_or_else(|| Error::new(format!("{place}: {value} is of the wrong type")))?
-        {
-            return Err(refuse(&place, setting.controller, host));
+/// Checks every limit.
+pub(super) fn check(limits: &Resources, host: &Host, findings: &mut Findings) {
+    findings.each(SETTINGS, |_, setting| {
+        let Some(value) = group(limits, setting.group).get(setting.name) else { return Ok(()) };
+        let place = Place::new(format!("linux.resources.{}.{}", setting.group, setting.name));
+        match is_neutral(value, setting.neutral) {
+            Some(true) => Ok(()),
+            Some(false) => Err(refuse(&place, setting.controller, host)),
+            None => Err(place.error(format_args!("{value} is of the wrong type"))),
         }
-    }
-    for (name, controller) in [("hugepageLimits", "hugetlb"), ("rdma", "rdma"), ("unified", "")] {
-        if is_neutral(group(limits, name), &[]) != Some(true) {
-            return Err(refuse(&format!("config.json: linux.resources.{name}"), controller, host));
+    });
+    findings.each(&[("hugepageLimits", "hugetlb"), ("rdma", "rdma"), ("unified", "")], |_, (name, controller)| {
+        match is_neutral(group(limits, name), &[]) {
+            Some(true) => Ok(()),
+            _ => Err(refuse(&Place::new(format!("linux.resources.{name}")), controller, host)),
         }
-    }
+    });
     for (of, name) in V1_ONLY {
         let value = group(limits, of).get(*name);
         if value.is_some_and(|v| is_neutral(v, &[0, -1]) != Some(true)) {
-            warnings.push(format!("config.json: linux.resources.{of}.{name}: ignored, only cgroup v1 has it"));
+            findings.warnings.push(format!("config.json: linux.resources.{of}.{name}: ignored, only cgroup v1 has it"));
         }
     }
-    Ok(())
 }
 
 fn group<'a>(limits: &'a Resources, name: &str) -> &'a Value {
@@ -110,14 +112,14 @@ fn is_neutral(value: &Value, numbers: &[i64]) -> Option<bool> {
     }
 }
 
-fn refuse(place: &str, controller: &str, host: &Host) -> Error {
+fn refuse(place: &Place, controller: &str, host: &Host) -> Error {
     if host.cgroup.v1_controllers.iter().any(|v1| v1 == controller || (controller == "io" && v1 == "blkio")) {
-        return Error::new(format!(
-            "{place}: the {controller} controller is bound to cgroup v1 on this host; \
+        return place.error(format_args!(
+            "the {controller} controller is bound to cgroup v1 on this host; \
              boot with cgroup_no_v1=all (or systemd.unified_cgroup_hierarchy=1), or remove the limit"
         ));
     }
-    Error::new(format!("{place}: this version of cleat sets no resource limits but device access; remove it"))
+    place.error("this version of cleat sets no resource limits but device access; remove it")
 }
 
 #[cfg(test)]
@@ -129,8 +131,10 @@ mod tests {
         let limits = serde_json::from_value(value).unwrap();
         let mut host = Host::default();
         host.cgroup.v1_controllers = vec!["memory".into(), "blkio".into()];
-        let mut warnings = Vec::new();
-        (check(&limits, &host, &mut warnings).map_err(|e| e.to_string()), warnings)
+        let mut findings = Findings::default();
+        check(&limits, &host, &mut findings);
+        let first = findings.problems.first().map_or(Ok(()), |problem| Err(problem.to_string()));
+        (first, findings.warnings)
     }
 
     #[test]

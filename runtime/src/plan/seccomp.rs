@@ -1,16 +1,17 @@
 //! Which system calls may the program make? `linux.seccomp` of config.json, understood.
 //!
 //! [`decide`] reads the words, [`compile`](compile::compile) makes the filter, and
-//! [`reference`](reference) says slowly and plainly what a profile means: tests hold one against
+//! [`reference`](mod@reference) says slowly and plainly what a profile means: tests hold one against
 //! the other. Where the specification is silent it is as with runc and crun, which leave it to
 //! libseccomp: an unconditional rule for a call takes the place of all conditional ones, else the
 //! first rule that matches holds; a rule that says what the default says is none; two conditions
 //! on one argument in one rule are alternatives.
 
+use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
 use serde::{Deserialize, Serialize};
 
-use super::Place;
+use super::{Findings, Place};
 use crate::config;
 use crate::error::Result;
 
@@ -85,6 +86,12 @@ impl Arch {
     /// Arguments have 32 bits.
     fn narrow(self) -> bool {
         matches!(self, Arch::X86 | Arch::Arm)
+    }
+
+    /// The number of a call.
+    #[must_use]
+    pub fn number_of(self, name: &str) -> Option<u32> {
+        self.number(row(name)?)
     }
 
     fn number(self, row: u16) -> Option<u32> {
@@ -275,6 +282,11 @@ impl Filter {
     }
 }
 
+/// The names of all calls, on whatever architecture.
+pub fn calls() -> impl Iterator<Item = &'static str> {
+    syscalls::SYSCALLS.iter().map(|row| row.0)
+}
+
 /// The row of a call's name.
 fn row(name: &str) -> Option<u16> {
     let at = syscalls::SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;
@@ -285,49 +297,68 @@ fn names(table: &[(&str, impl Copy)]) -> String {
     table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// A filter out of `linux.seccomp`.
-///
-/// # Errors
-/// A word that is none, a contradiction, or a filter that is too long for the kernel; each with its
-/// place in config.json.
-pub fn decide(config: &config::Seccomp, family: Family, warnings: &mut Vec<String>) -> Result<Filter> {
+/// A filter out of `linux.seccomp`. Problems are a word that is none, a contradiction, and a filter
+/// that is too long for the kernel.
+pub fn decide(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Option<Filter> {
     let place = super::place("linux.seccomp");
-    let profile = profile(config, family, warnings)?;
-    let listener = listener(config, &profile, family, &place)?;
-    let instructions = compile::compile(&profile, family);
+    let profile = profile(config, family, findings);
+    findings.keep(check_execve(&profile, family, &place));
+    let listener = findings.keep(listener(config, &profile, family, &place));
+    let flags = flags(config, listener.is_some(), &place, findings);
+    let program = findings.keep(assemble(&profile, family, &place).map(Some))?;
+    Some(Filter { program, flags, listener })
+}
+
+/// Without it no program can be started.
+fn check_execve(profile: &Profile, family: Family, place: &Place) -> Result<()> {
+    let execve = family.native().number_of("execve").unwrap_or(0);
+    let starts = |verdict: &u32| {
+        matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE | verdict::NOTIFY)
+    };
+    if reference::answers(profile, family.native(), execve).iter().any(starts) {
+        return Ok(());
+    }
+    Err(place.error("execve is not allowed, which starts the program; allow it"))
+}
+
+fn assemble(profile: &Profile, family: Family, place: &Place) -> Result<Program> {
+    let instructions = compile::compile(profile, family);
     let count = instructions.len();
-    let program = Program::new(instructions).ok_or_else(|| {
+    Program::new(instructions).ok_or_else(|| {
         place.error(format_args!(
             "the filter has {count} instructions and the kernel takes {MAX_INSTRUCTIONS}; name fewer calls with \
              conditions on arguments, or fewer architectures"
         ))
-    })?;
-    Ok(Filter { program, flags: flags(config, listener.is_some(), &place)?, listener })
+    })
 }
 
 /// The profile alone.
-///
-/// # Errors
-/// A word that is none, with its place in config.json.
-pub fn profile(config: &config::Seccomp, family: Family, warnings: &mut Vec<String>) -> Result<Profile> {
+pub fn profile(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Profile {
     let place = super::place("linux.seccomp");
+    let default = findings.keep(default_action(config, &place));
+    let mut rules = Vec::with_capacity(config.syscalls.len());
+    for (index, rule) in config.syscalls.iter().enumerate() {
+        let decided = decide_rule(rule, &place.at(format_args!("syscalls[{index}]")), findings);
+        rules.extend(findings.keep(decided));
+    }
+    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to
+    // hear of all else: it may know better.
+    let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE);
+    let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
+    Profile { default, newer, architectures: architectures(config, family, &place, findings), rules }
+}
+
+fn default_action(config: &config::Seccomp, place: &Place) -> Result<u32> {
     if config.default_action.is_empty() {
         return Err(place.at("defaultAction").error(format_args!("is missing; it is one of {}", names(ACTIONS))));
     }
-    let default = action(&config.default_action, config.default_errno_ret, &place, "defaultAction", "defaultErrnoRet")?;
+    let default = action(&config.default_action, config.default_errno_ret, place, "defaultAction", "defaultErrnoRet")?;
     if default == verdict::NOTIFY {
         return Err(place
             .at("defaultAction")
             .error("SCMP_ACT_NOTIFY cannot be the default: the runtime's own last calls would wait for an answer"));
     }
-    let mut rules = Vec::with_capacity(config.syscalls.len());
-    for (index, rule) in config.syscalls.iter().enumerate() {
-        add_rules(&mut rules, rule, &place.at(format_args!("syscalls[{index}]")), warnings)?;
-    }
-    // A profile that lets everything else pass has no quarrel with what is new.
-    let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
-    let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
-    Ok(Profile { default, newer, architectures: architectures(config, family, &place)?, rules })
+    Ok(default)
 }
 
 fn action(word: &str, errno: Option<u32>, place: &Place, at: &str, errno_at: &str) -> Result<u32> {
@@ -348,49 +379,39 @@ fn action(word: &str, errno: Option<u32>, place: &Place, at: &str, errno_at: &st
     }
 }
 
-fn architectures(config: &config::Seccomp, family: Family, place: &Place) -> Result<Vec<Arch>> {
+fn architectures(config: &config::Seccomp, family: Family, place: &Place, findings: &mut Findings) -> Vec<Arch> {
     // The machine's own is always there.
     let mut list = vec![family.native()];
-    for (index, word) in config.architectures.iter().enumerate() {
+    findings.each(&config.architectures, |index, word| {
         match family.architectures().iter().find(|(name, _)| name == word) {
             Some((_, arch)) if !list.contains(arch) => list.push(*arch),
             Some(_) => {}
             None if FOREIGN.contains(&word.as_str()) => {}
             None => return Err(place.at(format_args!("architectures[{index}]")).wrong(word, &FOREIGN.join(", "))),
         }
-    }
-    Ok(list)
+        Ok(())
+    });
+    list
 }
 
-fn add_rules(
-    rules: &mut Vec<Rule>,
-    rule: &config::SyscallRule,
-    place: &Place,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
+fn decide_rule(rule: &config::SyscallRule, place: &Place, findings: &mut Findings) -> Result<Vec<Rule>> {
     if rule.names.is_empty() {
         return Err(place.at("names").error("is empty; it names at least one system call"));
     }
     let verdict = action(&rule.action, rule.errno_ret, place, "action", "errnoRet")?;
     // Names that no architecture has are skipped: profiles are written for kernels to come, too.
     let calls: Vec<u16> = rule.names.iter().filter_map(|name| row(name)).collect();
-    let mut conditions = Vec::with_capacity(rule.args.len());
-    for (index, arg) in rule.args.iter().enumerate() {
-        conditions.push(condition(arg, &place.at(format_args!("args[{index}]")))?);
-    }
+    let conditions = findings.each(&rule.args, |index, arg| condition(arg, &place.at(format_args!("args[{index}]"))));
     let twice = |c: &Condition| conditions.iter().filter(|other| other.argument == c.argument).count() > 1;
-    if let Some(double) = conditions.iter().find(|c| twice(c)) {
-        let text = place.at("args").error(format_args!(
-            "the conditions are alternatives, as with other runtimes, because two are on argument {}",
-            double.argument
-        ));
-        warnings.push(text.to_string());
-        let alternatives = conditions.iter().map(|c| Rule { calls: calls.clone(), verdict, conditions: vec![*c] });
-        rules.extend(alternatives);
-    } else {
-        rules.push(Rule { calls, verdict, conditions });
-    }
-    Ok(())
+    let Some(double) = conditions.iter().find(|c| twice(c)) else {
+        return Ok(vec![Rule { calls, verdict, conditions }]);
+    };
+    let text = place.at("args").error(format_args!(
+        "the conditions are alternatives, as with other runtimes, because two are on argument {}",
+        double.argument
+    ));
+    findings.warnings.push(text.to_string());
+    Ok(conditions.iter().map(|c| Rule { calls: calls.clone(), verdict, conditions: vec![*c] }).collect())
 }
 
 fn condition(arg: &config::SyscallArg, place: &Place) -> Result<Condition> {
@@ -406,20 +427,20 @@ fn condition(arg: &config::SyscallArg, place: &Place) -> Result<Condition> {
     Ok(Condition { argument, operator: *operator, value, mask })
 }
 
-fn flags(config: &config::Seccomp, listener: bool, place: &Place) -> Result<u32> {
+fn flags(config: &config::Seccomp, listener: bool, place: &Place, findings: &mut Findings) -> u32 {
     // Without a word about flags it is as with runc: no slower speculation than the machine's own.
-    let Some(list) = &config.flags else { return Ok(SPEC_ALLOW) };
-    let mut flags = 0;
-    for (index, word) in list.iter().enumerate() {
+    let Some(list) = &config.flags else { return SPEC_ALLOW };
+    let decided = findings.each(list, |index, word| {
         let known = FLAGS.iter().find(|(name, _)| name == word);
-        flags |= known.ok_or_else(|| place.at(format_args!("flags[{index}]")).wrong(word, &names(FLAGS)))?.1;
-    }
-    Ok(match listener {
+        Ok(known.ok_or_else(|| place.at(format_args!("flags[{index}]")).wrong(word, &names(FLAGS)))?.1)
+    });
+    let flags = decided.into_iter().fold(0, |all, flag| all | flag);
+    match listener {
         true if flags & TSYNC != 0 => flags | TSYNC_ESRCH,
         true => flags,
         // The kernel refuses it where nobody receives.
         false => flags & !WAIT_KILLABLE_RECV,
-    })
+    }
 }
 
 fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: &Place) -> Result<Option<Listener>> {
@@ -437,7 +458,7 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
     }
     // The descriptor is sent with the filter in force: that call must not wait for an answer.
     let native = family.native();
-    let number = row("sendmsg").and_then(|row| native.number(row)).unwrap_or(0);
+    let number = native.number_of("sendmsg").unwrap_or(0);
     let sends = reference::answers(profile, native, number);
     if !sends.iter().all(|verdict| matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG)) {
         return Err(place.error("with SCMP_ACT_NOTIFY sendmsg must be allowed: it carries the listening descriptor"));
@@ -446,17 +467,23 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
 }
 
 /// The point of a birth or joining at which the filter is loaded.
-pub(crate) fn load(no_new_privileges: bool, alone: bool) -> Load {
-    match (no_new_privileges, alone) {
+pub(crate) fn load(no_new_privileges: bool, untraced: bool) -> Load {
+    match (no_new_privileges, untraced) {
         (true, _) => Load::Last,
         (false, true) => Load::LastPrivileged,
         (false, false) => Load::WithCredentials,
     }
 }
 
+/// Whether a process has a filter that is loaded after the order to start.
+#[must_use]
+pub fn is_loaded_at_start(process: &Process) -> bool {
+    process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::WithCredentials)
+}
+
 /// What 32-bit x86 programs can also call through one number for all (socketcall(2), ipc(2)): the
-/// number's name, and the first argument.
-fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
+/// number's name, and what its first argument is then.
+fn multiplexed(name: &str) -> Option<(&'static str, Condition)> {
     const SOCKET: &[&str] = &[
         "socket",
         "bind",
@@ -493,18 +520,21 @@ fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
         ("shmget", 23),
         ("shmctl", 24),
     ];
+    let first = |call: u32, operator, mask| Condition { argument: 0, operator, value: call.into(), mask };
     let socket = SOCKET.iter().position(|known| *known == name).and_then(|at| u32::try_from(at + 1).ok());
-    let ipc = || IPC.iter().find(|(known, _)| *known == name).map(|(_, call)| ("ipc", *call));
-    socket.map(|call| ("socketcall", call)).or_else(ipc)
+    let ipc = IPC.iter().find(|(known, _)| *known == name);
+    socket
+        .map(|call| ("socketcall", first(call, Operator::Equal, u64::MAX)))
+        // The upper half is a version, and not looked at before the call is found.
+        .or(ipc.map(|(_, call)| ("ipc", first(*call, Operator::MaskedEqual, 0xffff))))
 }
 
-/// The conditions under which a rule holds for the number that 32-bit x86 has for many calls.
-/// Arguments cannot be seen there, as they lie in memory: what a rule allows under conditions is
-/// not allowed this way, and what it forbids under conditions is forbidden whatever they are.
-fn multiplexed_rule(profile: &Profile, rule: &Rule, call: u32) -> Option<Condition> {
+/// Whether a rule holds for the number that 32-bit x86 has for many calls, too. Arguments cannot be
+/// seen there, as they lie in memory: what a rule allows under conditions is not allowed this way,
+/// and what it forbids under conditions is forbidden whatever they are.
+fn holds_multiplexed(profile: &Profile, rule: &Rule) -> bool {
     let default_allows = matches!(profile.default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
-    let condition = Condition { argument: 0, operator: Operator::Equal, value: u64::from(call), mask: u64::MAX };
-    (rule.conditions.is_empty() || default_allows).then_some(condition)
+    rule.conditions.is_empty() || default_allows
 }
 
 #[cfg(test)]
