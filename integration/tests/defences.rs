@@ -25,6 +25,11 @@ fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// The files that are linked to.
+fn linked(cell: &str) -> Vec<String> {
+    cell.split("](defences/").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+}
+
 /// `CVE-…`, `GHSA-…` and `project#N`.
 fn ids(cell: &str) -> Vec<String> {
     let is_id = |word: &&str| word.starts_with("CVE-") || word.starts_with("GHSA-") || word.contains('#');
@@ -37,7 +42,7 @@ fn rows() -> Vec<Row> {
     let row = |line: &str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [known, _, defence, tests, without] = cells[..] else { panic!("not five columns: {line}") };
-        Row { ids: ids(known), defence: defence.to_owned(), tests: quoted(tests), changes: quoted(without) }
+        Row { ids: ids(known), defence: defence.to_owned(), tests: quoted(tests), changes: linked(without) }
     };
     lines.map(row).collect()
 }

@@ -333,7 +333,7 @@ fn runc_5272_what_runs_inside_shares_no_page_with_the_hosts_files() {
 }
 
 /// CVE-2024-3154, CVE-2025-24965, CVE-2026-84042: annotations, which may be an image's, decide
-/// nothing: the plan is the same with the most dangerous ones of all runtimes.
+/// nothing for root's containers: the plan is the same with the most dangerous ones of all runtimes.
 #[test]
 fn annotations_decide_nothing() {
     not_on_peer!("it has no plan to compare");
