@@ -10,7 +10,7 @@ ID      := demo-$(shell echo $$PPID)
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits apparmor
 
-.PHONY: help build bundles demo test unit integration guest oracle check bench clean
+.PHONY: help build bundles demo test unit integration guest defences oracle check bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ integration: bundles ## Tests against the kernel, as root
 	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
+
+defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
+	@echo "== the security record without its defences (integration/SECURITY.md)"
+	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin defences -- $(ONLY)
 
 guest: bundles ## Tests in an emulated machine with pure cgroup v2 and AppArmor; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"

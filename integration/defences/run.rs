@@ -173,10 +173,10 @@ impl Copy {
         if passed {
             return Err(format!("{file}::{test} passes without the defence"));
         }
-        if !text.contains(says.as_str()) {
-            return Err(format!("{file}::{test} fails, but not with {says:?}: {}", reason(&text)));
+        match says.iter().find(|words| text.contains(words.as_str())) {
+            Some(words) => Ok(format!("{file}::{test} fails: {words}")),
+            None => Err(format!("{file}::{test} fails, but not with {says:?}: {}", reason(&text))),
         }
-        Ok(format!("{file}::{test} fails: {says}"))
     }
 }
 

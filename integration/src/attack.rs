@@ -54,17 +54,22 @@ pub fn json_lines(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Files directly in a directory and what is in them, sorted.
+/// Files directly in a directory and what is in them, sorted. Of what is no file, its kind: some
+/// devices can be read for ever.
 ///
 /// # Panics
 /// When there is no such directory.
 #[must_use]
 pub fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let mut found: Vec<_> = entries
-        .flatten()
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap_or_default()))
-        .collect();
+    let read = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match entry.file_type() {
+            Ok(kind) if kind.is_file() => (name, fs::read(entry.path()).unwrap_or_default()),
+            kind => (name, format!("{kind:?}").into_bytes()),
+        }
+    };
+    let mut found: Vec<_> = entries.flatten().map(read).collect();
     found.sort();
     found
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! # What an attacker gains.
 //! tries: 300
-//! fails: hostile::cve_2021_30465_a_mount_target_that_becomes_a_link: words of its failure
+//! fails: hostile::cve_2021_30465_a_mount_target_that_becomes_a_link: words of its failure | or others
 //! in: runtime/init/src/path.rs
 //! -lines as they are, indented as one likes
 //! +lines in their place
@@ -35,8 +35,8 @@ pub struct Failure {
     pub file: String,
     /// The function, with its modules in a unit test.
     pub test: String,
-    /// What its failure says: that the attack has succeeded.
-    pub says: String,
+    /// What its failure says, that the attack has succeeded: one of these.
+    pub says: Vec<String>,
 }
 
 /// Lines of one file that take the place of others.
@@ -81,7 +81,11 @@ impl Defence {
             } else if let Some(failure) = line.strip_prefix("fails: ") {
                 let (test, says) = failure.split_once(": ").ok_or_else(wrong)?;
                 let (file, test) = test.split_once("::").ok_or_else(wrong)?;
-                this.failures.push(Failure { file: file.into(), test: test.into(), says: says.into() });
+                this.failures.push(Failure {
+                    file: file.into(),
+                    test: test.into(),
+                    says: says.split(" | ").map(str::to_owned).collect(),
+                });
             } else if let Some(path) = line.strip_prefix("in: ") {
                 file = Some(PathBuf::from(path));
                 this.edits.push(Edit { file: path.into(), ..Edit::default() });

@@ -163,6 +163,32 @@ fn cve_2019_16884_a_volume_that_leads_into_proc() {
     }
 }
 
+/// CVE-2025-52881, with mounts that race: what is to be bound on `/proc` is a directory of the
+/// attacker's, on which a procfs comes and goes.
+#[test]
+fn cve_2025_52881_a_mount_that_comes_and_goes() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::of_workspace("hostile-2025-52881").args(["/probe", "exit", "0"]);
+    let (fake, other) = (bundle.path().join("fake"), bundle.path().join("other"));
+    fs::create_dir(&other).expect("a directory");
+    // In a mount namespace of its own, with the attacker; the count of births comes at the end.
+    let script = format!(
+        "{probe} attack-mount {fake} {other} >{log} 2>&1 & n=0; i=0; while [ $i -lt {tries} ]; do \
+         \"$0\" \"$@\" && n=$((n+1)); i=$((i+1)); done 2>/dev/null; kill $!; wait; echo $n of $i",
+        probe = integration::probe().display(),
+        fake = fake.display(),
+        other = other.display(),
+        log = runtime.dir().join("attacker").display(),
+        tries = tries()
+    );
+    let script = format!("exec unshare -m --propagation private sh -c '{script}' \"$0\" \"$@\"");
+    let outcome = runtime.through_shell(&script, ["run", "-b"]).arg(bundle.path()).arg(unique_name()).outcome().ok();
+    let seen = fs::read_to_string(fake.join("sys/net/ipv4/ip_forward")).expect("the fake file");
+    assert_eq!(seen, "untouched\n", "a sysctl was written to a file of the attacker");
+    assert!(!outcome.stdout.starts_with("0 of"), "no container was made: {outcome}");
+    eprintln!("{}", outcome.stdout);
+}
+
 /// CVE-2022-0811: one parameter of config.json is one file below the container's part of
 /// `/proc/sys`: no name leads to another, and no value brings one along. (The kernel parameters of
 /// the host would get the value that they have.)
@@ -288,9 +314,8 @@ fn cve_2023_25809_a_delegated_cgroup_without_a_namespace() {
         std::os::unix::fs::chown(bundle.cgroup().join(file), Some(100_000), Some(100_000)).expect("chown");
     }
     let bundle = bundle.args(["/probe", "mkdir", "/sys/fs/cgroup/made"]);
-    let outcome = runtime.run(&bundle);
-    assert!(!bundle.cgroup().join("made").exists(), "the container has made a cgroup: {outcome}");
-    assert_eq!(outcome.json(), json!({ "error": "EROFS" }));
+    let answer = runtime.run(&bundle).json();
+    assert_eq!(answer, json!({ "error": "EROFS" }), "the container has written to the host's cgroup");
 }
 
 // --- the runtime's own files ---------------------------------------------------------------------------
@@ -334,7 +359,7 @@ fn runc_5272_what_runs_inside_shares_no_page_with_the_hosts_files() {
 }
 
 /// CVE-2024-3154, CVE-2025-24965, CVE-2026-84042: annotations, which may be an image's, decide
-/// nothing: the plan is the same with the most dangerous ones of all runtimes.
+/// nothing for root's containers: the plan is the same with the most dangerous ones of all runtimes.
 #[test]
 fn annotations_decide_nothing() {
     not_on_peer!("it has no plan to compare");

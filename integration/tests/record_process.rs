@@ -287,7 +287,7 @@ fn cve_2026_46680_large_ids_are_what_they_are() {
             .with_file("/etc/passwd", &format!("{id}:x:0:0::/:/bin/sh\n"))
             .set("/process/user", json!({ "uid": id, "gid": id }));
         let facts = runtime.json(&bundle);
-        assert_eq!((&facts["uid"], &facts["gid"]), (&json!(id), &json!(id)));
+        assert_eq!((&facts["uid"], &facts["gid"]), (&json!(id), &json!(id)), "another user than {id}");
         let sleeper = Bundle::new().args(["/probe", "sleep"]);
         let container = runtime.start_ready(&sleeper);
         let facts = container.exec_with([format!("--user={id}:{id}")], ["/probe"]).json();
@@ -326,7 +326,7 @@ fn cve_2023_25173_groups_of_the_caller_are_not_inherited() {
         let bundle = Bundle::new().set("/process/user", json!({ "uid": 5, "gid": 6, "additionalGids": groups }));
         let call = runtime.through_shell(script, ["run", "-b"]).arg(bundle.path()).arg(unique_name());
         let seen = call.outcome().json()["groups"].clone();
-        assert_eq!(seen, if groups.is_null() { json!([]) } else { groups });
+        assert_eq!(seen, if groups.is_null() { json!([]) } else { groups }, "groups of the caller's");
     }
     let sleeper = Bundle::new().args(["/probe", "sleep"]);
     let container = runtime.start_ready(&sleeper);

@@ -518,7 +518,7 @@ fn nobody_else_may_start_a_container() {
     let dir = runtime.root().join(&id);
     assert_eq!(mode(&dir.join("start.sock")) & 0o077, 0, "start.sock {:o}", mode(&dir.join("start.sock")));
     assert_eq!(mode(&dir.join("state.json")), 0o600);
-    assert_eq!(mode(runtime.root()), 0o700);
+    assert_eq!(mode(runtime.root()), 0o700, "the state root is open to others");
 }
 
 // --- many of something ------------------------------------------------------------------------------------------

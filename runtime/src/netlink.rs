@@ -484,6 +484,7 @@ mod tests {
         assert_eq!(Link::parse(message.payload).unwrap(), Link { index: 7, name: b"eth0".to_vec(), up: true });
     }
 
+    /// CVE-2021-43784
     #[test]
     fn an_attribute_longer_than_its_length_can_say_is_an_error() {
         let mut body = Body::of_link(1, 0);

@@ -91,6 +91,24 @@ pub(crate) fn exchange(a: &str, b: &str) -> ExitCode {
     }
 }
 
+/// Moves a procfs between two directories for ever (CVE-2025-52881): on the host, in a mount namespace
+/// of the test's own.
+pub(crate) fn mount(a: &str, b: &str) -> ExitCode {
+    use nix::mount::{MsFlags, mount};
+    let none = None::<&str>;
+    let mut outcome = mount(Some("proc"), a, Some("proc"), MsFlags::empty(), none);
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    loop {
+        if let Err(error) = outcome {
+            eprintln!("mount: {error:?}");
+            return ExitCode::FAILURE;
+        }
+        outcome = mount(Some(a), b, none, MsFlags::MS_MOVE, none);
+        outcome = outcome.and_then(|()| mount(Some(b), a, none, MsFlags::MS_MOVE, none));
+    }
+}
+
 /// Tries to read the host's file `canary` (an absolute path on the host) through everything that
 /// could lead out: the cwd, every open descriptor, the roots and cwds of all visible processes.
 pub(crate) fn escape(canary: &str) -> Value {

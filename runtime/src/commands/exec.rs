@@ -226,6 +226,7 @@ fn hand_over(joined: &Joined, options: &Options) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// CVE-2026-30892, CVE-2024-40635
     #[test]
     fn a_user_is_one_or_two_numbers() {
         assert_eq!(parse_user("1").unwrap(), (1, None));
