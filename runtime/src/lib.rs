@@ -21,6 +21,8 @@ pub mod netlink;
 pub mod notify;
 pub mod path;
 pub mod plan;
+pub mod preflight;
 pub mod state;
+pub mod survey;
 pub mod sys;
 pub mod wire;
