@@ -702,7 +702,7 @@ fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
 }
 
 /// A user namespace that lives as long as its descriptor.
-fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
+pub(crate) fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
     let holder = ChildGuard::new(sys::namespace_holder(plan::NEWUSER).context("clone3 CLONE_NEWUSER")?);
     let pid = holder.get()?.pid;
     write_id_maps(pid, &IdMaps { uids: uids.into(), gids: gids.into(), deny_setgroups: false })?;

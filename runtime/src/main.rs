@@ -65,6 +65,7 @@ fn subject(action: &Action) -> String {
         Action::Spec(_) => "spec".into(),
         Action::Features => "features".into(),
         Action::Plan(options) => format!("plan {}", options.bundle.display()),
+        Action::Check(_) => "check".into(),
         Action::Version => "version".into(),
     }
 }
@@ -87,10 +88,14 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         "false" => Some(false),
         _ => None,
     };
+    if let Action::Check(options) = &invocation.action {
+        let state = root(global.root.as_deref(), false)?;
+        return commands::check::check(rootless, &state, options.bundle.as_deref(), options.json);
+    }
     let warn = |message: &str| log.say(Level::Warning, message);
     let debug = |message: &str| log.say(Level::Debug, message);
     let shell = Shell {
-        store: Store::new(root(global.root.as_deref())?),
+        store: Store::new(root(global.root.as_deref(), true)?),
         warn: &warn,
         debug: log.debug().then_some(&debug),
         inherited,
@@ -134,7 +139,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
             let id = options.id.clone().map_or_else(|| commands::plan::default_id(&options.bundle), Ok)?;
             done(commands::plan::plan(shell, &options.bundle, &id, options.json))
         }
-        Action::Version => Ok(0),
+        Action::Check(_) | Action::Version => Ok(0),
     }
 }
 
@@ -176,8 +181,9 @@ fn exec_options(options: &cli::Exec) -> commands::exec::Options {
     }
 }
 
-/// The directory of the containers' state: `--root`, else `/run/cleat`, else the user's own.
-fn root(given: Option<&Path>) -> Result<PathBuf> {
+/// The directory of the containers' state: `--root`, else `/run/cleat`, else the user's own, which
+/// is made unless the command only asks.
+fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     if let Some(path) = given {
         let path = std::path::absolute(path).context("--root")?;
         let clean = cleat::host::clean(Path::new("/"), &path);
@@ -196,6 +202,9 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
     let Some(runtime_dir) = runtime_dir else { return Ok("/run/cleat".into()) };
     let path = Path::new(&runtime_dir).join("cleat");
+    if !make {
+        return Ok(path);
+    }
     std::fs::create_dir_all(&path).context(format_args!("state directory {}", path.display()))?;
     // Sticky: tools that tidy the runtime directory leave it alone (XDG base directory specification).
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1700))
