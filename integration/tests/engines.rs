@@ -1,9 +1,10 @@
 //! What engines really write: `bundles/engines/*.json`.
 //!
 //! Each file is a config.json (`*-exec.json`: the process for `exec --process`) as containerd 2.1.9 (by `ctr`, and by its CRI plugin as for a
-//! kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime, without seccomp and resource
-//! limits. `@rootfs@`, `@cgroup@`, `@host@/NAME` (the source of a bind mount) and
-//! `@namespace@/KIND` (a namespace of another container) stand for what is this machine's.
+//! kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime, without resource limits.
+//! `@rootfs@`, `@cgroup@`, `@host@/NAME` (the source of a bind mount) and `@namespace@/KIND` (a
+//! namespace of another container) stand for what is this machine's, `@seccomp@/NAME` for a profile
+//! that many have, `bundles/engines/seccomp/NAME.json`. (`ctr` and kubelets ask for one only on request.)
 //!
 //! [`Engine::check`] compares all that a file asks for with what the probe finds; a test then
 //! adds what is particular to it.
@@ -33,9 +34,10 @@ impl Engine {
 
     /// `neighbour` has the namespaces that the file joins.
     fn with_neighbour(name: &str, neighbour: Option<&Container<'_>>) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/engines").join(format!("{name}.json"));
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut spec: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut spec = file(name);
+        if let Some(profile) = spec["linux"]["seccomp"].as_str().and_then(|text| text.strip_prefix("@seccomp@/")) {
+            spec["linux"]["seccomp"] = file(&format!("seccomp/{profile}"));
+        }
         let bundle = Bundle::new();
         let cgroup = bundle.spec()["linux"]["cgroupsPath"].clone();
         let host = bundle.dir().join("host");
@@ -64,6 +66,11 @@ impl Engine {
         Self { bundle: self.bundle.args(args.iter().copied()), ..self }
     }
 
+    /// The same with a profile of `bundles/engines/seccomp`.
+    fn filtered(self, profile: &str) -> Self {
+        Self { bundle: self.bundle.set("/linux/seccomp", file(&format!("seccomp/{profile}"))), ..self }
+    }
+
     /// What another program of the probe prints in this container.
     fn answer(self, args: &[&str]) -> Value {
         let this = self.args(args);
@@ -86,6 +93,7 @@ impl Engine {
         };
         let spec = this.spec();
         process(&spec["process"], &facts);
+        filter(spec, &facts);
         for mount in list(&spec["mounts"]) {
             mounted(mount, &facts);
         }
@@ -113,6 +121,13 @@ impl Engine {
         let facts = text.get(start..).unwrap_or_default().trim_end();
         serde_json::from_str(facts).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
+}
+
+/// `bundles/engines/NAME.json`
+fn file(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/engines").join(format!("{name}.json"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Applies `change` to every string of a JSON value.
@@ -212,6 +227,12 @@ fn process(asked: &Value, facts: &Value) {
     for fd in 0..3 {
         assert_eq!(facts["tty"][fd]["terminal"], asked["terminal"] == true, "terminal on descriptor {fd}");
     }
+}
+
+/// config-linux.md, "Seccomp": a filter is in force where one is asked for.
+fn filter(spec: &Value, facts: &Value) {
+    let mode = if spec["linux"]["seccomp"].is_null() { 0 } else { 2 };
+    assert_eq!(facts["seccomp"], mode, "mode of seccomp");
 }
 
 /// config.md, "Mounts".
@@ -326,6 +347,12 @@ fn check_beside(name: &str, mapped: bool) -> Value {
     Engine::with_neighbour(name, Some(&container)).check()
 }
 
+fn check_filtered_beside(name: &str, mapped: bool) -> Value {
+    let runtime = Runtime::new();
+    let (_bundle, container) = neighbour(&runtime, mapped);
+    Engine::with_neighbour(name, Some(&container)).filtered("containerd").check()
+}
+
 #[test]
 fn containerd_runs_a_plain_container() {
     let facts = Engine::new("containerd-plain").check();
@@ -394,6 +421,25 @@ fn containerd_adds_a_device_and_capabilities() {
 fn containerd_shares_the_hosts_network() {
     let facts = Engine::new("containerd-host-network").check();
     assert_eq!(mount_on(&facts, "/etc/resolv.conf")["target"], "/etc/resolv.conf");
+}
+
+/// `ctr run --seccomp`
+#[test]
+fn containerd_filters_system_calls() {
+    let facts = Engine::new("containerd-plain").filtered("containerd").check();
+    assert_eq!(facts["no_new_privs"], true);
+    let facts = Engine::new("containerd-device-and-capabilities").filtered("containerd-sys-admin").check();
+    assert_eq!(facts["no_new_privs"], false);
+}
+
+/// A pod's `seccompProfile: RuntimeDefault`, beside its sandbox: in its pid namespace, without
+/// `no_new_privs`, with one capability, in its user namespace.
+#[test]
+fn a_cri_container_has_the_default_profile() {
+    for (name, mapped) in [("cri-container", false), ("cri-security-context", false), ("cri-user-namespace", true)] {
+        let _ = check_filtered_beside(name, mapped);
+    }
+    let _ = check_filtered_beside("cri-sandbox", false);
 }
 
 #[test]
@@ -628,6 +674,7 @@ fn check_exec(container: &str, process_file: &str) {
     let options = ["--process", file.to_str().expect("UTF-8")];
     let facts = container.exec_with(options, std::iter::empty::<&str>()).json();
     process(&asked, &facts);
+    filter(bundle.spec(), &facts);
     assert_eq!(facts["uid"], 1000);
     assert!(list(&facts["pids"]).any(|pid| *pid == 1), "the container's process is seen: {}", facts["pids"]);
 }

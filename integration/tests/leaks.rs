@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Runtime, Snapshot, not_on_peer, reap_orphans, tries, unique_name};
+use integration::{Bundle, Runtime, Snapshot, give, not_on_peer, reap_orphans, tries, unique_name};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -214,7 +214,12 @@ fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let is_alive = pid != 0 && !stat.is_empty() && !stat.contains(") Z ");
     match status {
-        "created" | "running" => assert!(is_alive, "{when}: {state} with process {stat:?}"),
+        "created" | "running" if is_alive => {}
+        "created" | "running" => {
+            // It may have died between the two looks; then it is known to be dead now.
+            let again = runtime.call(["state", id]).outcome().json();
+            assert_eq!(again["status"], "stopped", "{when}: {state} with process {stat:?}");
+        }
         "creating" | "stopped" => {}
         _ => panic!("{when}: {state}"),
     }
@@ -318,4 +323,50 @@ fn clean_up_after_peer(runtime: &Runtime, bundle: &Bundle, id: &str) {
     reap_orphans();
     let _ = std::fs::remove_dir(bundle.cgroup());
     let _ = std::fs::remove_dir_all(runtime.root().join(id));
+}
+
+/// The same of an ordinary user, whose user namespace waits for its mapping meanwhile: a host half
+/// that dies leaves no process that waits for ever.
+#[test]
+fn a_failed_birth_of_an_ordinary_user_leaves_nothing() {
+    not_on_peer!("no peer can be made to fail at a step");
+    let _alone = alone();
+    let runtime = Runtime::as_user();
+    let bundle = Bundle::new().rootless(runtime.uid());
+    let _ = runtime.run(&bundle).ok();
+    reap_orphans();
+    let before = Snapshot::take(&runtime);
+    let steps =
+        ["clone", "id-map", "oom-score", "raise-limits", "send-plan", "mounts", "devices", "credentials", "save-state"];
+    for step in steps {
+        for kind in ["fail", "kill"] {
+            let fault = format!("{step}:{kind}");
+            let outcome = runtime.run_with(&bundle, |call| call.env("CLEAT_FAULT", &fault));
+            assert_ne!(outcome.code(), 0, "{fault}: {outcome}");
+            before.assert_again(&runtime, &format!("after {fault}"));
+        }
+    }
+}
+
+/// And of root's containers with a user namespace, one of them in a network given by path.
+#[test]
+fn a_failed_birth_in_a_user_namespace_leaves_nothing() {
+    not_on_peer!("no peer can be made to fail at a step");
+    let _alone = alone();
+    let runtime = Runtime::new();
+    let path = format!("/proc/{}/ns/net", std::process::id());
+    let mapped = Bundle::new().mapped();
+    give(&mapped.rootfs(), 100_000);
+    let joined = Bundle::sharing_rootfs_of(&mapped).mapped().without_mount("/sys").without_mount("/sys/fs/cgroup");
+    let joined = joined.namespace(json!({ "type": "network", "path": path })).without("/hostname");
+    for bundle in [&mapped, &joined] {
+        let _ = runtime.run(bundle).ok();
+        reap_orphans();
+        let before = Snapshot::take(&runtime);
+        for fault in ["clone:kill", "id-map:fail", "id-map:kill", "oom-score:kill", "send-plan:kill", "mounts:kill"] {
+            let outcome = runtime.run_with(bundle, |call| call.env("CLEAT_FAULT", fault));
+            assert_ne!(outcome.code(), 0, "{fault}: {outcome}");
+            before.assert_again(&runtime, &format!("after {fault}"));
+        }
+    }
 }

@@ -587,7 +587,7 @@ fn a_birth_that_fails_brings_the_devices_back() {
     for step in later {
         for kind in ["fail", "kill"] {
             // Killed, the host half can do no more; and an init that is made has become a program.
-            let of_init = !["net-devices", "runtime-hooks", "save-state"].contains(&step);
+            let of_init = !["net-devices", "runtime-hooks", "scheduler", "save-state"].contains(&step);
             let is_made = ["start", "start-container-hooks", "rlimits", "seccomp", "exec"].contains(&step);
             if kind == "kill" && (is_made || !of_init) {
                 continue;

@@ -23,22 +23,47 @@ use crate::sys::{self, Child};
 /// # Errors
 /// The socket is not there, or nobody listens.
 pub fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &str) -> Result<()> {
+    connect(path)?.send(fd, name)
+}
+
+/// A connection to a socket of the host.
+pub struct Connection {
+    socket: OwnedFd,
+    place: String,
+}
+
+/// Connects to a socket.
+///
+/// # Errors
+/// It is not there, or nobody listens.
+pub fn connect(path: &Path) -> Result<Connection> {
     let place = format!("socket {}", path.display());
     let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .context(&place)?;
     let address = UnixAddr::new(path).context(&place)?;
     nix::sys::socket::connect(socket.as_raw_fd(), &address).context(format_args!("{place}: connect"))?;
-    let raw = [fd.as_raw_fd()];
-    let control = [ControlMessage::ScmRights(&raw)];
-    let iov = [IoSlice::new(name.as_bytes())];
-    let mut sent = nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &iov, &control, MsgFlags::MSG_NOSIGNAL, None)
-        .context(format_args!("{place}: sendmsg"))?;
-    // A long text may take more than one; the descriptor came with the first byte.
-    while sent < name.len() {
-        sent += nix::sys::socket::send(socket.as_raw_fd(), &name.as_bytes()[sent..], MsgFlags::MSG_NOSIGNAL)
-            .context(format_args!("{place}: send"))?;
+    Ok(Connection { socket, place })
+}
+
+impl Connection {
+    /// Sends one descriptor and a text.
+    ///
+    /// # Errors
+    /// The other side is gone.
+    pub fn send(&self, fd: BorrowedFd<'_>, text: &str) -> Result<()> {
+        let (socket, place) = (self.socket.as_raw_fd(), &self.place);
+        let raw = [fd.as_raw_fd()];
+        let control = [ControlMessage::ScmRights(&raw)];
+        let iov = [IoSlice::new(text.as_bytes())];
+        let mut sent = nix::sys::socket::sendmsg::<()>(socket, &iov, &control, MsgFlags::MSG_NOSIGNAL, None)
+            .context(format_args!("{place}: sendmsg"))?;
+        // A long text may take more than one; the descriptor came with the first byte.
+        while sent < text.len() {
+            sent += nix::sys::socket::send(socket, &text.as_bytes()[sent..], MsgFlags::MSG_NOSIGNAL)
+                .context(format_args!("{place}: send"))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Signals of ours that are blocked and read as data, so that none is lost.

@@ -7,19 +7,33 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde_json::json;
 
-use crate::console::send_fd;
+use crate::console::{self, Connection};
 use crate::error::{Context, Error, Result};
 use crate::plan::seccomp::Listener;
 use crate::state::OCI_VERSION;
 
-/// Hands the listening descriptor over. `state` is the container's state as JSON, `pid` the process
-/// that loaded the filter.
+/// Connects to who decides.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn connect(listener: &Listener) -> Result<Connection> {
+    console::connect(&listener.path).context("linux.seccomp.listenerPath")
+}
+
+/// Hands the listening descriptor over, on a `connection` if there is one already, and hangs up.
+/// `state` is the container's state as JSON, `pid` the process that loaded the filter.
 ///
 /// # Errors
 /// Nobody listens there.
 ///
 /// Source: runtime-spec config-linux.md § The Container Process State.
-pub fn hand_over(listener: Option<&Listener>, fd: &OwnedFd, state: &str, pid: i32) -> Result<()> {
+pub fn hand_over(
+    listener: Option<&Listener>,
+    connection: Option<Connection>,
+    fd: &OwnedFd,
+    state: &str,
+    pid: i32,
+) -> Result<()> {
     let listener = listener.ok_or_else(|| Error::new("the init sent a seccomp listener that nobody asked for"))?;
     let state: serde_json::Value =
         serde_json::from_str(state).map_err(|error| Error::new(format!("encode state: {error}")))?;
@@ -30,5 +44,6 @@ pub fn hand_over(listener: Option<&Listener>, fd: &OwnedFd, state: &str, pid: i3
         "metadata": listener.metadata,
         "state": state,
     });
-    send_fd(&listener.path, fd.as_fd(), &text.to_string()).context("linux.seccomp.listenerPath")
+    let connection = connection.map_or_else(|| connect(listener), Ok)?;
+    connection.send(fd.as_fd(), &text.to_string()).context("linux.seccomp.listenerPath")
 }

@@ -20,19 +20,29 @@ pub mod caps;
 pub mod devices;
 mod display;
 mod findings;
+pub mod ids;
 mod label;
+pub mod memory;
 pub mod mounts;
 mod namespaces;
 pub mod netdev;
+mod numbers;
 mod process;
-mod resources;
+mod rdt;
+pub(crate) mod resources;
+mod scheduler;
 pub mod seccomp;
 
 pub use devices::Rule as DeviceRule;
 pub use findings::Findings;
-use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
+use ids::{Ids, id_maps};
+use namespaces::{Namespaces, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
+pub use rdt::Rdt;
+pub use resources::Limit;
+pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
+pub(crate) use scheduler::{affinity, scheduling};
 
 /// What the caller asked for besides config.json.
 #[derive(Clone, Debug, Default)]
@@ -81,16 +91,21 @@ pub struct HostHalf {
     pub clone_flags: u64,
     /// All namespaces that are not the runtime's own, for commands that join later.
     pub namespaces: u64,
-    /// Namespaces given by path: kind and path.
+    /// Namespaces given by path in which the child is born: from inside its new user namespace it
+    /// could not enter what belongs to another one. Kind and path.
     pub joined: Vec<(u32, PathBuf)>,
     /// A user namespace of its own, with these mappings.
     pub id_maps: Option<IdMaps>,
     /// The cgroup; `None`: stay in the caller's.
     pub cgroup: Option<Cgroup>,
+    /// The resctrl group; `None`: stay in the caller's.
+    pub rdt: Option<Rdt>,
     /// `oom_score_adj` of the process.
     pub oom_score_adj: Option<i32>,
     /// Resource limits of the process: where the hard one is above ours, we raise it.
     pub rlimits: Vec<wire::Rlimit>,
+    /// Policy and priorities of the process.
+    pub scheduling: Scheduling,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
     /// Network devices that move into the container, in this order.
@@ -175,7 +190,11 @@ pub struct IdMaps {
     pub uids: Vec<IdMap>,
     /// Groups.
     pub gids: Vec<IdMap>,
-    /// `setgroups` must be denied before an unprivileged process may map groups.
+    /// Users other than the caller: where the kernel refuses, newuidmap(1) maps what is delegated.
+    pub uids_delegated: bool,
+    /// Groups other than the caller's; newgidmap(1).
+    pub gids_delegated: bool,
+    /// `setgroups` must be denied before an unprivileged process may map its own group.
     pub deny_setgroups: bool,
 }
 
@@ -188,8 +207,10 @@ pub struct Cgroup {
     pub path: PathBuf,
     /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
     pub devices: Option<Vec<DeviceRule>>,
-    /// An ordinary user who did not ask for a cgroup can do without.
-    pub required: bool,
+    /// What its processes may use, in order.
+    pub limits: Vec<Limit>,
+    /// Who may divide it further from inside, user and group: root of the user namespace.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// A place in config.json, for errors.
@@ -265,15 +286,7 @@ pub const NEWUTS: u64 = 0x0400_0000;
 
 /// Properties that no version of cleat so far acts on: never dropped in silence.
 fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
-    let linux = &spec.linux;
-    let process = spec.process.as_ref();
     let asked: &[(&str, bool)] = &[
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.personality", linux.personality.is_some()),
-        ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
-        ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
         ("solaris", spec.solaris.is_some()),
         ("windows", spec.windows.is_some()),
         ("vm", spec.vm.is_some()),
@@ -303,28 +316,52 @@ impl Plan {
     pub fn decide(request: &Request, spec: &Spec, host: &Host, findings: &mut Findings) -> Plan {
         findings.keep(check_version(&spec.oci_version));
         refuse_unsupported(spec, findings);
-        resources::check(&spec.linux.resources, host, findings);
+        let limits = resources::decide(&spec.linux.resources, host, findings);
         let rootfs = clean(&request.bundle, Path::new(findings.keep(root_path(spec))));
         let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
+        let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
-        let cgroup = cgroup(request, spec, host, user_namespace, findings);
+        let cgroup = cgroup(request, spec, host, &namespaces, limits, findings);
+        let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
+        let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
-        let join = findings.each(&namespaces.joined, |_, (flag, path)| {
+        let joined: Vec<(u32, PathBuf)> =
+            namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect();
+        let host_joins = namespaces.new & NEWUSER != 0;
+        let join = findings.each(if host_joins { &[] } else { &joined }, |_, (flags, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
-            Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
+            Ok(wire::Join { fd, flags: *flags, path: text(path)? })
         });
         let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
+        if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
+            let may_set = match &id_maps {
+                Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
+                None => host.euid == 0 && !host.setgroups_denied,
+            };
+            ids.check_user(&asked.user, may_set, findings);
+            let keep = ids::keeps_groups(&spec.annotations, host);
+            process.groups = ids::groups(&asked.user, may_set, keep, &mut findings.warnings);
+        }
         let filter = spec.linux.seccomp.as_ref();
         let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
-            let alone = namespaces.new & NEWPID != 0;
-            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, alone)));
+            // Before it starts, hooks may run in the container, and `exec` can join it.
+            let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
+            let untraced = namespaces.new & NEWPID != 0 && !tracers;
+            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, untraced)));
         }
+        let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
+        findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
+        // Of processes that join alone; a mistake in it is told before the first of them.
+        affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
+        let rdt = spec.linux.intel_rdt.as_ref();
+        let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         let born_inside = namespaces.joins(NEWUSER);
-        let fork = (born_inside || namespaces.joins(NEWPID)).then_some(if born_inside { by_clone } else { 0 });
+        let forks = born_inside || namespaces.joins(NEWPID) && !host_joins;
+        let fork = forks.then_some(if born_inside { by_clone } else { 0 });
         let start = if request.start_later {
             findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
         } else {
@@ -333,7 +370,9 @@ impl Plan {
         // From here on only mounts are added: where the mount namespace is born after the plan was
         // sent, they follow later.
         let early = fds.len();
-        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && !host.rootless();
+        // The container's root may not be allowed on the way to what the caller can reach.
+        let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
+        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
         let init_root = init_root(
             &RootInput {
                 request,
@@ -342,6 +381,7 @@ impl Plan {
                 namespaces: &namespaces,
                 host,
                 host_opens,
+                ids,
                 cgroup: cgroup.as_ref(),
             },
             &mut fds,
@@ -349,6 +389,7 @@ impl Plan {
         );
         let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
+        let terminal = findings.keep(terminal.transpose());
         let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
         let runtime_hooks = [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat();
         let net_devices = netdev::decide(spec, &namespaces, host, findings);
@@ -377,6 +418,8 @@ impl Plan {
                 list: hooks(&spec.hooks.start_container, "startContainer", findings),
                 state: Vec::new(),
             },
+            memory_policy: findings.keep(spec.linux.memory_policy.as_ref().map(memory::policy).transpose()),
+            personality: findings.keep(spec.linux.personality.as_ref().map(memory::personality).transpose()),
             process,
             start,
         };
@@ -385,16 +428,14 @@ impl Plan {
             rootfs,
             clone_flags: if born_inside { 0 } else { by_clone },
             namespaces: namespaces.all(),
-            joined: namespaces
-                .joined
-                .iter()
-                .map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone()))
-                .collect(),
+            joined: if host_joins { joined } else { Vec::new() },
             id_maps,
             cgroup,
+            rdt,
             oom_score_adj: findings
                 .keep(spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()),
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
+            scheduling,
             fds,
             net_devices,
             runtime_hooks,
@@ -429,23 +470,49 @@ fn cgroup(
     request: &Request,
     spec: &Spec,
     host: &Host,
-    user_namespace: bool,
+    namespaces: &Namespaces,
+    limits: Vec<Limit>,
     findings: &mut Findings,
 ) -> Option<Cgroup> {
     let rules = devices::rules(&spec.linux.resources.devices, findings);
+    let asked = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
+    if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
+        let orphans = if namespaces.has(NEWPID) {
+            ""
+        } else {
+            ", and, without a pid namespace, processes that outlive its first one cannot be found"
+        };
+        // Root of a user namespace is an engine, which knows, and whose container gets our words on
+        // its standard error.
+        if host.euid != 0 || !host.in_user_namespace || !orphans.is_empty() {
+            findings.warnings.push(format!(
+                "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
+                host.euid
+            ));
+        }
+        return None;
+    }
     let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;
-    let devices = (!user_namespace && !host.rootless()).then_some(rules);
-    let required = !host.rootless_asked.unwrap_or(host.rootless()) || !spec.linux.cgroups_path.is_empty();
-    Some(Cgroup { mount, path, devices, required })
+    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
+    Some(Cgroup { mount, path, devices, limits, owner: None })
+}
+
+/// Root of a new user namespace, where the container sees its own cgroup and may write there.
+///
+/// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
+    let writable = |mount: &config::Mount| {
+        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
+    };
+    let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);
+    let maps = maps.filter(|_| namespaces.new & NEWCGROUP != 0 && spec.mounts.iter().any(writable))?;
+    Some((root(&maps.uids)?, root(&maps.gids)?))
 }
 
 /// The mount point of the tree, and the container's place in it.
 fn cgroup_path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf)> {
     let path = &spec.linux.cgroups_path;
     let asked = place("linux.cgroupsPath");
-    let Some(mount) = &host.cgroup.mount else {
-        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
-    };
     if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
         return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
     }
@@ -454,9 +521,13 @@ fn cgroup_path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, 
             "{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path"
         )));
     }
+    let Some(mount) = &host.cgroup.mount else {
+        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+    };
     // A relative path is relative to the parent of our own cgroup, which has processes in it and
-    // so cannot have children with controllers.
-    let base = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    // so cannot have children with controllers; or to where an ordinary user may make one.
+    let beside = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    let base = host.cgroup.delegated.as_deref().unwrap_or(beside);
     let relative = if path.is_empty() { &request.id } else { path };
     let full = clean(base, Path::new(relative));
     if full == Path::new("/") {
@@ -472,13 +543,14 @@ struct RootInput<'a> {
     namespaces: &'a Namespaces,
     host: &'a Host,
     host_opens: bool,
+    ids: Ids<'a>,
     cgroup: Option<&'a Cgroup>,
 }
 
 fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Findings) -> wire::Root {
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
-    let user_namespace = input.namespaces.has(NEWUSER);
+    let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
     // A joined mount namespace belongs to others, too: mounting or pivoting there would change
     // their files under them. The root is looked up in it and entered, no more.
     let own_mounts = input.namespaces.new & NEWNS != 0;
@@ -521,10 +593,12 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Find
     let mount_label = findings.keep(label::mounts(linux, input.host));
     let mut context = mounts::Context {
         bundle: &input.request.bundle,
-        own_cgroup_namespace: input.namespaces.has(NEWCGROUP),
-        cgroup_dir: cgroup_dir.as_deref(),
+        cgroup_dir: cgroup_dir.as_deref().or(input.host.cgroup.mount.as_deref()),
         host_opens: input.host_opens,
-        user_namespace,
+        ids: input.ids,
+        namespaces: input.namespaces,
+        unprivileged,
+        may_idmap: input.host.euid == 0,
         fds,
         mount_label: mount_label.as_ref(),
     };
@@ -543,9 +617,8 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Find
     // An engine that binds a /dev of its own has filled it, too.
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
-    let bind_nodes = user_namespace || input.host.rootless();
     let make_nodes = own_mounts && !bound_dev;
-    let nodes = devices::nodes(&linux.devices, bind_nodes, findings);
+    let nodes = devices::nodes(&linux.devices, unprivileged, input.ids, findings);
     let devices = if make_nodes { nodes } else { Vec::new() };
     let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
         findings.each(paths, |index, path| {

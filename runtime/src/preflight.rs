@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{self, Hook, Spec};
-use crate::error::Error;
-use crate::host::{Host, Labels};
+use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::plan::{Findings, Plan, Request};
 use crate::survey::Survey;
 
@@ -112,7 +112,7 @@ fn is_at(problems: &[Problem], place: &str) -> bool {
 /// Checks a bundle. `host` is how this process found the machine, and `state` where containers would
 /// be remembered. The last questions of the survey are asked on the way.
 #[must_use]
-pub fn check(path: &Path, host: &Host, state: &Path, survey: &mut Survey) -> Report {
+pub fn check(path: &Path, host: &Host, state: &Result<PathBuf>, survey: &mut Survey) -> Report {
     let obstacles = survey.obstacles().into_iter().map(|(problem, remedy)| Problem::new("", problem, remedy));
     let mut problems: Vec<Problem> = obstacles.collect();
     let mut warnings = Vec::new();
@@ -144,8 +144,7 @@ fn read(path: &Path) -> std::result::Result<(PathBuf, Spec), (PathBuf, Error)> {
 }
 
 fn examine(bundle: &Path, spec: &Spec, host: &Host, survey: &mut Survey) -> (Vec<Problem>, Vec<String>) {
-    let labels = Labels { apparmor: survey.security.apparmor, selinux: survey.security.selinux };
-    let host = Host { labels, ..host.clone() };
+    let host = Host::of_bundle(host.rootless_asked, spec).unwrap_or_else(|_| host.clone());
     let id = bundle.file_name().map(|name| name.to_string_lossy().into_owned());
     let id = id.filter(|id| crate::state::check_id(id).is_ok()).unwrap_or_else(|| "check".into());
     let request = Request { id, bundle: bundle.into(), start_later: true, ..Request::default() };
@@ -236,8 +235,12 @@ impl Preflight<'_> {
 }
 
 /// Whether containers can be remembered.
-fn state_problem(state: &Path) -> Option<Problem> {
+fn state_problem(state: &Result<PathBuf>) -> Option<Problem> {
     use nix::unistd::AccessFlags;
+    let state = match state {
+        Ok(path) => path,
+        Err(error) => return Some(Problem::of(error)),
+    };
     let there = state.ancestors().find(|dir| dir.exists())?;
     let why = match crate::survey::may(there, AccessFlags::W_OK | AccessFlags::X_OK) {
         Err(errno) => crate::error::errno_text(errno),

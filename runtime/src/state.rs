@@ -23,6 +23,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
+use crate::rdt::OwnRdt;
 use crate::sys;
 
 /// The version of the specification that `state` and hooks speak.
@@ -48,6 +49,14 @@ pub struct Record {
     pub external_descriptors: Option<Vec<String>>,
     pub intel_rdt_path: String,
     pub cleat: Own,
+}
+
+impl Record {
+    /// Remembers the resctrl group.
+    pub fn set_rdt(&mut self, own: &OwnRdt) {
+        self.intel_rdt_path = own.full().display().to_string();
+        self.cleat.rdt = Some(own.clone());
+    }
 }
 
 /// What readers of runc's file look for in `config`.
@@ -80,6 +89,12 @@ pub struct Own {
     pub cgroup: Option<OwnCgroup>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
+    /// The container's resctrl group.
+    pub rdt: Option<OwnRdt>,
+    /// The NUMA memory policy, which processes that join get, too.
+    pub memory_policy: Option<cleat_plan::MemoryPolicy>,
+    /// The execution domain, likewise.
+    pub personality: Option<u32>,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
     /// `process` of config.json, word by word.
@@ -90,6 +105,8 @@ pub struct Own {
     pub notify: Option<PathBuf>,
     /// The session keyring, which processes that join get, too.
     pub keyring: Option<String>,
+    /// `linux.resources` of config.json, word by word, or as `update` left it.
+    pub resources: Option<Box<RawValue>>,
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
     pub seccomp: Option<OwnFilter>,
@@ -102,6 +119,19 @@ pub struct OwnFilter {
     pub flags: u32,
     /// Who decides where it does not.
     pub listener: Option<Listener>,
+    /// It is loaded after the order to start, not before.
+    #[serde(default)]
+    pub at_start: bool,
+}
+
+impl OwnFilter {
+    /// That of a container's plan.
+    #[must_use]
+    pub fn of(plan: &plan::Plan) -> Option<OwnFilter> {
+        let filter = plan.host.seccomp.as_ref()?;
+        let at_start = plan.init.process.as_ref().is_some_and(plan::seccomp::is_loaded_at_start);
+        Some(OwnFilter { flags: filter.flags, listener: filter.listener.clone(), at_start })
+    }
 }
 
 /// Where the cgroup is, and what was made for it.
@@ -113,6 +143,9 @@ pub struct OwnCgroup {
     pub path: PathBuf,
     /// How many directories above it were made with it.
     pub made_above: usize,
+    /// Its memory is limited: processes may be killed for it.
+    #[serde(default)]
+    pub memory_limited: bool,
 }
 
 /// How far a birth has come.
@@ -441,6 +474,12 @@ impl Container {
         self.record.cleat.seccomp.as_ref()?.listener.as_ref()
     }
 
+    /// Whether its filter is loaded after the order to start.
+    #[must_use]
+    pub fn filter_at_start(&self) -> bool {
+        self.record.cleat.seccomp.as_ref().is_some_and(|own| own.at_start)
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -574,6 +613,12 @@ impl Container {
     pub fn cgroup(&self) -> Option<Cgroup> {
         let own = self.record.cleat.cgroup.as_ref()?;
         Cgroup::open(&own.mount, &own.path).ok()
+    }
+
+    /// Whether its memory is limited: then its processes may be killed for want of it.
+    #[must_use]
+    pub fn memory_limited(&self) -> bool {
+        self.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
     }
 
     /// The state as hooks and `state` tell it.

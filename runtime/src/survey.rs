@@ -305,7 +305,8 @@ fn file_systems(text: &str) -> Vec<FileSystem> {
 impl Cgroup {
     fn look(host: &Host) -> Cgroup {
         let own = host.cgroup.own.clone();
-        let parent = own.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let beside = own.parent().unwrap_or(Path::new("/"));
+        let parent = host.cgroup.delegated.as_deref().unwrap_or(beside).to_path_buf();
         let dir = host.cgroup.mount.as_ref().map(|mount| crate::cgroup::directory(mount, &parent));
         let list = |name: &str| dir.as_ref().map(|dir| words(dir.join(name))).unwrap_or_default();
         let mut bound_to_v1 = host.cgroup.v1_controllers.clone();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::facts;
 
 /// `{"ok": true}`, or the errno's name.
-fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
+pub(crate) fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
     match result {
         Ok(_) => json!({ "ok": true }),
         Err(error) => json!({ "error": facts::errno(error) }),
@@ -143,6 +143,22 @@ pub(crate) fn mknod(path: &str, kind: &str, major: &str, minor: &str) -> Value {
     let device = rustix::fs::makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
     let mode = rustix::fs::Mode::from_raw_mode(0o666);
     outcome(rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device))
+}
+
+pub(crate) fn mount_tmpfs(path: &str) -> Value {
+    outcome(rustix::mount::mount("probe", path, "tmpfs", rustix::mount::MountFlags::empty(), None))
+}
+
+pub(crate) fn bind(from: &str, to: &str) -> Value {
+    outcome(rustix::mount::mount_bind(from, to))
+}
+
+/// As a container in this one would: what is mounted in either may propagate to the other.
+pub(crate) fn nested() {
+    if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS) {
+        eprintln!("unshare: {error:?}");
+    }
+    sleep();
 }
 
 pub(crate) fn list(path: &str) -> Value {

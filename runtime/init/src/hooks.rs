@@ -77,9 +77,10 @@ fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
 }
 
 fn become_hook(hook: &Hook, stdin: &OwnedFd) -> ! {
+    let (args, env) = (sys::Strings::of(&hook.args), sys::Strings::of(&hook.env));
     let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3));
     if ready.is_ok() {
-        let _ = sys::execve(&hook.path, &hook.args, &hook.env);
+        let _ = sys::execve(&hook.path, &args, &env);
     }
     sys::exit(127)
 }

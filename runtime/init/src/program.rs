@@ -152,8 +152,9 @@ fn read_home(uid: u32) -> Option<Vec<u8>> {
     })
 }
 
-/// Becomes the program. Returns only an error.
-pub(crate) fn execute(process: &Process, path: &CStr) -> Result<core::convert::Infallible> {
+/// The program's environment. From here on nothing but the descriptors that are to be passed on
+/// outlives `execve`.
+pub(crate) fn prepare(process: &Process) -> Result<Vec<Text>> {
     let mut env = process.env.clone();
     if process.find_home {
         let mut var = b"HOME=".to_vec();
@@ -167,6 +168,14 @@ pub(crate) fn execute(process: &Process, path: &CStr) -> Result<core::convert::I
     }
     // Nothing of the host leaks into the program, whoever opened it (CVE-2024-21626).
     sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;
-    let errno = sys::execve(path, &process.args, &env);
-    Err(readable(errno, path))
+    Ok(env)
+}
+
+/// Becomes the program. Returns only an error. Makes no other system call: a filter may be in force.
+pub(crate) fn execute(
+    path: &CStr,
+    args: &sys::Strings<'_>,
+    env: &sys::Strings<'_>,
+) -> Result<core::convert::Infallible> {
+    Err(readable(sys::execve(path, args, env), path))
 }

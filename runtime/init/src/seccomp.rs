@@ -6,7 +6,7 @@
 use cleat_plan::seccomp::{Load, Seccomp};
 use cleat_plan::wire::FromInit;
 use cleat_plan::{Caps, Process};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, IntoRawFd};
 use rustix::io::Errno;
 
 use crate::conversation::Conversation;
@@ -64,8 +64,9 @@ fn load(filter: &Seccomp, host: &Conversation) -> Result<()> {
     };
     let listener =
         sys::seccomp(filter.program.as_bytes(), filter.flags, filter.listener).call("seccomp").map_err(explain)?;
-    match listener {
-        Some(fd) => host.say_with_fd(&FromInit::Listener, fd.as_fd()),
-        None => Ok(()),
-    }
+    let Some(fd) = listener else { return Ok(()) };
+    host.say_with_fd(&FromInit::Listener, fd.as_fd())?;
+    // Left to execve, which closes it: close(2) would be one more call that has to be allowed.
+    let _ = fd.into_raw_fd();
+    Ok(())
 }

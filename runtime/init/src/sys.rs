@@ -6,6 +6,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::{asm, global_asm};
 use core::ffi::{CStr, c_char};
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use alloc::vec::Vec;
@@ -114,9 +115,17 @@ fn fd_arg(fd: BorrowedFd<'_>) -> usize {
 
 /// Ends the process.
 pub(crate) fn exit(code: u8) -> ! {
-    loop {
-        // SAFETY: takes a number and does not return.
-        let _ = unsafe { syscall(raw::__NR_exit_group, [usize::from(code), 0, 0, 0, 0, 0]) };
+    // SAFETY: takes a number and does not return, but where a filter forbids it.
+    let _ = unsafe { syscall(raw::__NR_exit_group, [usize::from(code), 0, 0, 0, 0, 0]) };
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: an instruction that there is not: SIGILL ends the process.
+    unsafe {
+        asm!("ud2", options(noreturn, nomem, nostack))
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: an instruction that there is not: SIGILL ends the process.
+    unsafe {
+        asm!("udf #0", options(noreturn, nomem, nostack))
     }
 }
 
@@ -263,6 +272,20 @@ pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
     unsafe { syscall(raw::__NR_prlimit64, [0, resource as usize, limit.as_ptr() as usize, 0, 0, 0]) }.map(drop)
 }
 
+/// `set_mempolicy(2)`.
+pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    // The kernel takes one bit less than it is told: none of an empty mask.
+    let bits = nodes.len() * 64 + 1;
+    // SAFETY: the mask is passed with its true length.
+    unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, nodes.as_ptr() as usize, bits, 0, 0, 0]) }.map(drop)
+}
+
+/// `personality(2)`.
+pub(crate) fn personality(domain: u32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    unsafe { syscall(raw::__NR_personality, [domain as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
 /// `unshare(2)` of namespaces.
 pub(crate) fn unshare(flags: u32) -> Result<(), Errno> {
     // SAFETY: numbers only; namespaces, never the descriptor table, are what callers name.
@@ -295,16 +318,19 @@ pub(crate) fn clone_process(flags: u64, sibling: bool) -> Result<Cloned, Errno> 
     }
 }
 
-fn pointers(strings: &[Text]) -> Vec<*const c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain(core::iter::once(core::ptr::null())).collect()
+/// Strings as execve(2) takes them: a null pointer ends the array.
+pub(crate) struct Strings<'a>(Vec<*const c_char>, PhantomData<&'a [Text]>);
+
+impl<'a> Strings<'a> {
+    pub(crate) fn of(strings: &'a [Text]) -> Strings<'a> {
+        Strings(strings.iter().map(|s| s.as_ptr()).chain(core::iter::once(core::ptr::null())).collect(), PhantomData)
+    }
 }
 
 /// `execve(2)`; returns only on failure.
-pub(crate) fn execve(path: &CStr, args: &[Text], env: &[Text]) -> Errno {
-    let argv = pointers(args);
-    let envp = pointers(env);
-    let call = [path.as_ptr() as usize, argv.as_ptr() as usize, envp.as_ptr() as usize, 0, 0, 0];
-    // SAFETY: both arrays end with a null pointer and their strings outlive the call.
+pub(crate) fn execve(path: &CStr, args: &Strings<'_>, env: &Strings<'_>) -> Errno {
+    let call = [path.as_ptr() as usize, args.0.as_ptr() as usize, env.0.as_ptr() as usize, 0, 0, 0];
+    // SAFETY: both arrays end with a null pointer and borrow their strings.
     match unsafe { syscall(raw::__NR_execve, call) } {
         Err(errno) => errno,
         Ok(_) => Errno::IO,
@@ -384,6 +410,16 @@ unsafe impl GlobalAlloc for Bump {
     }
 
     unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+/// Asks the kernel for memory now, so that the next few kB need not be asked for.
+pub(crate) fn reserve_memory() {
+    const SIZE: usize = 8192;
+    let Ok(layout) = Layout::from_size_align(SIZE, 1) else { return };
+    // SAFETY: the layout has a size; what is handed out is used by nobody and given back below.
+    if !unsafe { HEAP.alloc(layout) }.is_null() {
+        HEAP.next.fetch_sub(SIZE, Ordering::Relaxed);
+    }
 }
 
 #[panic_handler]

@@ -28,10 +28,10 @@ pub struct Seccomp {
 pub enum Load {
     /// Just before `execve`: `no_new_privs` is set, which takes the place of a privilege.
     Last,
-    /// The same, with `CAP_SYS_ADMIN` kept for it until then. `execve` takes it away: nobody but
-    /// the init is in its pid namespace, who could get at it meanwhile.
+    /// The same, with `CAP_SYS_ADMIN` kept for it until then. `execve` takes it away. In a pid
+    /// namespace of its own, whose processes cannot trace it and get at it meanwhile.
     LastPrivileged,
-    /// With the credentials, before the capabilities are given up: others can see this process.
+    /// With the credentials, before the capabilities are given up: others may trace this process.
     WithCredentials,
 }
 

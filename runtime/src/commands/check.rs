@@ -1,7 +1,7 @@
 //! `check`: what this machine offers, and whether a bundle will run on it.
 
 use std::fmt::{self, Display, Formatter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -21,14 +21,14 @@ struct Document<'a> {
 }
 
 /// `check`: the exit code is 0 unless a bundle was asked for that will not run. `state` is where
-/// containers would be remembered.
+/// containers would be remembered, or why they could not.
 ///
 /// # Errors
 /// `/proc` is not there; those of write(2).
-pub fn check(rootless: Option<bool>, state: &Path, bundle: Option<&Path>, json: bool) -> Result<u8> {
+pub fn check(rootless: Option<bool>, state: Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
     let host = Host::probe(rootless)?;
     let mut survey = Survey::take(&host);
-    let report = bundle.map(|path| preflight::check(path, &host, state, &mut survey));
+    let report = bundle.map(|path| preflight::check(path, &host, &state, &mut survey));
     survey.ask_the_rest(&host);
     let document = Document { host: &survey, bundle: report.as_ref() };
     if json {

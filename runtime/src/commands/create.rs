@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::Kills;
 use crate::console::{self, Signals};
 use crate::create::{self, Newborn, Orders};
 use crate::error::{Context, Error, Result};
@@ -108,6 +109,13 @@ pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The exit code of a program that was killed does not tell that it was for want of memory.
+pub(super) fn tell_memory_death(code: &Result<u8>, kills: &Kills<'_>, warn: &dyn Fn(&str)) {
+    if let (Ok(137), Some(told)) = (code, kills.told()) {
+        warn(&told);
+    }
+}
+
 /// A container that must not live after all.
 fn undo(newborn: Newborn, options: &Options, warn: &dyn Fn(&str)) {
     let Newborn { container, child, mut net_devices, .. } = newborn;
@@ -130,7 +138,14 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     }
     let mut newborn = create::create(&orders)?;
     let signals = (!foreground.detach).then(Signals::block).transpose();
+    let own = newborn.container.cgroup().filter(|_| newborn.container.memory_limited());
+    let kills = Kills::from_now(own.as_ref());
     let started = signals.and_then(|signals| start(&mut newborn, options, &orders).map(|()| signals));
+    let started = match started {
+        // Nobody waits for it who could tell.
+        Ok(None) => exec::not_killed_at_once(newborn.child.get()?.pidfd.as_fd(), &kills).map(|()| None),
+        other => other,
+    };
     let signals = match started {
         Ok(signals) => signals,
         Err(error) => {
@@ -143,6 +158,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
         return Ok(0);
     };
     let code = console::supervise(newborn.child.get()?, &signals, newborn.console.as_ref());
+    tell_memory_death(&code, &kills, shell.warn);
     // Reaped, or not ours to reap again.
     drop(newborn.child.release());
     if foreground.keep {
@@ -158,7 +174,9 @@ fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Resul
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
     let pid = newborn.child.get()?.pid;
-    order_start(&newborn.conversation, |fd| exec::hand_over(container, Status::Created, &fd, pid), || ())?;
+    let mut agent = exec::agent(container, container.filter_at_start())?;
+    let hand_over = |fd| exec::hand_over(container, Status::Created, agent.take(), &fd, pid);
+    order_start(&newborn.conversation, hand_over, || ())?;
     // The program may have changed them, or put others in their place.
     newborn.net_devices.keep();
     create::poststart_fault(&orders.request)?;

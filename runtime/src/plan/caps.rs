@@ -5,6 +5,9 @@ use cleat_plan::Caps;
 use crate::config::Capabilities;
 use crate::host::Host;
 
+/// `CAP_SYS_PTRACE`, which lets a process take over others with more privileges than its own.
+pub const SYS_PTRACE: u64 = 1 << 19;
+
 /// capabilities(7), by number.
 pub const NAMES: &[&str] = &[
     "CAP_CHOWN",

@@ -6,6 +6,7 @@
 use cleat_plan::Device;
 use serde::Serialize;
 
+use super::ids::Ids;
 use super::{Findings, Place, text};
 use crate::config::{self, DeviceRule};
 use crate::error::{Error, Result};
@@ -108,7 +109,7 @@ pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule>
 }
 
 /// Nodes below `/dev`: the defaults, with those of config.json in place of what they name.
-pub(super) fn nodes(config: &[config::Device], bind: bool, findings: &mut Findings) -> Vec<Device> {
+pub(super) fn nodes(config: &[config::Device], bind: bool, ids: Ids<'_>, findings: &mut Findings) -> Vec<Device> {
     let missing = |path: &str| !config.iter().any(|device| device.path == path);
     let defaults: Vec<_> = DEFAULT_NODES.iter().filter(|(path, ..)| missing(path)).collect();
     let mut nodes = findings.each(&defaults, |_, (path, major, minor)| {
@@ -124,12 +125,12 @@ pub(super) fn nodes(config: &[config::Device], bind: bool, findings: &mut Findin
             required: false,
         })
     });
-    let decide = |index, device: &config::Device| node(device, &Place::new(format!("linux.devices[{index}]")), bind);
-    nodes.extend(findings.each(config, decide));
+    let place = |index| Place::new(format!("linux.devices[{index}]"));
+    nodes.extend(findings.each(config, |index, device| node(device, &place(index), bind, ids)));
     nodes
 }
 
-fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
+fn node(device: &config::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Result<Device> {
     let file_type = match device.kind.as_str() {
         "c" | "u" => S_IFCHR,
         "b" => S_IFBLK,
@@ -142,15 +143,22 @@ fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
     let number = |n: i64, name: &str| {
         u32::try_from(n).map_err(|_| place.at(name).error(format_args!("{n} is not a device number")))
     };
+    // A node of the host, bound, keeps its owner; what is made has one of the container's.
+    let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+    let bind = bind && file_type != S_IFIFO;
+    if !bind {
+        ids.check_uid(uid, &place.at("uid"))?;
+        ids.check_gid(gid, &place.at("gid"))?;
+    }
     Ok(Device {
         path: text(&device.path)?,
         file_type,
         mode: device.file_mode.unwrap_or(0o666) & 0o7777,
         major: number(device.major, "major")?,
         minor: number(device.minor, "minor")?,
-        uid: device.uid.unwrap_or(0),
-        gid: device.gid.unwrap_or(0),
-        bind: bind && file_type != S_IFIFO,
+        uid,
+        gid,
+        bind,
         required: true,
     })
 }
@@ -430,7 +438,7 @@ mod tests {
     fn a_device_of_config_json_takes_the_place_of_a_default() {
         let config: Vec<config::Device> =
             serde_json::from_str(r#"[{"type":"c","path":"/dev/null","major":1,"minor":3,"fileMode":384}]"#).unwrap();
-        let nodes = nodes(&config, false, &mut Findings::default());
+        let nodes = nodes(&config, false, Ids::of_container(&[], &[]), &mut Findings::default());
         assert_eq!(
             nodes.iter().filter(|n| n.path.to_bytes() == b"/dev/null").map(|n| n.mode).collect::<Vec<_>>(),
             [0o600]
@@ -442,7 +450,7 @@ mod tests {
     fn a_wrong_type_names_the_allowed_ones() {
         let config: Vec<config::Device> = serde_json::from_str(r#"[{"type":"x","path":"/dev/a"}]"#).unwrap();
         let mut findings = Findings::default();
-        let _ = nodes(&config, false, &mut findings);
+        let _ = nodes(&config, false, Ids::of_container(&[], &[]), &mut findings);
         let error = findings.problems[0].to_string();
         assert_eq!(error, "config.json: linux.devices[0].type: \"x\" is not one of b, c, p, u");
     }

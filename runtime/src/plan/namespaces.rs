@@ -1,14 +1,13 @@
-//! Which namespaces, with which contents: mappings, clocks, names, kernel parameters?
+//! Which namespaces, with which contents: clocks, names, kernel parameters?
 
 use std::path::PathBuf;
 
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{Findings, IdMap, IdMaps, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
+use super::{Findings, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
 use crate::config::{self, Spec};
 use crate::error::Result;
-use crate::host::Host;
 
 /// Namespaces as config.json has them: made anew, or joined by path.
 pub(super) struct Namespaces {
@@ -55,37 +54,6 @@ impl Namespaces {
     pub(super) fn all(&self) -> u64 {
         self.joined.iter().fold(self.new, |all, (flag, _)| all | flag)
     }
-}
-
-pub(super) fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
-    let linux = &spec.linux;
-    let given = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-    if namespaces.new & NEWUSER == 0 {
-        // With a joined namespace the mappings repeat what it has already.
-        if given && !namespaces.joins(NEWUSER) {
-            return Err(
-                place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace")
-            );
-        }
-        return Ok(None);
-    }
-    let decide = |list: &[config::IdMapping], name: &str| -> Result<Vec<IdMap>> {
-        if list.is_empty() {
-            return Err(place(name).error("a new user namespace needs at least one mapping"));
-        }
-        if let Some(index) = list.iter().position(|m| m.size == 0) {
-            return Err(place(name).error(format_args!("[{index}].size is 0; a mapping has at least one id")));
-        }
-        if !list.iter().any(|m| m.container_id == 0) {
-            return Err(place(name).error("no mapping for id 0, as which the container is set up"));
-        }
-        Ok(list.iter().map(|m| IdMap::from(*m)).collect())
-    };
-    Ok(Some(IdMaps {
-        uids: decide(&linux.uid_mappings, "linux.uidMappings")?,
-        gids: decide(&linux.gid_mappings, "linux.gidMappings")?,
-        deny_setgroups: host.euid != 0,
-    }))
 }
 
 pub(super) fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Option<wire::TimeOffsets>> {

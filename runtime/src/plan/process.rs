@@ -28,11 +28,15 @@ const RLIMITS: &[&str] = &[
     "RTTIME",
 ];
 
-/// The terminal of a process.
-pub(crate) fn terminal(process: &config::Process, console: bool) -> wire::Terminal {
-    let size =
-        process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
-    wire::Terminal { size, uid: process.user.uid, console }
+/// The terminal of a process. (Without one its size is ignored: runtime-spec config.md § Process.)
+pub(crate) fn terminal(process: &config::Process, console: bool) -> Result<wire::Terminal> {
+    let length = |name: &str, value: Option<u32>| {
+        let place = place("process.consoleSize").at(name);
+        let value = value.ok_or_else(|| place.error("is missing"))?;
+        u16::try_from(value).map_err(|_| place.error(format_args!("{value} is not between 0 and {}", u16::MAX)))
+    };
+    let size = process.console_size.map(|size| Ok((length("height", size.height)?, length("width", size.width)?)));
+    Ok(wire::Terminal { size: size.transpose()?, uid: process.user.uid, console })
 }
 
 pub(super) fn oom_score(score: i32) -> Result<i32> {
@@ -63,6 +67,19 @@ fn rlimits(list: &[config::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit
     })
 }
 
+/// To the kernel the largest number is no id: setresuid(2) takes it for "as it is", which is root.
+fn check_ids(user: &config::User) -> Result<()> {
+    let extra = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
+    let ids = [("uid".to_owned(), user.uid), ("gid".to_owned(), user.gid)].into_iter().chain(extra);
+    for (name, id) in ids {
+        if id == u32::MAX {
+            return Err(Place::new(format!("process.user.{name}"))
+                .error(format_args!("{id} is no id; ids are 0 to 4294967294")));
+        }
+    }
+    Ok(())
+}
+
 /// What a process is and may do: for a container's first one and for those that join.
 pub(crate) fn process(
     process: &config::Process,
@@ -77,13 +94,8 @@ pub(crate) fn process(
     if !process.cwd.starts_with('/') {
         findings.problems.push(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
     }
+    findings.keep(check_ids(&process.user));
     let (env, find_home) = environment(process, request, findings);
-    // An ordinary user's namespace may not call setgroups.
-    let may_set_groups = host.euid == 0 && !host.setgroups_denied;
-    if !may_set_groups && !process.user.additional_gids.is_empty() {
-        let what = "config.json: process.user.additionalGids: ignored, an ordinary user cannot set them";
-        findings.warnings.push(what.into());
-    }
     let capabilities = process.capabilities.clone().unwrap_or_default();
     wire::Process {
         args: findings.keep(texts(&process.args)),
@@ -92,7 +104,8 @@ pub(crate) fn process(
         cwd: findings.keep(text(&process.cwd)),
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: may_set_groups.then(|| process.user.additional_gids.clone()),
+        // See `ids::groups`.
+        groups: None,
         umask: process.user.umask.unwrap_or(0o022) & 0o777,
         caps: caps::sets(&capabilities, host, user_namespace, &mut findings.warnings),
         no_new_privileges: process.no_new_privileges,

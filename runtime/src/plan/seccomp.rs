@@ -1,12 +1,13 @@
 //! Which system calls may the program make? `linux.seccomp` of config.json, understood.
 //!
 //! [`decide`] reads the words, [`compile`](compile::compile) makes the filter, and
-//! [`reference`](reference) says slowly and plainly what a profile means: tests hold one against
+//! [`reference`](mod@reference) says slowly and plainly what a profile means: tests hold one against
 //! the other. Where the specification is silent it is as with runc and crun, which leave it to
 //! libseccomp: an unconditional rule for a call takes the place of all conditional ones, else the
 //! first rule that matches holds; a rule that says what the default says is none; two conditions
 //! on one argument in one rule are alternatives.
 
+use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,12 @@ impl Arch {
     /// Arguments have 32 bits.
     fn narrow(self) -> bool {
         matches!(self, Arch::X86 | Arch::Arm)
+    }
+
+    /// The number of a call.
+    #[must_use]
+    pub fn number_of(self, name: &str) -> Option<u32> {
+        self.number(row(name)?)
     }
 
     fn number(self, row: u16) -> Option<u32> {
@@ -275,6 +282,11 @@ impl Filter {
     }
 }
 
+/// The names of all calls, on whatever architecture.
+pub fn calls() -> impl Iterator<Item = &'static str> {
+    syscalls::SYSCALLS.iter().map(|row| row.0)
+}
+
 /// The row of a call's name.
 fn row(name: &str) -> Option<u16> {
     let at = syscalls::SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;
@@ -290,10 +302,23 @@ fn names(table: &[(&str, impl Copy)]) -> String {
 pub fn decide(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Option<Filter> {
     let place = super::place("linux.seccomp");
     let profile = profile(config, family, findings);
+    findings.keep(check_execve(&profile, family, &place));
     let listener = findings.keep(listener(config, &profile, family, &place));
     let flags = flags(config, listener.is_some(), &place, findings);
     let program = findings.keep(assemble(&profile, family, &place).map(Some))?;
     Some(Filter { program, flags, listener })
+}
+
+/// Without it no program can be started.
+fn check_execve(profile: &Profile, family: Family, place: &Place) -> Result<()> {
+    let execve = family.native().number_of("execve").unwrap_or(0);
+    let starts = |verdict: &u32| {
+        matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE | verdict::NOTIFY)
+    };
+    if reference::answers(profile, family.native(), execve).iter().any(starts) {
+        return Ok(());
+    }
+    Err(place.error("execve is not allowed, which starts the program; allow it"))
 }
 
 fn assemble(profile: &Profile, family: Family, place: &Place) -> Result<Program> {
@@ -316,8 +341,9 @@ pub fn profile(config: &config::Seccomp, family: Family, findings: &mut Findings
         let decided = decide_rule(rule, &place.at(format_args!("syscalls[{index}]")), findings);
         rules.extend(findings.keep(decided));
     }
-    // A profile that lets everything else pass has no quarrel with what is new.
-    let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
+    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to
+    // hear of all else: it may know better.
+    let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE);
     let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
     Profile { default, newer, architectures: architectures(config, family, &place, findings), rules }
 }
@@ -432,7 +458,7 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
     }
     // The descriptor is sent with the filter in force: that call must not wait for an answer.
     let native = family.native();
-    let number = row("sendmsg").and_then(|row| native.number(row)).unwrap_or(0);
+    let number = native.number_of("sendmsg").unwrap_or(0);
     let sends = reference::answers(profile, native, number);
     if !sends.iter().all(|verdict| matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG)) {
         return Err(place.error("with SCMP_ACT_NOTIFY sendmsg must be allowed: it carries the listening descriptor"));
@@ -441,17 +467,23 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
 }
 
 /// The point of a birth or joining at which the filter is loaded.
-pub(crate) fn load(no_new_privileges: bool, alone: bool) -> Load {
-    match (no_new_privileges, alone) {
+pub(crate) fn load(no_new_privileges: bool, untraced: bool) -> Load {
+    match (no_new_privileges, untraced) {
         (true, _) => Load::Last,
         (false, true) => Load::LastPrivileged,
         (false, false) => Load::WithCredentials,
     }
 }
 
+/// Whether a process has a filter that is loaded after the order to start.
+#[must_use]
+pub fn is_loaded_at_start(process: &Process) -> bool {
+    process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::WithCredentials)
+}
+
 /// What 32-bit x86 programs can also call through one number for all (socketcall(2), ipc(2)): the
-/// number's name, and the first argument.
-fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
+/// number's name, and what its first argument is then.
+fn multiplexed(name: &str) -> Option<(&'static str, Condition)> {
     const SOCKET: &[&str] = &[
         "socket",
         "bind",
@@ -488,18 +520,21 @@ fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
         ("shmget", 23),
         ("shmctl", 24),
     ];
+    let first = |call: u32, operator, mask| Condition { argument: 0, operator, value: call.into(), mask };
     let socket = SOCKET.iter().position(|known| *known == name).and_then(|at| u32::try_from(at + 1).ok());
-    let ipc = || IPC.iter().find(|(known, _)| *known == name).map(|(_, call)| ("ipc", *call));
-    socket.map(|call| ("socketcall", call)).or_else(ipc)
+    let ipc = IPC.iter().find(|(known, _)| *known == name);
+    socket
+        .map(|call| ("socketcall", first(call, Operator::Equal, u64::MAX)))
+        // The upper half is a version, and not looked at before the call is found.
+        .or(ipc.map(|(_, call)| ("ipc", first(*call, Operator::MaskedEqual, 0xffff))))
 }
 
-/// The conditions under which a rule holds for the number that 32-bit x86 has for many calls.
-/// Arguments cannot be seen there, as they lie in memory: what a rule allows under conditions is
-/// not allowed this way, and what it forbids under conditions is forbidden whatever they are.
-fn multiplexed_rule(profile: &Profile, rule: &Rule, call: u32) -> Option<Condition> {
+/// Whether a rule holds for the number that 32-bit x86 has for many calls, too. Arguments cannot be
+/// seen there, as they lie in memory: what a rule allows under conditions is not allowed this way,
+/// and what it forbids under conditions is forbidden whatever they are.
+fn holds_multiplexed(profile: &Profile, rule: &Rule) -> bool {
     let default_allows = matches!(profile.default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
-    let condition = Condition { argument: 0, operator: Operator::Equal, value: u64::from(call), mask: u64::MAX };
-    (rule.conditions.is_empty() || default_allows).then_some(condition)
+    rule.conditions.is_empty() || default_allows
 }
 
 #[cfg(test)]

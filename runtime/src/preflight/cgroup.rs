@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::AccessFlags;
 
 use super::Preflight;
+use crate::cgroup::limits::CONTROLLERS;
 use crate::cgroup::{Cgroup, directory};
 use crate::error::errno_text;
 use crate::survey::{number, read};
@@ -28,12 +29,41 @@ impl Preflight<'_> {
             problems.extend(problem_of_parent(&wanted.mount, &full));
         }
         for (what, remedy) in problems {
-            let what = format!("cgroup {}: {what}", full.display());
-            if wanted.required {
-                self.problem(PLACE, what, remedy);
+            self.problem(PLACE, format!("cgroup {}: {what}", full.display()), remedy);
+        }
+        self.check_controllers(&wanted.mount, &full);
+    }
+
+    /// Limits whose controllers the container's cgroup will not get.
+    fn check_controllers(&mut self, mount: &Path, full: &Path) {
+        let plan = self.plan;
+        let Some(parent) = full.ancestors().skip(1).find(|dir| dir.exists()) else { return };
+        let list = |file: &str| read(parent.join(file)).unwrap_or_default();
+        let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|known| known == name);
+        let (there, enabled) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
+        let is_busy = parent != mount && !list("cgroup.procs").is_empty();
+        let may_enable = crate::survey::may(&parent.join("cgroup.subtree_control"), AccessFlags::W_OK).is_ok();
+        let shown = parent.display();
+        let limits = plan.host.cgroup.iter().flat_map(|cgroup| &cgroup.limits);
+        for limit in limits.filter(|limit| limit.required && CONTROLLERS.contains(&limit.controller.as_str())) {
+            let name = &limit.controller;
+            let enable = format!("echo +{name} > {shown}/cgroup.subtree_control");
+            let (what, remedy) = if has(&enabled, name) {
+                continue;
+            } else if !has(&there, name) {
+                (
+                    format!("{shown} has no {name} controller"),
+                    "enable it in the cgroups above, or remove the limit".into(),
+                )
+            } else if is_busy {
+                let what = format!("processes live in {shown}, so its cgroups get no {name} controller");
+                (what, format!("move them, then: {enable}"))
+            } else if !may_enable {
+                (format!("this user may not enable the {name} controller in {shown}"), format!("enable it: {enable}"))
             } else {
-                self.warn(PLACE, format_args!("{what}; the container has no cgroup of its own"));
-            }
+                continue;
+            };
+            self.problem(limit.place.clone(), what, remedy);
         }
     }
 }

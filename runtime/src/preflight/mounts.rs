@@ -18,21 +18,13 @@ use super::permission::{SEARCH, Subject, WRITE, to_host};
 use super::view::{Content, Found, Layer, View, is, is_read_only};
 use crate::error::errno_text;
 use crate::host::clean;
-use crate::plan::{FdSource, IdmapSource, NEWCGROUP, NEWIPC, NEWNET, NEWPID, NEWUSER, Tree};
+use crate::plan::{FdSource, IdmapSource, NEWUSER, Tree};
 use crate::survey::kernel::Which;
 use crate::sys;
 use crate::sys::ask::Options;
 
 const NOEXEC: u64 = 0x8;
 const NOSYMFOLLOW: u64 = 0x20_0000;
-
-/// File systems that show a namespace: in a user namespace only one that belongs to it.
-const OF_NAMESPACES: &[(&str, u64, &str)] = &[
-    ("proc", NEWPID, "pid"),
-    ("sysfs", NEWNET, "network"),
-    ("mqueue", NEWIPC, "ipc"),
-    ("cgroup2", NEWCGROUP, "cgroup"),
-];
 
 /// A path of the plan.
 fn path_of(text: &CStr) -> &Path {
@@ -226,17 +218,9 @@ impl<'a> Preflight<'a> {
             }
             return;
         };
-        if self.plan.host.id_maps.is_some() {
-            let new = self.plan.host.namespaces;
-            let of = OF_NAMESPACES.iter().find(|(fs, flag, _)| *fs == base && new & flag == 0);
-            if let Some((_, _, kind)) = of {
-                let what = format!("a {base} in a user namespace needs a {kind} namespace of its own");
-                let remedy = format!("add {{\"type\": {kind:?}}} to linux.namespaces, or bind the host's");
-                self.problem(place, what, remedy);
-            } else if known.needs_device && !base.starts_with("fuse") {
-                let what = format!("a {base} cannot be mounted in a user namespace");
-                self.problem(place, what, "mount it on the host, and bind it");
-            }
+        if self.plan.host.id_maps.is_some() && known.needs_device && !base.starts_with("fuse") {
+            let what = format!("a {base} cannot be mounted in a user namespace");
+            self.problem(place, what, "mount it on the host, and bind it");
         }
     }
 
@@ -316,7 +300,7 @@ impl<'a> Preflight<'a> {
         let path = CString::new(tree.path.as_os_str().as_bytes()).ok();
         // That the source is not there is told elsewhere.
         let Some(Ok(copy)) = path.map(|path| sys::open_tree(&path, flags)) else { return };
-        match crate::create::new_user_namespace(maps.0, maps.1) {
+        match crate::idmap::new_user_namespace(maps.0, maps.1) {
             Err(error) => self.problem(place, error.to_string(), "correct uidMappings and gidMappings"),
             Ok(namespace) => match sys::idmap_mount(copy.as_fd(), tree.idmap_recursive, namespace.as_fd()) {
                 Ok(()) => {}

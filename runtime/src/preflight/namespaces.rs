@@ -9,8 +9,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 use super::Preflight;
 use super::view::is;
 use crate::error::errno_text;
-use crate::plan::{IdMap, NAMESPACES, NEWUSER};
-use crate::survey::ids::{Range, covers};
+use crate::idmap::{self, Range};
+use crate::plan::{NAMESPACES, NEWUSER};
 use crate::survey::namespace_file;
 use crate::sys::ask;
 
@@ -123,42 +123,38 @@ impl Preflight<'_> {
         }
     }
 
-    /// `linux.uidMappings` and `linux.gidMappings` of somebody who may not map what he likes.
+    /// `linux.uidMappings` and `linux.gidMappings`, where newuidmap(1) and newgidmap(1) have to help.
     pub(super) fn check_id_maps(&mut self) {
         let (plan, survey) = (self.plan, self.survey);
         let Some(maps) = &plan.host.id_maps else { return };
         let (ids, privileges) = (&survey.ids, &survey.privileges);
-        if !survey.has_capability("CAP_SETUID") {
-            let helper = ids.newuidmap.is_some();
-            self.check_delegation("uid", &maps.uids, privileges.euid, &ids.subuid, helper);
+        if maps.uids_delegated && !survey.has_capability("CAP_SETUID") {
+            let others = idmap::others(&maps.uids, privileges.euid);
+            self.check_delegation("uid", &others, &ids.subuid, ids.newuidmap.is_some());
         }
-        if !survey.has_capability("CAP_SETGID") {
-            let helper = ids.newgidmap.is_some();
-            self.check_delegation("gid", &maps.gids, privileges.egid, &ids.subgid, helper);
+        if maps.gids_delegated && !survey.has_capability("CAP_SETGID") {
+            let others = idmap::others(&maps.gids, privileges.egid);
+            self.check_delegation("gid", &others, &ids.subgid, ids.newgidmap.is_some());
         }
     }
 
-    fn check_delegation(&mut self, kind: &str, maps: &[IdMap], own: u32, delegated: &[Range], helper: bool) {
-        // The caller's own id alone needs no help.
-        if matches!(maps, [only] if only.host_id == own && only.size == 1) {
-            return;
+    fn check_delegation(&mut self, kind: &str, others: &[(u32, u32)], delegated: &[Range], helper: bool) {
+        let place = format!("linux.{kind}Mappings");
+        let user = &self.survey.ids.user;
+        if !helper {
+            let ids = idmap::list(others);
+            let what = format!("host ids {ids} are not this user's own, and new{kind}map(1) is not in PATH");
+            return self.problem(place, what, "install the package uidmap, or map the own id alone");
         }
-        let list = format!("linux.{kind}Mappings");
-        if self.survey.privileges.no_new_privileges || !helper {
-            let what =
-                format!("ids that are not this user's own are mapped by new{kind}map(1), which is not to be had");
-            let remedy = "install the package uidmap, run cleat without no_new_privs, or map the own id alone";
-            return self.problem(list, what, remedy);
+        if self.survey.privileges.no_new_privileges {
+            let what = format!("no_new_privs is set for cleat, and so new{kind}map(1) gets no privilege");
+            return self.problem(place, what, "run cleat without (systemd: NoNewPrivileges=no)");
         }
-        for (index, map) in maps.iter().enumerate() {
-            let is_own = map.host_id == own && map.size == 1;
-            if !is_own && !covers(delegated, map.host_id, map.size) {
-                let user = self.survey.ids.user.clone().unwrap_or_else(|| self.survey.privileges.euid.to_string());
-                let (first, count) = (map.host_id, map.size);
-                let what = format!("/etc/sub{kind} does not delegate all of {count} ids from {first} on to {user}");
-                let remedy = format!("add a line to it: {user}:{first}:{count}");
-                self.problem(format!("{list}[{index}]"), what, remedy);
-            }
+        let missing = idmap::missing(delegated, others);
+        if let Some((first, size)) = missing.first() {
+            let what = format!("/etc/sub{kind} does not delegate host ids {} to {user}", idmap::list(&missing));
+            let remedy = format!("add a line to it: {user}:{first}:{size}");
+            self.problem(place, what, remedy);
         }
     }
 }

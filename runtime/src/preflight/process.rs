@@ -10,8 +10,8 @@ use super::Preflight;
 use super::permission::{Subject, to_host};
 use super::program::{self, Obstacle};
 use super::view::{Found, View};
-use crate::plan::NEWUSER;
 use crate::plan::seccomp::FLAGS;
+use crate::plan::{IoClass, NEWUSER, Policy, Scheduling};
 use crate::survey::kernel::Which;
 use crate::survey::read;
 use crate::sys;
@@ -33,6 +33,7 @@ impl<'a> Preflight<'a> {
             }
         }
         self.check_limits(may_raise);
+        self.check_scheduling();
         if let Some(process) = &plan.init.process {
             self.check_profile(process);
         }
@@ -42,6 +43,34 @@ impl<'a> Preflight<'a> {
             if plan.init.sysctl.len() == self.spec.linux.sysctl.len() && !path.exists() {
                 self.warn(&format!("linux.sysctl[{key:?}]"), format_args!("this machine has no {}", path.display()));
             }
+        }
+    }
+
+    /// What takes `CAP_SYS_NICE`, unless a limit of this process lets it (sched(7)).
+    fn check_scheduling(&mut self) {
+        const NICE: u32 = 13;
+        const RTPRIO: u32 = 14;
+        let plan = self.plan;
+        let Scheduling { scheduler, io } = &plan.host.scheduling;
+        if self.survey.has_capability("CAP_SYS_NICE") {
+            return;
+        }
+        let remedy = "run cleat with that capability, or choose another";
+        if io.is_some_and(|io| io.class == IoClass::RealTime) && !self.survey.has_capability("CAP_SYS_ADMIN") {
+            self.problem("process.ioPriority", "IOPRIO_CLASS_RT needs CAP_SYS_NICE", remedy);
+        }
+        let Some(scheduler) = scheduler else { return };
+        let soft = |limit: u32| sys::own_limit(limit).map_or(0, |(soft, _)| soft);
+        let allowed = match scheduler.policy {
+            Policy::Deadline => false,
+            Policy::Fifo | Policy::RoundRobin => soft(RTPRIO) >= scheduler.priority.into(),
+            _ => scheduler.nice >= 0 || soft(NICE) >= u64::from(20u32.saturating_add_signed(-scheduler.nice)),
+        };
+        if !allowed {
+            let (_, name) = scheduler.policy.number_and_name();
+            let what =
+                format!("{name} with nice {} and priority {} needs CAP_SYS_NICE", scheduler.nice, scheduler.priority);
+            self.problem("process.scheduler", what, remedy);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::Survey;
-use super::ids::Range;
+use crate::idmap::Range;
 
 /// Where the second column begins.
 pub(crate) const WIDTH: usize = 26;
@@ -130,9 +130,8 @@ impl Survey {
 
     fn user(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let privileges = &self.privileges;
-        let name = self.ids.user.as_deref().unwrap_or("without a name");
         let inside = if privileges.in_user_namespace { ", in a user namespace" } else { "" };
-        line(f, "this user", format_args!("{} ({name}){inside}", privileges.euid))?;
+        line(f, "this user", format_args!("{} ({}){inside}", privileges.euid, self.ids.user))?;
         let missing = &privileges.missing_capabilities;
         let missing = if privileges.capabilities == 0 { "all".to_owned() } else { list(missing) };
         line(f, "  missing capabilities", missing)?;

@@ -14,7 +14,7 @@ use cleat_plan::seccomp::Instruction;
 
 use super::syscalls::SYSCALLS;
 use super::{
-    ARM_PRIVATE, Arch, Condition, Family, Operator, Profile, Rule, X32_BIT, multiplexed, multiplexed_rule, verdict,
+    ARM_PRIVATE, Arch, Condition, Family, Operator, Profile, Rule, X32_BIT, holds_multiplexed, multiplexed, verdict,
 };
 
 const LOAD: u16 = 0x20;
@@ -111,9 +111,9 @@ fn entries<'a>(profile: &'a Profile, arch: Arch, highest: &mut Option<u32>) -> V
 }
 
 fn inner_entry<'a>(profile: &Profile, rule: &'a Rule, row: u16) -> Option<Entry<'a>> {
-    let (name, call) = multiplexed(SYSCALLS.get(usize::from(row))?.0)?;
-    let number = Arch::X86.number(super::row(name)?)?;
-    Some(Entry { number, rule, inner: Some(multiplexed_rule(profile, rule, call)?) })
+    let (name, inner) = multiplexed(SYSCALLS.get(usize::from(row))?.0)?;
+    let number = Arch::X86.number_of(name)?;
+    holds_multiplexed(profile, rule).then_some(Entry { number, rule, inner: Some(inner) })
 }
 
 /// All numbers of an architecture, neighbours with the same outcome together.

@@ -5,7 +5,7 @@
 use cleat_plan::seccomp::Instruction;
 
 use super::{ARM_PRIVATE, syscalls::SYSCALLS};
-use super::{Arch, Condition, Operator, Profile, Rule, X32_BIT, multiplexed, multiplexed_rule, verdict};
+use super::{Arch, Condition, Operator, Profile, Rule, X32_BIT, holds_multiplexed, multiplexed, verdict};
 
 /// One system call as a filter sees it (`struct seccomp_data`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ fn holds(condition: &Condition, call: &Call, narrow: bool) -> bool {
 
 /// The architecture of a call among those of the profile.
 fn architecture(profile: &Profile, call: &Call) -> Option<Arch> {
-    let x32 = call.audit == Arch::X32.audit() && call.number & X32_BIT != 0 && call.number != u32::MAX;
+    // Numbers from there on are no call of x86_64, also where they lack the bit.
+    let x32 = call.audit == Arch::X32.audit() && call.number >= X32_BIT && call.number != u32::MAX;
     let is_it = |arch: &&Arch| arch.audit() == call.audit && (**arch == Arch::X32) == x32;
     profile.architectures.iter().find(is_it).copied()
 }
@@ -61,10 +62,9 @@ fn through_multiplexer(
     arch: Arch,
     number: u32,
 ) -> Option<(Vec<Condition>, u32)> {
-    let (name, call) = multiplexed(SYSCALLS[usize::from(row)].0)?;
-    let own = arch.number(super::row(name)?)?;
-    (arch == Arch::X86 && own == number).then_some(())?;
-    Some((vec![multiplexed_rule(profile, rule, call)?], rule.verdict))
+    let (name, condition) = multiplexed(SYSCALLS[usize::from(row)].0)?;
+    let holds = arch == Arch::X86 && arch.number_of(name)? == number && holds_multiplexed(profile, rule);
+    holds.then(|| (vec![condition], rule.verdict))
 }
 
 /// The answer where no rule matches.

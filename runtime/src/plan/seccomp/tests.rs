@@ -1,7 +1,17 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn filter(value: Value) -> std::result::Result<Filter, String> {
+/// The filter of a profile that lets the program start.
+fn filter(mut value: Value) -> std::result::Result<Filter, String> {
+    let execve = json!({"names": ["execve"], "action": "SCMP_ACT_ALLOW"});
+    match value["syscalls"].as_array_mut() {
+        Some(list) => list.push(execve),
+        None => value["syscalls"] = json!([execve]),
+    }
+    decide_on(value)
+}
+
+fn decide_on(value: Value) -> std::result::Result<Filter, String> {
     let config = serde_json::from_value(value).unwrap();
     let mut findings = Findings::default();
     let filter = decide(&config, Family::X86, &mut findings);
@@ -33,10 +43,40 @@ fn a_call_newer_than_the_profile_does_not_exist() {
     assert_eq!(answer(&old, "read", [0; 6]), verdict::ALLOW);
     assert_eq!(answer(&old, "mkdir", [0; 6]), verdict::ERRNO | EPERM);
     assert_eq!(answer(&old, "landlock_restrict_self", [0; 6]), verdict::ERRNO | ENOSYS);
-    let open = filter(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}))
-    .unwrap();
-    assert_eq!(answer(&open, "landlock_restrict_self", [0; 6]), verdict::ALLOW);
+    for (action, expected) in
+        [("SCMP_ACT_ALLOW", verdict::ALLOW), ("SCMP_ACT_LOG", verdict::LOG), ("SCMP_ACT_TRACE", verdict::TRACE | 1)]
+    {
+        let open = filter(json!({"defaultAction": action, "syscalls": [
+            {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}))
+        .unwrap();
+        assert_eq!(answer(&open, "landlock_restrict_self", [0; 6]), expected, "{action}");
+    }
+}
+
+/// Programs of 32-bit x86 have two ways to some calls (socketcall(2), ipc(2)).
+#[test]
+fn a_call_within_a_call_is_no_way_around_a_rule() {
+    let answers = |default: &str, rule: Value, name: &str, first: u64| {
+        let profile = json!({"defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": [rule]});
+        let program: Vec<_> = filter(profile).unwrap().program.instructions().collect();
+        let number = Arch::X86.number_of(name).unwrap();
+        let call = reference::Call { audit: Arch::X86.audit(), number, arguments: [first, 0, 0, 0, 0, 0] };
+        reference::run(&program, &call).expect("an answer")
+    };
+    let (allow, deny) = (verdict::ALLOW, verdict::ERRNO | 1);
+    let no_shm = || json!({"names": ["shmat"], "action": "SCMP_ACT_ERRNO"});
+    assert_eq!(answers("SCMP_ACT_ALLOW", no_shm(), "ipc", 21), deny);
+    assert_eq!(answers("SCMP_ACT_ALLOW", no_shm(), "ipc", (2 << 16) | 21), deny, "with a version");
+    assert_eq!(answers("SCMP_ACT_ALLOW", no_shm(), "ipc", 22), allow);
+    // Conditions on arguments that cannot be seen.
+    let local = |action: &str| {
+        json!({"names": ["socket"], "action": action,
+               "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_EQ"}]})
+    };
+    assert_eq!(answers("SCMP_ACT_ALLOW", local("SCMP_ACT_ERRNO"), "socketcall", 1), deny);
+    assert_eq!(answers("SCMP_ACT_ALLOW", local("SCMP_ACT_ERRNO"), "socketcall", 2), allow);
+    assert_eq!(answers("SCMP_ACT_ERRNO", local("SCMP_ACT_ALLOW"), "socketcall", 1), deny);
+    assert_eq!(answers("SCMP_ACT_ERRNO", local("SCMP_ACT_ALLOW"), "socket", 40), allow);
 }
 
 #[test]
@@ -98,6 +138,17 @@ fn what_is_wrong_is_named_with_its_place() {
         let error = filter(config.clone()).expect_err(&config.to_string());
         assert!(error.starts_with("config.json: linux.seccomp") && error.contains(expected), "{config}: {error}");
     }
+}
+
+#[test]
+fn a_profile_that_never_lets_the_program_start_is_refused() {
+    let decide = |action: &str| {
+        decide_on(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["execve"], "action": action, "args": [{"index": 1, "op": "SCMP_CMP_NE"}]}]}))
+    };
+    let error = decide("SCMP_ACT_TRAP").unwrap_err();
+    assert_eq!(error, "config.json: linux.seccomp: execve is not allowed, which starts the program; allow it");
+    assert!(decide("SCMP_ACT_LOG").is_ok(), "under a condition that may hold");
 }
 
 #[test]
