@@ -3,7 +3,10 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -228,6 +231,40 @@ fn spin(time: Duration) {
     while start.elapsed() < time {
         std::hint::spin_loop();
     }
+}
+
+/// All that is there, with what it is and when it was changed.
+fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, u32, i64, i64)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let metadata = entry.path().symlink_metadata().expect("a file");
+        if metadata.is_dir() {
+            found.extend(files(&entry.path()));
+        }
+        found.insert(entry.path(), (metadata.ino(), metadata.mode(), metadata.ctime(), metadata.ctime_nsec()));
+    }
+    found
+}
+
+/// Nothing is changed on the host: no file, mount, cgroup or process, and no state directory.
+#[test]
+fn check_changes_nothing() {
+    not_on_peer!("no peer has it");
+    let _alone = alone();
+    let runtime = Runtime::new();
+    let bundle = Bundle::new()
+        .mount(json!({ "destination": "/new/deep", "type": "tmpfs", "source": "tmpfs" }))
+        .bind(Path::new("/etc"), "/made", &["rbind", "idmap"])
+        .hook("createRuntime", Path::new("/nonexistent"), "tag", 0)
+        .set("/process/cwd", json!("/work"));
+    let bundle = bundle.mapped();
+    reap_orphans();
+    let (before, tree) = (Snapshot::take(&runtime), files(bundle.path()));
+    let _ = runtime.call(["check"]).arg(bundle.path()).outcome();
+    let _ = runtime.call(["check"]).outcome().ok();
+    before.assert_again(&runtime, "a check");
+    assert_eq!(files(bundle.path()), tree);
+    assert!(!runtime.root().exists() && !bundle.cgroup().exists());
 }
 
 /// kill -9 of `create`, `start`, `exec` and `delete` at any point.

@@ -22,7 +22,7 @@ use crate::sys;
 pub use kills::Kills;
 
 mod kills;
-mod limits;
+pub(crate) mod limits;
 pub mod stats;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.

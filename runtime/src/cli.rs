@@ -304,6 +304,17 @@ pub struct Plan {
     pub bundle: PathBuf,
 }
 
+/// Options of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A bundle's directory: will it run here?
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: Option<PathBuf>,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -324,6 +335,7 @@ pub enum Action {
     Spec(Spec),
     Features,
     Plan(Plan),
+    Check(Check),
     Version,
 }
 
@@ -365,6 +377,7 @@ const COMMANDS: &[(&str, &str, Build)] = &[
     ("spec", "Write a config.json to begin with", Spec::augment_args),
     ("features", "Print what this version can do as JSON", |command| command),
     ("plan", "Print what would be done with a bundle, step by step", Plan::augment_args),
+    ("check", "Print what this machine offers, and whether a bundle will run on it", Check::augment_args),
 ];
 
 /// Options of these end at the first word that is none: what follows is another program's.
@@ -445,6 +458,7 @@ fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap:
         "update" => Action::Update(Box::new(Update::from_arg_matches(matches)?)),
         "spec" => Action::Spec(Spec::from_arg_matches(matches)?),
         "plan" => Action::Plan(Plan::from_arg_matches(matches)?),
+        "check" => Action::Check(Check::from_arg_matches(matches)?),
         _ => Action::Features,
     })
 }

@@ -660,7 +660,7 @@ pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
         }
         let place = property_at(text, error.line(), error.column());
         if error.is_data() && !place.is_empty() {
-            Error::new(format!("{file}: {place}: {error}"))
+            Error::new(format!("{file}: {place}: {error}")).about(&place)
         } else {
             Error::new(format!("{file}: {error}"))
         }

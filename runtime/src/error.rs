@@ -51,6 +51,12 @@ impl Error {
         Error { kind: Kind::Other, message: format!("config.json: {place}: {what}"), place: Some(place.into()) }
     }
 
+    /// The same, about a property that its message names.
+    #[must_use]
+    pub fn about(self, place: &str) -> Error {
+        Error { place: Some(place.into()), ..self }
+    }
+
     /// The property of config.json that it is about.
     #[must_use]
     pub fn place(&self) -> Option<&str> {

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+use serde::Serialize;
 
 use crate::create::ChildGuard;
 use crate::error::{Context, Error, Result};
@@ -124,26 +125,54 @@ fn explain_failure(error: Error, refused: &Error, kind: &Kind, program: &Path, o
 }
 
 /// Host ids of mappings that are not the caller's own: first and how many.
-fn others(maps: &[IdMap], own: u32) -> Vec<(u32, u32)> {
+pub(crate) fn others(maps: &[IdMap], own: u32) -> Vec<(u32, u32)> {
     maps.iter().filter(|m| !(m.size == 1 && m.host_id == own)).map(|m| (m.host_id, m.size)).collect()
 }
 
-fn list(ranges: &[(u32, u32)]) -> String {
+pub(crate) fn list(ranges: &[(u32, u32)]) -> String {
     ranges.iter().map(|(first, size)| range(*first, *size)).collect::<Vec<_>>().join(", ")
 }
 
-/// The parts of `wanted` that no line of subuid(5) gives to the user, who is known by number and by
-/// name.
-fn undelegated(text: &str, user: &(u32, String), wanted: &[(u32, u32)]) -> Vec<(u32, u32)> {
+/// Ids of the host from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Range {
+    /// The first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+impl Range {
+    fn end(self) -> u64 {
+        self.first.saturating_add(self.count)
+    }
+}
+
+/// What lines of subuid(5) give to a user, who is known by number and by name; in order, and
+/// neighbours are one.
+#[must_use]
+pub fn delegated(text: &str, user: &(u32, String)) -> Vec<Range> {
     let number = user.0.to_string();
     let lines = text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let name = fields.next()?;
-        let (first, size): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        (name == user.1 || name == number).then_some((first, first.saturating_add(size)))
+        let (first, count) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        ((name == user.1 || name == number) && count > 0).then_some(Range { first, count })
     });
-    let mut given: Vec<(u64, u64)> = lines.collect();
+    let mut given: Vec<Range> = lines.collect();
     given.sort_unstable();
+    let mut joined: Vec<Range> = Vec::with_capacity(given.len());
+    for range in given {
+        match joined.last_mut() {
+            Some(last) if range.first <= last.end() => last.count = last.count.max(range.end() - last.first),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// The parts of `wanted`, first and how many, that are in no range. The ranges are joined.
+pub(crate) fn missing(given: &[Range], wanted: &[(u32, u32)]) -> Vec<(u32, u32)> {
     let mut missing = Vec::new();
     for (first, size) in wanted {
         let (mut at, end) = (u64::from(*first), u64::from(*first) + u64::from(*size));
@@ -154,24 +183,29 @@ fn undelegated(text: &str, user: &(u32, String), wanted: &[(u32, u32)]) -> Vec<(
                 }
             }
         };
-        for (start, stop) in given.iter().filter(|(start, stop)| *stop > u64::from(*first) && *start < end) {
-            gap(at, (*start).min(end));
-            at = at.max(*stop);
+        for range in given.iter().filter(|range| range.end() > u64::from(*first) && range.first < end) {
+            gap(at, range.first.min(end));
+            at = at.max(range.end());
         }
         gap(at, end);
     }
     missing
 }
 
+/// The parts of `wanted` that no line of subuid(5) gives to the user.
+fn undelegated(text: &str, user: &(u32, String), wanted: &[(u32, u32)]) -> Vec<(u32, u32)> {
+    missing(&delegated(text, user), wanted)
+}
+
 /// The caller by number and, as newuidmap(1) knows him, by name.
-fn user_name() -> (u32, String) {
+pub(crate) fn user_name() -> (u32, String) {
     let uid = nix::unistd::getuid().as_raw();
     (uid, crate::host::user_name(uid).unwrap_or_else(|| uid.to_string()))
 }
 
 /// A program of that name in the caller's `PATH`, whose relative parts are left out: they would
 /// mean the bundle's directory.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let executable = |file: &PathBuf| {
         std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
@@ -213,6 +247,13 @@ mod tests {
 
     fn missing(wanted: &[(u32, u32)]) -> Vec<(u32, u32)> {
         undelegated(FILE, &(1000, "alice".into()), wanted)
+    }
+
+    #[test]
+    fn neighbours_are_one_range() {
+        let ranges = delegated(FILE, &(1000, "alice".into()));
+        assert_eq!(ranges, [Range { first: 100_000, count: 1500 }, Range { first: 300_000, count: 10 }]);
+        assert_eq!(delegated("a:0:0\na:18446744073709551615:2\n", &(7, "a".into())).len(), 1);
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn subject(action: &Action) -> String {
         Action::Spec(_) => "spec".into(),
         Action::Features => "features".into(),
         Action::Plan(options) => format!("plan {}", options.bundle.display()),
+        Action::Check(_) => "check".into(),
         Action::Version => "version".into(),
     }
 }
@@ -89,11 +90,15 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         "false" => Some(false),
         _ => None,
     };
+    if let Action::Check(options) = &invocation.action {
+        let state = root(global.root.as_deref(), false);
+        return commands::check::check(rootless, state, options.bundle.as_deref(), options.json);
+    }
     let warn = |message: &str| log.say(Level::Warning, message);
     let debug = |message: &str| log.say(Level::Debug, message);
     // Commands that remember nothing need no place for it.
     let stateless = matches!(invocation.action, Action::Spec(_) | Action::Features | Action::Plan(_));
-    let root = if stateless { PathBuf::new() } else { root(global.root.as_deref())? };
+    let root = if stateless { PathBuf::new() } else { root(global.root.as_deref(), true)? };
     let shell =
         Shell { store: Store::new(root), warn: &warn, debug: log.debug().then_some(&debug), inherited, rootless };
     act(&shell, &invocation.action)
@@ -139,7 +144,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
             let id = options.id.clone().map_or_else(|| commands::plan::default_id(&options.bundle), Ok)?;
             done(commands::plan::plan(shell, &options.bundle, &id, options.json))
         }
-        Action::Version => Ok(0),
+        Action::Check(_) | Action::Version => Ok(0),
     }
 }
 
@@ -181,8 +186,9 @@ fn exec_options(options: &cli::Exec) -> commands::exec::Options {
     }
 }
 
-/// The directory of the containers' state: `--root`, else root's `/run/cleat`, else the user's own.
-fn root(given: Option<&Path>) -> Result<PathBuf> {
+/// The directory of the containers' state: `--root`, else root's `/run/cleat`, else the user's own,
+/// which is made unless the command only asks.
+fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     if let Some(path) = given {
         let path = std::path::absolute(path).context("--root")?;
         let clean = cleat::host::clean(Path::new("/"), &path);
@@ -200,7 +206,7 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
         return Ok("/run/cleat".into());
     }
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => below_runtime_dir(Path::new(&dir), user.as_raw()),
+        Some(dir) => below_runtime_dir(Path::new(&dir), user.as_raw(), make),
         None if user.is_root() => Ok("/run/cleat".into()),
         None => Err(Error::new(
             "state directory: XDG_RUNTIME_DIR is not set, and /run/cleat is root's; a login session sets it, or give \
@@ -211,7 +217,7 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
 
 /// `cleat` in the user's own runtime directory (XDG base directory specification), which must be
 /// his and nobody else's: whoever may write there may have his containers started.
-fn below_runtime_dir(dir: &Path, user: u32) -> Result<PathBuf> {
+fn below_runtime_dir(dir: &Path, user: u32, make: bool) -> Result<PathBuf> {
     let place = format!("state directory: XDG_RUNTIME_DIR {}", dir.display());
     let wrong = |what: String| Error::new(format!("{what}; set it to a directory of your own, or give --root one"));
     if !dir.is_absolute() {
@@ -226,6 +232,9 @@ fn below_runtime_dir(dir: &Path, user: u32) -> Result<PathBuf> {
         _ => Ok(()),
     };
     is_ours(dir)?;
+    if !make {
+        return is_ours(&path).map(|()| path);
+    }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
     is_ours(&path)?;
     // Sticky: tools that tidy the runtime directory leave it alone.

@@ -456,7 +456,9 @@ fn root_path(spec: &Spec) -> Result<&str> {
 
 fn check_version(version: &str) -> Result<()> {
     if version.is_empty() {
-        return Err(place("ociVersion").error("is missing; this is no OCI bundle configuration"));
+        return Err(
+            place("ociVersion").error("is missing, this is no OCI bundle configuration; add it, such as \"1.0.2\"")
+        );
     }
     if version.split('.').next() != Some("1") {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));

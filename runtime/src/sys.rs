@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 
+pub mod ask;
+
 /// Defines the program's C entry point, which calls a function that returns the exit code.
 #[macro_export]
 macro_rules! entry {

@@ -18,7 +18,7 @@ use crate::plan::Limit;
 use super::Cgroup;
 
 /// Controllers that containers are limited and measured with.
-const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
+pub(crate) const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
 
 /// How long the kernel may take to settle what it has charged in advance.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -135,7 +135,8 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findi
         };
         if !namespaces.has(flag) {
             return Err(place.error(format_args!(
-                "needs a {kind} namespace of the container's own; else it would change the host"
+                "needs a {kind} namespace of the container's own, else it would change the host; add one to \
+                 linux.namespaces"
             )));
         }
         Ok(wire::Sysctl { path: text(path)?, value: text(value)? })
