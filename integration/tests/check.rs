@@ -146,7 +146,7 @@ fn many_problems_are_told_together() {
         .mount(json!({ "destination": "/y", "type": "tmpfs", "source": "y", "options": ["nonsense=1", "mode=755", "odd"] }))
         .raw_hook("prestart", json!({ "path": "hook" }))
         .raw_hook("poststart", json!({ "path": "/no/such/hook" }))
-        .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_NONSENSE" }));
+        .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["NONSENSE"] }));
     let answer = check(&Runtime::new(), &bundle);
     let mut places = answer.places();
     places.sort_unstable();
@@ -154,7 +154,7 @@ fn many_problems_are_told_together() {
         "hooks.poststart[0].path",
         "hooks.prestart[0].path",
         "linux.namespaces[5].path",
-        "linux.seccomp.defaultAction",
+        "linux.seccomp.flags[0]",
         "mounts[7].source",
         "mounts[8].type",
         "mounts[9].options",

@@ -92,7 +92,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     };
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
-        return commands::check::check(rootless, state, options.bundle.as_deref(), options.json);
+        return commands::check::check(rootless, &state, options.bundle.as_deref(), options.json);
     }
     let warn = |message: &str| log.say(Level::Warning, message);
     let debug = |message: &str| log.say(Level::Debug, message);

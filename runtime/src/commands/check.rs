@@ -25,10 +25,10 @@ struct Document<'a> {
 ///
 /// # Errors
 /// `/proc` is not there; those of write(2).
-pub fn check(rootless: Option<bool>, state: Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
+pub fn check(rootless: Option<bool>, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
     let host = Host::probe(rootless)?;
     let mut survey = Survey::take(&host);
-    let report = bundle.map(|path| preflight::check(path, &host, &state, &mut survey));
+    let report = bundle.map(|path| preflight::check(path, &host, state, &mut survey));
     survey.ask_the_rest(&host);
     let document = Document { host: &survey, bundle: report.as_ref() };
     if json {
