@@ -242,7 +242,6 @@ fn clone_into(
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
-            sibling: false,
             own_memory,
         };
         sys::birth(&spec).map(ChildGuard::new)
