@@ -1,6 +1,7 @@
 //! config-linux.md, "Seccomp", against the kernel: what the program meets, what it takes to load a
 //! filter, and who decides where the filter does not.
 
+#![allow(clippy::needless_pass_by_value, clippy::type_complexity, reason = "values are written where they are used")]
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::Cgroup;
 
@@ -122,7 +123,7 @@ pub struct Hugetlb {
 }
 
 /// Pressure stall information (Linux psi.rst): shares of time, and microseconds in all.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct Pressure {
     pub some: Stall,
@@ -130,14 +131,20 @@ pub struct Pressure {
 }
 
 /// One line of it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct Stall {
-    pub avg10: f64,
-    pub avg60: f64,
-    pub avg300: f64,
+    pub avg10: Share,
+    pub avg60: Share,
+    pub avg300: Share,
     pub total: u64,
 }
+
+/// A percentage as the kernel wrote it, a number with two decimals. (Floating-point numbers would
+/// take 20 kB of the program.)
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Share(Box<RawValue>);
 
 /// Numbers of a flat keyed file.
 type Keyed = BTreeMap<String, u64>;
@@ -257,10 +264,13 @@ impl Cgroup {
 
     fn pressure(&self, file: &str) -> Option<Pressure> {
         let text = self.read(file).ok()?;
+        let none = || RawValue::NULL.to_owned();
         let line = |kind: &str| {
             let rest = text.lines().find_map(|line| line.strip_prefix(kind)).unwrap_or_default();
             let field = |key: &str| rest.split_ascii_whitespace().find_map(|f| f.strip_prefix(key)?.strip_prefix('='));
-            let share = |key: &str| field(key).and_then(|value| value.parse().ok()).unwrap_or(0.0);
+            let share = |key: &str| {
+                Share(field(key).and_then(|text| RawValue::from_string(text.into()).ok()).unwrap_or_else(none))
+            };
             Stall {
                 avg10: share("avg10"),
                 avg60: share("avg60"),
