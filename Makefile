@@ -7,7 +7,10 @@ CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
 
-.PHONY: help build bundles demo test unit integration oracle check bench clean
+# What is tested in the guest.
+CHAPTERS := lifecycle pause exec leaks limits apparmor
+
+.PHONY: help build bundles demo test unit integration guest defences oracle check bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,14 +29,25 @@ demo: bundles ## Run bundles/hello and remove it again
 	@$(OUT)/cleat --root target/demo list
 
 test: check unit integration ## All tests: what CI runs
+	@$(MAKE) --no-print-directory guest GUEST=--if-needed
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
 	$(CARGO) test -p cleat -p cleat-plan -p bench
 
 integration: bundles ## Tests against the kernel, as root
+	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
+	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
+
+defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
+	@echo "== the security record without its defences (integration/SECURITY.md)"
+	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin defences -- $(ONLY)
+
+guest: bundles ## Tests in an emulated machine with pure cgroup v2 and AppArmor; CHAPTERS="apparmor …"
+	@echo "== tests in a guest"
+	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe integration/guest/test $(GUEST) $(CHAPTERS)
 
 oracle: bundles ## The lifecycle tests on runc, in a mount namespace with cgroup v2 alone
 	@command -v runc >/dev/null || { echo "runc is not installed: apt-get install runc"; exit 1; }

@@ -31,4 +31,9 @@ fn main() {
     let size = std::fs::metadata(&program).map_or(0, |metadata| metadata.len());
     assert!(size <= 100_000, "the init has {size} bytes; its budget is 100000 (design: it is copied at every start)");
     println!("cargo::rustc-env=CLEAT_INIT={}", program.display());
+    if var("PROFILE") == "release" {
+        let script = manifest.join("no-unwinding.ld");
+        println!("cargo::rerun-if-changed={}", script.display());
+        println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{}", script.display());
+    }
 }

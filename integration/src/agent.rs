@@ -115,9 +115,9 @@ impl Decider {
         const SEND: u32 = opcode::read_write::<Response>(b'!', 1);
         assert!(readable(self.0.as_fd(), DEADLINE), "no system call to decide on");
         let mut call = Notification::default();
-        // SAFETY: the number says that the kernel reads and writes a struct of this size.
+        // SAFETY: a zeroed struct seccomp_notif of its first version is what this number stands for.
         let receive = unsafe { Updater::<RECEIVE, _>::new(&mut call) };
-        // SAFETY: any bytes are a struct seccomp_notif, which is zeroed as the call wants it.
+        // SAFETY: the kernel fills it.
         unsafe { ioctl(&self.0, receive) }.expect("SECCOMP_IOCTL_NOTIF_RECV");
         let mut response = Response { id: call.id, ..Response::default() };
         match answer {
@@ -125,9 +125,9 @@ impl Decider {
             Answer::Errno(errno) => response.error = -errno,
             Answer::Continue => response.flags = 1,
         }
-        // SAFETY: as above.
+        // SAFETY: a struct seccomp_notif_resp is what this number stands for.
         let send = unsafe { Updater::<SEND, _>::new(&mut response) };
-        // SAFETY: a struct seccomp_notif_resp.
+        // SAFETY: the kernel reads it.
         unsafe { ioctl(&self.0, send) }.expect("SECCOMP_IOCTL_NOTIF_SEND");
         call
     }

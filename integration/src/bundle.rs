@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::host::{TempDir, cgroup_root, unique_name};
 use crate::runtime::probe;
+use crate::user::give;
+use crate::wait::eventually;
 
 /// A directory with `config.json` and `rootfs`; gone when it leaves scope.
 #[derive(Debug)]
@@ -33,8 +35,10 @@ impl Bundle {
         let bundle = Self::empty();
         let rootfs = bundle.rootfs();
         fs::create_dir(&rootfs).expect("rootfs");
-        // A copy, not a link: a container may be hostile.
-        fs::copy(probe(), rootfs.join("probe")).expect("the probe");
+        // A copy, not a link: a container may be hostile. Another process makes it, as a descriptor
+        // that writes to it could be inherited by what another thread starts (ETXTBSY).
+        let copied = std::process::Command::new("cp").arg(probe()).arg(rootfs.join("probe")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the probe");
         bundle
     }
 
@@ -219,6 +223,34 @@ impl Bundle {
         this.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps)
     }
 
+    /// For an ordinary user, as `spec --rootless` has it: he is root inside, the network and `/sys`
+    /// are the host's. All files are his.
+    #[must_use]
+    pub fn rootless(self, uid: u32) -> Self {
+        let maps = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
+        let this = self.namespace(json!({ "type": "user" })).without_namespace("network");
+        let this = this.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
+        let this = this.without("/linux/cgroupsPath").edit(|spec| {
+            for mount in spec["mounts"].as_array_mut().expect("mounts") {
+                if mount["destination"] == "/sys" {
+                    *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys",
+                        "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
+                }
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options.retain(|option| option != "gid=5");
+                }
+            }
+        });
+        this.given_to(uid)
+    }
+
+    /// Gives all its files to a user.
+    #[must_use]
+    pub fn given_to(self, uid: u32) -> Self {
+        give(self.dir.path(), uid);
+        self
+    }
+
     /// One more hook of this kind: the probe on the host, which appends to `file` under `tag`.
     #[must_use]
     pub fn hook(self, kind: &str, file: &Path, tag: &str, status: u8) -> Self {
@@ -282,6 +314,14 @@ impl Drop for Bundle {
         // The containers that used it are gone by now; what they left must not stay.
         remove_cgroup(&self.cgroup());
     }
+}
+
+/// Removes a cgroup whose processes have just been killed.
+pub(crate) fn remove_cgroup_when_empty(path: &Path) {
+    eventually(&format!("the end of all processes in {}", path.display()), || {
+        remove_cgroup(path);
+        if path.exists() { Err("it is still there".to_owned()) } else { Ok(()) }
+    });
 }
 
 fn remove_cgroup(path: &Path) {
@@ -355,4 +395,21 @@ pub fn default_spec() -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     })
+}
+
+/// The last mount on `target` that a probe's facts tell of.
+///
+/// # Panics
+/// When there is none; says what was seen.
+#[must_use]
+pub fn mount_of<'a>(facts: &'a Value, target: &str) -> &'a Value {
+    let mounts = facts["mounts"].as_array().expect("mounts");
+    mounts.iter().rfind(|mount| mount["target"] == target).unwrap_or_else(|| panic!("nothing on {target}: {mounts:?}"))
+}
+
+/// Its options.
+#[must_use]
+pub fn options_of(facts: &Value, target: &str) -> Vec<String> {
+    let options = mount_of(facts, target)["options"].as_array().expect("options");
+    options.iter().map(|option| option.as_str().expect("an option").to_owned()).collect()
 }

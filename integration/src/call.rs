@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -37,6 +37,13 @@ impl Call {
             has_stdin: false,
             has_stdout: false,
         }
+    }
+
+    /// As this user, with the group of the same number and no others.
+    #[must_use]
+    pub(crate) fn user(mut self, uid: u32) -> Self {
+        self.command.uid(uid).gid(uid);
+        self
     }
 
     /// One more argument.

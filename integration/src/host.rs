@@ -17,6 +17,12 @@ pub fn unique_name() -> String {
     format!("cleat-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Whether this is the guest of `integration/guest`, which has all that a test may want.
+#[must_use]
+pub fn in_guest() -> bool {
+    std::env::var_os("CLEAT_IN_GUEST").is_some()
+}
+
 /// A directory of this test's own, removed with it.
 #[derive(Debug)]
 pub struct TempDir(PathBuf);
@@ -46,12 +52,11 @@ impl Default for TempDir {
 impl Drop for TempDir {
     fn drop(&mut self) {
         // A mount that a failed test left here must not be emptied.
-        let path = self.0.to_string_lossy().into_owned();
-        let is_clear = mountinfo().iter().all(|line| !line.contains(&path));
-        if is_clear {
-            let _ = fs::remove_dir_all(&self.0);
+        let is_below = |line: &String| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(&self.0));
+        if mountinfo().iter().any(is_below) {
+            eprintln!("{}: still mounted on, kept", self.0.display());
         } else {
-            eprintln!("{path}: still mounted on, kept");
+            let _ = fs::remove_dir_all(&self.0);
         }
     }
 }
@@ -77,6 +82,13 @@ pub fn cgroup_root() -> PathBuf {
 fn mountinfo() -> Vec<String> {
     let text = fs::read_to_string("/proc/thread-self/mountinfo").expect("/proc/thread-self/mountinfo");
     text.lines().map(str::to_owned).collect()
+}
+
+/// # Panics
+/// When the runtime remembers a container. What else could be left, a [`Snapshot`] tells.
+pub fn nothing_is_left(runtime: &Runtime) {
+    let left = walk(runtime.root(), 1);
+    assert!(left.is_empty(), "left behind: {left:?}");
 }
 
 /// All that a runtime could leave behind, at one moment.

@@ -19,21 +19,32 @@
 #![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
 mod agent;
+mod apparmor;
+mod attack;
 mod bundle;
 mod call;
 mod container;
+mod defence;
 mod host;
+pub mod network;
+mod resctrl;
 mod runtime;
 mod terminal;
+mod user;
 mod wait;
 
 pub use agent::{Agent, Answer, Decider, Notification};
-pub use bundle::{Bundle, default_spec};
+pub use apparmor::Profiles;
+pub use attack::{Exchange, contents, json_lines};
+pub use bundle::{Bundle, default_spec, mount_of, options_of};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};
-pub use host::{Snapshot, TempDir, cgroup_root, reap_orphans, unique_name};
+pub use defence::{Defence, Edit, Failure};
+pub use host::{Snapshot, TempDir, cgroup_root, in_guest, nothing_is_left, reap_orphans, unique_name};
+pub use resctrl::Resctrl;
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
+pub use user::{DelegatedCgroup, give, has_idmap_helpers, unused_uid};
 pub use wait::{DEADLINE, eventually, tries};
 
 /// Leaves the test when the runtime is a peer, and says why.

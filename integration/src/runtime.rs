@@ -10,6 +10,7 @@ use crate::bundle::Bundle;
 use crate::call::{Call, Outcome};
 use crate::container::Container;
 use crate::host::{TempDir, unique_name};
+use crate::user::{DelegatedCgroup, etc_of, give, unused_uid};
 
 /// Where the workspace's own static programs are, by name.
 fn built(program: &str, variable: &str) -> PathBuf {
@@ -59,6 +60,9 @@ pub struct Runtime {
     program: PathBuf,
     root: PathBuf,
     dir: TempDir,
+    user: Option<u32>,
+    /// Shell commands that root runs first, in a mount namespace of the call's own.
+    setup: Vec<String>,
 }
 
 impl Default for Runtime {
@@ -78,14 +82,86 @@ impl Runtime {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("PR_SET_CHILD_SUBREAPER");
         });
         let dir = TempDir::new();
-        Self { program: program(), root: dir.path().join("root"), dir }
+        Self { program: program(), root: dir.path().join("root"), dir, user: None, setup: Vec::new() }
     }
 
-    /// The same, with a copy of the program that a hostile container may damage.
+    /// The same, called by an ordinary user who owns its directory. The program is a copy that he
+    /// can reach.
+    #[must_use]
+    pub fn as_user() -> Self {
+        let mut runtime = Self::copied();
+        let uid = unused_uid();
+        give(runtime.dir(), uid);
+        runtime.user = Some(uid);
+        runtime
+    }
+
+    /// The user that calls.
+    ///
+    /// # Panics
+    /// Unless made by [`Runtime::as_user`].
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.user.expect("an ordinary user")
+    }
+
+    /// A bundle for this runtime's user.
+    #[must_use]
+    pub fn bundle(&self) -> Bundle {
+        Bundle::new().rootless(self.uid())
+    }
+
+    /// The user, called alice, has these lines of `/etc/subuid` and `/etc/subgid`.
+    #[must_use]
+    pub fn with_subids(mut self, lines: &str) -> Self {
+        let script = etc_of(self.dir(), self.uid(), lines);
+        self.setup.push(script);
+        self
+    }
+
+    /// Calls come from this cgroup.
+    #[must_use]
+    pub fn in_cgroup(mut self, cgroup: &DelegatedCgroup) -> Self {
+        self.setup.push(format!("echo $$ >{}/cgroup.procs", cgroup.path().display()));
+        self
+    }
+
+    /// Root runs this shell command before each call, in a mount namespace of the call's own.
+    #[must_use]
+    pub fn after(mut self, script: &str) -> Self {
+        self.setup.push(script.to_owned());
+        self
+    }
+
+    /// `PROGRAM` called by this runtime's user, with nothing set up before.
+    #[must_use]
+    pub fn command_from_anywhere(&self, program: impl AsRef<std::ffi::OsStr>) -> Call {
+        Call::new(program, self.dir.path()).user(self.uid())
+    }
+
+    /// `PROGRAM` as this runtime is called: by its user, after what is to be set up.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Call {
+        match self.user {
+            None => Call::new(program, self.dir.path()),
+            Some(uid) if self.setup.is_empty() => Call::new(program, self.dir.path()).user(uid),
+            Some(uid) => {
+                let user = format!("exec setpriv --reuid {uid} --regid {uid} --clear-groups -- \"$@\"");
+                let script = format!("{} && {user}", self.setup.join(" && "));
+                let call = Call::new("unshare", self.dir.path()).args(["--mount", "--propagation", "private"]);
+                call.args(["sh", "-c", &script, "sh"]).arg(program)
+            }
+        }
+    }
+
+    /// The same, with a copy of the program that a hostile container may damage, alone in its
+    /// directory.
     #[must_use]
     pub fn copied() -> Self {
         let mut runtime = Self::new();
-        let copy = runtime.dir.path().join(runtime.program.file_name().expect("a file name"));
+        let dir = runtime.dir.path().join("bin");
+        std::fs::create_dir(&dir).expect("a directory");
+        let copy = dir.join(runtime.program.file_name().expect("a file name"));
         std::fs::copy(&runtime.program, &copy).expect("a copy of the runtime");
         runtime.program = copy;
         runtime
@@ -112,7 +188,7 @@ impl Runtime {
     /// `runtime --root ROOT ARGS…`
     #[must_use]
     pub fn call<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, args: I) -> Call {
-        Call::new(&self.program, self.dir.path()).arg("--root").arg(&self.root).args(args)
+        self.command(&self.program).arg("--root").arg(&self.root).args(args)
     }
 
     /// `sh -c SCRIPT` with the runtime as `$0` and `--root ROOT ARGS…` as `$@`: for what only a

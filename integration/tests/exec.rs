@@ -152,23 +152,33 @@ fn exec_user_is_the_user_that_was_asked_for() {
     assert_eq!((&facts["uid"], &facts["groups"]), (&json!(3), &json!([8, 9])));
 }
 
-/// A user that is no number, or too large a one, is refused: never root instead (CVE-2024-40635).
+/// A user that is no number, or too large a one, is refused: never root instead (CVE-2024-40635,
+/// CVE-2026-30892). 4294967295 is "as it is" to setresuid(2), which was root.
 #[test]
 fn exec_refuses_a_user_that_is_no_number() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
-    for user in ["nobody", "1:", ":1", "4294967296", "-1", "1:x", "1:2:3", "0x10", " 1", ""] {
-        if integration::is_peer() && ["", "4294967296", "-1"].contains(&user) {
+    for user in
+        ["nobody", "1:", ":1", "4294967295", "1:4294967295", "4294967296", "-1", "1:x", "1:2:3", "0x10", " 1", ""]
+    {
+        if integration::is_peer() && ["", "4294967295", "1:4294967295", "4294967296", "-1"].contains(&user) {
             // runc takes no user as none given, and wraps numbers.
             continue;
         }
         let outcome = container.exec_with([format!("--user={user}")], ["/probe"]);
         assert_eq!(outcome.code(), 255, "--user {user:?}: {outcome}");
     }
+    let file = runtime.dir().join("process.json");
+    for user in ["4294967295", "4294967296", "-1", "\"1\""] {
+        let process = format!(r#"{{"args":["/probe"],"cwd":"/","user":{{"uid":{user},"gid":0}}}}"#);
+        fs::write(&file, process).expect("a process file");
+        let outcome = runtime.call(["exec", "--process"]).arg(&file).arg(container.id()).outcome();
+        assert!(integration::is_peer() || outcome.code() == 255, "uid {user}: {outcome}");
+    }
 }
 
-/// `--cap` is for bounding, effective and permitted only (CVE-2022-29162).
+/// `--cap` is for bounding, effective and permitted only (CVE-2022-29162, CVE-2025-27612).
 #[test]
 fn exec_capabilities_are_never_inheritable() {
     let runtime = Runtime::new();
@@ -302,7 +312,7 @@ fn exec_forwards_signals() {
     assert_eq!(container.status(), "running");
 }
 
-/// `--preserve-fds`, and no descriptor beyond.
+/// `--preserve-fds`, and no descriptor beyond (CVE-2024-21626).
 #[test]
 fn exec_passes_no_other_descriptors() {
     let runtime = Runtime::new();

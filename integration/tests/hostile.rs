@@ -7,61 +7,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::path::Path;
 
-use integration::{Bundle, ConsoleSocket, Outcome, Pty, Runtime, eventually, not_on_runc_1_1, tries};
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
+use integration::{
+    Bundle, ConsoleSocket, Exchange, Outcome, Pty, Runtime, contents, eventually, json_lines, not_on_runc_1_1, tries,
+};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::{Value, json};
-
-/// Exchanges two names for as long as it is in scope.
-struct Exchange {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<u64>>,
-}
-
-impl Exchange {
-    fn of(a: PathBuf, b: PathBuf) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut rounds = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).expect("an exchange of two names");
-                rounds += 1;
-            }
-            rounds
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let rounds = self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0);
-        eprintln!("exchanged {rounds} times");
-    }
-}
-
-fn json_lines(text: &str) -> Vec<Value> {
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-/// Files below a directory and what is in them.
-fn contents(dir: &Path) -> Vec<(String, String)> {
-    let mut found: Vec<_> = fs::read_dir(dir)
-        .expect("the canary")
-        .flatten()
-        .map(|entry| {
-            (entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path()).unwrap_or_default())
-        })
-        .collect();
-    found.sort();
-    found
-}
 
 fn mounts_from<'f>(facts: &'f Value, source: &str) -> Vec<&'f Value> {
     facts["mounts"].as_array().expect("mounts").iter().filter(|m| m["source"] == source).collect()
@@ -75,19 +27,63 @@ fn refused_or_ok(outcome: &Outcome) {
 
 // --- CVE-2019-5736: the runtime's own program ---------------------------------------------------
 
+/// Capabilities with which a container can look into every process that it sees.
+const ALL: [&str; 5] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_KILL"];
+
+/// The runtime's program, and whatever else it keeps beside it to execute.
+struct Programs<'r> {
+    dir: &'r Path,
+    before: Vec<(String, Vec<u8>)>,
+}
+
+impl<'r> Programs<'r> {
+    fn of(runtime: &'r Runtime) -> Self {
+        let dir = runtime.program().parent().expect("a directory");
+        // Once, so that what is made at the first use is there.
+        let _ = runtime.run(&Bundle::new().args(["/probe", "exit", "0"])).ok();
+        Self { dir, before: contents(dir) }
+    }
+
+    /// What a container of `attack-exe` has seen and done.
+    fn assert_out_of_reach(&self, attacker: &str) {
+        let own: Vec<_> = contents(self.dir).into_iter().map(|(name, _)| self.dir.join(name)).collect();
+        for line in json_lines(attacker) {
+            let program = &line["program"];
+            for file in &own {
+                let meta = fs::metadata(file).expect("the runtime's file");
+                let reached = program["dev"] == meta.dev() && program["ino"] == meta.ino();
+                assert!(!reached, "the container reached {}: {line}", file.display());
+            }
+            // A container's own program is its own image's affair.
+            let is_its_own = program["link"] == "/probe";
+            assert!(is_its_own || line["write"] != "written", "wrote to a program that joined it: {line}");
+        }
+        assert!(contents(self.dir) == self.before, "the runtime's program was changed");
+    }
+}
+
 /// CVE-2019-5736: an entry point that is `#!/proc/self/exe` executes the runtime inside the
-/// container; the runtime's file must not be what is executed.
+/// container, while an accomplice lies in wait for it; the runtime's file must not be what is
+/// executed.
 #[test]
 fn cve_2019_5736_an_entry_point_that_is_proc_self_exe() {
+    not_on_runc_1_1!("a read-only bind mount of its own file is what it executes");
     let runtime = Runtime::copied();
-    let before = fs::read(runtime.program()).expect("the runtime");
-    let bundle = Bundle::of_workspace("hostile-2019-5736");
-    let outcome = runtime.run(&bundle);
-    assert!(!outcome.succeeded(), "the init ran a second time: {outcome}");
+    let programs = Programs::of(&runtime);
+    let accomplice = Bundle::new().capabilities(&ALL).args(["/probe", "attack-exe", "100000000"]);
+    let accomplice = runtime.start_ready(&accomplice);
+    let bundle = Bundle::of_workspace("hostile-2019-5736")
+        .namespace(json!({ "type": "pid", "path": accomplice.proc("ns/pid") }));
+    for _ in 0..tries() / 4 {
+        let outcome = runtime.run(&bundle);
+        assert!(!outcome.succeeded(), "the init ran a second time: {outcome}");
+    }
     let bundle = bundle.args(["/proc/self/exe", "--version"]);
     let outcome = runtime.run(&bundle);
     assert!(!outcome.stdout.contains("version"), "the runtime ran inside the container: {outcome}");
-    assert!(fs::read(runtime.program()).expect("the runtime") == before, "the runtime's program was changed");
+    accomplice.kill("KILL");
+    let _ = accomplice.wait();
+    programs.assert_out_of_reach(&accomplice.stdout());
 }
 
 /// CVE-2019-5736: a container with every capability over its own processes lies in wait for
@@ -96,53 +92,66 @@ fn cve_2019_5736_an_entry_point_that_is_proc_self_exe() {
 fn cve_2019_5736_a_container_that_lies_in_wait_for_exec() {
     not_on_runc_1_1!("a read-only bind mount of its own file is what it executes");
     let runtime = Runtime::copied();
-    let before = fs::read(runtime.program()).expect("the runtime");
-    let own = fs::metadata(runtime.program()).expect("the runtime");
-    let bundle = Bundle::new()
-        .capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_KILL"])
-        .set("/root/readonly", json!(false))
-        .args(["/probe", "attack-exe", "100000000"]);
+    let programs = Programs::of(&runtime);
+    let bundle = Bundle::new().capabilities(&ALL).set("/root/readonly", json!(false)).args([
+        "/probe",
+        "attack-exe",
+        "100000000",
+    ]);
     let container = runtime.start_ready(&bundle);
-    for _ in 0..tries() {
-        let _ = container.exec(["/probe", "exit", "0"]).ok();
-    }
+    let failed = (0..tries()).map(|_| container.exec(["/probe", "exit", "0"])).find(|outcome| !outcome.succeeded());
     container.kill("KILL");
     let _ = container.wait();
-    for line in json_lines(&container.stdout()) {
-        let program = &line["program"];
-        let is_runtime = program["dev"] == own.dev() && program["ino"] == own.ino();
-        assert!(!is_runtime, "the container reached the runtime's file: {line}");
-        assert_ne!(line["write"], "written", "the container wrote to a program that joined it: {line}");
-    }
-    assert!(fs::read(runtime.program()).expect("the runtime") == before, "the runtime's program was changed");
+    programs.assert_out_of_reach(&container.stdout());
+    let _ = failed.map(Outcome::ok);
 }
 
-/// The same while the container is made: the pid namespace is the attacker's.
+/// CVE-2019-5736, while the container is made: the pid namespace is the attacker's.
 #[test]
 fn cve_2019_5736_a_pod_that_lies_in_wait_for_the_next_container() {
     not_on_runc_1_1!("a read-only bind mount of its own file is what it executes");
     let runtime = Runtime::copied();
-    let before = fs::read(runtime.program()).expect("the runtime");
-    let own = fs::metadata(runtime.program()).expect("the runtime");
-    let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN", "CAP_KILL"];
-    let bundle = Bundle::new().capabilities(&all).args(["/probe", "attack-exe", "100000000"]);
+    let programs = Programs::of(&runtime);
+    let bundle = Bundle::new().capabilities(&ALL).args(["/probe", "attack-exe", "100000000"]);
     let container = runtime.start_ready(&bundle);
     let next = Bundle::new()
         .namespace(json!({ "type": "pid", "path": container.proc("ns/pid") }))
         .args(["/probe", "exit", "0"]);
-    for _ in 0..tries() / 2 {
-        let _ = runtime.run(&next).ok();
-    }
+    let failed = (0..tries() / 2).map(|_| runtime.run(&next)).find(|outcome| !outcome.succeeded());
     container.kill("KILL");
     let _ = container.wait();
-    for line in json_lines(&container.stdout()) {
-        let program = &line["program"];
-        assert!(program["dev"] != own.dev() || program["ino"] != own.ino(), "reached the runtime's file: {line}");
-        // The next container's own program is its own image's affair.
-        let is_probe = program["link"] == "/probe";
-        assert!(is_probe || line["write"] != "written", "wrote to a program that joined it: {line}");
+    programs.assert_out_of_reach(&container.stdout());
+    let _ = failed.map(Outcome::ok);
+}
+
+/// CVE-2019-5736, where the next container in the pod has a user namespace of its own: what is in it
+/// belongs to root of the host, and so to a container of root's that sees it, with no capability at all.
+#[test]
+fn cve_2019_5736_a_pod_that_lies_in_wait_for_a_user_namespace() {
+    not_on_runc_1_1!("a read-only bind mount of its own file is what it executes");
+    let runtime = Runtime::copied();
+    let programs = Programs::of(&runtime);
+    let bundle = Bundle::new().capabilities(&[]).args(["/probe", "attack-exe", "100000000"]);
+    let container = runtime.start_ready(&bundle);
+    let next = Bundle::new()
+        .mapped()
+        .namespace(json!({ "type": "pid", "path": container.proc("ns/pid") }))
+        .edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            // One of a pid namespace that is not its own.
+            mounts.retain(|m| m["type"] != "proc");
+        })
+        .without("/linux/maskedPaths")
+        .without("/linux/readonlyPaths")
+        .args(["/probe", "exit", "0"]);
+    for path in [next.rootfs(), next.rootfs().join("probe")] {
+        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
     }
-    assert!(fs::read(runtime.program()).expect("the runtime") == before, "the runtime's program was changed");
+    let failed = (0..tries() / 2).map(|_| runtime.run(&next)).find(|outcome| !outcome.succeeded());
+    container.kill("KILL");
+    let _ = container.wait();
+    programs.assert_out_of_reach(&container.stdout());
+    let _ = failed.map(Outcome::ok);
 }
 
 // --- links where file systems are mounted ---------------------------------------------------------
@@ -214,7 +223,8 @@ fn cve_2024_45310_directories_made_through_a_link() {
     }
 }
 
-/// The same without a race: a link that is there from the start stays inside the root.
+/// CVE-2019-18837, CVE-2024-45310 without a race: a link that is there from the start stays inside
+/// the root.
 #[test]
 fn a_link_to_the_host_leads_nowhere() {
     let runtime = Runtime::new();
@@ -260,7 +270,7 @@ fn cve_2024_21626_the_cwd_is_a_leaked_descriptor() {
     }
 }
 
-/// The same by `exec --cwd`, and by a link of the image that leads there.
+/// CVE-2024-21626 by `exec --cwd`, and by a link of the image that leads there.
 #[test]
 fn cve_2024_21626_the_cwd_of_exec_is_a_leaked_descriptor() {
     let runtime = Runtime::new();
@@ -285,8 +295,8 @@ fn cve_2024_21626_the_cwd_of_exec_is_a_leaked_descriptor() {
     }
 }
 
-/// From an ordinary container no door leads to the host's files: no descriptor, no other
-/// process's root or cwd.
+/// CVE-2024-21626: from an ordinary container no door leads to the host's files: no descriptor, no
+/// other process's root or cwd.
 #[test]
 fn no_door_leads_to_the_host() {
     let runtime = Runtime::new();
@@ -317,33 +327,39 @@ fn assert_masked_with_null(outcome: &Outcome, what: &str) {
     }
 }
 
-/// CVE-2025-31133: `/dev/null` of the image is a link to a host file, which would be bound,
-/// writable, where the mask belongs.
+/// CVE-2025-31133, CVE-2025-62161: `/dev/null` of the image is a link to a file of the host, to one
+/// of the container's, or to nothing: that would be bound, writable, where the mask belongs, or the
+/// mask would be left out.
 #[test]
 fn cve_2025_31133_dev_null_is_a_link() {
     let runtime = Runtime::new();
-    let bundle = Bundle::of_workspace("hostile-2025-31133");
-    let canary = bundle.path().join("canary");
-    let before = fs::read(&canary).expect("the canary");
-    let outcome = runtime.run(&bundle);
-    refused_or_ok(&outcome);
-    assert_masked_with_null(&outcome, "a link from the start");
-    assert_eq!(fs::read(&canary).expect("the canary"), before);
+    for target in [None, Some("/probe"), Some("/proc/sys/kernel/cap_last_cap"), Some("/no/such/file")] {
+        let bundle = Bundle::of_workspace("hostile-2025-31133");
+        let canary = bundle.path().join("canary");
+        let before = fs::read(&canary).expect("the canary");
+        if let Some(target) = target {
+            fs::remove_file(bundle.rootfs().join("dev/null")).expect("the link of the bundle");
+            symlink(target, bundle.rootfs().join("dev/null")).expect("a link");
+        }
+        let outcome = runtime.run(&bundle);
+        refused_or_ok(&outcome);
+        assert_masked_with_null(&outcome, "a link from the start");
+        assert_eq!(fs::read(&canary).expect("the canary"), before);
+    }
 }
 
-/// The same as a race: `/dev` is a volume in which null is exchanged all the time.
+/// CVE-2025-31133, CVE-2025-62161 as a race: `/dev` is a volume in which null is exchanged all the
+/// time, for a link to a file of the container's.
 #[test]
 fn cve_2025_31133_dev_null_becomes_a_link() {
     not_on_runc_1_1!("it has the hole");
     let runtime = Runtime::new();
     let bundle = Bundle::new();
-    let canary = bundle.dir().join("canary");
-    fs::write(&canary, "the host's file").expect("the canary");
     let dev = bundle.dir().join("dev");
     fs::create_dir(&dev).expect("a directory");
     mknodat(CWD, dev.join("null"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))
         .expect("mknod");
-    symlink(&canary, dev.join("evil")).expect("a link");
+    symlink("/probe", dev.join("evil")).expect("a link");
     let bundle = bundle
         .edit(|spec| {
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
@@ -356,8 +372,25 @@ fn cve_2025_31133_dev_null_becomes_a_link() {
         let outcome = runtime.run(&bundle);
         refused_or_ok(&outcome);
         assert_masked_with_null(&outcome, "a race");
-        assert_eq!(fs::read_to_string(&canary).expect("the canary"), "the host's file");
     }
+}
+
+/// CVE-2025-31133: what the *host* has at `/dev/null` is looked at, too, before it is used.
+#[test]
+fn cve_2025_31133_the_hosts_dev_null_is_no_device() {
+    not_on_runc_1_1!("it takes what is there");
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().args(["/probe", "stat", "/proc/keys", "/proc/timer_list"]);
+    let file = bundle.dir().join("file");
+    fs::write(&file, "a file of the host").expect("a file");
+    let script = format!(
+        "exec unshare -m --propagation private sh -c 'mount --bind {} /dev/null && exec \"$0\" \"$@\"' \"$0\" \"$@\"",
+        file.display()
+    );
+    let id = integration::unique_name();
+    let outcome = runtime.through_shell(&script, ["run", "-b"]).arg(bundle.path()).arg(&id).outcome();
+    assert_masked_with_null(&outcome, "a file of the host");
+    let _ = outcome.refused("not the null device").in_one_line();
 }
 
 fn run_with_console(runtime: &Runtime, bundle: &Bundle) -> Option<String> {
@@ -369,38 +402,44 @@ fn run_with_console(runtime: &Runtime, bundle: &Bundle) -> Option<String> {
     Some(pty.to_end().to_owned())
 }
 
-/// CVE-2025-52565, CVE-2026-88264: `/dev/console` of the image is a link to a host file.
+/// CVE-2025-52565, CVE-2026-88264: `/dev/console` of the image is a link, to a file of the host or
+/// to one of the container's, and there is no mount on `/dev`.
 #[test]
 fn cve_2025_52565_dev_console_is_a_link() {
     let runtime = Runtime::new();
-    let bundle = Bundle::of_workspace("hostile-2025-52565");
-    let canary = bundle.path().join("canary");
-    let before = (fs::read(&canary).expect("the canary"), fs::metadata(&canary).expect("the canary").uid());
-    let seen = run_with_console(&runtime, &bundle);
-    assert_eq!((fs::read(&canary).expect("the canary"), fs::metadata(&canary).expect("the canary").uid()), before);
-    for stat in json_lines(seen.as_deref().unwrap_or_default()) {
-        assert_ne!(stat["type"], "file", "/dev/console is a file of the host: {stat}");
+    for inside in [false, true] {
+        let bundle = Bundle::of_workspace("hostile-2025-52565");
+        let canary = bundle.path().join("canary");
+        if inside {
+            fs::remove_file(bundle.rootfs().join("dev/console")).expect("the link of the bundle");
+            symlink("/probe", bundle.rootfs().join("dev/console")).expect("a link");
+        }
+        let before = (fs::read(&canary).expect("the canary"), fs::metadata(&canary).expect("the canary").uid());
+        let seen = run_with_console(&runtime, &bundle);
+        assert_eq!((fs::read(&canary).expect("the canary"), fs::metadata(&canary).expect("the canary").uid()), before);
+        for stat in json_lines(seen.as_deref().unwrap_or_default()) {
+            let is_terminal = stat["type"] == "char" && stat["major"] == 136;
+            assert!(is_terminal, "the link was followed: /dev/console is {stat}");
+        }
     }
 }
 
-/// The same as a race, in a `/dev` that others share.
+/// CVE-2025-52565, CVE-2026-88264 as a race, in a `/dev` that others share: what is made for the
+/// console is made in the image.
 #[test]
 fn cve_2025_52565_dev_console_becomes_a_link() {
     let runtime = Runtime::new();
     let bundle = Bundle::of_workspace("hostile-2025-52565");
-    let canary = bundle.path().join("canary");
-    let before = fs::read(&canary).expect("the canary");
+    let canary = bundle.path().join("victim");
+    fs::create_dir(&canary).expect("a directory");
     let dev = bundle.rootfs().join("dev");
+    fs::remove_file(dev.join("console")).expect("the link of the bundle");
+    symlink(canary.join("made"), dev.join("console")).expect("a link");
     fs::write(dev.join("other"), "").expect("a file");
     let _exchange = Exchange::of(dev.join("console"), dev.join("other"));
     for _ in 0..tries() / 4 {
-        let seen = run_with_console(&runtime, &bundle);
-        assert_eq!(fs::read(&canary).expect("the canary"), before);
-        for stat in json_lines(seen.as_deref().unwrap_or_default()) {
-            // A device of the terminals, or what the exchange has put there since: the image's own.
-            let is_hosts = stat["type"] == "file" && stat["size"] != 0;
-            assert!(!is_hosts, "/dev/console is a file of the host: {stat}");
-        }
+        let _ = run_with_console(&runtime, &bundle);
+        assert_eq!(contents(&canary), [], "a file was made on the host");
     }
 }
 
@@ -422,7 +461,7 @@ fn cve_2026_41579_dev_is_a_link() {
     }
 }
 
-/// The same where the link's target exists inside the root as well.
+/// CVE-2026-41579, CVE-2026-47766 where the link's target exists inside the root as well.
 #[test]
 fn cve_2026_41579_dev_is_a_link_that_leads_somewhere_inside_too() {
     not_on_runc_1_1!("it has the hole");
@@ -437,7 +476,8 @@ fn cve_2026_41579_dev_is_a_link_that_leads_somewhere_inside_too() {
 
 // --- CVE-2025-52881: writes to procfs ----------------------------------------------------------------
 
-/// CVE-2025-52881: what the runtime writes to `/proc` (labels, sysctls) is redirected by mounts.
+/// CVE-2025-52881, CVE-2025-62596: what the runtime writes to `/proc` (labels, sysctls) is
+/// redirected by mounts.
 #[test]
 fn cve_2025_52881_proc_is_a_directory_of_the_attacker() {
     let runtime = Runtime::new();
@@ -452,7 +492,7 @@ fn cve_2025_52881_proc_is_a_directory_of_the_attacker() {
     }
 }
 
-/// The same with a mount *inside* a real `/proc`.
+/// CVE-2025-52881, CVE-2025-62596 with a mount *inside* a real `/proc`.
 #[test]
 fn cve_2025_52881_a_mount_inside_proc() {
     let runtime = Runtime::new();
@@ -470,52 +510,77 @@ fn cve_2025_52881_a_mount_inside_proc() {
     assert_eq!(fs::read_to_string(&fake).expect("the fake file"), "untouched", "a sysctl was written to it");
 }
 
-/// The race of the report: two containers of a pod share a volume; the one mounts over what the
-/// other's runtime is about to write. What is written through `/proc` lands in procfs or nowhere.
+/// CVE-2025-52881, CVE-2025-62596, the race of the report: two containers of a pod share a volume;
+/// the one exchanges what the other's runtime is about to write to. What is written through `/proc`
+/// lands in procfs or nowhere.
 #[test]
 fn cve_2025_52881_a_race_for_proc() {
     let runtime = Runtime::new();
-    let bundle = Bundle::of_workspace("hostile-2025-52881");
-    let fake = bundle.path().join("fake");
-    let other = bundle.path().join("other");
-    fs::create_dir(&other).expect("a directory");
-    symlink(&fake, bundle.path().join("link")).expect("a link");
-    let bundle = bundle.edit(|spec| {
+    let bundle = Bundle::of_workspace("hostile-2025-52881").edit(|spec| {
         spec["mounts"][0] = json!({ "destination": "/proc", "type": "proc", "source": "proc" });
     });
-    // The image's /proc is a directory and a link in turn.
+    // The image's /proc is a directory and a link to what looks the same in turn.
     let rootfs = bundle.rootfs();
+    fs::rename(bundle.path().join("fake"), rootfs.join("fake")).expect("the fake in the image");
+    let fake = rootfs.join("fake/sys/net/ipv4/ip_forward");
     fs::create_dir(rootfs.join("proc")).expect("a directory");
-    symlink(format!("{}{}", "../".repeat(20), fake.display()), rootfs.join("evil")).expect("a link");
+    symlink("/fake", rootfs.join("evil")).expect("a link");
     let _exchange = Exchange::of(rootfs.join("proc"), rootfs.join("evil"));
     for _ in 0..tries() {
         refused_or_ok(&runtime.run(&bundle));
-        let seen = fs::read_to_string(fake.join("sys/net/ipv4/ip_forward")).expect("the fake file");
+        let seen = fs::read_to_string(&fake).expect("the fake file");
         assert_eq!(seen, "untouched\n", "a sysctl was written to a file of the attacker");
     }
 }
 
 // --- others -------------------------------------------------------------------------------------------
 
-/// crun, CVE-2026-88265: stdio is re-opened as the image's `/dev/null`, and chowned.
+/// CVE-2026-88265: stdio is re-opened as the image's `/dev/null`, which is a file of a volume, and
+/// given to the user.
 #[test]
-fn stdio_is_never_a_file_of_the_image() {
+fn cve_2026_88265_stdio_is_never_a_file_of_the_image() {
     let runtime = Runtime::new();
     let bundle = Bundle::new();
-    let canary = bundle.dir().join("canary");
+    let volume = bundle.dir().join("volume");
+    let canary = volume.join("canary");
+    fs::create_dir(&volume).expect("a directory");
     fs::write(&canary, "the host's file").expect("the canary");
     let bundle = bundle
         .edit(|spec| {
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
             mounts.retain(|m| !m["destination"].as_str().is_some_and(|d| d.starts_with("/dev")));
         })
-        .with_link("/dev/null", &canary)
+        .with_dir("/volume")
+        .bind(&volume, "/volume", &["bind"])
+        .with_link("/dev/null", "/volume/canary")
         .set("/root/readonly", json!(false))
         .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
-    let script = "exec <&- >&- 2>&-; exec \"$0\" \"$@\"";
-    let _ = runtime.through_shell(script, ["run", "-b"]).arg(bundle.path()).arg(integration::unique_name()).outcome();
+    for script in ["exec <&-; exec \"$0\" \"$@\"", "exec <&- 2>&-; exec \"$0\" \"$@\"", "exec \"$0\" \"$@\" </dev/null"]
+    {
+        let call = runtime.through_shell(script, ["run", "-b"]).arg(bundle.path()).arg(integration::unique_name());
+        let facts = call.outcome().json();
+        let of = |fd: usize| facts["fds"].as_array().and_then(|fds| fds.iter().find(|d| d["fd"] == fd));
+        assert_eq!(of(0).map(|d| &d["target"]), Some(&json!("/dev/null")), "standard input: {}", facts["fds"]);
+        assert!(of(1).is_some() && of(2).is_some(), "{}", facts["fds"]);
+        let meta = fs::metadata(&canary).expect("the canary");
+        assert_eq!((meta.uid(), fs::read_to_string(&canary).expect("the canary").as_str()), (0, "the host's file"));
+    }
+}
+
+/// CVE-2026-88265: a file of the host that is a standard stream stays its owner's: only pipes and
+/// terminals are given to the container's user.
+#[test]
+fn cve_2026_88265_a_file_that_is_a_standard_stream_stays_its_owners() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+    let canary = bundle.dir().join("canary");
+    fs::write(&canary, "").expect("the canary");
+    let script = format!("exec >>{}; exec \"$0\" \"$@\"", canary.display());
+    let call = runtime.through_shell(&script, ["run", "-b"]).arg(bundle.path()).arg(integration::unique_name());
+    let _ = call.outcome().ok();
     let meta = fs::metadata(&canary).expect("the canary");
-    assert_eq!((meta.uid(), fs::read_to_string(&canary).expect("the canary").as_str()), (0, "the host's file"));
+    assert!(meta.len() > 0, "the container wrote nothing");
+    assert_eq!(meta.uid(), 0, "the host's file was given away");
 }
 
 /// A container that forks as fast as it can is gone after `delete --force`.

@@ -3,11 +3,14 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Runtime, Snapshot, not_on_peer, reap_orphans, tries, unique_name};
+use integration::{Bundle, Runtime, Snapshot, give, not_on_peer, reap_orphans, tries, unique_name};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -211,7 +214,12 @@ fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let is_alive = pid != 0 && !stat.is_empty() && !stat.contains(") Z ");
     match status {
-        "created" | "running" => assert!(is_alive, "{when}: {state} with process {stat:?}"),
+        "created" | "running" if is_alive => {}
+        "created" | "running" => {
+            // It may have died between the two looks; then it is known to be dead now.
+            let again = runtime.call(["state", id]).outcome().json();
+            assert_eq!(again["status"], "stopped", "{when}: {state} with process {stat:?}");
+        }
         "creating" | "stopped" => {}
         _ => panic!("{when}: {state}"),
     }
@@ -223,6 +231,40 @@ fn spin(time: Duration) {
     while start.elapsed() < time {
         std::hint::spin_loop();
     }
+}
+
+/// All that is there, with what it is and when it was changed.
+fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, u32, i64, i64)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let metadata = entry.path().symlink_metadata().expect("a file");
+        if metadata.is_dir() {
+            found.extend(files(&entry.path()));
+        }
+        found.insert(entry.path(), (metadata.ino(), metadata.mode(), metadata.ctime(), metadata.ctime_nsec()));
+    }
+    found
+}
+
+/// Nothing is changed on the host: no file, mount, cgroup or process, and no state directory.
+#[test]
+fn check_changes_nothing() {
+    not_on_peer!("no peer has it");
+    let _alone = alone();
+    let runtime = Runtime::new();
+    let bundle = Bundle::new()
+        .mount(json!({ "destination": "/new/deep", "type": "tmpfs", "source": "tmpfs" }))
+        .bind(Path::new("/etc"), "/made", &["rbind", "idmap"])
+        .hook("createRuntime", Path::new("/nonexistent"), "tag", 0)
+        .set("/process/cwd", json!("/work"));
+    let bundle = bundle.mapped();
+    reap_orphans();
+    let (before, tree) = (Snapshot::take(&runtime), files(bundle.path()));
+    let _ = runtime.call(["check"]).arg(bundle.path()).outcome();
+    let _ = runtime.call(["check"]).outcome().ok();
+    before.assert_again(&runtime, "a check");
+    assert_eq!(files(bundle.path()), tree);
+    assert!(!runtime.root().exists() && !bundle.cgroup().exists());
 }
 
 /// kill -9 of `create`, `start`, `exec` and `delete` at any point.
@@ -281,4 +323,50 @@ fn clean_up_after_peer(runtime: &Runtime, bundle: &Bundle, id: &str) {
     reap_orphans();
     let _ = std::fs::remove_dir(bundle.cgroup());
     let _ = std::fs::remove_dir_all(runtime.root().join(id));
+}
+
+/// The same of an ordinary user, whose user namespace waits for its mapping meanwhile: a host half
+/// that dies leaves no process that waits for ever.
+#[test]
+fn a_failed_birth_of_an_ordinary_user_leaves_nothing() {
+    not_on_peer!("no peer can be made to fail at a step");
+    let _alone = alone();
+    let runtime = Runtime::as_user();
+    let bundle = Bundle::new().rootless(runtime.uid());
+    let _ = runtime.run(&bundle).ok();
+    reap_orphans();
+    let before = Snapshot::take(&runtime);
+    let steps =
+        ["clone", "id-map", "oom-score", "raise-limits", "send-plan", "mounts", "devices", "credentials", "save-state"];
+    for step in steps {
+        for kind in ["fail", "kill"] {
+            let fault = format!("{step}:{kind}");
+            let outcome = runtime.run_with(&bundle, |call| call.env("CLEAT_FAULT", &fault));
+            assert_ne!(outcome.code(), 0, "{fault}: {outcome}");
+            before.assert_again(&runtime, &format!("after {fault}"));
+        }
+    }
+}
+
+/// And of root's containers with a user namespace, one of them in a network given by path.
+#[test]
+fn a_failed_birth_in_a_user_namespace_leaves_nothing() {
+    not_on_peer!("no peer can be made to fail at a step");
+    let _alone = alone();
+    let runtime = Runtime::new();
+    let path = format!("/proc/{}/ns/net", std::process::id());
+    let mapped = Bundle::new().mapped();
+    give(&mapped.rootfs(), 100_000);
+    let joined = Bundle::sharing_rootfs_of(&mapped).mapped().without_mount("/sys").without_mount("/sys/fs/cgroup");
+    let joined = joined.namespace(json!({ "type": "network", "path": path })).without("/hostname");
+    for bundle in [&mapped, &joined] {
+        let _ = runtime.run(bundle).ok();
+        reap_orphans();
+        let before = Snapshot::take(&runtime);
+        for fault in ["clone:kill", "id-map:fail", "id-map:kill", "oom-score:kill", "send-plan:kill", "mounts:kill"] {
+            let outcome = runtime.run_with(bundle, |call| call.env("CLEAT_FAULT", fault));
+            assert_ne!(outcome.code(), 0, "{fault}: {outcome}");
+            before.assert_again(&runtime, &format!("after {fault}"));
+        }
+    }
 }

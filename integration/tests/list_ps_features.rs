@@ -164,6 +164,13 @@ fn features_tells_what_is_known() {
     }
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+    if !integration::is_peer() {
+        assert_eq!(features["linux"]["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
+        for mode in ["MPOL_DEFAULT", "MPOL_BIND", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_LOCAL"] {
+            has("/linux/memoryPolicy/modes", mode);
+        }
+        has("/linux/memoryPolicy/flags", "MPOL_F_STATIC_NODES");
+    }
 }
 
 /// What is not there yet is not claimed.

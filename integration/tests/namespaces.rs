@@ -145,6 +145,39 @@ fn a_user_namespace_can_be_joined() {
     assert_eq!(facts["uid"], 0);
 }
 
+/// Namespaces of the host's, or of other containers, go with a new user namespace, from inside of
+/// which nobody could enter them.
+#[test]
+fn namespaces_can_be_joined_with_a_new_user_namespace() {
+    not_on_runc_1_1!("it mounts no sysfs then");
+    let runtime = Runtime::new();
+    let first = runtime.start_ready(&sleeper());
+    for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"), ("cgroup", "cgroup")] {
+        let bundle =
+            mapped(Bundle::new()).namespace(json!({ "type": kind, "path": first.proc(&format!("ns/{name}")) }));
+        let bundle = bundle.edit(|spec| {
+            // What shows a namespace that belongs to another user namespace cannot be mounted.
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            match kind {
+                "ipc" => mounts.retain(|mount| mount["type"] != "mqueue"),
+                "pid" => {
+                    mounts[0] =
+                        json!({ "destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"] });
+                }
+                _ => {}
+            }
+        });
+        let bundle = if kind == "uts" { bundle.without("/hostname") } else { bundle };
+        let container = runtime.start_ready(&bundle.args(["/probe", "sleep"]));
+        assert_eq!(of(&container, name), of(&first, name), "{name}");
+        for (_, other) in ALL.iter().filter(|(_, other)| *other != name) {
+            assert_ne!(of(&container, other), of(&first, other), "{other} while joining {name}");
+        }
+        assert_ne!(of(&container, "user"), own("user"));
+        container.kill_and_delete();
+    }
+}
+
 /// A mount namespace that is joined belongs to others: the root is found in it, and nothing of it is
 /// changed.
 #[test]

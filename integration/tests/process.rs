@@ -511,15 +511,17 @@ fn the_runtimes_environment_does_not_leak() {
     assert!(leaks.is_empty(), "{leaks:?}");
 }
 
-/// CVE-2024-40635's family: ids are 32 bits, never wrapped, never negative.
+/// CVE-2024-40635, CVE-2026-46680: ids are 32 bits, never wrapped, never negative, never a name; and
+/// the largest number is none: setresuid(2) takes it for "as it is", which was root.
 #[test]
 fn ids_out_of_range_are_refused() {
     let runtime = Runtime::new();
-    for id in [json!(-1), json!(4_294_967_296_u64), json!(1.5), json!("0")] {
-        for key in ["uid", "gid"] {
-            let bundle = Bundle::new().set(&format!("/process/user/{key}"), id.clone());
+    for id in [json!(-1), json!(4_294_967_295_u64), json!(4_294_967_296_u64), json!(1.5), json!("0"), json!("root")] {
+        for key in ["uid", "gid", "additionalGids"] {
+            let value = if key == "additionalGids" { json!([id]) } else { id.clone() };
+            let bundle = Bundle::new().set(&format!("/process/user/{key}"), value);
             let outcome = runtime.try_create(&bundle).err().unwrap_or_else(|| panic!("{key} {id} is accepted"));
-            let _ = outcome.exits(1).in_one_line();
+            let _ = outcome.refused(&format!("process.user.{key}")).in_one_line();
         }
     }
 }

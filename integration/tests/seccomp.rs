@@ -1,6 +1,7 @@
 //! config-linux.md, "Seccomp", against the kernel: what the program meets, and what it takes to load
 //! a filter. `seccomp_agents.rs` has those that let others decide.
 
+#![allow(clippy::needless_pass_by_value, clippy::type_complexity, reason = "values are written where they are used")]
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;

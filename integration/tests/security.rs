@@ -75,7 +75,7 @@ fn mask(status: &str, field: &str) -> u64 {
 
 // --- privileges on their way in ---------------------------------------------------------------------
 
-/// A container with `CAP_SYS_PTRACE` seizes what joins it: the init of `exec`, which is not
+/// CVE-2019-5736: a container with `CAP_SYS_PTRACE` seizes what joins it: the init of `exec`, which is not
 /// dumpable but is held back by nothing from a holder of that capability in its own user
 /// namespace. Whoever is visible in the container's pid namespace may therefore have no more
 /// capabilities than the container, at any moment.
@@ -503,7 +503,7 @@ fn an_image_cannot_speak_to_our_terminal() {
     assert!(controls.is_empty(), "control characters {controls:?} in {outcome}");
 }
 
-/// The socket on which a created container waits for `start` is its owner's alone, whatever the
+/// CVE-2021-41103, CVE-2024-25621: the socket on which a created container waits for `start` is its owner's alone, whatever the
 /// umask is.
 #[test]
 fn nobody_else_may_start_a_container() {
@@ -518,7 +518,7 @@ fn nobody_else_may_start_a_container() {
     let dir = runtime.root().join(&id);
     assert_eq!(mode(&dir.join("start.sock")) & 0o077, 0, "start.sock {:o}", mode(&dir.join("start.sock")));
     assert_eq!(mode(&dir.join("state.json")), 0o600);
-    assert_eq!(mode(runtime.root()), 0o700);
+    assert_eq!(mode(runtime.root()), 0o700, "the state root is open to others");
 }
 
 // --- many of something ------------------------------------------------------------------------------------------

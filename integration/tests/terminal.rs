@@ -243,6 +243,37 @@ fn exec_sends_its_terminal_over_the_console_socket() {
     assert_eq!(json_of(pty.to_end())["tty"][2]["terminal"], true);
 }
 
+/// consoleSize of a process that joins: its file's, else the container's.
+#[test]
+fn console_size_is_that_of_a_joining_process_too() {
+    let runtime = Runtime::new();
+    let bundle =
+        Bundle::new().args(["/probe", "sleep"]).set("/process/consoleSize", json!({ "height": 11, "width": 65_535 }));
+    let container = runtime.start_ready(&bundle);
+    let size = |options: &[&str], args: &[&str]| {
+        let socket = ConsoleSocket::listen(runtime.dir());
+        let path = socket.path().to_str().expect("a path");
+        let options = [options, &["--console-socket", path]].concat();
+        let _process = container.exec_detached(options, args);
+        let mut pty = Pty::of(socket.receive().0);
+        let tty = json_of(pty.to_end())["tty"][0].clone();
+        (tty["rows"].clone(), tty["columns"].clone())
+    };
+    assert_eq!(size(&["--tty"], &["/probe", "facts"]), (json!(11), json!(65_535)));
+    let file = runtime.dir().join("process.json");
+    let process = json!({ "terminal": true, "consoleSize": { "height": 65_535, "width": 22 }, "cwd": "/",
+        "user": { "uid": 0, "gid": 0 }, "args": ["/probe", "facts"] });
+    fs::write(&file, process.to_string()).expect("a process file");
+    assert_eq!(size(&["--process", file.to_str().expect("a path")], &[]), (json!(65_535), json!(22)));
+}
+
+/// config.md § Process: "Runtimes MUST ignore consoleSize if terminal is false or unset".
+#[test]
+fn without_a_terminal_the_console_size_is_ignored() {
+    let bundle = Bundle::new().set("/process/consoleSize", json!({ "height": 70_000 }));
+    let _ = Runtime::new().run(&bundle).ok();
+}
+
 /// What a program writes last is not lost.
 #[test]
 fn the_last_words_on_a_terminal_are_not_lost() {

@@ -14,10 +14,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::path::{self, open_beneath};
 use crate::plan;
 use crate::sys;
+
+pub use kills::Kills;
+
+mod kills;
+pub(crate) mod limits;
+pub mod stats;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -139,12 +145,15 @@ impl Cgroup {
         )))
     }
 
-    /// Kills every process in it and below it.
+    /// Kills every process in it and below it; one that has been removed has none.
     ///
     /// # Errors
-    /// `ENOENT`: it is gone, or the kernel is older than 5.14.
+    /// `ENOENT`: the kernel is older than 5.14.
     pub fn kill(&self) -> Result<()> {
-        self.write("cgroup.kill", "1")
+        match self.write("cgroup.kill", "1") {
+            Err(_) if matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Waits until no process is left; false when ten seconds were not enough.
@@ -189,12 +198,6 @@ impl Cgroup {
         collect_processes(&self.dir, &mut pids).context(self.file("read", "cgroup.procs"))?;
         pids.sort_unstable();
         Ok(pids)
-    }
-
-    /// How many processes the kernel has killed in it for want of memory; 0 without the controller.
-    #[must_use]
-    pub fn memory_kills(&self) -> u64 {
-        self.keyed("memory.events", "oom_kill").ok().flatten().unwrap_or(0)
     }
 
     /// Removes it with all cgroups below it, depth first, and then those of `made_above` that are
@@ -249,6 +252,13 @@ fn collect_processes(dir: &OwnedFd, pids: &mut Vec<i32>) -> nix::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Names of everything in it.
+fn entries(dir: &OwnedFd) -> nix::Result<Vec<String>> {
+    let own = open_beneath(dir, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let mut dir = nix::dir::Dir::from_fd(own)?;
+    dir.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Names of the cgroups directly below.
@@ -322,9 +332,16 @@ impl Made {
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
+            limits::enable_controllers(&at);
             last_made = match nix::sys::stat::mkdirat(&at, Path::new(name), Mode::from_bits_truncate(0o755)) {
                 Ok(()) => true,
                 Err(Errno::EEXIST) => false,
+                Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
+                    let hint = "only cgroups that were delegated to this user can be used: leave linux.cgroupsPath \
+                                out, or have one delegated (systemd: Delegate=yes)";
+                    let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
+                    return Err(Error::new(format!("{what}; {hint}")));
+                }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
             made += usize::from(last_made);
@@ -372,6 +389,16 @@ impl Made {
     /// Never after [`Made::new`].
     pub fn cgroup(&self) -> Result<&Cgroup> {
         self.cgroup.as_ref().ok_or_else(|| Error::new("the root cgroup cannot be a container's"))
+    }
+
+    /// Sets the limits that hold from the birth on, or with `late` those that cannot.
+    ///
+    /// # Errors
+    /// The kernel has no such limit or refuses it. A cgroup that was there before is as before.
+    pub fn limit(&self, limits: &[plan::Limit], late: bool) -> Result<()> {
+        let limits = limits.iter().filter(|limit| limit.late == late);
+        let cgroup = self.cgroup()?;
+        if self.existed { cgroup.change_limits(limits) } else { cgroup.limit(limits) }
     }
 
     /// The container lives: what was made stays.

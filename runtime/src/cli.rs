@@ -203,6 +203,79 @@ pub struct Exec {
     pub args: Vec<String>,
 }
 
+/// Options of `events`.
+#[derive(Args, Clone, Debug)]
+pub struct Events {
+    /// How long to wait between two, such as 5s or 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
+    pub interval: String,
+    /// Print them once
+    #[arg(long)]
+    pub stats: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// Options of `update`.
+#[derive(Args, Clone, Debug)]
+pub struct Update {
+    /// File with limits as linux.resources of config.json has them, - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    /// Weight of block I/O, 10 to 1000
+    #[arg(long, value_name = "N")]
+    pub blkio_weight: Option<u16>,
+    /// Microseconds of a period of CPU time
+    #[arg(long, value_name = "US")]
+    pub cpu_period: Option<u64>,
+    /// Microseconds of CPU time in a period, -1 for unlimited
+    #[arg(long, value_name = "US", allow_negative_numbers = true)]
+    pub cpu_quota: Option<i64>,
+    /// Microseconds of CPU time that can be saved up
+    #[arg(long, value_name = "US")]
+    pub cpu_burst: Option<u64>,
+    /// Share of CPU time, 2 to 262144
+    #[arg(long, value_name = "N", visible_alias = "cpu-shares")]
+    pub cpu_share: Option<u64>,
+    /// Realtime period (cgroup v1 only)
+    #[arg(long, value_name = "US", hide = true)]
+    pub cpu_rt_period: Option<u64>,
+    /// Realtime runtime (cgroup v1 only)
+    #[arg(long, value_name = "US", hide = true, allow_negative_numbers = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// CPUs, such as 0-3,7
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// 1: run only when nobody else wants the CPU
+    #[arg(long, value_name = "0|1")]
+    pub cpu_idle: Option<i64>,
+    /// Bytes of memory, also as 512m or 1g; -1 for unlimited
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub memory: Option<String>,
+    /// Bytes of memory that are protected
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub memory_reservation: Option<String>,
+    /// Bytes of memory and swap together; -1 for unlimited swap
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub memory_swap: Option<String>,
+    /// Kernel memory (cgroup v1 only)
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub kernel_memory: Option<String>,
+    /// Kernel memory of TCP (cgroup v1 only)
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub kernel_memory_tcp: Option<String>,
+    /// Number of processes and threads, -1 for unlimited
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub pids_limit: Option<i64>,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
 /// Options of `spec`.
 #[derive(Args, Clone, Debug)]
 pub struct Spec {
@@ -231,6 +304,17 @@ pub struct Plan {
     pub bundle: PathBuf,
 }
 
+/// Options of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A bundle's directory: will it run here?
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: Option<PathBuf>,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -246,9 +330,12 @@ pub enum Action {
     Exec(Box<Exec>),
     Pause(Id),
     Resume(Id),
+    Update(Box<Update>),
+    Events(Events),
     Spec(Spec),
     Features,
     Plan(Plan),
+    Check(Check),
     Version,
 }
 
@@ -285,9 +372,12 @@ const COMMANDS: &[(&str, &str, Build)] = &[
     ("exec", "Run another process in a container", Exec::augment_args),
     ("pause", "Freeze a container's processes", Id::augment_args),
     ("resume", "Thaw a paused container's processes", Id::augment_args),
+    ("events", "Print what a container uses, as JSON, again and again", Events::augment_args),
+    ("update", "Change the limits of a container", Update::augment_args),
     ("spec", "Write a config.json to begin with", Spec::augment_args),
     ("features", "Print what this version can do as JSON", |command| command),
     ("plan", "Print what would be done with a bundle, step by step", Plan::augment_args),
+    ("check", "Print what this machine offers, and whether a bundle will run on it", Check::augment_args),
 ];
 
 /// Options of these end at the first word that is none: what follows is another program's.
@@ -364,8 +454,11 @@ fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap:
         "exec" => Action::Exec(Box::new(Exec::from_arg_matches(matches)?)),
         "pause" => Action::Pause(Id::from_arg_matches(matches)?),
         "resume" => Action::Resume(Id::from_arg_matches(matches)?),
+        "events" => Action::Events(Events::from_arg_matches(matches)?),
+        "update" => Action::Update(Box::new(Update::from_arg_matches(matches)?)),
         "spec" => Action::Spec(Spec::from_arg_matches(matches)?),
         "plan" => Action::Plan(Plan::from_arg_matches(matches)?),
+        "check" => Action::Check(Check::from_arg_matches(matches)?),
         _ => Action::Features,
     })
 }
@@ -382,7 +475,7 @@ fn refusal(error: &clap::Error) -> Refusal {
     }
     if error.kind() == ErrorKind::InvalidSubcommand {
         let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
-        let known = ["update", "events", "checkpoint", "restore"].contains(&name.as_str());
+        let known = ["checkpoint", "restore"].contains(&name.as_str());
         let why = if known { "is not in this version of cleat" } else { "is no command" };
         return Refusal { text: format!("Incorrect Usage. {name:?} {why}; see cleat --help\n"), asked };
     }

@@ -6,8 +6,10 @@ use std::path::Path;
 use crate::error::{Context, Error, Result};
 use crate::state::Store;
 
+pub mod check;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 pub mod kill;
@@ -18,6 +20,7 @@ pub mod ps;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 /// What every command gets.
 pub struct Shell<'a> {

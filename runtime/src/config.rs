@@ -10,8 +10,7 @@ use std::path::Path;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Context, Error, Result};
@@ -57,7 +56,8 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 /// A JSON object. (What serde derives takes an array of the properties' values for one, too.)
-struct Object<T>(T);
+#[derive(Debug)]
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Object<T>, D::Error> {
@@ -145,12 +145,14 @@ pub struct Process {
     #[serde(deserialize_with = "or_default")]
     pub no_new_privileges: bool,
     pub oom_score_adj: Option<i32>,
-    pub scheduler: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub scheduler: Option<Scheduler>,
     #[serde(deserialize_with = "or_default")]
     pub selinux_label: String,
-    pub io_priority: Option<IgnoredAny>,
-    #[serde(rename = "execCPUAffinity")]
-    pub exec_cpu_affinity: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub io_priority: Option<IoPriority>,
+    #[serde(rename = "execCPUAffinity", deserialize_with = "optional_object")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
     #[serde(deserialize_with = "object")]
     pub user: User,
 }
@@ -159,8 +161,47 @@ pub struct Process {
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct ConsoleSize {
-    pub height: u32,
-    pub width: u32,
+    pub height: Option<u32>,
+    pub width: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Scheduler {
+    #[serde(deserialize_with = "or_default")]
+    pub policy: String,
+    #[serde(deserialize_with = "or_default")]
+    pub nice: i32,
+    #[serde(deserialize_with = "or_default")]
+    pub priority: i32,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub runtime: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub deadline: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub period: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct IoPriority {
+    #[serde(deserialize_with = "or_default")]
+    pub class: String,
+    pub priority: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct CpuAffinity {
+    #[serde(deserialize_with = "or_default")]
+    pub initial: String,
+    #[serde(rename = "final", deserialize_with = "or_default")]
+    pub last: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -249,13 +290,15 @@ pub struct Linux {
     #[serde(deserialize_with = "objects")]
     pub devices: Vec<Device>,
     #[serde(deserialize_with = "or_default")]
-    pub net_devices: BTreeMap<String, IgnoredAny>,
+    pub net_devices: BTreeMap<String, Object<NetDevice>>,
     #[serde(deserialize_with = "or_default")]
     pub cgroups_path: String,
     #[serde(deserialize_with = "object")]
     pub resources: Resources,
-    pub intel_rdt: Option<IgnoredAny>,
-    pub memory_policy: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub intel_rdt: Option<IntelRdt>,
+    #[serde(deserialize_with = "optional_object")]
+    pub memory_policy: Option<MemoryPolicy>,
     #[serde(deserialize_with = "or_default")]
     pub sysctl: BTreeMap<String, String>,
     #[serde(deserialize_with = "optional_object")]
@@ -268,7 +311,46 @@ pub struct Linux {
     pub readonly_paths: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub mount_label: String,
-    pub personality: Option<IgnoredAny>,
+    #[serde(deserialize_with = "optional_object")]
+    pub personality: Option<Personality>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct IntelRdt {
+    #[serde(rename = "closID", deserialize_with = "or_default")]
+    pub clos_id: String,
+    #[serde(deserialize_with = "or_default")]
+    pub l3_cache_schema: String,
+    #[serde(deserialize_with = "or_default")]
+    pub mem_bw_schema: String,
+    #[serde(deserialize_with = "or_default")]
+    pub schemata: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub enable_monitoring: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct MemoryPolicy {
+    #[serde(deserialize_with = "or_default")]
+    pub mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub nodes: String,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Personality {
+    #[serde(deserialize_with = "or_default")]
+    pub domain: String,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -359,26 +441,150 @@ pub struct Device {
     pub gid: Option<u32>,
 }
 
-/// Limits of the container's cgroup. What is not about devices is kept as it is written: the plan
-/// decides which of it asks for nothing.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct NetDevice {
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+}
+
+/// Limits of the container's cgroup (config-linux.md § Control groups).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Resources {
-    #[serde(deserialize_with = "objects")]
+    #[serde(deserialize_with = "objects", skip_serializing)]
     pub devices: Vec<DeviceRule>,
-    pub memory: Value,
-    pub cpu: Value,
-    pub pids: Value,
-    #[serde(rename = "blockIO")]
-    pub block_io: Value,
-    pub hugepage_limits: Value,
-    pub network: Value,
-    pub rdma: Value,
-    pub unified: Value,
+    #[serde(deserialize_with = "object")]
+    pub memory: Memory,
+    #[serde(deserialize_with = "object")]
+    pub cpu: Cpu,
+    #[serde(deserialize_with = "object")]
+    pub pids: Pids,
+    #[serde(rename = "blockIO", deserialize_with = "object")]
+    pub block_io: BlockIo,
+    #[serde(deserialize_with = "objects")]
+    pub hugepage_limits: Vec<HugepageLimit>,
+    #[serde(deserialize_with = "object")]
+    pub network: Network,
+    #[serde(deserialize_with = "or_default")]
+    pub rdma: BTreeMap<String, Rdma>,
+    #[serde(deserialize_with = "or_default")]
+    pub unified: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Memory {
+    pub limit: Option<i64>,
+    pub reservation: Option<i64>,
+    pub swap: Option<i64>,
+    pub kernel: Option<i64>,
+    #[serde(rename = "kernelTCP")]
+    pub kernel_tcp: Option<i64>,
+    pub swappiness: Option<u64>,
+    #[serde(rename = "disableOOMKiller")]
+    pub disable_oom_killer: Option<bool>,
+    pub use_hierarchy: Option<bool>,
+    pub check_before_update: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Cpu {
+    pub shares: Option<u64>,
+    pub quota: Option<i64>,
+    pub burst: Option<u64>,
+    pub period: Option<u64>,
+    pub realtime_runtime: Option<i64>,
+    pub realtime_period: Option<u64>,
+    pub cpus: Option<String>,
+    pub mems: Option<String>,
+    pub idle: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Pids {
+    pub limit: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct BlockIo {
+    pub weight: Option<u16>,
+    pub leaf_weight: Option<u16>,
+    #[serde(deserialize_with = "objects")]
+    pub weight_device: Vec<WeightDevice>,
+    #[serde(deserialize_with = "objects")]
+    pub throttle_read_bps_device: Vec<ThrottleDevice>,
+    #[serde(deserialize_with = "objects")]
+    pub throttle_write_bps_device: Vec<ThrottleDevice>,
+    #[serde(rename = "throttleReadIOPSDevice", deserialize_with = "objects")]
+    pub throttle_read_iops_device: Vec<ThrottleDevice>,
+    #[serde(rename = "throttleWriteIOPSDevice", deserialize_with = "objects")]
+    pub throttle_write_iops_device: Vec<ThrottleDevice>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct WeightDevice {
+    pub major: i64,
+    pub minor: i64,
+    pub weight: Option<u16>,
+    pub leaf_weight: Option<u16>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ThrottleDevice {
+    pub major: i64,
+    pub minor: i64,
+    pub rate: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct HugepageLimit {
+    pub page_size: String,
+    pub limit: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Network {
+    #[serde(rename = "classID")]
+    pub class_id: Option<u32>,
+    #[serde(deserialize_with = "objects")]
+    pub priorities: Vec<InterfacePriority>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct InterfacePriority {
+    pub name: String,
+    pub priority: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Rdma {
+    pub hca_handles: Option<u32>,
+    pub hca_objects: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct DeviceRule {
@@ -399,6 +605,17 @@ pub struct Kept<'a> {
     pub process: Option<&'a RawValue>,
     #[serde(borrow)]
     pub hooks: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub linux: Option<KeptLinux<'a>>,
+}
+
+/// The same of `linux`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct KeptLinux<'a> {
+    #[serde(borrow)]
+    pub resources: Option<&'a RawValue>,
 }
 
 /// Reads `config.json` of a bundle.
@@ -443,7 +660,7 @@ pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
         }
         let place = property_at(text, error.line(), error.column());
         if error.is_data() && !place.is_empty() {
-            Error::new(format!("{file}: {place}: {error}"))
+            Error::new(format!("{file}: {place}: {error}")).about(&place)
         } else {
             Error::new(format!("{file}: {error}"))
         }

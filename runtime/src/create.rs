@@ -7,28 +7,25 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cleat_plan::wire::{FromInit, ToInit};
+use cleat_plan::wire::{Failure, FromInit, ToInit};
 use cleat_plan::{FaultKind, Step};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sched::CloneFlags;
-use nix::sys::memfd::MFdFlags;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
-use crate::cgroup::{Cgroup, Made};
+use crate::cgroup::{Cgroup, Kills, Made};
 use crate::config::{Kept, Spec};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, errno_text};
+use crate::netdev::Moved;
 use crate::path::Proc;
-use crate::plan::{self, FdSource, IdMap, IdMaps, IdmapSource, Plan, Request, Tree};
+use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{
     self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
 };
 use crate::sys::{self, Child};
+use crate::visit;
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks, listener};
-
-/// The init's program, built for this purpose (see build.rs).
-const INIT: &[u8] = include_bytes!(env!("CLEAT_INIT"));
+use crate::{config, hooks, idmap, init, listener, rdt, scheduler};
 
 /// What a birth needs besides the plan's request.
 pub struct Orders<'a> {
@@ -64,6 +61,8 @@ pub struct Newborn {
     pub console: Option<OwnedFd>,
     /// `poststart` hooks.
     pub poststart: Vec<cleat_plan::Hook>,
+    /// Network devices of the host, which go back there unless they are kept.
+    pub net_devices: Moved,
 }
 
 /// A child that is killed and reaped unless it is let go.
@@ -147,9 +146,11 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     check_rootfs(&plan.host.rootfs)?;
     let poststop = plan.host.poststop.clone();
     let born = std::cell::RefCell::new(None);
+    let moved = std::cell::RefCell::default();
     let kept = config::parse("config.json", &text)?;
-    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born };
+    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born, moved: &moved };
     birth.perform().inspect_err(|_| {
+        moved.take().bring_back(orders.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
         if let Some(state) = born.take() {
@@ -179,6 +180,8 @@ struct Birth<'a> {
     faults: Faults,
     /// The state as `poststop` hooks get it, once there is something to stop.
     born: &'a std::cell::RefCell<Option<String>>,
+    /// Network devices that have left the host.
+    moved: &'a std::cell::RefCell<Moved>,
 }
 
 impl Birth<'_> {
@@ -193,43 +196,51 @@ impl Birth<'_> {
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
         let made = self.cgroup(&reserved, &mut record)?;
+        self.limit(made.as_ref(), false)?;
+        self.give_cgroup(made.as_ref())?;
+        self.faults.at(Step::Resctrl)?;
+        let group = rdt::prepare(self.plan.host.rdt.as_ref(), |own| {
+            record.set_rdt(own);
+            reserved.save(&record)
+        })?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
         let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
+        let kills = Kills::from_now(cgroup);
         let born = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
-        self.faults.at(Step::IdMap)?;
-        if let Some(maps) = &self.plan.host.id_maps {
-            write_id_maps(born.get()?.pid, maps)?;
-            conversation.say(ToInit::Mapped)?;
-        }
-        self.faults.at(Step::Oom)?;
-        if let Some(score) = self.plan.host.oom_score_adj {
-            set_oom_score(born.get()?.pid, score)?;
-        }
-        self.faults.at(Step::RaiseLimits)?;
-        raise_limits(born.get()?.pid, &self.plan.host.rlimits)?;
+        rdt::add(group.as_ref(), born.get()?.pid)?;
+        self.equip(born.get()?, &conversation).map_err(|error| kills.explain(error))?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
+            self.limit(made.as_ref(), true)?;
             self.set_devices(cgroup)?;
         }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
-        let fds = self.open_fds(born.get()?, listener)?;
+        let fds = self.open_fds(born.get()?, listener).map_err(|error| kills.explain(error))?;
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
         if !early {
             self.set_devices(cgroup)?;
         }
         let mut midwife =
-            Midwife { birth: &self, conversation: &conversation, child: born, console: None, cgroup, half_way: None };
+            Midwife { birth: &self, conversation: &conversation, child: born, console: None, kills, half_way: None };
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
+        if !early {
+            self.limit(made.as_ref(), true)?;
+        }
+        if let Some(told) = kills.told() {
+            return Err(Error::new(told));
+        }
+        self.faults.at(Step::Scheduler)?;
+        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
@@ -246,13 +257,37 @@ impl Birth<'_> {
         if let Some(made) = made {
             drop(made.keep());
         }
+        rdt::keep(group);
         Ok(Newborn {
             container: reserved.keep(record),
             child,
             conversation,
             console,
             poststart: self.plan.host.poststart,
+            net_devices: self.moved.take(),
         })
+    }
+
+    /// What the host does to the process from outside, before that gets its plan.
+    fn equip(&self, born: &Child, conversation: &Conversation) -> Result<()> {
+        self.faults.at(Step::Affinity)?;
+        scheduler::reset_affinity(born.pid, self.orders.warn);
+        self.faults.at(Step::IdMap)?;
+        if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
+            idmap::write(born.pid, maps)?;
+        }
+        self.faults.at(Step::Oom)?;
+        if let Some(score) = self.plan.host.oom_score_adj {
+            set_oom_score(born.pid, score)?;
+        }
+        self.faults.at(Step::RaiseLimits)?;
+        raise_limits(born.pid, &self.plan.host.rlimits)?;
+        if self.is_mapped_at_birth() {
+            // Only now: it becomes root of its user namespace, and so another user of ours, whose
+            // files in /proc an ordinary user may not write.
+            conversation.say(ToInit::Mapped)?;
+        }
+        Ok(())
     }
 
     fn forget_pid_file(&self) {
@@ -285,13 +320,22 @@ impl Birth<'_> {
                 phase: Phase::Creating,
                 bundle: self.orders.request.bundle.clone(),
                 owner: nix::unistd::geteuid().as_raw(),
-                cgroup: cgroup.map(|c| OwnCgroup { mount: c.mount.clone(), path: c.path.clone(), made_above: 0 }),
+                cgroup: cgroup.map(|c| OwnCgroup {
+                    mount: c.mount.clone(),
+                    path: c.path.clone(),
+                    made_above: 0,
+                    memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
+                }),
                 namespaces: host.namespaces,
+                rdt: None,
+                memory_policy: self.plan.init.memory_policy.clone(),
+                personality: self.plan.init.personality,
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
                 notify: self.orders.notify.clone(),
                 keyring: self.orders.request.keyring.clone(),
+                resources: self.kept.linux.as_ref().and_then(|linux| linux.resources).map(ToOwned::to_owned),
                 seccomp: OwnFilter::of(&self.plan),
             },
         }
@@ -301,15 +345,7 @@ impl Birth<'_> {
     fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         reserved.save(record)?;
-        let made = match Made::new(&wanted.mount, &wanted.path) {
-            Err(error) if !wanted.required => {
-                (self.orders.warn)(&format!("{error}; the container has no cgroup of its own"));
-                record.cleat.cgroup = None;
-                record.cgroup_paths.clear();
-                return Ok(None);
-            }
-            other => other?,
-        };
+        let made = Made::new(&wanted.mount, &wanted.path)?;
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
         }
@@ -317,6 +353,24 @@ impl Birth<'_> {
             reserved.save(record)?;
         }
         Ok(Some(made))
+    }
+
+    /// Sets limits: before the birth, or those under which nobody can be born.
+    fn limit(&self, made: Option<&Made>, late: bool) -> Result<()> {
+        match (made, &self.plan.host.cgroup) {
+            (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
+                self.faults.at(Step::Limits)?;
+                made.limit(&wanted.limits, late)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give_cgroup(&self, made: Option<&Made>) -> Result<()> {
+        match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
+            (Some(made), Some((uid, gid))) => made.cgroup()?.give_to(uid, gid),
+            _ => Ok(()),
+        }
     }
 
     /// Sets who may use which device, while the init is at work: before any program but the init
@@ -330,15 +384,21 @@ impl Birth<'_> {
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
-        let program = sealed_init()?;
+        let program = init::sealed()?;
         let birth = sys::Birth {
             namespaces: self.plan.host.clone_flags,
             cgroup: cgroup.map(Cgroup::as_fd),
             program: program.as_fd(),
             socket: socket.as_fd(),
-            wait_for_mapping: self.plan.host.id_maps.is_some(),
+            wait_for_mapping: self.is_mapped_at_birth(),
+            own_memory: false,
         };
         sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+    }
+
+    /// Whether the child that we make has the new user namespace; else the init makes it later.
+    fn is_mapped_at_birth(&self) -> bool {
+        self.plan.host.clone_flags & plan::NEWUSER != 0
     }
 
     /// Hooks that the init runs get the state with the pid, which is known only now.
@@ -395,23 +455,19 @@ impl Birth<'_> {
         Ok(fd)
     }
 
-    /// Opens mounts for the init, from inside its mount namespace where it has one already: copies
-    /// made there keep the locks by which a user namespace cannot undo what the host has mounted.
+    /// Opens mounts for the init, from inside its mount namespace where it has one already.
     fn open_trees(&self, trees: &[&FdSource], child: &Child) -> Result<Vec<OwnedFd>> {
         if trees.is_empty() {
             return Ok(Vec::new());
         }
-        let inside = self.plan.host.namespaces & plan::NEWUSER != 0;
-        let visit = inside.then(|| MountVisit::enter(child)).transpose()?;
-        let open = |source: &&FdSource| match source {
-            FdSource::Tree(tree) => open_tree(tree, child),
+        let open = |index: usize| match trees.get(index) {
+            Some(FdSource::Tree(tree)) => open_tree(tree, child),
             _ => Err(Error::new("not a mount")),
         };
-        let opened = trees.iter().map(open).collect();
-        if let Some(visit) = visit {
-            visit.leave()?;
+        if self.plan.host.namespaces & plan::NEWUSER != 0 {
+            return visit::open_in_mounts_of(child, trees.len(), open);
         }
-        opened
+        (0..trees.len()).map(open).collect()
     }
 
     /// The mounts that had to wait for the fork.
@@ -453,68 +509,20 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         Errno::EACCES if cgroup.is_some() => {
             "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor"
         }
+        Errno::ENOENT if cgroup.is_some() => "; it is outside of the caller's cgroup namespace",
+        Errno::EPERM if !nix::unistd::geteuid().is_root() => {
+            "; ordinary users may make no user namespaces here: see the sysctls kernel.unprivileged_userns_clone and \
+             kernel.apparmor_restrict_unprivileged_userns; nor may they in a chroot"
+        }
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
-        Errno::EAGAIN => "; the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC",
+        Errno::EAGAIN => {
+            let own = cgroup.map_or_else(|| "see RLIMIT_NPROC".to_owned(), Cgroup::process_refusal);
+            return Error::new(format!("clone: clone3: EAGAIN; {own}"));
+        }
         _ => "",
     };
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
-}
-
-/// The init as a file that nobody can change and nobody else uses: a copy of our own bytes, never
-/// the page cache of a file (CVE-2019-5736, runc#5272).
-pub(crate) fn sealed_init() -> Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let fd = nix::sys::memfd::memfd_create(c"cleat-init", flags | MFdFlags::from_bits_retain(0x10))
-        // MFD_EXEC is known since Linux 6.3.
-        .or_else(|_| nix::sys::memfd::memfd_create(c"cleat-init", flags))
-        .context("memfd_create")?;
-    let mut rest = INIT;
-    while !rest.is_empty() {
-        let put = nix::unistd::write(&fd, rest).context("write init")?;
-        rest = &rest[put..];
-    }
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    nix::fcntl::fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).context("seal init")?;
-    Ok(fd)
-}
-
-/// This process in another mount namespace, and its way back.
-struct MountVisit {
-    home: OwnedFd,
-    root: OwnedFd,
-    cwd: OwnedFd,
-}
-
-impl MountVisit {
-    fn enter(child: &Child) -> Result<MountVisit> {
-        let open = |path: &str| crate::path::open_dir(Path::new(path)).context(format_args!("open {path}"));
-        let home = Proc::open()?
-            .follow(&format!("{}/ns/mnt", std::process::id()), OFlag::O_RDONLY)
-            .context("open own mount namespace")?;
-        let visit = MountVisit { home, root: open("/")?, cwd: open(".")? };
-        // Our own root may not be that of the namespace; the child's is the same directory as ours.
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let theirs = Proc::open()?.follow(&format!("{}/root", child.pid), flags).context("open the child's root")?;
-        nix::sched::setns(&child.pidfd, CloneFlags::CLONE_NEWNS)
-            .context("setns into the container's mount namespace")?;
-        nix::unistd::fchdir(&theirs).context("fchdir")?;
-        nix::unistd::chroot(".").context("chroot")?;
-        Ok(visit)
-    }
-
-    fn leave(self) -> Result<()> {
-        nix::sched::setns(&self.home, CloneFlags::CLONE_NEWNS).context("setns back")?;
-        nix::unistd::fchdir(&self.root).context("fchdir")?;
-        nix::unistd::chroot(".").context("chroot")?;
-        nix::unistd::fchdir(&self.cwd).context("fchdir")
-    }
-}
-
-/// Size of the init's program in bytes.
-#[must_use]
-pub fn init_size() -> usize {
-    INIT.len()
 }
 
 /// Listens to an init until the container is made.
@@ -523,7 +531,7 @@ struct Midwife<'a, 'b> {
     conversation: &'a Conversation,
     child: ChildGuard,
     console: Option<OwnedFd>,
-    cgroup: Option<&'a Cgroup>,
+    kills: Kills<'a>,
     /// The process that forked: nobody waits for its end until there is time.
     half_way: Option<ChildGuard>,
 }
@@ -534,6 +542,10 @@ impl Midwife<'_, '_> {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
                     self.half_way = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
+                    if let Some(maps) = self.birth.plan.host.id_maps.as_ref() {
+                        idmap::write(self.child.get()?.pid, maps)?;
+                        self.conversation.say(ToInit::Mapped)?;
+                    }
                     if self.birth.plan.init.late_fds > 0 {
                         self.birth.send_late_fds(self.conversation, self.child.get()?)?;
                     }
@@ -547,6 +559,9 @@ impl Midwife<'_, '_> {
                     self.conversation.say(ToInit::ListenerTaken)?;
                 }
                 Heard::Message(FromInit::RunHooks, None) => {
+                    // After most that can go wrong: routes of the host over a device do not come back.
+                    self.birth.faults.at(Step::NetDevices)?;
+                    self.birth.moved.borrow_mut().take(&self.birth.plan.host.net_devices, self.child.get()?)?;
                     self.birth.faults.at(Step::RuntimeHooks)?;
                     let pid = self.child.get()?.pid;
                     self.birth.set_pid(record, pid)?;
@@ -559,25 +574,27 @@ impl Midwife<'_, '_> {
                     self.conversation.say(ToInit::HooksDone)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(self.death()),
+                Heard::Closed => return Err(death(&self.child, &self.kills)),
             }
         }
     }
+}
 
-    /// The init ended without a word.
-    fn death(&mut self) -> Error {
-        death(&self.child, self.cgroup)
+/// A step that the init could not do, with what the container's limits may have to do with it.
+pub(crate) fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
+    let text = failure_text(failure);
+    match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) => Error::new(format!("{text}; {}", cgroup.process_refusal())),
+        _ => kills.explain(Error::new(text)),
     }
 }
 
 /// Why a process that should have spoken did not.
-pub(crate) fn death(child: &ChildGuard, cgroup: Option<&Cgroup>) -> Error {
-    if cgroup.is_some_and(|cgroup| cgroup.memory_kills() > 0) {
-        return Error::new(
-            "the kernel killed the container's first process for want of memory; raise linux.resources.memory.limit",
-        );
+pub(crate) fn death(child: &ChildGuard, kills: &Kills<'_>) -> Error {
+    if let Some(told) = kills.told() {
+        return Error::new(told);
     }
     let status = child.get().and_then(|child| {
         let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -617,26 +634,11 @@ pub(crate) fn forked(pidfd: OwnedFd) -> Result<ChildGuard> {
     Ok(ChildGuard::new(Child { pid, pidfd }))
 }
 
-/// `uid_map` and `gid_map` of a child; with `newuidmap` where the kernel does not let us.
-fn write_id_maps(pid: i32, maps: &IdMaps) -> Result<()> {
-    let proc = Proc::open()?;
-    let text = |maps: &[IdMap]| {
-        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>()
-    };
-    if maps.deny_setgroups {
-        proc.write(&format!("{pid}/setgroups"), "deny")?;
-    }
-    let hint = "an ordinary user may map only its own id, and ids of /etc/subuid by newuidmap(1)";
-    let explain = |error: Error| {
-        if maps.deny_setgroups { Error::new(format!("id-map: {error}; {hint}")) } else { error.within("id-map") }
-    };
-    proc.write(&format!("{pid}/gid_map"), &text(&maps.gids)).map_err(explain)?;
-    proc.write(&format!("{pid}/uid_map"), &text(&maps.uids)).map_err(explain)
-}
-
 /// By us and not by the init: lowering it needs a privilege of the machine itself.
 pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
-    Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string()).context("config.json: process.oomScoreAdj")
+    let hint = "to lower it below what it was set to takes CAP_SYS_RESOURCE on the machine itself";
+    let written = Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string());
+    written.map_err(|error| Error::new(format!("config.json: process.oomScoreAdj: {error}; {hint}")))
 }
 
 /// By us and not by the init: raising a hard limit needs a privilege of the machine itself. The
@@ -645,10 +647,12 @@ pub(crate) fn raise_limits(pid: i32, limits: &[cleat_plan::Rlimit]) -> Result<()
     for (index, limit) in limits.iter().enumerate() {
         let (soft, hard) = sys::own_limit(limit.resource).context("prlimit")?;
         if limit.hard > hard {
-            sys::prlimit(pid, limit.resource, soft, limit.hard).context(format_args!(
-                "config.json: process.rlimits[{index}]: raise the hard limit from {hard} to {}",
-                limit.hard
-            ))?;
+            sys::prlimit(pid, limit.resource, soft, limit.hard).map_err(|errno| {
+                let place = format!("config.json: process.rlimits[{index}]");
+                let what = format!("raise the hard limit from the caller's {hard} to {}", limit.hard);
+                let hint = "that takes CAP_SYS_RESOURCE on the machine itself";
+                Error::new(format!("{place}: {what}: {}; {hint}", errno_text(errno)))
+            })?;
         }
     }
     Ok(())
@@ -669,29 +673,17 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
     sys::enslave_mount(fd.as_fd()).context(&place)?;
     if let Some(source) = &tree.idmap {
         let namespace = match source {
-            IdmapSource::Container => user_namespace_of(child.pid)?,
-            IdmapSource::Mappings { uids, gids } => new_user_namespace(uids, gids)?,
+            IdmapSource::Container => idmap::user_namespace_of(child.pid)?,
+            IdmapSource::Mappings { uids, gids } => idmap::new_user_namespace(uids, gids)?,
         };
         sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
-            let hint = if errno == nix::errno::Errno::EINVAL {
-                "; this file system or kernel has no identity-mapped mounts"
-            } else {
-                ""
+            let hint = match errno {
+                nix::errno::Errno::EINVAL => "; this file system or kernel has no identity-mapped mounts",
+                nix::errno::Errno::EPERM => "; only file systems of our own user namespace can be mapped",
+                _ => "",
             };
             Error::new(format!("{place}: mount_setattr MOUNT_ATTR_IDMAP: {errno:?}{hint}"))
         })?;
     }
     Ok(fd)
-}
-
-fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
-    Proc::open()?.follow(&format!("{pid}/ns/user"), OFlag::O_RDONLY).context(format_args!("open /proc/{pid}/ns/user"))
-}
-
-/// A user namespace that lives as long as its descriptor.
-fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
-    let holder = ChildGuard::new(sys::namespace_holder(plan::NEWUSER).context("clone3 CLONE_NEWUSER")?);
-    let pid = holder.get()?.pid;
-    write_id_maps(pid, &IdMaps { uids: uids.into(), gids: gids.into(), deny_setgroups: false })?;
-    user_namespace_of(pid)
 }

@@ -22,6 +22,8 @@ pub enum Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    /// The property of config.json that it is about.
+    place: Option<Box<str>>,
 }
 
 /// What most functions here return.
@@ -35,7 +37,7 @@ impl Error {
 
     /// A failure of that kind.
     pub fn of(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), place: None }
     }
 
     /// What callers decide on.
@@ -44,10 +46,27 @@ impl Error {
         self.kind
     }
 
+    /// A failure of a property of config.json.
+    pub fn at(place: &str, what: impl fmt::Display) -> Error {
+        Error { kind: Kind::Other, message: format!("config.json: {place}: {what}"), place: Some(place.into()) }
+    }
+
+    /// The same, about a property that its message names.
+    #[must_use]
+    pub fn about(self, place: &str) -> Error {
+        Error { place: Some(place.into()), ..self }
+    }
+
+    /// The property of config.json that it is about.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
     /// The same with the place where it happened in front.
     #[must_use]
     pub fn within(self, place: impl fmt::Display) -> Error {
-        Error { kind: self.kind, message: format!("{place}: {}", self.message) }
+        Error { message: format!("{place}: {}", self.message), ..self }
     }
 }
 

@@ -4,7 +4,7 @@
 //! and in the host's namespaces, becomes its own program there, and only then enters the
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
@@ -12,19 +12,22 @@ use cleat_plan::Step;
 use cleat_plan::wire::{FromInit, ToInit};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Kills};
 use crate::config;
 use crate::console::Connection;
 use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
+use crate::plan::ids::{Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Filter};
-use crate::plan::{self, FdSource, NEWNS, NEWPID, NEWUSER, Request};
+use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
+use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{listener, sys};
+use crate::{listener, scheduler};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -69,9 +72,8 @@ pub fn plan(
     request: &Request,
     host: &Host,
     filter: Option<Filter>,
-    warnings: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<(wire::Plan, Vec<FdSource>)> {
-    refuse_unsupported(process)?;
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
     let mut join = Vec::new();
@@ -82,7 +84,11 @@ pub fn plan(
     }
     let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
-    let mut joining = plan::process(process, request, host, user_namespace, warnings)?;
+    let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
+    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
+    let mut joining = plan::process(process, request, host, user_namespace, findings);
+    let keep = keeps_groups(&container.record.cleat.annotations, host);
+    joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
     joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
@@ -91,23 +97,13 @@ pub fn plan(
         fork: (namespaces & NEWPID != 0).then_some(0),
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
-        terminal: process.terminal.then(|| plan::terminal(process, false)),
+        terminal: findings.keep(process.terminal.then(|| plan::terminal(process, false)).transpose()),
+        memory_policy: container.record.cleat.memory_policy.clone(),
+        personality: container.record.cleat.personality,
         process: Some(joining),
         ..wire::Plan::default()
     };
     Ok((init, fds))
-}
-
-fn refuse_unsupported(process: &config::Process) -> Result<()> {
-    let asked = [
-        ("scheduler", process.scheduler.is_some()),
-        ("ioPriority", process.io_priority.is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
-    ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((name, _)) => Err(Error::new(format!("process.{name}: this version of cleat does not support it"))),
-        None => Ok(()),
-    }
 }
 
 /// Makes a process inside a running container, ready to be started.
@@ -130,10 +126,14 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
             container.id()
         )));
     }
-    let mut warnings = Vec::new();
-    let host = Host::of_joining(orders.rootless, &orders.process)?;
-    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut warnings)?;
-    warnings.iter().for_each(|warning| (orders.warn)(warning));
+    let mut findings = Findings::default();
+    let record = &container.record;
+    let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
+    let host = Host::of_joining(orders.rootless, first, &orders.process)?;
+    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
+    let scheduling = plan::scheduling(&orders.process, &mut findings);
+    let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
+    findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
         (Some(own), Some(below)) => Some(own.below(below)?),
@@ -142,26 +142,53 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         }
         (_, None) => None,
     };
+    let kills = Kills::from_now(cgroup.as_ref());
     faults.at(Step::Clone)?;
+    scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
-    let child = clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, orders.cgroup.is_some())?;
+    let exactly = orders.cgroup.is_some();
+    let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
+        // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
+        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate").
+        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error }) if !exactly && host.may_do_without_cgroup() => {
+            (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+            clone_into(None, container, &theirs, exactly)
+        }
+        other => other,
+    }
+    .map_err(|failed| failed.error)?;
     drop(theirs);
-    faults.at(Step::Oom)?;
-    if let Some(score) = orders.process.oom_score_adj {
-        create::set_oom_score(child.get()?.pid, score)?;
+    faults.at(Step::Affinity)?;
+    if affinity == Affinity::default() {
+        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+    } else {
+        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
     }
-    faults.at(Step::RaiseLimits)?;
-    if let Some(process) = &init.process {
-        create::raise_limits(child.get()?.pid, &process.rlimits)?;
+    faults.at(Step::Resctrl)?;
+    if let Some(own) = &container.record.cleat.rdt {
+        if !own.add(child.get()?.pid)? {
+            let group = own.full();
+            (orders.warn)(&format!(
+                "intelRdt {}: somebody has removed the group; the process is not in it",
+                group.display()
+            ));
+        }
     }
+    equip(orders, &faults, child.get()?, init.process.as_ref()).map_err(|error| kills.explain(error))?;
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
     let mut joined = Joined { child, conversation, console: None, half_way: None, filter_at_start };
-    joined.attend(container, cgroup.as_ref(), init.fork.is_some())?;
+    let forks = init.fork.is_some();
+    if let Err(error) = joined.attend(container, forks, &kills) {
+        joined.end(forks);
+        return Err(error);
+    }
     let pid = joined.child.get()?.pid;
+    faults.at(Step::Scheduler)?;
+    scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;
@@ -169,10 +196,45 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     Ok(joined)
 }
 
+/// What the host does to the process from outside, before that gets its plan.
+fn equip(orders: &Orders<'_>, faults: &Faults, child: &Child, process: Option<&wire::Process>) -> Result<()> {
+    faults.at(Step::Oom)?;
+    if let Some(score) = orders.process.oom_score_adj {
+        create::set_oom_score(child.pid, score)?;
+    }
+    faults.at(Step::RaiseLimits)?;
+    process.map_or(Ok(()), |process| create::raise_limits(child.pid, &process.rlimits))
+}
+
+/// A process could not be made.
+struct CloneError {
+    errno: Errno,
+    error: Error,
+}
+
+impl CloneError {
+    fn new(errno: Errno, cgroup: Option<&Cgroup>) -> CloneError {
+        CloneError { errno, error: create::clone_error(errno, cgroup) }
+    }
+}
+
+impl From<Error> for CloneError {
+    fn from(error: Error) -> CloneError {
+        CloneError { errno: Errno::UnknownErrno, error }
+    }
+}
+
 /// Born in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now, if that is beneath.
-fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, exactly: bool) -> Result<ChildGuard> {
-    let program = create::sealed_init()?;
+fn clone_into(
+    cgroup: Option<&Cgroup>,
+    container: &Container,
+    socket: &OwnedFd,
+    exactly: bool,
+) -> std::result::Result<ChildGuard, CloneError> {
+    let program = crate::init::sealed()?;
+    // Who dies in the container takes along who shares his memory.
+    let own_memory = container.memory_limited();
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -180,15 +242,16 @@ fn clone_into(cgroup: Option<&Cgroup>, container: &Container, socket: &OwnedFd, 
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
+            own_memory,
         };
         sys::birth(&spec).map(ChildGuard::new)
     };
     match birth(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
             let current = current_cgroup(container)?;
-            birth(Some(&current)).map_err(|errno| create::clone_error(errno, Some(&current)))
+            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
-        other => other.map_err(|errno| create::clone_error(errno, cgroup)),
+        other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
 }
 
@@ -233,7 +296,21 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
 }
 
 impl Joined {
-    fn attend(&mut self, container: &Container, cgroup: Option<&Cgroup>, forks: bool) -> Result<()> {
+    /// Ends the process that may have been born while it was given up: a sibling of the one that is
+    /// known. Nobody else would wait for it, and the container's pid namespace could not end.
+    fn end(mut self, forks: bool) {
+        let heard = self.half_way.is_some();
+        drop(self.child);
+        self.half_way = None;
+        while let (true, Ok(Heard::Message(message, fd))) = (forks && !heard, self.conversation.hear()) {
+            if let (FromInit::Forked, Some(pidfd)) = (message, fd) {
+                drop(create::forked(pidfd));
+                return;
+            }
+        }
+    }
+
+    fn attend(&mut self, container: &Container, forks: bool, kills: &Kills<'_>) -> Result<()> {
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
@@ -245,9 +322,9 @@ impl Joined {
                     self.conversation.say(ToInit::ListenerTaken)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+                Heard::Message(FromInit::Failed(failure), _) => return Err(create::failed(&failure, kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(create::death(&self.child, cgroup)),
+                Heard::Closed => return Err(create::death(&self.child, kills)),
             }
         }
     }
@@ -286,6 +363,21 @@ pub fn order_start(
             Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
             Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
         }
+    }
+}
+
+/// The conversation of a start ends with the program's first instruction, or with a death before it:
+/// for want of memory, where the kernel says so.
+///
+/// # Errors
+/// It was killed.
+pub fn not_killed_at_once(pidfd: BorrowedFd<'_>, kills: &Kills<'_>) -> Result<()> {
+    let Some(told) = kills.told() else { return Ok(()) };
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    // Who was killed needs a moment to go; it may have been another one.
+    match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
+        0 => Ok(()),
+        _ => Err(Error::new(told)),
     }
 }
 

@@ -1,13 +1,14 @@
-//! How are hooks of the runtime's own namespaces run?
+//! How are programs of the host run, hooks above all?
 //!
 //! Host half, all privileges of the caller, as runtime-spec config.md § POSIX-platform Hooks asks:
 //! in order, the state on standard input, killed at their timeout.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -36,35 +37,70 @@ pub fn run_all(hooks: &[Hook], state: &str) -> Vec<Error> {
 }
 
 fn one(hook: &Hook, state: &str) -> Result<()> {
-    let path = OsStr::from_bytes(hook.path.to_bytes());
-    let place = format!("hook {}", path.to_string_lossy());
-    // What the hook prints goes to memory: a pipe could be kept open by its children for ever. And
-    // so its state comes from there: nobody waits for it to be read.
-    let mut output = memory_file().context(&place)?;
-    let mut input = memory_file().context(&place)?;
-    input.write_all(state.as_bytes()).and_then(|()| input.rewind()).context(&place)?;
-    let mut command = Command::new(path);
-    let mut args = hook.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()));
+    let text = |text: &cleat_plan::Text| OsStr::from_bytes(text.to_bytes()).to_owned();
+    let program = Program {
+        path: text(&hook.path).into(),
+        args: hook.args.iter().map(text).collect(),
+        env: hook.env.iter().map(text).collect(),
+        input: state,
+        timeout_secs: hook.timeout_secs,
+    };
+    execute(&program, &format!("hook {}", program.path.display()))
+}
+
+/// A program of the host, run to its end.
+pub(crate) struct Program<'a> {
+    path: PathBuf,
+    /// With `argv[0]`.
+    args: Vec<OsString>,
+    /// The whole environment.
+    env: Vec<OsString>,
+    /// On its standard input.
+    input: &'a str,
+    /// Killed after so many seconds; `None` waits for ever.
+    timeout_secs: Option<u32>,
+}
+
+impl Program<'_> {
+    /// Without environment and input, for as long as it takes.
+    pub(crate) fn new(path: &Path, name: &str, args: &[String]) -> Program<'static> {
+        let args = std::iter::once(name).chain(args.iter().map(String::as_str)).map(OsString::from).collect();
+        Program { path: path.into(), args, env: Vec::new(), input: "", timeout_secs: None }
+    }
+}
+
+/// Runs a program with no descriptors but its standard streams.
+///
+/// # Errors
+/// It cannot be run, fails, or takes too long; told after `place`, with what it printed.
+pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
+    // What it prints goes to memory: a pipe could be kept open by its children for ever. And so its
+    // input comes from there: nobody waits for it to be read.
+    let mut output = memory_file().context(place)?;
+    let mut input = memory_file().context(place)?;
+    input.write_all(program.input.as_bytes()).and_then(|()| input.rewind()).context(place)?;
+    let mut command = Command::new(&program.path);
+    let mut args = program.args.iter();
     if let Some(name) = args.next() {
         command.arg0(name);
     }
     command.args(args).env_clear().stdin(input);
-    command.stdout(output.try_clone().context(&place)?).stderr(output.try_clone().context(&place)?);
-    for var in &hook.env {
-        if let Some((name, value)) = split_env(var.to_bytes()) {
+    command.stdout(output.try_clone().context(place)?).stderr(output.try_clone().context(place)?);
+    for var in &program.env {
+        if let Some((name, value)) = split_env(var.as_bytes()) {
             command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
         }
     }
     sys::spawn_without_descriptors(&mut command);
     let mut child = command.spawn().context(format_args!("{place}: execute"))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
-    let expired = !wait(pid, hook.timeout_secs).context(&place)?;
+    let expired = !wait(pid, program.timeout_secs).context(place)?;
     if expired {
         let _ = child.kill();
     }
-    let status = child.wait().context(&place)?;
+    let status = child.wait().context(place)?;
     let what = match (status.code(), status.signal()) {
-        _ if expired => format!("killed after its timeout of {} s", hook.timeout_secs.unwrap_or(0)),
+        _ if expired => format!("killed after its timeout of {} s", program.timeout_secs.unwrap_or(0)),
         (Some(0), _) => return Ok(()),
         (Some(code), _) => format!("it exited with status {code}"),
         (None, signal) => format!("it was killed by signal {}", signal.unwrap_or(0)),

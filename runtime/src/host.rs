@@ -7,17 +7,26 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::AtFlags;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::AccessFlags;
 
 use crate::config::{Process, Spec};
 use crate::error::{Context, Error, Result};
+use crate::plan::IdMap;
 use crate::sys;
+
+/// Inode number of the machine's own user namespace (Linux include/uapi/linux/nsfs.h,
+/// `USER_NS_INIT_INO`).
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// Facts about the machine and about this process in it.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     /// Effective user.
     pub euid: u32,
+    /// Effective group.
+    pub egid: u32,
     /// This process's capability bounding set, bit N is capability N.
     pub capabilities: u64,
     /// Highest capability that the kernel knows.
@@ -26,10 +35,16 @@ pub struct Host {
     pub setgroups_denied: bool,
     /// Control groups.
     pub cgroup: Cgroup,
-    /// This process is in a user namespace that does not map every id.
+    /// This process is in another user namespace than the machine's own.
     pub in_user_namespace: bool,
+    /// What that user namespace maps, with its own ids as `container_id`; empty outside of one.
+    pub own_uids: Vec<IdMap>,
+    /// The same of groups.
+    pub own_gids: Vec<IdMap>,
     /// `--rootless`: whether a container may do without a cgroup; `None`: as privileges are.
     pub rootless_asked: Option<bool>,
+    /// Where resctrl is mounted, if it is; only where a container asks for it.
+    pub resctrl: Option<PathBuf>,
     /// Security modules with labels; asked for only where a label is.
     pub labels: Labels,
 }
@@ -62,6 +77,9 @@ pub struct Cgroup {
     pub mount: Option<PathBuf>,
     /// This process's own cgroup, relative to `mount`, with a leading slash.
     pub own: PathBuf,
+    /// Where this process may make cgroups and put processes into them; only looked for where a
+    /// container may do without a cgroup. `None`: nowhere.
+    pub delegated: Option<PathBuf>,
     /// Controllers that are bound to version 1.
     pub v1_controllers: Vec<String>,
 }
@@ -75,46 +93,61 @@ impl Host {
         let mut host = Host::of_privileges(rootless_asked)?;
         host.cgroup = Cgroup::probe()?;
         host.in_user_namespace = in_user_namespace()?;
-        // Where all ids are mapped nobody can have denied it.
-        host.setgroups_denied = host.in_user_namespace && setgroups_denied();
+        if host.in_user_namespace {
+            host.setgroups_denied = setgroups_denied("/proc/self/setgroups");
+            host.own_uids = id_map("/proc/self/uid_map")?;
+            host.own_gids = id_map("/proc/self/gid_map")?;
+        }
+        if host.may_do_without_cgroup() {
+            host.cgroup.find_delegated();
+        }
         Ok(host)
     }
 
-    /// The same with what a bundle asks for by name: security modules, where it has labels.
+    /// The same with what a bundle asks for by name: security modules, where it has labels, and resctrl.
     ///
     /// # Errors
     /// `/proc` is not there.
     pub fn of_bundle(rootless_asked: Option<bool>, spec: &Spec) -> Result<Host> {
-        let host = Host::probe(rootless_asked)?;
+        let mut host = Host::probe(rootless_asked)?;
+        host.resctrl = spec.linux.intel_rdt.as_ref().and_then(|_| crate::rdt::mount_point());
         let process = spec.process.as_ref();
         let labels = process.map_or(["", ""], |p| [p.apparmor_profile.as_str(), p.selinux_label.as_str()]);
         Ok(host.with_labels(&[labels[0], labels[1], &spec.linux.mount_label]))
     }
 
-    /// The same without what a process that joins a container has no use for: control groups, and
-    /// whether ids are mapped.
+    /// The same for a process that joins a container, which has no use for control groups. Ids and
+    /// groups are those of the container's user namespace, where it has one: `first` lives there.
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_joining(rootless_asked: Option<bool>, process: &Process) -> Result<Host> {
-        let host =
-            Host::of_privileges(rootless_asked)?.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
-        Ok(Host { setgroups_denied: setgroups_denied(), ..host })
+    pub fn of_joining(rootless_asked: Option<bool>, first: Option<i32>, process: &Process) -> Result<Host> {
+        let host = Host::of_privileges(rootless_asked)?;
+        let mut host = host.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
+        host.in_user_namespace = in_user_namespace()?;
+        match first {
+            Some(pid) => {
+                host.setgroups_denied = setgroups_denied(&format!("/proc/{pid}/setgroups"));
+                host.own_uids = id_map(&format!("/proc/{pid}/uid_map"))?;
+                host.own_gids = id_map(&format!("/proc/{pid}/gid_map"))?;
+            }
+            None => host.setgroups_denied = setgroups_denied("/proc/self/setgroups"),
+        }
+        Ok(host)
+    }
+
+    /// What changing limits needs to know.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn of_update(rootless_asked: Option<bool>) -> Result<Host> {
+        Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
     }
 
     fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {
-        let euid = nix::unistd::geteuid().as_raw();
+        let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;
-        Ok(Host {
-            euid,
-            capabilities,
-            last_capability,
-            setgroups_denied: false,
-            cgroup: Cgroup::default(),
-            in_user_namespace: false,
-            rootless_asked,
-            labels: Labels::default(),
-        })
+        Ok(Host { euid, egid, capabilities, last_capability, rootless_asked, ..Host::default() })
     }
 
     /// The same host, asked for security modules, too, where a label of theirs is wanted.
@@ -129,20 +162,48 @@ impl Host {
     pub fn rootless(&self) -> bool {
         self.euid != 0 || self.in_user_namespace
     }
+
+    /// Whether a container that did not ask for a cgroup may run without one (`--rootless`).
+    #[must_use]
+    pub fn may_do_without_cgroup(&self) -> bool {
+        self.rootless_asked.unwrap_or(self.rootless())
+    }
 }
 
-fn setgroups_denied() -> bool {
-    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
+fn setgroups_denied(path: &str) -> bool {
+    std::fs::read(path).is_ok_and(|text| text.starts_with(b"deny"))
 }
 
-/// Whether this process is in a user namespace that does not map every id to itself.
+/// Whether this process is in another user namespace than the machine's own.
 ///
 /// # Errors
 /// `/proc` is not there.
 pub fn in_user_namespace() -> Result<bool> {
-    let map = std::fs::read_to_string("/proc/self/uid_map").context("read /proc/self/uid_map")?;
-    let fields: Vec<&str> = map.split_ascii_whitespace().collect();
-    Ok(fields != ["0", "0", "4294967295"])
+    let own = nix::sys::stat::stat("/proc/self/ns/user").context("stat /proc/self/ns/user")?;
+    Ok(own.st_ino != INITIAL_USER_NAMESPACE)
+}
+
+/// The lines of a `uid_map` or `gid_map` (user_namespaces(7)).
+pub(crate) fn id_map(path: &str) -> Result<Vec<IdMap>> {
+    let text = std::fs::read_to_string(path).context(format_args!("read {path}"))?;
+    Ok(text.lines().filter_map(id_map_line).collect())
+}
+
+fn id_map_line(line: &str) -> Option<IdMap> {
+    let mut fields = line.split_ascii_whitespace().map(str::parse);
+    let mut next = || fields.next()?.ok();
+    Some(IdMap { container_id: next()?, host_id: next()?, size: next()? })
+}
+
+/// The name of a user in `/etc/passwd`.
+#[must_use]
+pub fn user_name(uid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 impl Cgroup {
@@ -167,6 +228,24 @@ impl Cgroup {
             .map(PathBuf::from);
         Ok(cgroup)
     }
+
+    /// First beside our own cgroup, where controllers can be had; then below it, where processes
+    /// live already, which leaves freezing, killing and counting them (cgroup-v2.rst, "No Internal
+    /// Process Constraint" and "Delegation Containment").
+    fn find_delegated(&mut self) {
+        let Some(mount) = &self.mount else { return };
+        let usable = |cgroup: &&Path| {
+            let dir = crate::cgroup::directory(mount, cgroup);
+            may_write(&dir) && may_write(&dir.join("cgroup.procs"))
+        };
+        let beside = self.own.parent().unwrap_or(Path::new("/"));
+        self.delegated = [beside, &self.own].into_iter().find(usable).map(Path::to_path_buf);
+    }
+}
+
+/// With the effective ids, and on a file system that can be written to.
+fn may_write(path: &Path) -> bool {
+    nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
 }
 
 /// Makes a path absolute and clean without asking the file system: no `.`, no `..`, no double slash.

@@ -4,7 +4,7 @@
 //! (it looks up the stack's limits in `/proc` and installs signal handlers) and 0.1 MB.
 #![no_main]
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cleat::cli::{self, Action, Invocation};
@@ -60,11 +60,14 @@ fn subject(action: &Action) -> String {
         Action::List(_) => "list".into(),
         Action::Ps(options) => format!("ps {}", options.id),
         Action::Exec(options) => format!("exec {}", options.id),
+        Action::Events(options) => format!("events {}", options.id),
+        Action::Update(options) => format!("update {}", options.id),
         Action::Pause(options) => format!("pause {}", options.id),
         Action::Resume(options) => format!("resume {}", options.id),
         Action::Spec(_) => "spec".into(),
         Action::Features => "features".into(),
         Action::Plan(options) => format!("plan {}", options.bundle.display()),
+        Action::Check(_) => "check".into(),
         Action::Version => "version".into(),
     }
 }
@@ -87,15 +90,17 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         "false" => Some(false),
         _ => None,
     };
+    if let Action::Check(options) = &invocation.action {
+        let state = root(global.root.as_deref(), false);
+        return commands::check::check(rootless, &state, options.bundle.as_deref(), options.json);
+    }
     let warn = |message: &str| log.say(Level::Warning, message);
     let debug = |message: &str| log.say(Level::Debug, message);
-    let shell = Shell {
-        store: Store::new(root(global.root.as_deref())?),
-        warn: &warn,
-        debug: log.debug().then_some(&debug),
-        inherited,
-        rootless,
-    };
+    // Commands that remember nothing need no place for it.
+    let stateless = matches!(invocation.action, Action::Spec(_) | Action::Features | Action::Plan(_));
+    let root = if stateless { PathBuf::new() } else { root(global.root.as_deref(), true)? };
+    let shell =
+        Shell { store: Store::new(root), warn: &warn, debug: log.debug().then_some(&debug), inherited, rootless };
     act(&shell, &invocation.action)
 }
 
@@ -125,6 +130,11 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
         }
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
         Action::Exec(options) => commands::exec::exec(shell, &exec_options(options)),
+        Action::Events(options) => done(
+            commands::events::parse_interval(&options.interval)
+                .and_then(|interval| commands::events::events(shell, &options.id, interval, options.stats)),
+        ),
+        Action::Update(options) => done(commands::update::update(shell, options)),
         Action::Pause(options) => done(commands::pause::pause(shell, &options.id)),
         Action::Resume(options) => done(commands::pause::resume(shell, &options.id)),
         Action::Spec(options) => done(commands::spec::spec(options.bundle.as_deref(), options.rootless)),
@@ -134,7 +144,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
             let id = options.id.clone().map_or_else(|| commands::plan::default_id(&options.bundle), Ok)?;
             done(commands::plan::plan(shell, &options.bundle, &id, options.json))
         }
-        Action::Version => Ok(0),
+        Action::Check(_) | Action::Version => Ok(0),
     }
 }
 
@@ -176,8 +186,9 @@ fn exec_options(options: &cli::Exec) -> commands::exec::Options {
     }
 }
 
-/// The directory of the containers' state: `--root`, else `/run/cleat`, else the user's own.
-fn root(given: Option<&Path>) -> Result<PathBuf> {
+/// The directory of the containers' state: `--root`, else root's `/run/cleat`, else the user's own,
+/// which is made unless the command only asks.
+fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     if let Some(path) = given {
         let path = std::path::absolute(path).context("--root")?;
         let clean = cleat::host::clean(Path::new("/"), &path);
@@ -190,15 +201,46 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
         return Ok(clean);
     }
     let as_root = std::env::var("USER").is_ok_and(|user| user == "root");
-    if nix::unistd::geteuid().is_root() && (as_root || !cleat::host::in_user_namespace()?) {
+    let user = nix::unistd::geteuid();
+    if user.is_root() && (as_root || !cleat::host::in_user_namespace()?) {
         return Ok("/run/cleat".into());
     }
-    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
-    let Some(runtime_dir) = runtime_dir else { return Ok("/run/cleat".into()) };
-    let path = Path::new(&runtime_dir).join("cleat");
-    std::fs::create_dir_all(&path).context(format_args!("state directory {}", path.display()))?;
-    // Sticky: tools that tidy the runtime directory leave it alone (XDG base directory specification).
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1700))
-        .context(format_args!("chmod {}", path.display()))?;
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => below_runtime_dir(Path::new(&dir), user.as_raw(), make),
+        None if user.is_root() => Ok("/run/cleat".into()),
+        None => Err(Error::new(
+            "state directory: XDG_RUNTIME_DIR is not set, and /run/cleat is root's; a login session sets it, or give \
+             --root a directory of your own",
+        )),
+    }
+}
+
+/// `cleat` in the user's own runtime directory (XDG base directory specification), which must be
+/// his and nobody else's: whoever may write there may have his containers started.
+fn below_runtime_dir(dir: &Path, user: u32, make: bool) -> Result<PathBuf> {
+    let place = format!("state directory: XDG_RUNTIME_DIR {}", dir.display());
+    let wrong = |what: String| Error::new(format!("{what}; set it to a directory of your own, or give --root one"));
+    if !dir.is_absolute() {
+        return Err(wrong(format!("{place}: must be absolute")));
+    }
+    let path = dir.join("cleat");
+    let is_ours = |path: &Path| match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.uid() != user => {
+            let owner = metadata.uid();
+            Err(wrong(format!("{place}: {} belongs to user {owner}, not to {user}", path.display())))
+        }
+        _ => Ok(()),
+    };
+    is_ours(dir)?;
+    if !make {
+        return is_ours(&path).map(|()| path);
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    is_ours(&path)?;
+    // Sticky: tools that tidy the runtime directory leave it alone.
+    let sticky = std::fs::Permissions::from_mode(0o1700);
+    made.context("mkdir cleat")
+        .and_then(|()| std::fs::set_permissions(&path, sticky).context("chmod cleat"))
+        .map_err(|error| wrong(format!("{place}: {error}")))?;
     Ok(path)
 }

@@ -19,17 +19,30 @@ use crate::host::{Host, clean};
 pub mod caps;
 pub mod devices;
 mod display;
+mod findings;
+pub mod ids;
 mod label;
+pub mod memory;
 pub mod mounts;
 mod namespaces;
+pub mod netdev;
+pub(crate) mod numbers;
 mod process;
-mod resources;
+mod rdt;
+pub(crate) mod resources;
+mod scheduler;
 pub mod seccomp;
 
 pub use devices::Rule as DeviceRule;
-use namespaces::{Namespaces, id_maps, name_in_uts, sysctls, time_offsets};
+pub use findings::Findings;
+use ids::{Ids, id_maps};
+use namespaces::{Namespaces, name_in_uts, sysctls, time_offsets};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
+pub use rdt::Rdt;
+pub use resources::Limit;
+pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
+pub(crate) use scheduler::{affinity, scheduling};
 
 /// What the caller asked for besides config.json.
 #[derive(Clone, Debug, Default)]
@@ -78,18 +91,22 @@ pub struct HostHalf {
     pub clone_flags: u64,
     /// All namespaces that are not the runtime's own, for commands that join later.
     pub namespaces: u64,
-    /// Namespaces given by path: kind and path.
-    pub joined: Vec<(u32, PathBuf)>,
     /// A user namespace of its own, with these mappings.
     pub id_maps: Option<IdMaps>,
     /// The cgroup; `None`: stay in the caller's.
     pub cgroup: Option<Cgroup>,
+    /// The resctrl group; `None`: stay in the caller's.
+    pub rdt: Option<Rdt>,
     /// `oom_score_adj` of the process.
     pub oom_score_adj: Option<i32>,
     /// Resource limits of the process: where the hard one is above ours, we raise it.
     pub rlimits: Vec<wire::Rlimit>,
+    /// Policy and priorities of the process.
+    pub scheduling: Scheduling,
     /// Descriptors that the init gets with its plan, in order.
     pub fds: Vec<FdSource>,
+    /// Network devices that move into the container, in this order.
+    pub net_devices: Vec<netdev::NetDevice>,
     /// `prestart` hooks, then `createRuntime` hooks.
     pub runtime_hooks: Vec<wire::Hook>,
     /// `poststart` hooks.
@@ -170,7 +187,11 @@ pub struct IdMaps {
     pub uids: Vec<IdMap>,
     /// Groups.
     pub gids: Vec<IdMap>,
-    /// `setgroups` must be denied before an unprivileged process may map groups.
+    /// Users other than the caller: where the kernel refuses, newuidmap(1) maps what is delegated.
+    pub uids_delegated: bool,
+    /// Groups other than the caller's; newgidmap(1).
+    pub gids_delegated: bool,
+    /// `setgroups` must be denied before an unprivileged process may map its own group.
     pub deny_setgroups: bool,
 }
 
@@ -183,8 +204,10 @@ pub struct Cgroup {
     pub path: PathBuf,
     /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
     pub devices: Option<Vec<DeviceRule>>,
-    /// An ordinary user who did not ask for a cgroup can do without.
-    pub required: bool,
+    /// What its processes may use, in order.
+    pub limits: Vec<Limit>,
+    /// Who may divide it further from inside, user and group: root of the user namespace.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// A place in config.json, for errors.
@@ -200,7 +223,7 @@ impl Place {
     }
 
     pub(crate) fn error(&self, what: impl Display) -> Error {
-        Error::new(format!("config.json: {}: {what}", self.0))
+        Error::at(&self.0, what)
     }
 
     pub(crate) fn wrong(&self, value: &str, allowed: &str) -> Error {
@@ -259,29 +282,17 @@ pub const NEWUSER: u64 = 0x1000_0000;
 pub const NEWUTS: u64 = 0x0400_0000;
 
 /// Properties that no version of cleat so far acts on: never dropped in silence.
-fn refuse_unsupported(spec: &Spec) -> Result<()> {
-    let linux = &spec.linux;
-    let process = spec.process.as_ref();
+fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
     let asked: &[(&str, bool)] = &[
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.personality", linux.personality.is_some()),
-        ("linux.netDevices", !linux.net_devices.is_empty()),
-        ("process.scheduler", process.is_some_and(|p| p.scheduler.is_some())),
-        ("process.ioPriority", process.is_some_and(|p| p.io_priority.is_some())),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity.is_some())),
         ("solaris", spec.solaris.is_some()),
         ("windows", spec.windows.is_some()),
         ("vm", spec.vm.is_some()),
         ("zos", spec.zos.is_some()),
         ("freebsd", spec.freebsd.is_some()),
     ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((name, _)) => Err(place(name).error(
-            "this version of cleat does not support it; remove it from the bundle, or use another runtime for it",
-        )),
-        None => Ok(()),
-    }
+    let what = "this version of cleat does not support it; remove it from the bundle, or use another runtime for it";
+    let asked = asked.iter().filter(|(_, is_asked)| *is_asked);
+    findings.problems.extend(asked.map(|(name, _)| place(name).error(what)));
 }
 
 impl Plan {
@@ -291,48 +302,74 @@ impl Plan {
     /// A property that is wrong, contradicts another, or cannot be had here; the message names its
     /// place in config.json.
     pub fn new(request: &Request, spec: &Spec, host: &Host) -> Result<Plan> {
-        check_version(&spec.oci_version)?;
-        refuse_unsupported(spec)?;
-        let mut warnings = Vec::new();
-        resources::check(&spec.linux.resources, host, &mut warnings)?;
-        let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
-        if root.path.is_empty() {
-            return Err(place("root.path").error("is missing"));
-        }
-        let namespaces = Namespaces::decide(&spec.linux.namespaces)?;
-        let id_maps = id_maps(spec, &namespaces, host)?;
+        let mut findings = Findings::default();
+        let plan = Plan::decide(request, spec, host, &mut findings);
+        Ok(Plan { warnings: findings.warnings()?, ..plan })
+    }
+
+    /// The same for a bundle that may be wrong in many places: the plan is good for nothing when
+    /// there are problems.
+    #[must_use]
+    pub fn decide(request: &Request, spec: &Spec, host: &Host, findings: &mut Findings) -> Plan {
+        findings.keep(check_version(&spec.oci_version));
+        refuse_unsupported(spec, findings);
+        let limits = resources::decide(&spec.linux.resources, host, findings);
+        let rootfs = clean(&request.bundle, Path::new(findings.keep(root_path(spec))));
+        let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
+        let id_maps = findings.keep(id_maps(spec, &namespaces, host));
+        let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
-        let cgroup = cgroup(request, spec, host, user_namespace)?;
+        let cgroup = cgroup(request, spec, host, &namespaces, limits, findings);
+        let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
+        let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
-        let mut join = Vec::new();
-        for (flag, path) in &namespaces.joined {
+        let join = findings.each(&namespaces.joined, |_, (flag, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
-            join.push(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? });
+            Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
+        });
+        let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
+        if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
+            let may_set = match &id_maps {
+                Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
+                None => host.euid == 0 && !host.setgroups_denied,
+            };
+            ids.check_user(&asked.user, may_set, findings);
+            let keep = ids::keeps_groups(&spec.annotations, host);
+            process.groups = ids::groups(&asked.user, may_set, keep, &mut findings.warnings);
         }
-        let rootfs = clean(&request.bundle, Path::new(&root.path));
-        let mut process =
-            spec.process.as_ref().map(|p| process(p, request, host, user_namespace, &mut warnings)).transpose()?;
         let filter = spec.linux.seccomp.as_ref();
-        let filter = filter.map(|s| seccomp::decide(s, seccomp::Family::NATIVE, &mut warnings)).transpose()?;
+        let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
             // Before it starts, hooks may run in the container, and `exec` can join it.
             let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
             let untraced = namespaces.new & NEWPID != 0 && !tracers;
             process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, untraced)));
         }
+        let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
+        findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
+        // Of processes that join alone; a mistake in it is told before the first of them.
+        affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
+        let rdt = spec.linux.intel_rdt.as_ref();
+        let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
-        let born_inside = namespaces.joins(NEWUSER);
-        let fork = (born_inside || namespaces.joins(NEWPID)).then_some(if born_inside { by_clone } else { 0 });
+        // What belongs to our user namespace can be entered only before there is a new one, and a new
+        // one must be born in the others: by the init, since whoever lives there sees it being born
+        // and what program it is then (CVE-2019-5736).
+        let born_inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
+        let forks = born_inside || namespaces.joins(NEWPID);
+        let fork = forks.then_some(if born_inside { by_clone } else { 0 });
         let start = if request.start_later {
-            wire::Start::Listen(push_fd(&mut fds, FdSource::StartListener)?)
+            findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
         } else {
             wire::Start::Conversation
         };
         // From here on only mounts are added: where the mount namespace is born after the plan was
         // sent, they follow later.
         let early = fds.len();
-        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && !host.rootless();
+        // The container's root may not be allowed on the way to what the caller can reach.
+        let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
+        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
         let init_root = init_root(
             &RootInput {
                 request,
@@ -341,14 +378,18 @@ impl Plan {
                 namespaces: &namespaces,
                 host,
                 host_opens,
+                ids,
                 cgroup: cgroup.as_ref(),
             },
             &mut fds,
-        )?;
+            findings,
+        );
         let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
-        let runtime_hooks =
-            [hooks(&spec.hooks.prestart, "prestart")?, hooks(&spec.hooks.create_runtime, "createRuntime")?].concat();
+        let terminal = findings.keep(terminal.transpose());
+        let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
+        let runtime_hooks = [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat();
+        let net_devices = netdev::decide(spec, &namespaces, host, findings);
         let init = wire::Plan {
             fault: request.fault,
             join,
@@ -357,20 +398,25 @@ impl Plan {
             late_fds,
             become_root: born_inside,
             unshare_cgroup: namespaces.new & NEWCGROUP != 0,
-            time: time_offsets(spec, &namespaces)?,
-            keyring: request.keyring.as_ref().map(text).transpose()?,
+            time: findings.keep(time_offsets(spec, &namespaces)),
+            keyring: findings.keep(request.keyring.as_ref().map(text).transpose()),
             loopback: namespaces.new & NEWNET != 0,
-            hostname: name_in_uts(&spec.hostname, "hostname", &namespaces)?,
-            domainname: name_in_uts(&spec.domainname, "domainname", &namespaces)?,
+            hostname: findings.keep(name_in_uts(&spec.hostname, "hostname", &namespaces)),
+            domainname: findings.keep(name_in_uts(&spec.domainname, "domainname", &namespaces)),
             root: Some(init_root),
-            sysctl: sysctls(spec, &namespaces)?,
+            sysctl: sysctls(spec, &namespaces, findings),
             terminal,
-            runtime_hooks: !runtime_hooks.is_empty(),
+            runtime_hooks: !runtime_hooks.is_empty() || !net_devices.is_empty(),
             create_container: Hooks {
-                list: hooks(&spec.hooks.create_container, "createContainer")?,
+                list: hooks(&spec.hooks.create_container, "createContainer", findings),
                 state: Vec::new(),
             },
-            start_container: Hooks { list: hooks(&spec.hooks.start_container, "startContainer")?, state: Vec::new() },
+            start_container: Hooks {
+                list: hooks(&spec.hooks.start_container, "startContainer", findings),
+                state: Vec::new(),
+            },
+            memory_policy: findings.keep(spec.linux.memory_policy.as_ref().map(memory::policy).transpose()),
+            personality: findings.keep(spec.linux.personality.as_ref().map(memory::personality).transpose()),
             process,
             start,
         };
@@ -379,30 +425,36 @@ impl Plan {
             rootfs,
             clone_flags: if born_inside { 0 } else { by_clone },
             namespaces: namespaces.all(),
-            joined: namespaces
-                .joined
-                .iter()
-                .map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone()))
-                .collect(),
             id_maps,
             cgroup,
-            oom_score_adj: spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()?,
+            rdt,
+            oom_score_adj: findings
+                .keep(spec.process.as_ref().and_then(|p| p.oom_score_adj).map(oom_score).transpose()),
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
+            scheduling,
             fds,
+            net_devices,
             runtime_hooks,
-            poststart: hooks(&spec.hooks.poststart, "poststart")?,
-            poststop: hooks(&spec.hooks.poststop, "poststop")?,
+            poststart: hooks(&spec.hooks.poststart, "poststart", findings),
+            poststop: hooks(&spec.hooks.poststop, "poststop", findings),
             terminal: terminal.is_some(),
             seccomp: filter,
             annotations: spec.annotations.clone(),
         };
-        Ok(Plan { host: host_half, init, warnings })
+        Plan { host: host_half, init, warnings: Vec::new() }
     }
+}
+
+fn root_path(spec: &Spec) -> Result<&str> {
+    let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
+    if root.path.is_empty() { Err(place("root.path").error("is missing")) } else { Ok(&root.path) }
 }
 
 fn check_version(version: &str) -> Result<()> {
     if version.is_empty() {
-        return Err(place("ociVersion").error("is missing; this is no OCI bundle configuration"));
+        return Err(
+            place("ociVersion").error("is missing, this is no OCI bundle configuration; add it, such as \"1.0.2\"")
+        );
     }
     if version.split('.').next() != Some("1") {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));
@@ -410,12 +462,53 @@ fn check_version(version: &str) -> Result<()> {
     Ok(())
 }
 
-fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> Result<Option<Cgroup>> {
+fn cgroup(
+    request: &Request,
+    spec: &Spec,
+    host: &Host,
+    namespaces: &Namespaces,
+    limits: Vec<Limit>,
+    findings: &mut Findings,
+) -> Option<Cgroup> {
+    let rules = devices::rules(&spec.linux.resources.devices, findings);
+    let asked = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
+    if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
+        let orphans = if namespaces.has(NEWPID) {
+            ""
+        } else {
+            ", and, without a pid namespace, processes that outlive its first one cannot be found"
+        };
+        // Root of a user namespace is an engine, which knows, and whose container gets our words on
+        // its standard error.
+        if host.euid != 0 || !host.in_user_namespace || !orphans.is_empty() {
+            findings.warnings.push(format!(
+                "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
+                host.euid
+            ));
+        }
+        return None;
+    }
+    let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;
+    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
+    Some(Cgroup { mount, path, devices, limits, owner: None })
+}
+
+/// Root of a new user namespace, where the container sees its own cgroup and may write there.
+///
+/// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
+    let writable = |mount: &config::Mount| {
+        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
+    };
+    let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);
+    let maps = maps.filter(|_| namespaces.new & NEWCGROUP != 0 && spec.mounts.iter().any(writable))?;
+    Some((root(&maps.uids)?, root(&maps.gids)?))
+}
+
+/// The mount point of the tree, and the container's place in it.
+fn cgroup_path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf)> {
     let path = &spec.linux.cgroups_path;
     let asked = place("linux.cgroupsPath");
-    let Some(mount) = &host.cgroup.mount else {
-        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
-    };
     if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
         return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
     }
@@ -424,22 +517,19 @@ fn cgroup(request: &Request, spec: &Spec, host: &Host, user_namespace: bool) -> 
             "{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path"
         )));
     }
+    let Some(mount) = &host.cgroup.mount else {
+        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+    };
     // A relative path is relative to the parent of our own cgroup, which has processes in it and
-    // so cannot have children with controllers.
-    let base = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    // so cannot have children with controllers; or to where an ordinary user may make one.
+    let beside = host.cgroup.own.parent().unwrap_or(Path::new("/"));
+    let base = host.cgroup.delegated.as_deref().unwrap_or(beside);
     let relative = if path.is_empty() { &request.id } else { path };
     let full = clean(base, Path::new(relative));
     if full == Path::new("/") {
         return Err(asked.error("the root of the cgroup tree cannot be a container's"));
     }
-    let rules = devices::rules(&spec.linux.resources.devices)?;
-    let devices = (!user_namespace && !host.rootless()).then_some(rules);
-    Ok(Some(Cgroup {
-        mount: mount.clone(),
-        path: full,
-        devices,
-        required: !host.rootless_asked.unwrap_or(host.rootless()) || !path.is_empty(),
-    }))
+    Ok((mount.clone(), full))
 }
 
 struct RootInput<'a> {
@@ -449,13 +539,14 @@ struct RootInput<'a> {
     namespaces: &'a Namespaces,
     host: &'a Host,
     host_opens: bool,
+    ids: Ids<'a>,
     cgroup: Option<&'a Cgroup>,
 }
 
-fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Root> {
+fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Findings) -> wire::Root {
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
-    let user_namespace = input.namespaces.has(NEWUSER);
+    let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
     // A joined mount namespace belongs to others, too: mounting or pivoting there would change
     // their files under them. The root is looked up in it and entered, no more.
     let own_mounts = input.namespaces.new & NEWNS != 0;
@@ -473,13 +564,13 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
             ("root.readonly", readonly),
             ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
         ];
-        if let Some((name, _)) = needs.iter().find(|(_, is_needed)| *is_needed) {
-            return Err(place(name)
-                .error("needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces"));
-        }
+        let what = "needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces";
+        let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
+        findings.problems.extend(needs.map(|(name, _)| place(name).error(what)));
     }
-    let (propagation, root_propagation) = root_propagation(&linux.rootfs_propagation)?;
-    let path = text(input.rootfs)?;
+    let (propagation, root_propagation) =
+        findings.keep(root_propagation(&linux.rootfs_propagation).map(Some)).unwrap_or(DEFAULT_PROPAGATION);
+    let path = findings.keep(text(input.rootfs));
     let tree = (input.host_opens && own_mounts)
         .then(|| {
             push_fd(
@@ -492,22 +583,24 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
                 }),
             )
         })
-        .transpose()?;
+        .transpose();
+    let tree = findings.keep(tree);
     let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
-    let mount_label = label::mounts(linux, input.host)?;
+    let mount_label = findings.keep(label::mounts(linux, input.host));
     let mut context = mounts::Context {
         bundle: &input.request.bundle,
-        own_cgroup_namespace: input.namespaces.has(NEWCGROUP),
-        cgroup_dir: cgroup_dir.as_deref(),
+        cgroup_dir: cgroup_dir.as_deref().or(input.host.cgroup.mount.as_deref()),
         host_opens: input.host_opens,
-        user_namespace,
+        ids: input.ids,
+        namespaces: input.namespaces,
+        unprivileged,
+        may_idmap: input.host.euid == 0,
         fds,
         mount_label: mount_label.as_ref(),
     };
-    let mut list = Vec::with_capacity(input.spec.mounts.len() + 1);
-    for (index, mount) in input.spec.mounts.iter().enumerate() {
-        list.push(mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)?);
-    }
+    let mut list = findings.each(&input.spec.mounts, |index, mount| {
+        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)
+    });
     if let Some(dir) = &input.request.notify_dir {
         let notify = config::Mount {
             destination: "/run/notify".into(),
@@ -515,25 +608,24 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
             options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
             ..config::Mount::default()
         };
-        list.push(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context)?);
+        list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context).map(Some)));
     }
     // An engine that binds a /dev of its own has filled it, too.
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
-    let bind_nodes = user_namespace || input.host.rootless();
     let make_nodes = own_mounts && !bound_dev;
-    let devices = if make_nodes { devices::nodes(&linux.devices, bind_nodes)? } else { Vec::new() };
-    let absolute = |paths: &[String], name: &str| -> Result<Vec<Text>> {
-        let check = |(index, path): (usize, &String)| {
+    let nodes = devices::nodes(&linux.devices, unprivileged, input.ids, findings);
+    let devices = if make_nodes { nodes } else { Vec::new() };
+    let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
+        findings.each(paths, |index, path| {
             if path.starts_with('/') {
                 text(path)
             } else {
-                Err(place(name).error(format_args!("[{index}]: {path:?} must be absolute")))
+                Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute")))
             }
-        };
-        paths.iter().enumerate().map(check).collect()
+        })
     };
-    Ok(wire::Root {
+    wire::Root {
         path,
         tree,
         pivot,
@@ -543,17 +635,20 @@ fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>) -> Result<wire::Roo
         mounts: list,
         devices,
         dev_links: make_nodes,
-        masked: absolute(&linux.masked_paths, "linux.maskedPaths")?,
-        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths")?,
-    })
+        masked: absolute(&linux.masked_paths, "linux.maskedPaths"),
+        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths"),
+    }
 }
 
-/// Propagation before the first mount, and of `/` at the end. The default is that of runc: events
-/// of the host come in, none goes out.
+/// That of runc: events of the host come in, none goes out.
+const DEFAULT_PROPAGATION: (wire::Propagation, Option<wire::Propagation>) =
+    (wire::Propagation { kind: PropagationKind::Slave, recursive: true }, None);
+
+/// Propagation before the first mount, and of `/` at the end.
 fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propagation>)> {
     let recursive = |kind| wire::Propagation { kind, recursive: true };
     if word.is_empty() {
-        return Ok((recursive(PropagationKind::Slave), None));
+        return Ok(DEFAULT_PROPAGATION);
     }
     let asked = mounts::propagation(word).ok_or_else(|| {
         place("linux.rootfsPropagation")
@@ -568,8 +663,8 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
 }
 
 /// Checks and converts hooks of one kind.
-pub(crate) fn hooks(list: &[config::Hook], kind: &str) -> Result<Vec<wire::Hook>> {
-    let decide = |(index, hook): (usize, &config::Hook)| {
+pub(crate) fn hooks(list: &[config::Hook], kind: &str, findings: &mut Findings) -> Vec<wire::Hook> {
+    findings.each(list, |index, hook| {
         let place = Place::new(format!("hooks.{kind}[{index}]"));
         if !hook.path.starts_with('/') {
             return Err(place.at("path").error(format_args!("{:?} must be absolute", hook.path)));
@@ -581,8 +676,7 @@ pub(crate) fn hooks(list: &[config::Hook], kind: &str) -> Result<Vec<wire::Hook>
         };
         let args = if hook.args.is_empty() { vec![text(&hook.path)?] } else { texts(&hook.args)? };
         Ok(wire::Hook { path: text(&hook.path)?, args, env: texts(&hook.env)?, timeout_secs })
-    };
-    list.iter().enumerate().map(decide).collect()
+    })
 }
 
 #[cfg(test)]

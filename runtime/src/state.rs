@@ -23,6 +23,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
+use crate::rdt::OwnRdt;
 use crate::sys;
 
 /// The version of the specification that `state` and hooks speak.
@@ -48,6 +49,14 @@ pub struct Record {
     pub external_descriptors: Option<Vec<String>>,
     pub intel_rdt_path: String,
     pub cleat: Own,
+}
+
+impl Record {
+    /// Remembers the resctrl group.
+    pub fn set_rdt(&mut self, own: &OwnRdt) {
+        self.intel_rdt_path = own.full().display().to_string();
+        self.cleat.rdt = Some(own.clone());
+    }
 }
 
 /// What readers of runc's file look for in `config`.
@@ -80,6 +89,12 @@ pub struct Own {
     pub cgroup: Option<OwnCgroup>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
+    /// The container's resctrl group.
+    pub rdt: Option<OwnRdt>,
+    /// The NUMA memory policy, which processes that join get, too.
+    pub memory_policy: Option<cleat_plan::MemoryPolicy>,
+    /// The execution domain, likewise.
+    pub personality: Option<u32>,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
     /// `process` of config.json, word by word.
@@ -90,6 +105,8 @@ pub struct Own {
     pub notify: Option<PathBuf>,
     /// The session keyring, which processes that join get, too.
     pub keyring: Option<String>,
+    /// `linux.resources` of config.json, word by word, or as `update` left it.
+    pub resources: Option<Box<RawValue>>,
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
     pub seccomp: Option<OwnFilter>,
@@ -126,6 +143,9 @@ pub struct OwnCgroup {
     pub path: PathBuf,
     /// How many directories above it were made with it.
     pub made_above: usize,
+    /// Its memory is limited: processes may be killed for it.
+    #[serde(default)]
+    pub memory_limited: bool,
 }
 
 /// How far a birth has come.
@@ -595,6 +615,12 @@ impl Container {
         Cgroup::open(&own.mount, &own.path).ok()
     }
 
+    /// Whether its memory is limited: then its processes may be killed for want of it.
+    #[must_use]
+    pub fn memory_limited(&self) -> bool {
+        self.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
+    }
+
     /// The state as hooks and `state` tell it.
     ///
     /// # Errors
@@ -619,7 +645,9 @@ impl Container {
     /// # Errors
     /// The file was changed by others.
     pub fn planned_hooks(list: &[crate::config::Hook], kind: &str) -> Result<Vec<cleat_plan::Hook>> {
-        plan::hooks(list, kind)
+        let mut findings = plan::Findings::default();
+        let hooks = plan::hooks(list, kind, &mut findings);
+        findings.warnings().map(|_| hooks)
     }
 }
 

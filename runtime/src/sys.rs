@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 
+pub mod ask;
+
 /// Defines the program's C entry point, which calls a function that returns the exit code.
 #[macro_export]
 macro_rules! entry {
@@ -87,6 +89,9 @@ pub struct Birth<'a> {
     /// Wait for one packet on `socket`, then become user and group 0 of the new user namespace:
     /// without a mapping `execve` would take all capabilities away.
     pub wait_for_mapping: bool,
+    /// A copy of our memory from the start: where the kernel may kill the child for want of memory,
+    /// it would kill all who share it.
+    pub own_memory: bool,
 }
 
 /// A new process and its pidfd.
@@ -114,7 +119,7 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
         args.cgroup = wide(cgroup.as_raw_fd());
     }
     let child = InitArgs { spec, argv: argv.as_ptr(), envp: envp.as_ptr() };
-    let pid = if spec.wait_for_mapping {
+    let pid = if spec.wait_for_mapping || spec.own_memory {
         // SAFETY: args outlives the call and its size is passed; no CLONE_VM and this program has
         // one thread, so the child owns a copy of all memory.
         let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
@@ -239,6 +244,15 @@ unsafe extern "C" fn become_init(args: &InitArgs<'_>) -> ! {
     let InitArgs { spec, argv, envp } = *args;
     let socket = spec.socket.as_raw_fd();
     if spec.wait_for_mapping {
+        // A copy of all our descriptors: the other end of the conversation, which must close when
+        // the host half dies, and the lock of the state directory.
+        let kept = [socket.min(spec.program.as_raw_fd()), socket.max(spec.program.as_raw_fd())];
+        for (first, last) in [(3, kept[0] - 1), (kept[0] + 1, kept[1] - 1), (kept[1] + 1, c_int::MAX)] {
+            if first <= last {
+                // SAFETY: numbers only; nothing in this process uses these descriptors any more.
+                unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            }
+        }
         let mut packet = [0u8; 16];
         // SAFETY: the buffer is passed with its true length.
         let got = unsafe { libc::recv(socket, packet.as_mut_ptr().cast(), packet.len(), 0) };
@@ -267,6 +281,25 @@ fn wide(number: c_int) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// A copy of this process that does one thing and ends: what it does there is not done to us.
+///
+/// # Errors
+/// Those of clone3.
+pub fn in_copy(namespaces: u64, work: impl FnOnce() -> u8) -> nix::Result<Child> {
+    let mut pidfd: RawFd = -1;
+    let mut args = clone_args(namespaces, &raw mut pidfd);
+    // SAFETY: as in `birth`.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        let code = work();
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(code.into()) }
+    }
+    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    // SAFETY: clone3 has put a new descriptor there.
+    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
 /// A process whose only purpose is a user namespace (for identity-mapped mounts): it sleeps until
 /// it is killed.
 ///
@@ -274,11 +307,7 @@ fn wide(number: c_int) -> u64 {
 /// Those of clone3.
 pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
     let parent = nix::unistd::getpid();
-    let mut pidfd: RawFd = -1;
-    let mut args = clone_args(namespaces, &raw mut pidfd);
-    // SAFETY: as in `birth`.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
-    if pid == 0 {
+    in_copy(namespaces, || {
         // SAFETY: numbers only. Not to outlive its parent, which kills it in any case.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         // It may have died before that was said.
@@ -286,12 +315,8 @@ pub fn namespace_holder(namespaces: u64) -> nix::Result<Child> {
             // SAFETY: waits for a signal.
             unsafe { libc::pause() };
         }
-        // SAFETY: ends this process.
-        unsafe { libc::_exit(0) }
-    }
-    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
-    // SAFETY: clone3 has put a new descriptor there.
-    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        0
+    })
 }
 
 /// `pidfd_open(2)`.
@@ -334,6 +359,36 @@ pub fn own_limit(resource: u32) -> nix::Result<(u64, u64)> {
     // SAFETY: limit outlives the call; a null pointer sets nothing.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, null, &raw mut limit) })?;
     Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// `struct sched_attr`; the times are runtime, deadline, period, and the clamps (Linux 5.3).
+#[repr(C)]
+pub(crate) struct SchedAttr {
+    pub(crate) size: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) times: [u64; 4],
+}
+
+/// `sched_setattr(2)` of a child that has not been waited for; the size is filled in.
+pub(crate) fn sched_setattr(pid: i32, mut attr: SchedAttr) -> nix::Result<()> {
+    attr.size = u32::try_from(size_of::<SchedAttr>()).map_err(|_| Errno::E2BIG)?;
+    // SAFETY: attr outlives the call and holds its true size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) }).map(drop)
+}
+
+/// `sched_setaffinity(2)`: bit N of all words is processor N; pid 0 is this process.
+pub(crate) fn sched_setaffinity(pid: i32, mask: &[u64]) -> nix::Result<()> {
+    // SAFETY: the mask is passed with its true length in bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) }).map(drop)
+}
+
+/// `ioprio_set(2)` of a child that has not been waited for: the class from bit 13 on, the level.
+pub(crate) fn ioprio_set(pid: i32, value: i32) -> nix::Result<()> {
+    // SAFETY: numbers only; IOPRIO_WHO_PROCESS is 1.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, 1, pid, value) }).map(drop)
 }
 
 /// Flags of [`open_tree`].
@@ -510,19 +565,23 @@ pub fn attach_device_program(
     unsafe { attr.call(BPF_PROG_ATTACH) }.map(drop)
 }
 
-/// The device programs attached to a cgroup itself.
-///
-/// # Errors
-/// Those of bpf(2), `BPF_PROG_QUERY`.
-pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
-    let mut ids = [0u32; 64];
-    let mut attr = BpfAttr::new();
+/// Asks for the ids of the device programs attached to a cgroup itself; `attr` gets their number.
+fn query_programs(cgroup: BorrowedFd<'_>, ids: &mut [u32], attr: &mut BpfAttr) -> nix::Result<()> {
     attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
     attr.set(4, &BPF_CGROUP_DEVICE.to_ne_bytes());
     attr.set(16, &(ids.as_mut_ptr().expose_provenance() as u64).to_ne_bytes());
     attr.set(24, &u32::try_from(ids.len()).unwrap_or(0).to_ne_bytes());
     // SAFETY: ids outlives the call and its length is passed.
-    unsafe { attr.call(BPF_PROG_QUERY) }?;
+    unsafe { attr.call(BPF_PROG_QUERY) }.map(drop)
+}
+
+/// The device programs attached to a cgroup itself.
+///
+/// # Errors
+/// Those of bpf(2), `BPF_PROG_QUERY`.
+pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
+    let (mut ids, mut attr) = ([0u32; 64], BpfAttr::new());
+    query_programs(cgroup, &mut ids, &mut attr)?;
     let count = usize::try_from(attr.get_u32(24)).unwrap_or(0).min(ids.len());
     ids[..count]
         .iter()
@@ -641,6 +700,13 @@ pub fn bounding_capabilities() -> nix::Result<(u64, u32)> {
     Ok((set, last))
 }
 
+/// Whether programs that this process executes get no privileges by being setuid.
+#[must_use]
+pub fn no_new_privileges() -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
+}
+
 /// Makes this process the parent of its descendants' orphans.
 ///
 /// # Errors
@@ -667,3 +733,6 @@ pub fn stream(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: Rust's start-up code makes sure that 0, 1 and 2 are open, and nothing closes them.
     unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
 }
+
+#[cfg(test)]
+mod tests;

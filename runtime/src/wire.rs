@@ -6,6 +6,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use cleat_plan::Step;
 use cleat_plan::wire::{self, FromInit, ToInit};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
@@ -114,6 +115,23 @@ impl Conversation {
         }
     }
 
+    /// Sends a descriptor with one byte: to a copy of this process, not to an init.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub(crate) fn send_file(&self, file: BorrowedFd<'_>) -> Result<()> {
+        self.send(&[0], &[file]).context("sendmsg")
+    }
+
+    /// Sends a text, of which some may be cut off.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub(crate) fn send_text(&self, text: &str) -> Result<()> {
+        let bytes = text.as_bytes();
+        self.send(&bytes[..bytes.len().min(wire::MAX_ANSWER / 4)], &[]).context("sendmsg")
+    }
+
     /// The next thing the init says.
     ///
     /// # Errors
@@ -133,6 +151,17 @@ impl Conversation {
     }
 }
 
+/// What is known of an answer of the kernel's and need not make the init larger.
+fn reason(step: Step, errno: Errno) -> &'static str {
+    match (step, errno) {
+        (Step::MemoryPolicy, Errno::EINVAL) => {
+            "one of the nodes is not there, or the kernel does not know the mode; see /sys/devices/system/node"
+        }
+        (Step::Personality, Errno::EINVAL) => "this processor runs no 32-bit programs",
+        _ => "",
+    }
+}
+
 /// A failed step of the init as one line.
 #[must_use]
 pub fn failure_text(failure: &wire::Failure) -> String {
@@ -143,9 +172,9 @@ pub fn failure_text(failure: &wire::Failure) -> String {
         text.push(' ');
         text.push_str(&part(&failure.path));
     }
-    let hint = part(&failure.hint);
+    let errno = Errno::from_raw(failure.errno);
+    let hint = if failure.hint.is_empty() { reason(failure.step, errno).to_owned() } else { part(&failure.hint) };
     if failure.errno != 0 {
-        let errno = Errno::from_raw(failure.errno);
         // A hint that says the same in words takes the place of the plain name.
         let words = if hint.is_empty() { errno_text(errno) } else { format!("{errno:?}") };
         text.push_str(": ");

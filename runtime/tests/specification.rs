@@ -50,3 +50,17 @@ fn the_readme_lists_every_step_in_order() {
         .collect();
     assert_eq!(listed, Step::ALL.iter().map(|step| step.name()).collect::<Vec<_>>());
 }
+
+/// The table of the kernel's features in the README is the one that `cleat check` asks for.
+#[test]
+fn the_readme_lists_every_feature_of_the_kernel() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("\n## Kernel\n").unwrap();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let listed: Vec<Vec<String>> =
+        rows.skip(1).map(|row| row.split(" | ").map(|cell| cell.replace('`', "")).collect()).collect();
+    let asked: Vec<Vec<String>> =
+        cleat::survey::kernel::table().iter().map(|row| row.map(String::from).to_vec()).collect();
+    assert_eq!(listed, asked, "the README and runtime/src/survey/kernel.rs differ");
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::facts;
 
 /// `{"ok": true}`, or the errno's name.
-fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
+pub(crate) fn outcome<T>(result: Result<T, impl Into<io::Error>>) -> Value {
     match result {
         Ok(_) => json!({ "ok": true }),
         Err(error) => json!({ "error": facts::errno(error) }),
@@ -145,6 +145,22 @@ pub(crate) fn mknod(path: &str, kind: &str, major: &str, minor: &str) -> Value {
     outcome(rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device))
 }
 
+pub(crate) fn mount_tmpfs(path: &str) -> Value {
+    outcome(rustix::mount::mount("probe", path, "tmpfs", rustix::mount::MountFlags::empty(), None))
+}
+
+pub(crate) fn bind(from: &str, to: &str) -> Value {
+    outcome(rustix::mount::mount_bind(from, to))
+}
+
+/// As a container in this one would: what is mounted in either may propagate to the other.
+pub(crate) fn nested() {
+    if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS) {
+        eprintln!("unshare: {error:?}");
+    }
+    sleep();
+}
+
 pub(crate) fn list(path: &str) -> Value {
     match fs::read_dir(path) {
         Ok(_) => json!({ "names": facts::names(path) }),
@@ -218,6 +234,7 @@ pub(crate) fn hook(file: &str, tag: &str, status: &str) -> ExitCode {
         "uid": rustix::process::getuid().as_raw(),
         "namespaces": facts::namespaces(),
         "root": facts::names("/"),
+        "links": facts::links(),
         "mount_count": facts::mounts().map(|m| m.len()),
     });
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);

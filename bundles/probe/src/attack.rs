@@ -6,6 +6,9 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::facts;
@@ -88,6 +91,24 @@ pub(crate) fn exchange(a: &str, b: &str) -> ExitCode {
     }
 }
 
+/// Moves a procfs between two directories for ever (CVE-2025-52881): on the host, in a mount namespace
+/// of the test's own.
+pub(crate) fn mount(a: &str, b: &str) -> ExitCode {
+    use nix::mount::{MsFlags, mount};
+    let none = None::<&str>;
+    let mut outcome = mount(Some("proc"), a, Some("proc"), MsFlags::empty(), none);
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    loop {
+        if let Err(error) = outcome {
+            eprintln!("mount: {error:?}");
+            return ExitCode::FAILURE;
+        }
+        outcome = mount(Some(a), b, none, MsFlags::MS_MOVE, none);
+        outcome = outcome.and_then(|()| mount(Some(b), a, none, MsFlags::MS_MOVE, none));
+    }
+}
+
 /// Tries to read the host's file `canary` (an absolute path on the host) through everything that
 /// could lead out: the cwd, every open descriptor, the roots and cwds of all visible processes.
 pub(crate) fn escape(canary: &str) -> Value {
@@ -105,4 +126,74 @@ pub(crate) fn escape(canary: &str) -> Value {
     let open: Vec<_> = doors.iter().filter(|door| fs::read(door).is_ok()).collect();
     let cwd = std::env::current_dir().map_or_else(facts::errno, |cwd| cwd.display().to_string());
     json!({ "tried": doors.len(), "open": open, "cwd": cwd })
+}
+
+fn say(line: &Value) {
+    println!("{line}");
+    let _ = std::io::stdout().flush();
+}
+
+/// The processes that are not this one.
+fn others() -> Vec<u32> {
+    let own = std::process::id();
+    facts::pids().unwrap_or_default().into_iter().filter(|pid| *pid != own).collect()
+}
+
+/// Looks for a way to the host's file `canary` in every process that shows up, for ever.
+///
+/// Prints "ready", then one JSON line per program that it can look into, and per open door.
+pub(crate) fn doors(canary: &str) -> ! {
+    let relative = canary.trim_start_matches('/');
+    let up = "../".repeat(32);
+    let mut seen = Vec::new();
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    loop {
+        for pid in others() {
+            let of = |name: &str| format!("/proc/{pid}/{name}");
+            let mut doors = vec![of(&format!("root/{relative}")), of(&format!("cwd/{up}{relative}"))];
+            for fd in facts::names(&of("fd")).unwrap_or_default() {
+                doors.push(of(&format!("fd/{fd}/{relative}")));
+                doors.push(of(&format!("fd/{fd}/{up}{relative}")));
+            }
+            if let Ok(program) = fs::read_link(of("exe")) {
+                if !seen.contains(&program) {
+                    say(&json!({ "program": program }));
+                    seen.push(program);
+                }
+            }
+            doors.iter().filter(|door| fs::read(door).is_ok()).for_each(|door| say(&json!({ "door": door })));
+        }
+    }
+}
+
+/// Traces every process that shows up (ptrace(2), `PTRACE_SEIZE`) and reads what it may do.
+///
+/// Prints "ready", then one JSON line per program and set of capabilities.
+pub(crate) fn trace() -> ! {
+    let own = fs::read_link("/proc/self/exe").ok();
+    let (mut seen, mut done) = (Vec::new(), Vec::new());
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    loop {
+        for raw in others().into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+            let pid = Pid::from_raw(raw);
+            if done.contains(&raw) || ptrace::seize(pid, ptrace::Options::empty()).is_err() {
+                continue;
+            }
+            let _ = ptrace::interrupt(pid);
+            let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
+            let program = fs::read_link(format!("/proc/{raw}/exe")).ok();
+            let status = facts::text(format!("/proc/{raw}/status")).unwrap_or_default();
+            let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap_or("").to_owned();
+            let _ = ptrace::detach(pid, None);
+            if program == own {
+                done.push(raw);
+            }
+            if !seen.contains(&(program.clone(), permitted.clone())) {
+                say(&json!({ "traced": program, "permitted": permitted }));
+                seen.push((program, permitted));
+            }
+        }
+    }
 }

@@ -9,6 +9,8 @@ use rustix::process::Resource;
 use rustix::time::ClockId;
 use serde_json::{Map, Value, json};
 
+use crate::sys;
+
 /// The name of an errno (`"EPERM"`), from an error of the standard library or of rustix.
 pub(crate) fn errno(error: impl Into<std::io::Error>) -> String {
     let error = error.into();
@@ -61,6 +63,10 @@ fn process() -> Value {
         "fds": descriptors(),
         "oom_score_adj": number("/proc/self/oom_score_adj"),
         "personality": text("/proc/self/personality"),
+        "scheduler": scheduler(),
+        "io_priority": sys::io_priority().map(|(class, level)| json!({ "class": class, "level": level })),
+        "affinity": status.get("Cpus_allowed_list"),
+        "memory_policy": sys::memory_policy().map(|(mode, nodes)| json!({ "mode": mode, "nodes": nodes })),
         "tty": [terminal(0), terminal(1), terminal(2)],
     })
 }
@@ -69,6 +75,7 @@ fn process() -> Value {
 fn world() -> Value {
     let uname = rustix::system::uname();
     json!({
+        "machine": uname.machine().to_string_lossy(),
         "hostname": uname.nodename().to_string_lossy(),
         "domainname": uname.domainname().to_string_lossy(),
         "namespaces": namespaces(),
@@ -251,6 +258,20 @@ fn capabilities(status: &BTreeMap<String, String>) -> Value {
     })
 }
 
+fn scheduler() -> Option<Value> {
+    let attr = sys::scheduling()?;
+    Some(json!({
+        "policy": attr.policy,
+        "flags": attr.flags,
+        "nice": rustix::process::getpriority_process(None).ok(),
+        "nice_in_force": attr.nice,
+        "priority": attr.priority,
+        "runtime": attr.runtime,
+        "deadline": attr.deadline,
+        "period": attr.period,
+    }))
+}
+
 fn rlimits() -> Map<String, Value> {
     [
         ("RLIMIT_AS", Resource::As),
@@ -302,7 +323,8 @@ fn seconds(clock: ClockId) -> i64 {
     rustix::time::clock_gettime(clock).tv_sec
 }
 
-fn links() -> Option<BTreeMap<String, Value>> {
+/// The network devices of this namespace.
+pub(crate) fn links() -> Option<BTreeMap<String, Value>> {
     let mut links: BTreeMap<String, (bool, Vec<String>)> = BTreeMap::new();
     for link in nix::ifaddrs::getifaddrs().ok()? {
         let up = link.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP);

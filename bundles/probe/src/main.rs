@@ -9,6 +9,8 @@ mod attack;
 mod call;
 mod facts;
 mod hello;
+mod sys;
+mod use_up;
 
 use std::process::ExitCode;
 
@@ -30,11 +32,13 @@ usage: probe [WORD [ARGUMENT…]]
   write PATH TEXT             {\"ok\"} or {\"error\"}; creates, never truncates; likewise the next ones
   append PATH TEXT / mkdir PATH / remove PATH / chmod MODE PATH / chroot PATH / sethostname NAME
   mknod PATH c|b|p MAJOR MINOR
+  mount-tmpfs PATH / bind PATH PATH
   list PATH                   the names in a directory
   stat PATH…                  one object per path, links not followed
   open-dev PATH               what open(2) answers for reading and for writing
   run PATH [ARGUMENT…]        execute another program, print how it ended
 
+  nested                      a new mount namespace, then as `sleep`
   calls [i386:]NUMBER[,ARGUMENT…]…   what system calls answer: {\"value\"} or {\"errno\"} of each
   call-in-thread CALL         the same in a thread of its own, then whether the first one goes on
 
@@ -43,9 +47,18 @@ usage: probe [WORD [ARGUMENT…]]
   hook FILE TAG [STATUS]      append {tag, state from stdin, facts} to FILE, leave with STATUS
   hook-sleep FILE TAG         append as `hook`, then never end
 
+  eat BYTES                   use so much memory, then as `sleep`
+  forks N                     fork until refused, at most N times: {\"forked\", \"error\"}
+  burn MILLISECONDS           use the CPU for so long: {\"wall_us\", \"cpu_us\"}
+  read-direct PATH BYTES      read past the page cache: {\"bytes\", \"us\"}
+  allocate PATH BYTES         fallocate(2)
+
   attack-exe N                find the runtime's program in /proc N times and write to it
   attack-exchange A B         exchange two names for ever
-  attack-escape CANARY        look for a way to the host's CANARY file by every known door";
+  attack-mount A B            move a procfs between two directories for ever
+  attack-escape CANARY        look for a way to the host's CANARY file by every known door
+  attack-doors CANARY         the same in every process that shows up, for ever
+  attack-trace                trace every process that shows up, for ever";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
@@ -71,20 +84,31 @@ fn main() -> ExitCode {
         ("chroot", [path]) => print_json(&act::chroot(path)),
         ("sethostname", [name]) => print_json(&act::set_host_name(name)),
         ("mknod", [path, kind, major, minor]) => print_json(&act::mknod(path, kind, major, minor)),
+        ("mount-tmpfs", [path]) => print_json(&act::mount_tmpfs(path)),
+        ("bind", [from, to]) => print_json(&act::bind(from, to)),
         ("list", [path]) => print_json(&act::list(path)),
         ("stat", paths) => paths.iter().for_each(|path| print_json(&facts::stat(path))),
         ("open-dev", [path]) => print_json(&act::open_dev(path)),
         ("run", [path, args @ ..]) => print_json(&act::run(path, args)),
+        ("nested", []) => act::nested(),
         ("calls", calls) => print_json(&call::calls(calls)),
         ("call-in-thread", [call]) => call::in_thread(call),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
+        ("eat", [bytes]) => use_up::memory(bytes.parse().unwrap_or(0)),
+        ("forks", [most]) => print_json(&use_up::forks(most.parse().unwrap_or(0))),
+        ("burn", [ms]) => print_json(&use_up::cpu(ms.parse().unwrap_or(0))),
+        ("read-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0))),
+        ("allocate", [path, bytes]) => print_json(&use_up::allocate(path, bytes.parse().unwrap_or(0))),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),
         ("hook", [file, tag, status]) => return act::hook(file, tag, status),
         ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),
         ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
         ("attack-exchange", [a, b]) => return attack::exchange(a, b),
+        ("attack-mount", [a, b]) => return attack::mount(a, b),
         ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
+        ("attack-doors", [canary]) => attack::doors(canary),
+        ("attack-trace", []) => attack::trace(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

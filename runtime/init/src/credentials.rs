@@ -30,12 +30,12 @@ pub(crate) fn take(process: &Process, host: &Conversation) -> Result<()> {
     }
     drop_bounding(process.caps.bounding)?;
     sys::prctl(PR_SET_KEEPCAPS, 1, 0).call("prctl PR_SET_KEEPCAPS")?;
-    if let Some(groups) = &process.groups {
-        sys::setgroups(groups).call("setgroups")?;
-    }
     let unmapped = |e: Error| e.hint_if(Errno::INVAL, "the id has no mapping in the user namespace");
-    sys::setresgid(process.gid).call("setresgid").map_err(unmapped)?;
-    sys::setresuid(process.uid).call("setresuid").map_err(unmapped)?;
+    if let Some(groups) = &process.groups {
+        sys::setgroups(groups).call_on("setgroups", c"process.user.additionalGids").map_err(unmapped)?;
+    }
+    sys::setresgid(process.gid).call_on("setresgid", c"process.user.gid").map_err(unmapped)?;
+    sys::setresuid(process.uid).call_on("setresuid", c"process.user.uid").map_err(unmapped)?;
     sys::prctl(PR_SET_KEEPCAPS, 0, 0).call("prctl PR_SET_KEEPCAPS")?;
     if early.is_err() {
         rustix::process::chdir(&*process.cwd).call_on("chdir", &process.cwd)?;

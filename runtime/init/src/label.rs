@@ -32,12 +32,13 @@ pub(crate) fn set(process: &Process) -> Result<()> {
             }
             other => other,
         }
-        .map_err(|e| e.on(profile.to_bytes()).hint_if(Errno::NOENT, hint))?;
+        .map_err(|e| e.on(&[b"process.apparmorProfile ", profile.to_bytes()].concat()).hint_if(Errno::NOENT, hint))?;
     }
     if let Some(label) = &process.selinux {
         let hint = "the loaded policy has no such label";
         let set = |path: &CStr| {
-            write(&proc, path, label.to_bytes()).map_err(|e| e.on(label.to_bytes()).hint_if(Errno::INVAL, hint))
+            let object = [b"process.selinuxLabel ", label.to_bytes()].concat();
+            write(&proc, path, label.to_bytes()).map_err(|e| e.on(&object).hint_if(Errno::INVAL, hint))
         };
         set(c"thread-self/attr/exec")?;
         // For the session keyring; `execve` takes this one back.

@@ -34,7 +34,7 @@ use cleat_plan::{FaultKind, Plan, Step};
 use rustix::fd::OwnedFd;
 
 use conversation::Conversation;
-use error::{Error, Result};
+use error::{Call, Error, Result};
 
 /// The process and its program, found.
 type Prepared = (Option<cleat_plan::Process>, Option<alloc::ffi::CString>);
@@ -49,9 +49,6 @@ struct Birth {
 
 /// Performs the plan that arrives at `socket`.
 fn run(socket: OwnedFd) -> ! {
-    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open
-    // its descriptors or its executable, before it has given its privileges up.
-    let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
     let host = Conversation::new(socket);
     // Long before `execve`, where a `start` would wait for it.
     let _ = sys::reset_signals();
@@ -62,6 +59,11 @@ fn run(socket: OwnedFd) -> ! {
             sys::exit(70);
         }
     };
+    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open
+    // its descriptors or its executable, before it has given its privileges up. Not earlier: then an
+    // ordinary user's host half could not write our files in /proc; up to here we are in no
+    // namespace that others live in, or have capabilities that they have not.
+    let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
     let mut birth = Birth { plan, fds, host, step: Step::ReceivePlan };
     let Err(error) = birth.perform();
     birth.host.report(birth.step, &error);
@@ -157,6 +159,15 @@ impl Birth {
 
     /// Credentials, working directory, program.
     fn become_process(&mut self) -> Result<Prepared> {
+        // Before privileges are given up and filters hold, which may be against these calls.
+        self.step(Step::MemoryPolicy)?;
+        if let Some(policy) = &self.plan.memory_policy {
+            sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy")?;
+        }
+        self.step(Step::Personality)?;
+        if let Some(domain) = self.plan.personality {
+            sys::personality(domain).call("personality")?;
+        }
         self.step(Step::Credentials)?;
         let process = self.plan.process.take();
         if let Some(process) = &process {
@@ -176,7 +187,7 @@ impl Birth {
         self.step(Step::Rootfs)?;
         let dir = root::mount_rootfs(self, root)?;
         self.step(Step::Mounts)?;
-        mounts::perform(self, &dir, &root.mounts)?;
+        let kernel = mounts::perform(self, &dir, &root.mounts)?;
         self.step(Step::DeviceNodes)?;
         devices::make(self, &dir, &root.devices)?;
         self.step(Step::DevLinks)?;
@@ -203,9 +214,10 @@ impl Birth {
         self.step(Step::Sysctl)?;
         procfs::write_sysctls(&self.plan.sysctl)?;
         self.step(Step::ReadonlyPaths)?;
-        masks::readonly(&dir, &root.readonly_paths)?;
+        let places = masks::Places { root: &dir, kernel: &kernel };
+        masks::readonly(&places, &root.readonly_paths)?;
         self.step(Step::MaskedPaths)?;
-        masks::mask(&dir, &root.masked, devnull)?;
+        masks::mask(&places, &root.masked, devnull)?;
         self.step(Step::ReadonlyRoot)?;
         root::finish(root, &dir)
     }

@@ -3,6 +3,8 @@
 //! Runs after `pivot_root`, so that hooks still see what they must. Each path is resolved once to
 //! a descriptor and covered there; between look-up and mount there is nothing to race.
 
+use core::ffi::CStr;
+
 use cleat_plan::Text;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
@@ -19,9 +21,36 @@ fn clone_of(fd: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
     rustix::mount::open_tree(fd, c"", flags)
 }
 
+/// What was mounted on `/proc` or `/sys`.
+pub(crate) struct Kernel {
+    pub(crate) target: Text,
+    pub(crate) mount: OwnedFd,
+}
+
+/// Where paths are looked up: those below `/proc` and `/sys` in what was mounted there, whatever
+/// its name is by now. A mount goes along when somebody renames the directory below it, and below
+/// the name there would be nothing to mask (CVE-2023-27561, GHSA-3q8j-pf29-vwv8).
+pub(crate) struct Places<'a> {
+    pub(crate) root: &'a OwnedFd,
+    pub(crate) kernel: &'a [Kernel],
+}
+
+impl Places<'_> {
+    fn find(&self, path: &Text) -> rustix::io::Result<OwnedFd> {
+        // The last one mounted covers the earlier ones.
+        for Kernel { target, mount } in self.kernel.iter().rev() {
+            let rest = path.to_bytes_with_nul().strip_prefix(target.to_bytes()).unwrap_or_default();
+            if let (Some(b'/'), Ok(rest)) = (rest.first(), CStr::from_bytes_with_nul(rest)) {
+                return path::find(mount, rest);
+            }
+        }
+        path::find(self.root, path)
+    }
+}
+
 /// A path that does not exist needs neither; anything else that cannot be resolved is an error.
-fn existing(root: &OwnedFd, path: &Text) -> Result<Option<OwnedFd>> {
-    match path::find(root, path) {
+fn existing(places: &Places<'_>, path: &Text) -> Result<Option<OwnedFd>> {
+    match places.find(path) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(Error::new("openat2", errno).on(path.to_bytes())),
@@ -29,9 +58,9 @@ fn existing(root: &OwnedFd, path: &Text) -> Result<Option<OwnedFd>> {
 }
 
 /// Binds each path onto itself, read-only with all that is mounted below it.
-pub(crate) fn readonly(root: &OwnedFd, paths: &[Text]) -> Result<()> {
+pub(crate) fn readonly(places: &Places<'_>, paths: &[Text]) -> Result<()> {
     for path in paths {
-        let Some(target) = existing(root, path)? else { continue };
+        let Some(target) = existing(places, path)? else { continue };
         let tree = clone_of(&target, true).call_on("open_tree", path)?;
         sys::mount_setattr(tree.as_fd(), true, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
             .call_on("mount_setattr", path)?;
@@ -59,11 +88,11 @@ impl Cover {
 }
 
 /// Covers files with the null device and directories with an empty read-only one, which all share.
-pub(crate) fn mask(root: &OwnedFd, paths: &[Text], devnull: Option<OwnedFd>) -> Result<()> {
+pub(crate) fn mask(places: &Places<'_>, paths: &[Text], devnull: Option<OwnedFd>) -> Result<()> {
     let mut file = devnull.map(|mount| Cover { mount, attached: false });
     let mut directory = None;
     for path in paths {
-        let Some(target) = existing(root, path)? else { continue };
+        let Some(target) = existing(places, path)? else { continue };
         if path::is_dir(&target)? {
             if directory.is_none() {
                 directory = Some(Cover { mount: empty_directory()?, attached: false });
@@ -77,7 +106,8 @@ pub(crate) fn mask(root: &OwnedFd, paths: &[Text], devnull: Option<OwnedFd>) -> 
     Ok(())
 }
 
-fn empty_directory() -> Result<OwnedFd> {
+/// An empty file system, read-only.
+pub(crate) fn empty_directory() -> Result<OwnedFd> {
     let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", c"tmpfs")?;
     rustix::mount::fsconfig_set_flag(fs.as_fd(), c"ro").call("fsconfig ro")?;
     rustix::mount::fsconfig_set_string(fs.as_fd(), c"nr_inodes", c"1").call("fsconfig nr_inodes")?;

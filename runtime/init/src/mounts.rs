@@ -11,16 +11,18 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, OpenTreeFlags};
 
 use crate::error::{Call, Error, Result};
+use crate::masks::Kernel;
 use crate::path::{self, Make};
 use crate::root::{attach, propagate};
 use crate::{Birth, copy_up, procfs, sys};
 
-/// All mounts, in order.
-pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<()> {
+/// All mounts, in order. Returns those of `/proc` and `/sys`, whose parts are masked later.
+pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<Vec<Kernel>> {
+    let mut kernel = Vec::new();
     for mount in mounts {
-        one(birth, root, mount).map_err(|error| name_target(error, &mount.target))?;
+        one(birth, root, mount, &mut kernel).map_err(|error| name_target(error, &mount.target))?;
     }
-    Ok(())
+    Ok(kernel)
 }
 
 /// Every error of a mount names its target, and the object of the call where that is another.
@@ -37,7 +39,7 @@ fn name_target(mut error: Error, target: &CStr) -> Error {
     error
 }
 
-fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
+fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel>) -> Result<()> {
     let made = match &mount.kind {
         MountKind::Bind { source, recursive, nofollow, tree } => {
             let tree = match tree {
@@ -79,6 +81,9 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount) -> Result<()> {
     for how in &mount.propagation {
         propagate(made.as_fd(), *how).call("mount_setattr")?;
     }
+    if mount.target_nofollow {
+        kernel.push(Kernel { target: mount.target.clone(), mount: made });
+    }
     Ok(())
 }
 
@@ -95,18 +100,35 @@ fn inherited_mode(root: &OwnedFd, mount: &Mount, fstype: &CStr, options: &[FsOpt
     Ok(Some(FsOption { key: text(b"mode")?, value: Some(text(&digits)?) }))
 }
 
+/// `MOUNT_ATTR_RDONLY`, `NOSUID`, `NODEV` and `NOEXEC`, which are the same bits in `statfs`.
+const LOCKABLE: u64 = 0xf;
+
 fn open_source(source: &CStr, recursive: bool, nofollow: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
-    rustix::mount::open_tree(CWD, source, flags).call_on("open_tree", source)
+    rustix::mount::open_tree(CWD, source, flags).call_on("open_tree", source).map_err(|e| {
+        // mount_namespaces(7): a user namespace must not see what the host has covered.
+        e.hint_if(Errno::INVAL, "mounts below it are locked here: \"rbind\" takes them along")
+    })
 }
 
+/// Attributes of a mount, or of all below it, too. Those of the host's mounts that a user namespace
+/// may not take away stay: what was asked for is less than what there is.
 fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
     if attr.is_empty() {
         return Ok(());
     }
-    sys::mount_setattr(mount.as_fd(), recursive, attr.set, attr.clear, 0).call("mount_setattr")
+    let set = |clear| sys::mount_setattr(mount.as_fd(), recursive, attr.set, clear, 0);
+    let mut outcome = set(attr.clear);
+    if outcome == Err(Errno::PERM) && attr.clear & LOCKABLE != 0 {
+        // Of the mounts below nobody knows which they are.
+        let there = if recursive { LOCKABLE } else { rustix::fs::fstatvfs(mount).call("statfs")?.f_flag.bits() };
+        outcome = set(attr.clear & !(there & LOCKABLE));
+    }
+    outcome
+        .call("mount_setattr")
+        .map_err(|e| e.hint_if(Errno::PERM, "a user namespace cannot change access-time options of the host's mounts"))
 }
 
 /// A new file system instance, as a detached mount.
@@ -144,23 +166,24 @@ fn configure(fs: &OwnedFd, options: &[FsOption]) -> Result<()> {
     Ok(())
 }
 
-/// Adds what the file system itself says, or what is known of such refusals.
-fn explain(error: Error, fs: &OwnedFd, fstype: &CStr) -> Error {
+/// Adds what is known of such refusals, or what the file system itself says.
+fn explain(mut error: Error, fs: &OwnedFd, fstype: &CStr) -> Error {
+    match (error.errno, fstype.to_bytes()) {
+        (Some(Errno::PERM), b"proc") => {
+            return error.hint("/proc is partly masked here, or of another pid namespace; bind-mount the host's");
+        }
+        (Some(Errno::PERM), b"sysfs") => {
+            return error.hint("the user namespace does not own the network namespace; bind-mount the host's /sys");
+        }
+        _ => {}
+    }
     let mut text = [0u8; 256];
     if let Ok(got) = rustix::io::read(fs, &mut text[..]) {
-        let mut error = error;
         // "e tmpfs: Unknown parameter 'x'"
         error.hint = text.get(2..got).unwrap_or_default().iter().copied().filter(|b| *b != b'\n').collect::<Vec<u8>>();
         return error;
     }
-    match (error.errno, fstype.to_bytes()) {
-        (Some(Errno::PERM), b"proc") => error.hint("/proc is partly masked here, bind-mount the host's instead"),
-        (Some(Errno::PERM), b"sysfs") => {
-            error.hint("the user namespace does not own the network namespace, bind-mount the host's /sys instead")
-        }
-        (Some(Errno::PERM), _) => error.hint("this file system cannot be mounted in a user namespace"),
-        _ => error,
-    }
+    error.hint_if(Errno::PERM, "this file system cannot be mounted in a user namespace")
 }
 
 /// Changes a mount that is there already.

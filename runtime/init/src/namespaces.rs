@@ -3,9 +3,11 @@
 //! Runs as root of the container's user namespace, before any file of the container is in reach.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
-use cleat_plan::wire::FromInit;
+use cleat_plan::wire::{FromInit, ToInit};
+use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,14 +19,21 @@ use crate::Birth;
 use crate::error::{Call, Result};
 use crate::{procfs, sys};
 
-/// Enters the namespaces that exist already.
+/// Enters the namespaces that exist already. What belongs to a joined user namespace can only be
+/// entered after it, what belongs to ours only before.
 pub(crate) fn join(birth: &mut Birth) -> Result<()> {
-    for join in core::mem::take(&mut birth.plan.join) {
+    let list = core::mem::take(&mut birth.plan.join);
+    let with_user = list.iter().any(|join| join.flags == raw::CLONE_NEWUSER);
+    let mut later = Vec::new();
+    for join in list {
         let fd = birth.take_fd(join.fd)?;
-        let kinds = ThreadNameSpaceType::from_bits_retain(join.flags);
-        rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds).call_on("setns", &join.path).map_err(|e| {
-            e.hint_if(Errno::INVAL, "it is no namespace file of that type, or already this process's own")
-        })?;
+        let is_late = !with_user || join.flags & (raw::CLONE_NEWUSER | raw::CLONE_NEWNS) != 0;
+        if is_late || enter(&fd, &join).is_err() {
+            later.push((fd, join));
+        }
+    }
+    for (fd, join) in &later {
+        enter(fd, join)?;
     }
     if let Some(index) = birth.plan.chroot {
         let root = birth.take_fd(index)?;
@@ -34,12 +43,26 @@ pub(crate) fn join(birth: &mut Birth) -> Result<()> {
     Ok(())
 }
 
+fn enter(fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
+    let kinds = ThreadNameSpaceType::from_bits_retain(join.flags);
+    rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds)
+        .call_on("setns", &join.path)
+        .map_err(|e| e.hint_if(Errno::INVAL, "it is no namespace file of that type, or already this process's own"))
+        .map_err(|e| {
+            e.hint_if(
+                Errno::PERM,
+                "it belongs to a user namespace in which the caller has no privilege; join that one, too",
+            )
+        })
+}
+
 /// Goes on in a child where the joined namespaces take effect for children only. The child is a
 /// sibling, so that the host half waits for it and not for this process, which ends.
 pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
     let Some(flags) = birth.plan.fork else { return Ok(()) };
+    let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;
     // For namespaces that the joined user namespace shall own.
-    if flags != 0 {
+    if flags != 0 && !own_user {
         become_root()?;
     }
     match sys::clone_process(flags, true).call("clone")? {
@@ -49,6 +72,9 @@ pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
             let own = rustix::process::getpid();
             let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).call("pidfd_open")?;
             birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())?;
+            if own_user {
+                birth.host.expect(ToInit::Mapped)?;
+            }
             let _ = rustix::process::setsid();
             birth.receive_late_fds()
         }

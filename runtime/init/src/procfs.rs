@@ -72,8 +72,14 @@ pub(crate) fn write_sysctls(sysctls: &[Sysctl]) -> Result<()> {
         let mut path: Vec<u8> = b"sys/".to_vec();
         path.extend_from_slice(sysctl.path.to_bytes());
         let path = CString::new(path).map_err(|_| Error::new("openat2", Errno::INVAL))?;
-        let file = open_beneath(&proc, &path, OFlags::WRONLY)
-            .map_err(|e| e.hint_if(Errno::NOENT, "no such kernel parameter in the container's namespaces"))?;
+        let file = match open_beneath(&proc, &path, OFlags::WRONLY) {
+            // To a profile that we ourselves are under, files of an unattached procfs have paths such
+            // as /sys/net/…, which those of LXC deny.
+            Err(error) if error.errno == Some(Errno::ACCESS) => open_beneath(&host()?, &path, OFlags::WRONLY),
+            other => other,
+        };
+        let hint = "no such kernel parameter in the container's namespaces";
+        let file = file.map_err(|e| e.hint_if(Errno::NOENT, hint))?;
         rustix::io::write(&file, sysctl.value.to_bytes()).call_on("write", &path)?;
     }
     Ok(())

@@ -142,25 +142,37 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
             rustix::mount::unmount(c".", UnmountFlags::DETACH).call_on("umount2", c"/")?;
         }
         Pivot::MoveMount => {
+            // Neither what is unmounted here nor what is moved over `/` may reach the host, whose
+            // mounts a shared propagation leaves these shared with.
+            let slash = open_dir(c"/").call_on("open", c"/")?;
+            propagate(slash.as_fd(), Propagation { kind: PropagationKind::Private, recursive: false })
+                .call("mount_setattr")?;
             // The host's procfs and sysfs would stay reachable under the moved mount.
             for fs in [c"/proc", c"/sys"] {
-                let _ = rustix::mount::unmount(fs, UnmountFlags::DETACH);
+                let alone = Propagation { kind: PropagationKind::Slave, recursive: true };
+                let enslaved = open_dir(fs).and_then(|fs| propagate(fs.as_fd(), alone)).is_ok();
+                if !enslaved || rustix::mount::unmount(fs, UnmountFlags::DETACH).is_err() {
+                    // Locked, in a user namespace: covered instead.
+                    if let Ok(dir) = open_dir(fs) {
+                        attach(crate::masks::empty_directory()?.as_fd(), dir.as_fd()).call_on("move_mount", fs)?;
+                    }
+                }
             }
-            let slash = open_dir(c"/").call_on("open", c"/")?;
             attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;
             rustix::process::chroot(c".").call("chroot")?;
         }
         Pivot::Chroot => rustix::process::chroot(c".").call("chroot")?,
     }
     rustix::process::chdir(c"/").call_on("chdir", c"/")?;
-    if let Some(how) = root.root_propagation {
-        propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
-    }
     Ok(dir)
 }
 
-/// A read-only root, the last change to it.
+/// Propagation and write protection of the root: after the last bind mount, which an unbindable
+/// tree would refuse and which a shared one would copy to others.
 pub(crate) fn finish(root: &Root, dir: &OwnedFd) -> Result<()> {
+    if let Some(how) = root.root_propagation {
+        propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
+    }
     if root.readonly {
         sys::mount_setattr(dir.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
             .call_on("mount_setattr", c"/")?;

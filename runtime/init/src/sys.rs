@@ -272,6 +272,20 @@ pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
     unsafe { syscall(raw::__NR_prlimit64, [0, resource as usize, limit.as_ptr() as usize, 0, 0, 0]) }.map(drop)
 }
 
+/// `set_mempolicy(2)`.
+pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    // The kernel takes one bit less than it is told: none of an empty mask.
+    let bits = nodes.len() * 64 + 1;
+    // SAFETY: the mask is passed with its true length.
+    unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, nodes.as_ptr() as usize, bits, 0, 0, 0]) }.map(drop)
+}
+
+/// `personality(2)`.
+pub(crate) fn personality(domain: u32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    unsafe { syscall(raw::__NR_personality, [domain as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
 /// `unshare(2)` of namespaces.
 pub(crate) fn unshare(flags: u32) -> Result<(), Errno> {
     // SAFETY: numbers only; namespaces, never the descriptor table, are what callers name.

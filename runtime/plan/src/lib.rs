@@ -57,12 +57,17 @@ pub struct Plan {
     pub sysctl: Vec<Sysctl>,
     /// A pseudo-terminal from the container's own devpts as standard streams.
     pub terminal: Option<Terminal>,
-    /// Tell the host half when the namespaces and mounts are there, and wait for its hooks.
+    /// Tell the host half when the namespaces and mounts are there, and wait for what it does then:
+    /// network devices, hooks.
     pub runtime_hooks: bool,
     /// `createContainer` hooks: run by the init before `pivot_root`.
     pub create_container: Hooks,
     /// `startContainer` hooks: run by the init just before `execve`.
     pub start_container: Hooks,
+    /// The NUMA memory policy (set_mempolicy(2)).
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The execution domain (personality(2)).
+    pub personality: Option<u32>,
     /// The program; `None` is a container without a process, which cannot be started.
     pub process: Option<Process>,
     /// Where the order to start comes from.
@@ -281,6 +286,15 @@ pub struct Terminal {
     pub uid: u32,
     /// Bind the slave on `/dev/console`.
     pub console: bool,
+}
+
+/// A NUMA memory policy (set_mempolicy(2)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPolicy {
+    /// `MPOL_*`, with `MPOL_F_*` in it.
+    pub mode: u32,
+    /// Bit N of them all is memory node N; empty: none.
+    pub nodes: Vec<u64>,
 }
 
 /// A program run at a point of the container's life.

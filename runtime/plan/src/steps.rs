@@ -26,8 +26,14 @@ steps! {
     StateDir = "state-dir",
     /// Host: the cgroup.
     Cgroup = "cgroup",
+    /// Host: limits on the cgroup. (One under which nobody can be born is set after the birth.)
+    Limits = "limits",
+    /// Host: the resctrl group (`linux.intelRdt`), which the process enters as soon as it is born.
+    Resctrl = "resctrl",
     /// Host: `clone3` into the namespaces and the cgroup.
     Clone = "clone",
+    /// Host: the processors that the process may run on: not those of the caller.
+    Affinity = "affinity",
     /// Host: `uid_map`, `gid_map`, `setgroups`.
     IdMap = "id-map",
     /// Host: `oom_score_adj`.
@@ -66,6 +72,8 @@ steps! {
     DevLinks = "dev-links",
     /// Init: the terminal, and `/dev/console`.
     Console = "console",
+    /// Host: network devices move into the container's network namespace.
+    NetDevices = "net-devices",
     /// Host: `prestart` and `createRuntime` hooks.
     RuntimeHooks = "runtime-hooks",
     /// Init: `createContainer` hooks.
@@ -80,8 +88,12 @@ steps! {
     ReadonlyPaths = "readonly-paths",
     /// Init: masked paths.
     MaskedPaths = "masked-paths",
-    /// Init: a read-only root.
+    /// Init: propagation of the root, and a read-only one.
     ReadonlyRoot = "readonly-root",
+    /// Init: NUMA memory policy.
+    MemoryPolicy = "memory-policy",
+    /// Init: execution domain.
+    Personality = "personality",
     /// Init: groups, user, capability sets, no_new_privs.
     Credentials = "credentials",
     /// Init: working directory.
@@ -90,6 +102,8 @@ steps! {
     Program = "program",
     /// Init: all is ready; from here on the container is `created`.
     Ready = "ready",
+    /// Host: scheduling policy and I/O priority, which takes privileges of the machine.
+    Scheduler = "scheduler",
     /// Host: the state is on disk.
     SaveState = "save-state",
     /// Init: the order to start.

@@ -33,7 +33,7 @@ pub enum ToInit {
     },
     /// The descriptors that could only be opened after the fork; one packet for each few of them.
     LateFds,
-    /// `prestart` and `createRuntime` hooks have run.
+    /// Network devices have been moved, `prestart` and `createRuntime` hooks have run.
     HooksDone,
     /// The listener of the filter that is loaded early has been handed over.
     ListenerTaken,
@@ -50,7 +50,7 @@ pub enum FromInit {
     Forked,
     /// The terminal's master comes with this message.
     Console,
-    /// Namespaces and mounts are there: run the hooks.
+    /// Namespaces and mounts are there: move network devices, run the hooks.
     RunHooks,
     /// The container is made and waits for its order to start.
     Ready,

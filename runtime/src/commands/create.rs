@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::Kills;
 use crate::console::{self, Signals};
 use crate::create::{self, Newborn, Orders};
 use crate::error::{Context, Error, Result};
@@ -97,20 +98,29 @@ fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
 /// See [`create::create`].
 pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
     let orders = orders(shell, options, true, true)?;
-    let newborn = create::create(&orders)?;
+    let mut newborn = create::create(&orders)?;
     if let Err(error) = hand_over(&newborn, options) {
-        undo(newborn, options);
+        undo(newborn, options, shell.warn);
         return Err(error);
     }
     // It lives on without us.
+    newborn.net_devices.keep();
     drop(newborn.child.release());
     Ok(())
 }
 
+/// The exit code of a program that was killed does not tell that it was for want of memory.
+pub(super) fn tell_memory_death(code: &Result<u8>, kills: &Kills<'_>, warn: &dyn Fn(&str)) {
+    if let (Ok(137), Some(told)) = (code, kills.told()) {
+        warn(&told);
+    }
+}
+
 /// A container that must not live after all.
-fn undo(newborn: Newborn, options: &Options) {
-    let Newborn { container, child, .. } = newborn;
+fn undo(newborn: Newborn, options: &Options, warn: &dyn Fn(&str)) {
+    let Newborn { container, child, mut net_devices, .. } = newborn;
     drop(child);
+    net_devices.bring_back(warn);
     let _ = delete::destroy(container, &|_| {});
     if let Some(path) = &options.pid_file {
         let _ = std::fs::remove_file(Path::new(path));
@@ -126,13 +136,20 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     if !foreground.detach && !foreground.no_subreaper {
         sys::become_subreaper().map_err(|errno| Error::new(format!("prctl PR_SET_CHILD_SUBREAPER: {errno:?}")))?;
     }
-    let newborn = create::create(&orders)?;
+    let mut newborn = create::create(&orders)?;
     let signals = (!foreground.detach).then(Signals::block).transpose();
-    let started = signals.and_then(|signals| start(&newborn, options, &orders).map(|()| signals));
+    let own = newborn.container.cgroup().filter(|_| newborn.container.memory_limited());
+    let kills = Kills::from_now(own.as_ref());
+    let started = signals.and_then(|signals| start(&mut newborn, options, &orders).map(|()| signals));
+    let started = match started {
+        // Nobody waits for it who could tell.
+        Ok(None) => exec::not_killed_at_once(newborn.child.get()?.pidfd.as_fd(), &kills).map(|()| None),
+        other => other,
+    };
     let signals = match started {
         Ok(signals) => signals,
         Err(error) => {
-            undo(newborn, options);
+            undo(newborn, options, shell.warn);
             return Err(error);
         }
     };
@@ -141,6 +158,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
         return Ok(0);
     };
     let code = console::supervise(newborn.child.get()?, &signals, newborn.console.as_ref());
+    tell_memory_death(&code, &kills, shell.warn);
     // Reaped, or not ours to reap again.
     drop(newborn.child.release());
     if foreground.keep {
@@ -151,7 +169,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     removed.map(|()| code)
 }
 
-fn start(newborn: &Newborn, options: &Options, orders: &Orders<'_>) -> Result<()> {
+fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Result<()> {
     hand_over(newborn, options)?;
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
@@ -159,6 +177,8 @@ fn start(newborn: &Newborn, options: &Options, orders: &Orders<'_>) -> Result<()
     let mut agent = exec::agent(container, container.filter_at_start())?;
     let hand_over = |fd| exec::hand_over(container, Status::Created, agent.take(), &fd, pid);
     order_start(&newborn.conversation, hand_over, || ())?;
+    // The program may have changed them, or put others in their place.
+    newborn.net_devices.keep();
     create::poststart_fault(&orders.request)?;
     if !newborn.poststart.is_empty() {
         hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;

@@ -25,6 +25,8 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
                 true => delete(shell, id, force),
             };
         }
+        // Its removal came to an end between the two looks.
+        Err(_) if force && shell.store.open(id).is_err_and(|error| error.kind() == Kind::NoContainer) => return Ok(()),
         other => other?,
     };
     let status = container.status()?;
@@ -113,6 +115,9 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
     }
     if let Some(first) = first {
         wait_for_end(&first)?;
+    }
+    if let Some(own) = &container.record.cleat.rdt {
+        own.remove()?;
     }
     let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststop, "poststop"))?;
     let born = container.record.cleat.phase == Phase::Created;

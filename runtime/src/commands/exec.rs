@@ -3,10 +3,11 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use crate::cgroup::Kills;
 use crate::config::{self, Process};
 use crate::console::{self, Signals};
 use crate::error::{Context, Error, Result};
-use crate::exec::{Joined, Orders, join};
+use crate::exec::{self, Joined, Orders, join};
 use crate::plan::Request;
 use crate::state::Container;
 use crate::sys;
@@ -81,22 +82,26 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         let text = config::read_json(path)?;
         let mut process: Process = config::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
+        // As with runc, these are the container's where the file leaves them out.
+        let own = own_process(container)?;
+        process.scheduler = process.scheduler.or(own.scheduler);
+        process.io_priority = process.io_priority.or(own.io_priority);
+        process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
+        let or = |label: String, own: String| if label.is_empty() { own } else { label };
+        process.apparmor_profile = or(process.apparmor_profile, own.apparmor_profile);
+        process.selinux_label = or(process.selinux_label, own.selinux_label);
         return Ok(process);
     }
     if options.args.is_empty() {
         return Err(Error::new("process args cannot be empty; give a program, or --process FILE"));
     }
-    let mut process: Process = match &container.record.cleat.process {
-        Some(raw) => config::parse("state.json", raw.get().as_bytes())?,
-        None => Process { cwd: "/".into(), ..Process::default() },
-    };
+    let mut process = own_process(container)?;
     process.args.clone_from(&options.args);
     if let Some(cwd) = &options.cwd {
         process.cwd.clone_from(cwd);
     }
     process.env.extend(options.env.iter().cloned());
     process.terminal = options.tty;
-    process.console_size = None;
     process.no_new_privileges |= options.no_new_privs;
     if let Some(user) = &options.user {
         let (uid, gid) = parse_user(user)?;
@@ -126,6 +131,14 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         process.capabilities = Some(capabilities);
     }
     Ok(process)
+}
+
+/// The process of the container's config.json.
+fn own_process(container: &Container) -> Result<Process> {
+    match &container.record.cleat.process {
+        Some(raw) => config::parse("state.json", raw.get().as_bytes()),
+        None => Ok(Process { cwd: "/".into(), ..Process::default() }),
+    }
 }
 
 /// `[controller:]PATH`: version 2 has one tree, so a controller names nothing.
@@ -173,9 +186,14 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         warn: shell.warn,
         rootless: shell.rootless,
     };
+    let own = container.cgroup().filter(|_| container.memory_limited());
+    let kills = Kills::from_now(own.as_ref());
     let mut joined = join(&orders)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
-    let started = hand_over(&joined, options).and_then(|()| joined.start(&container));
+    let mut started = hand_over(&joined, options).and_then(|()| joined.start(&container));
+    if options.detach && started.is_ok() {
+        started = exec::not_killed_at_once(joined.child.get()?.pidfd.as_fd(), &kills);
+    }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
             let _ = std::fs::remove_file(path);
@@ -187,6 +205,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         return Ok(0);
     };
     let code = console::supervise(joined.child.get()?, &signals, joined.console.as_ref());
+    super::create::tell_memory_death(&code, &kills, shell.warn);
     drop(joined.child.release());
     code
 }
@@ -207,6 +226,7 @@ fn hand_over(joined: &Joined, options: &Options) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// CVE-2026-30892, CVE-2024-40635
     #[test]
     fn a_user_is_one_or_two_numbers() {
         assert_eq!(parse_user("1").unwrap(), (1, None));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
-use crate::plan::{NAMESPACES, caps, mounts};
+use crate::plan::{NAMESPACES, caps, ids, memory, mounts};
 use crate::state::OCI_VERSION;
 use crate::sys;
 
@@ -30,20 +30,20 @@ pub fn document() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": caps::NAMES,
-            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
+            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
-            "intelRdt": {"enabled": false},
-            "memoryPolicy": {},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
+            "memoryPolicy": {"modes": memory::MODES, "flags": memory::FLAGS},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
-            "io.github.opencontainers.cleat.init-size": crate::create::init_size().to_string()
+            "io.github.opencontainers.cleat.init-size": crate::init::size().to_string()
         },
-        "potentiallyUnsafeConfigAnnotations": []
+        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS]
     })
 }
 

@@ -30,7 +30,8 @@ pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
     let mut listed = Vec::new();
     for container in &containers {
         if let Ok(mut entry) = Listed::new(container) {
-            entry.owner = user_name(container.record.cleat.owner);
+            let owner = container.record.cleat.owner;
+            entry.owner = crate::host::user_name(owner).unwrap_or_else(|| format!("#{owner}"));
             listed.push((entry, container));
         }
     }
@@ -62,17 +63,6 @@ fn table(rows: &[[String; 6]]) -> String {
         format!("{}\n", cells.trim_end())
     };
     rows.iter().map(line).collect()
-}
-
-/// The name of a user in `/etc/passwd`; the number where there is none.
-fn user_name(uid: u32) -> String {
-    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let named = text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    named.unwrap_or_else(|| format!("#{uid}"))
 }
 
 #[cfg(test)]

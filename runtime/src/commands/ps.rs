@@ -3,19 +3,26 @@
 use std::process::Command;
 
 use crate::error::{Context, Error, Result};
+use crate::plan::NEWPID;
+use crate::state::Container;
 
 use super::{Shell, print};
 
 /// `ps`: `arguments` go to ps(1), whose lines are filtered; JSON is an array of pids.
 ///
 /// # Errors
-/// The container has no cgroup, or ps(1) cannot be run.
+/// The container has neither a cgroup nor a pid namespace, or ps(1) cannot be run.
 pub fn ps(shell: &Shell<'_>, id: &str, json: bool, arguments: &[String]) -> Result<()> {
     let container = shell.store.open(id)?;
-    let cgroup = container
-        .cgroup()
-        .ok_or_else(|| Error::new(format!("container {id} has no cgroup: its processes are not known")))?;
-    let pids = cgroup.processes()?;
+    let pids = match container.cgroup() {
+        Some(cgroup) => cgroup.processes()?,
+        None if container.record.cleat.namespaces & NEWPID != 0 => in_pid_namespace(&container)?,
+        None => {
+            return Err(Error::new(format!(
+                "container {id} has neither a cgroup nor a pid namespace of its own: its processes are not known"
+            )));
+        }
+    };
     if json {
         let text = serde_json::to_string(&pids).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
         return print(&format!("{text}\n"));
@@ -31,6 +38,26 @@ pub fn ps(shell: &Shell<'_>, id: &str, json: bool, arguments: &[String]) -> Resu
         )));
     }
     print(&filter(&String::from_utf8_lossy(&output.stdout), &pids)?)
+}
+
+/// The processes in the pid namespace of the container's first one; none when that is gone. Those
+/// in namespaces below it are not found: they would have to be asked for their parents one by one.
+fn in_pid_namespace(container: &Container) -> Result<Vec<i32>> {
+    let first = container.record.init_process_pid;
+    if container.alive()?.is_none() {
+        return Ok(Vec::new());
+    }
+    let namespace = |pid: i32| {
+        // Another user's process is none of this container.
+        let link = nix::sys::stat::stat(&*format!("/proc/{pid}/ns/pid")).ok()?;
+        Some((link.st_dev, link.st_ino))
+    };
+    let wanted = namespace(first).ok_or_else(|| Error::new(format!("stat /proc/{first}/ns/pid: no permission")))?;
+    let entries = std::fs::read_dir("/proc").context("read /proc")?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let mut ours: Vec<i32> = pids.filter(|pid| namespace(*pid) == Some(wanted)).collect();
+    ours.sort_unstable();
+    Ok(ours)
 }
 
 /// The header, and the lines whose PID column is one of `pids`.

@@ -28,11 +28,11 @@ fn rootless(config: &mut Value) {
                     .retain(|option| !option.as_str().is_some_and(|o| o.starts_with("gid=") || o.starts_with("uid=")));
             }
             if mount["destination"] == "/sys" {
-                // Its network namespace is not the user namespace's.
+                // Its network namespace is not the user namespace's. What the host has mounted below
+                // comes along; the cgroup mount that follows covers the host's (CVE-2023-25809).
                 *mount = json!({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
             }
         }
-        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
     }
     let linux = &mut config["linux"];
     linux["namespaces"] = json!([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}, {"type": "user"}]);

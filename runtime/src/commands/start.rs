@@ -1,10 +1,11 @@
 //! `start`: lets a created container's program run.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use cleat_plan::FaultKind;
 use nix::fcntl::Flock;
 
+use crate::cgroup::Kills;
 use crate::error::{Error, Result};
 use crate::exec::{self, order_start};
 use crate::state::{Alive, Container, Phase, Status, Waiting};
@@ -28,7 +29,11 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
         Waiting::Busy => return Err(Error::new(format!("cannot start {id}: its init does not answer; try again"))),
         Waiting::Nobody => {
             return Err(match container.status()? {
-                Status::Stopped => Error::new(format!("cannot start a container that has stopped: {id}")),
+                Status::Stopped => {
+                    let own = container.cgroup();
+                    let stopped = Error::new(format!("cannot start a container that has stopped: {id}"));
+                    Kills::from_birth(own.as_ref()).explain(stopped)
+                }
                 Status::Creating => Error::new(format!("cannot start {id}: it is still being created")),
                 _ => Error::new(format!("cannot start an already running container: {id}")),
             });
@@ -45,6 +50,9 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let pid = container.record.init_process_pid;
     let mut agent = exec::agent(&container, container.filter_at_start())?;
     let listener = |fd: OwnedFd| exec::hand_over(&container, Status::Created, agent.take(), &fd, pid);
+    let own = container.cgroup().filter(|_| container.memory_limited());
+    let kills = Kills::from_now(own.as_ref());
+    let first = own.as_ref().map(|_| container.alive()).transpose()?.flatten();
     let held = container.listener().map(|_| container.alive().map(|first| (first, container.cgroup()))).transpose()?;
     let outcome = order_start(&Conversation::over(socket), listener, || {
         // Nobody will listen there again, whatever comes of it.
@@ -56,6 +64,9 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
         let _ = delete::kill(first.as_ref(), cgroup.as_ref());
     }
     outcome?;
+    if let Some(first) = first {
+        exec::not_killed_at_once(first.pidfd.as_fd(), &kills)?;
+    }
     run_poststart(&container, &hooks?, lock)?;
     ready.map_or(Ok(()), |ready| ready.wait(&container))
 }
@@ -77,7 +88,6 @@ impl Readiness {
     }
 
     fn wait(&self, container: &Container) -> Result<()> {
-        use std::os::fd::AsFd;
         self.listener.forward(self.first.pidfd.as_fd(), container.record.init_process_pid, &self.manager)
     }
 }

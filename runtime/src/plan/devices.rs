@@ -6,7 +6,8 @@
 use cleat_plan::Device;
 use serde::Serialize;
 
-use super::{Place, text};
+use super::ids::Ids;
+use super::{Findings, Place, text};
 use crate::config::{self, DeviceRule};
 use crate::error::{Error, Result};
 use crate::sys::Insn;
@@ -75,9 +76,8 @@ const DEFAULT_NODES: &[(&str, u32, u32)] = &[
 
 /// The rules of config.json, then those that every container has. The last that matches decides;
 /// none matching denies.
-pub(super) fn rules(config: &[DeviceRule]) -> Result<Vec<Rule>> {
-    let mut rules = Vec::with_capacity(config.len() + DEFAULT_RULES.len());
-    for (index, rule) in config.iter().enumerate() {
+pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
+    let mut rules = findings.each(config, |index, rule| {
         let place = Place::new(format!("linux.resources.devices[{index}]"));
         let kind = match rule.kind.as_str() {
             "" | "a" => None,
@@ -102,20 +102,18 @@ pub(super) fn rules(config: &[DeviceRule]) -> Result<Vec<Rule>> {
         }
         let access = if rule.access.is_empty() { ALL } else { access };
         let (major, minor) = (number(rule.major, "major")?, number(rule.minor, "minor")?);
-        rules.push(Rule { allow: rule.allow, kind, major, minor, access });
-    }
+        Ok(Rule { allow: rule.allow, kind, major, minor, access })
+    });
     rules.extend_from_slice(DEFAULT_RULES);
-    Ok(rules)
+    rules
 }
 
 /// Nodes below `/dev`: the defaults, with those of config.json in place of what they name.
-pub(super) fn nodes(config: &[config::Device], bind: bool) -> Result<Vec<Device>> {
-    let mut nodes = Vec::with_capacity(config.len() + DEFAULT_NODES.len());
-    for (path, major, minor) in DEFAULT_NODES {
-        if config.iter().any(|device| device.path == *path) {
-            continue;
-        }
-        nodes.push(Device {
+pub(super) fn nodes(config: &[config::Device], bind: bool, ids: Ids<'_>, findings: &mut Findings) -> Vec<Device> {
+    let missing = |path: &str| !config.iter().any(|device| device.path == path);
+    let defaults: Vec<_> = DEFAULT_NODES.iter().filter(|(path, ..)| missing(path)).collect();
+    let mut nodes = findings.each(&defaults, |_, (path, major, minor)| {
+        Ok(Device {
             path: text(path)?,
             file_type: S_IFCHR,
             mode: 0o666,
@@ -125,15 +123,14 @@ pub(super) fn nodes(config: &[config::Device], bind: bool) -> Result<Vec<Device>
             gid: 0,
             bind,
             required: false,
-        });
-    }
-    for (index, device) in config.iter().enumerate() {
-        nodes.push(node(device, &Place::new(format!("linux.devices[{index}]")), bind)?);
-    }
-    Ok(nodes)
+        })
+    });
+    let place = |index| Place::new(format!("linux.devices[{index}]"));
+    nodes.extend(findings.each(config, |index, device| node(device, &place(index), bind, ids)));
+    nodes
 }
 
-fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
+fn node(device: &config::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Result<Device> {
     let file_type = match device.kind.as_str() {
         "c" | "u" => S_IFCHR,
         "b" => S_IFBLK,
@@ -146,15 +143,22 @@ fn node(device: &config::Device, place: &Place, bind: bool) -> Result<Device> {
     let number = |n: i64, name: &str| {
         u32::try_from(n).map_err(|_| place.at(name).error(format_args!("{n} is not a device number")))
     };
+    // A node of the host, bound, keeps its owner; what is made has one of the container's.
+    let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+    let bind = bind && file_type != S_IFIFO;
+    if !bind {
+        ids.check_uid(uid, &place.at("uid"))?;
+        ids.check_gid(gid, &place.at("gid"))?;
+    }
     Ok(Device {
         path: text(&device.path)?,
         file_type,
         mode: device.file_mode.unwrap_or(0o666) & 0o7777,
         major: number(device.major, "major")?,
         minor: number(device.minor, "minor")?,
-        uid: device.uid.unwrap_or(0),
-        gid: device.gid.unwrap_or(0),
-        bind: bind && file_type != S_IFIFO,
+        uid,
+        gid,
+        bind,
         required: true,
     })
 }
@@ -402,7 +406,7 @@ mod tests {
                 {"allow":false,"type":"c","major":1,"minor":5,"access":"w"},{"allow":true,"type":"c","major":10,"minor":200}]"#,
         )
         .unwrap();
-        let whole = rules(&config).unwrap();
+        let whole = rules(&config, &mut Findings::default());
         for rules in [&whole[..], &whole[..1], &whole[..2], &whole[1..], &[]] {
             compare(rules);
         }
@@ -425,7 +429,7 @@ mod tests {
 
     #[test]
     fn nothing_is_allowed_by_default_but_the_defaults() {
-        let rules = rules(&[]).unwrap();
+        let rules = rules(&[], &mut Findings::default());
         assert!(expected(&rules, DeviceKind::Char, READ, 1, 3));
         assert!(!expected(&rules, DeviceKind::Block, READ, 8, 0));
     }
@@ -434,7 +438,7 @@ mod tests {
     fn a_device_of_config_json_takes_the_place_of_a_default() {
         let config: Vec<config::Device> =
             serde_json::from_str(r#"[{"type":"c","path":"/dev/null","major":1,"minor":3,"fileMode":384}]"#).unwrap();
-        let nodes = nodes(&config, false).unwrap();
+        let nodes = nodes(&config, false, Ids::of_container(&[], &[]), &mut Findings::default());
         assert_eq!(
             nodes.iter().filter(|n| n.path.to_bytes() == b"/dev/null").map(|n| n.mode).collect::<Vec<_>>(),
             [0o600]
@@ -445,7 +449,9 @@ mod tests {
     #[test]
     fn a_wrong_type_names_the_allowed_ones() {
         let config: Vec<config::Device> = serde_json::from_str(r#"[{"type":"x","path":"/dev/a"}]"#).unwrap();
-        let error = nodes(&config, false).unwrap_err().to_string();
+        let mut findings = Findings::default();
+        let _ = nodes(&config, false, Ids::of_container(&[], &[]), &mut findings);
+        let error = findings.problems[0].to_string();
         assert_eq!(error, "config.json: linux.devices[0].type: \"x\" is not one of b, c, p, u");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use cleat_plan::{Attr, Mount, MountKind, Step};
 
-use super::{NAMESPACES, Plan};
+use super::{IdMap, IdMaps, NAMESPACES, Plan};
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -64,6 +64,17 @@ fn mount(mount: &Mount) -> String {
     )
 }
 
+fn id_maps(maps: &IdMaps) -> Vec<String> {
+    let line = |kind: &str, delegated: bool, m: &IdMap| {
+        let by = if delegated { format!(", by new{kind}map(1) unless the kernel lets us") } else { String::new() };
+        format!("{kind} {} inside is {} outside, {} of them{by}", m.container_id, m.host_id, m.size)
+    };
+    let uids = maps.uids.iter().map(|m| line("uid", maps.uids_delegated, m));
+    let gids = maps.gids.iter().map(|m| line("gid", maps.gids_delegated, m));
+    let deny = maps.deny_setgroups.then(|| "setgroups denied".to_owned());
+    deny.into_iter().chain(uids).chain(gids).collect()
+}
+
 impl Plan {
     /// What a step does, a line each; none: nothing.
     fn lines(&self, step: Step) -> Vec<String> {
@@ -77,25 +88,24 @@ impl Plan {
             Step::Cgroup => {
                 one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string()))
             }
+            Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
+                let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();
+                let schemata = rdt.schemata.concat().trim_end().replace('\n', " ");
+                format!("{} {schemata}{monitor}", crate::host::clean(&rdt.root, &rdt.group).display())
+            })),
+            Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
+            Step::Limits => host
+                .cgroup
+                .iter()
+                .flat_map(|cgroup| &cgroup.limits)
+                .filter_map(|limit| limit.files.last().map(|(file, text)| format!("{file} {text}")))
+                .collect(),
             Step::Devices => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
             }
             Step::Clone => vec![format!("new: {}", namespace_names(host.clone_flags))],
-            Step::IdMap => host
-                .id_maps
-                .iter()
-                .flat_map(|maps| {
-                    let line = |kind: &str, m: &super::IdMap| {
-                        format!("{kind} {} inside is {} outside, {} of them", m.container_id, m.host_id, m.size)
-                    };
-                    maps.uids
-                        .iter()
-                        .map(|m| line("uid", m))
-                        .chain(maps.gids.iter().map(|m| line("gid", m)))
-                        .collect::<Vec<_>>()
-                })
-                .collect(),
+            Step::IdMap => host.id_maps.as_ref().map(id_maps).unwrap_or_default(),
             Step::Oom => one(host.oom_score_adj.map(|score| score.to_string())),
             Step::JoinNamespaces => {
                 init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect()
@@ -120,6 +130,11 @@ impl Plan {
                 one(root.filter(|r| r.dev_links).map(|_| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned()))
             }
             Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
+            Step::NetDevices => host
+                .net_devices
+                .iter()
+                .map(|device| format!("{} as {}", device.host_name, device.container_name.text()))
+                .collect(),
             Step::RuntimeHooks => hooks(&host.runtime_hooks),
             Step::CreateContainerHooks => hooks(&init.create_container.list),
             Step::Label => {
@@ -139,6 +154,10 @@ impl Plan {
             Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),
             Step::MaskedPaths => root.map(|r| texts(&r.masked)).unwrap_or_default(),
             Step::ReadonlyRoot => one(root.filter(|r| r.readonly).map(|_| "/".to_owned())),
+            Step::MemoryPolicy => one(init.memory_policy.as_ref().map(super::memory::describe)),
+            Step::Personality => {
+                one(init.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
+            }
             Step::Credentials => one(init.process.as_ref().map(|p| {
                 let nnp = if p.no_new_privileges { ", no new privileges" } else { "" };
                 format!(
@@ -155,6 +174,7 @@ impl Plan {
             Step::Rlimits => {
                 host.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect()
             }
+            Step::Scheduler => host.scheduling.lines(),
             Step::StartContainerHooks => hooks(&init.start_container.list),
             Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
             Step::Poststart => hooks(&host.poststart),

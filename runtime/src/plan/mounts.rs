@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind, Text};
 
-use super::{FdSource, IdmapSource, Place, Tree, text};
+use super::ids::Ids;
+use super::namespaces::Namespaces;
+use super::{FdSource, IdmapSource, NEWCGROUP, NEWIPC, NEWNET, NEWPID, NEWUSER, Place, Tree, text};
 use crate::config;
 use crate::error::Result;
 use crate::host::clean;
@@ -147,14 +149,16 @@ fn parse(options: &[String], place: &Place) -> Result<Options> {
 /// What a mount needs to know of the rest of the plan.
 pub(super) struct Context<'a> {
     pub(super) bundle: &'a Path,
-    /// The container has a cgroup namespace other than the runtime's.
-    pub(super) own_cgroup_namespace: bool,
-    /// The container's cgroup as a directory of the host.
+    pub(super) namespaces: &'a Namespaces,
+    pub(super) ids: Ids<'a>,
+    /// The container's cgroup as a directory of the host; the whole tree where it has none.
     pub(super) cgroup_dir: Option<&'a Path>,
     /// The init is in a user namespace, and this process can reach what the init may not.
     pub(super) host_opens: bool,
-    /// The container has a user namespace.
-    pub(super) user_namespace: bool,
+    /// The container's user namespace is not the machine's own.
+    pub(super) unprivileged: bool,
+    /// This process is root of its user namespace.
+    pub(super) may_idmap: bool,
     pub(super) fds: &'a mut Vec<FdSource>,
     /// `linux.mountLabel`
     pub(super) mount_label: Option<&'a Text>,
@@ -190,7 +194,7 @@ pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context
     let kind = if options.remount {
         MountKind::Remount { options: options.fs }
     } else if bind {
-        bind_kind(mount, &options, place, context)?
+        bind_kind(mount, &mut options, place, context)?
     } else if mount.kind.is_empty() || mount.kind == "none" {
         if options.propagation.is_empty() {
             return Err(place
@@ -202,7 +206,7 @@ pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context
         if options.idmap.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
             return Err(place.error("identity-mapped mounts must be bind mounts; add \"bind\" to the options"));
         }
-        new_kind(mount, &mut options, context)?
+        new_kind(mount, &mut options, place, context)?
     };
     let mut planned = Mount {
         target: text(&destination)?,
@@ -262,7 +266,12 @@ fn check_proc(planned: &mut Mount, destination: &Path, mount: &config::Mount, pl
     )))
 }
 
-fn bind_kind(mount: &config::Mount, options: &Options, place: &Place, context: &mut Context<'_>) -> Result<MountKind> {
+fn bind_kind(
+    mount: &config::Mount,
+    options: &mut Options,
+    place: &Place,
+    context: &mut Context<'_>,
+) -> Result<MountKind> {
     if let Some(option) = options.fs.first() {
         return Err(place
             .at("options")
@@ -272,24 +281,26 @@ fn bind_kind(mount: &config::Mount, options: &Options, place: &Place, context: &
         return Err(place.at("source").error("is missing; a bind mount needs one"));
     }
     let source: PathBuf = clean(context.bundle, Path::new(&mount.source));
+    // Read-only means the cgroups below, too: there lies what an ordinary user owns outside
+    // (CVE-2023-25809).
+    if context.unprivileged && options.recursive && options.attr.set & RDONLY != 0 && source.starts_with("/sys") {
+        apply(&mut options.attr_recursive, RDONLY, 0);
+    }
     let idmap = idmap_source(mount, options, place, context)?;
-    let tree = (idmap.is_some() || context.host_opens).then(|| {
-        super::push_fd(
-            context.fds,
-            FdSource::Tree(Tree {
-                path: source.clone(),
-                recursive: options.recursive,
-                idmap,
-                idmap_recursive: options.idmap == Some(true),
-            }),
-        )
-    });
-    Ok(MountKind::Bind {
-        source: text(&source)?,
-        recursive: options.recursive,
-        nofollow: false,
-        tree: tree.transpose()?,
-    })
+    if idmap.is_none() {
+        return bind(&source, options.recursive, false, context);
+    }
+    let recursive = options.recursive;
+    let tree = Tree { path: source.clone(), recursive, idmap, idmap_recursive: options.idmap == Some(true) };
+    let tree = super::push_fd(context.fds, FdSource::Tree(tree))?;
+    Ok(MountKind::Bind { source: text(&source)?, recursive, nofollow: false, tree: Some(tree) })
+}
+
+/// A bind mount as it is, opened by the half that can reach it.
+fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_>) -> Result<MountKind> {
+    let tree = || Tree { path: source.into(), recursive, idmap: None, idmap_recursive: false };
+    let tree = context.host_opens.then(|| super::push_fd(context.fds, FdSource::Tree(tree()))).transpose()?;
+    Ok(MountKind::Bind { source: text(source)?, recursive, nofollow, tree })
 }
 
 fn idmap_source(
@@ -299,6 +310,11 @@ fn idmap_source(
     context: &Context<'_>,
 ) -> Result<Option<IdmapSource>> {
     let has_maps = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if (has_maps || options.idmap.is_some()) && !context.may_idmap {
+        return Err(
+            place.error("identity-mapped mounts can be made by root alone; leave the mappings and \"idmap\" out")
+        );
+    }
     if has_maps {
         if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
             return Err(place.error("uidMappings and gidMappings must be given together"));
@@ -308,25 +324,26 @@ fn idmap_source(
     }
     match options.idmap {
         None => Ok(None),
-        Some(_) if context.user_namespace => Ok(Some(IdmapSource::Container)),
+        Some(_) if context.namespaces.has(NEWUSER) => Ok(Some(IdmapSource::Container)),
         Some(_) => Err(place
             .at("options")
             .error("\"idmap\" needs uidMappings and gidMappings, or a user namespace of the container")),
     }
 }
 
-fn new_kind(mount: &config::Mount, options: &mut Options, context: &mut Context<'_>) -> Result<MountKind> {
+fn new_kind(
+    mount: &config::Mount,
+    options: &mut Options,
+    place: &Place,
+    context: &mut Context<'_>,
+) -> Result<MountKind> {
     let fstype = if mount.kind == "cgroup" { "cgroup2" } else { &mount.kind };
-    if fstype == "cgroup2" && !context.own_cgroup_namespace {
-        // The whole tree of the host is in reach, as asked for; but what an ordinary user owns
-        // outside must not be writable inside (CVE-2023-25809).
-        if let (true, Some(dir)) = (context.user_namespace, context.cgroup_dir) {
-            apply(&mut options.attr, RDONLY, 0);
-            apply(&mut options.attr_recursive, RDONLY, 0);
-            let tree = Tree { path: dir.into(), recursive: false, idmap: None, idmap_recursive: false };
-            let tree = super::push_fd(context.fds, FdSource::Tree(tree))?;
-            return Ok(MountKind::Bind { source: text(dir)?, recursive: false, nofollow: true, tree: Some(tree) });
-        }
+    if let Some(instead) = instead_of_new(fstype, options, place, context)? {
+        return Ok(instead);
+    }
+    for (key, value) in options.fs.iter().filter_map(|option| Some((&option.key, option.value.as_ref()?))) {
+        let place = place.at(format_args!("options: {key}={value}"));
+        context.ids.check_option(key.to_bytes(), value.to_bytes(), &place)?;
     }
     let source = if mount.source.is_empty() { fstype } else { &mount.source };
     let mut fs = std::mem::take(&mut options.fs);
@@ -337,19 +354,76 @@ fn new_kind(mount: &config::Mount, options: &mut Options, context: &mut Context<
     Ok(MountKind::New { fstype: text(fstype)?, source: Some(text(source)?), options: fs })
 }
 
+/// File systems that show a namespace, which only that namespace's owner may mount.
+const OF_NAMESPACES: &[(&str, u64, &str)] = &[
+    ("cgroup2", NEWCGROUP, "cgroup"),
+    ("mqueue", NEWIPC, "ipc"),
+    ("proc", NEWPID, "pid"),
+    ("sysfs", NEWNET, "network"),
+];
+
+/// Where a file system shows a namespace that does not belong to the container's user namespace:
+/// what takes its place, or why nothing can.
+fn instead_of_new(
+    fstype: &str,
+    options: &mut Options,
+    place: &Place,
+    context: &mut Context<'_>,
+) -> Result<Option<MountKind>> {
+    let Some((_, flag, kind)) = OF_NAMESPACES.iter().find(|(name, ..)| *name == fstype) else { return Ok(None) };
+    let (new, inherited) = (context.namespaces.new, !context.namespaces.has(*flag));
+    // One that is joined may belong to a user namespace that is joined, or is ours: the kernel knows.
+    let of_others = new & NEWUSER != 0 && new & flag == 0;
+    let readonly = options.attr.set & RDONLY != 0;
+    let is_cgroup = fstype == "cgroup2" && (of_others || context.unprivileged && inherited);
+    let (source, recursive) = match context.cgroup_dir.filter(|_| is_cgroup) {
+        // In reach as asked for; but what an ordinary user owns outside must not be writable
+        // inside (CVE-2023-25809).
+        Some(dir) => (dir, false),
+        None if !of_others => return Ok(None),
+        // Those of the runtime's network, which the container may share.
+        None if fstype == "sysfs" && readonly => (Path::new("/sys"), true),
+        None => {
+            let instead = if fstype == "sysfs" {
+                "\"ro\" to the options, which binds the host's"
+            } else {
+                "bind-mount the host's"
+            };
+            return Err(place.error(format_args!(
+                "a new {fstype} shows the {kind} namespace, which must belong to the container's user namespace: add \
+                 {{\"type\": \"{kind}\"}} to linux.namespaces, or {instead}"
+            )));
+        }
+    };
+    apply(&mut options.attr, RDONLY, 0);
+    apply(&mut options.attr_recursive, RDONLY, 0);
+    // Access times are kept as the host's mount has it, where they are locked.
+    for attr in [&mut options.attr, &mut options.attr_recursive] {
+        (attr.set, attr.clear) = (attr.set & !(ATIME | NODIRATIME), attr.clear & !(ATIME | NODIRATIME));
+    }
+    bind(source, recursive, is_cgroup, context).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn decide_json(json: &str) -> std::result::Result<Mount, String> {
+        decide_in("[]", false, json)
+    }
+
+    fn decide_in(namespaces: &str, unprivileged: bool, json: &str) -> std::result::Result<Mount, String> {
         let mount: config::Mount = serde_json::from_str(json).unwrap();
+        let list: Vec<config::Namespace> = serde_json::from_str(namespaces).unwrap();
         let mut fds = Vec::new();
         let mut context = Context {
             bundle: Path::new("/bundle"),
-            own_cgroup_namespace: true,
-            cgroup_dir: None,
+            namespaces: &Namespaces::decide(&list, &mut crate::plan::Findings::default()),
+            ids: Ids::of_container(&[], &[]),
+            cgroup_dir: Some(Path::new("/sys/fs/cgroup/a")),
             host_opens: false,
-            user_namespace: false,
+            unprivileged,
+            may_idmap: !unprivileged,
             fds: &mut fds,
             mount_label: None,
         };
@@ -396,6 +470,69 @@ mod tests {
     fn an_option_that_a_bind_mount_cannot_have_is_named() {
         let error = decide_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1"]}"#).unwrap_err();
         assert_eq!(error, "config.json: mounts[0].options: \"size\" is no option of a bind mount");
+    }
+
+    const USER: &str = r#"[{"type":"user"},{"type":"mount"}]"#;
+
+    fn source(mount: &Mount) -> (&str, bool) {
+        match &mount.kind {
+            MountKind::Bind { source, recursive, .. } => (source.to_str().unwrap(), *recursive),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// CVE-2023-25809.
+    #[test]
+    fn what_an_ordinary_user_owns_in_the_hosts_cgroups_is_read_only() {
+        let rbind = r#"{"destination":"/sys","source":"/sys","options":["rbind","nosuid","ro"]}"#;
+        assert_eq!(decide_in(USER, true, rbind).unwrap().attr_recursive.set, RDONLY);
+        assert!(decide_json(rbind).unwrap().attr_recursive.is_empty(), "root gets what was asked for");
+        let cgroup = r#"{"destination":"/sys/fs/cgroup","type":"cgroup","options":["rw","relatime"]}"#;
+        for namespaces in [USER, "[]", r#"[{"type":"user"},{"type":"cgroup","path":"/c"}]"#] {
+            let mount = decide_in(namespaces, true, cgroup).unwrap();
+            assert_eq!(source(&mount), ("/sys/fs/cgroup/a", false));
+            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0 });
+        }
+        let own = decide_in(r#"[{"type":"user"},{"type":"cgroup"}]"#, true, cgroup).unwrap();
+        assert!(matches!(own.kind, MountKind::New { .. }), "{own:?}");
+    }
+
+    #[test]
+    fn the_hosts_sys_stands_in_for_a_sysfs_that_cannot_be_mounted() {
+        let sysfs = r#"{"destination":"/sys","type":"sysfs","options":["nosuid","noexec","nodev","ro"]}"#;
+        let mount = decide_in(USER, true, sysfs).unwrap();
+        assert_eq!(source(&mount), ("/sys", true));
+        assert_eq!((mount.attr.set, mount.attr_recursive.set), (RDONLY | NOSUID | NODEV | NOEXEC, RDONLY));
+        let own = decide_in(r#"[{"type":"user"},{"type":"network"}]"#, true, sysfs).unwrap();
+        assert!(matches!(own.kind, MountKind::New { .. }), "{own:?}");
+        let error = decide_in(USER, true, r#"{"destination":"/sys","type":"sysfs"}"#).unwrap_err();
+        assert_eq!(
+            error,
+            "config.json: mounts[0]: a new sysfs shows the network namespace, which must belong to the container's user \
+             namespace: add {\"type\": \"network\"} to linux.namespaces, or \"ro\" to the options, which binds the \
+             host's"
+        );
+    }
+
+    #[test]
+    fn a_file_system_of_a_namespace_needs_that_namespace() {
+        for (kind, namespace) in [("proc", "pid"), ("mqueue", "ipc")] {
+            let mount = format!(r#"{{"destination":"/{kind}","type":"{kind}"}}"#);
+            let error = decide_in(USER, true, &mount).unwrap_err();
+            let expected = format!("a new {kind} shows the {namespace} namespace");
+            assert!(error.contains(&expected), "{error}");
+            let own = format!(r#"[{{"type":"user"}},{{"type":"{namespace}"}}]"#);
+            decide_in(&own, true, &mount).unwrap();
+            // In a user namespace that is ours the kernel knows whose it is.
+            decide_in("[]", true, &mount).unwrap();
+        }
+    }
+
+    #[test]
+    fn identity_mapped_mounts_are_for_root() {
+        let mount = r#"{"destination":"/a","source":"/b","options":["bind","idmap"]}"#;
+        assert!(decide_in(USER, true, mount).unwrap_err().contains("by root alone"));
+        decide_in(USER, false, mount).unwrap();
     }
 
     #[test]

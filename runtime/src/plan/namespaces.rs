@@ -1,14 +1,13 @@
-//! Which namespaces, with which contents: mappings, clocks, names, kernel parameters?
+//! Which namespaces, with which contents: clocks, names, kernel parameters?
 
 use std::path::PathBuf;
 
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{IdMap, IdMaps, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
+use super::{Findings, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
 use crate::config::{self, Spec};
 use crate::error::Result;
-use crate::host::Host;
 
 /// Namespaces as config.json has them: made anew, or joined by path.
 pub(super) struct Namespaces {
@@ -17,10 +16,10 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn decide(list: &[config::Namespace]) -> Result<Namespaces> {
+    pub(super) fn decide(list: &[config::Namespace], findings: &mut Findings) -> Namespaces {
         let mut seen = 0;
         let mut namespaces = Namespaces { new: 0, joined: Vec::new() };
-        for (index, namespace) in list.iter().enumerate() {
+        findings.each(list, |index, namespace| {
             let place = Place::new(format!("linux.namespaces[{index}]"));
             let Some((_, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
                 let names: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
@@ -37,10 +36,11 @@ impl Namespaces {
             } else {
                 return Err(place.at("path").error(format_args!("{:?} must be absolute", namespace.path)));
             }
-        }
+            Ok(())
+        });
         // The user namespace first: it gives the privilege to join what belongs to it.
         namespaces.joined.sort_by_key(|(flag, _)| *flag != NEWUSER);
-        Ok(namespaces)
+        namespaces
     }
 
     pub(super) fn joins(&self, flag: u64) -> bool {
@@ -54,37 +54,6 @@ impl Namespaces {
     pub(super) fn all(&self) -> u64 {
         self.joined.iter().fold(self.new, |all, (flag, _)| all | flag)
     }
-}
-
-pub(super) fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Result<Option<IdMaps>> {
-    let linux = &spec.linux;
-    let given = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-    if namespaces.new & NEWUSER == 0 {
-        // With a joined namespace the mappings repeat what it has already.
-        if given && !namespaces.joins(NEWUSER) {
-            return Err(
-                place("linux.uidMappings").error("there are mappings, but linux.namespaces has no user namespace")
-            );
-        }
-        return Ok(None);
-    }
-    let decide = |list: &[config::IdMapping], name: &str| -> Result<Vec<IdMap>> {
-        if list.is_empty() {
-            return Err(place(name).error("a new user namespace needs at least one mapping"));
-        }
-        if let Some(index) = list.iter().position(|m| m.size == 0) {
-            return Err(place(name).error(format_args!("[{index}].size is 0; a mapping has at least one id")));
-        }
-        if !list.iter().any(|m| m.container_id == 0) {
-            return Err(place(name).error("no mapping for id 0, as which the container is set up"));
-        }
-        Ok(list.iter().map(|m| IdMap::from(*m)).collect())
-    };
-    Ok(Some(IdMaps {
-        uids: decide(&linux.uid_mappings, "linux.uidMappings")?,
-        gids: decide(&linux.gid_mappings, "linux.gidMappings")?,
-        deny_setgroups: host.euid != 0,
-    }))
 }
 
 pub(super) fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Option<wire::TimeOffsets>> {
@@ -125,7 +94,7 @@ pub(super) fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -
 }
 
 /// Kernel parameters that belong to a namespace of the container; no others may be set.
-pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::Sysctl>> {
+pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> Vec<wire::Sysctl> {
     const IPC: &[&str] = &[
         "kernel/msgmax",
         "kernel/msgmnb",
@@ -136,8 +105,8 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::
         "kernel/shmmni",
         "kernel/shm_rmid_forced",
     ];
-    let mut list = Vec::new();
-    for (key, value) in &spec.linux.sysctl {
+    let all: Vec<_> = spec.linux.sysctl.iter().collect();
+    findings.each(&all, |_, (key, value)| {
         let place = Place::new(format!("linux.sysctl[{key:?}]"));
         // As sysctl(8): the separator that comes first is the separator.
         let path = match key.find(['.', '/']) {
@@ -149,7 +118,7 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::
                     c => c,
                 })
                 .collect(),
-            _ => key.clone(),
+            _ => (*key).clone(),
         };
         let sane = |part: &str| {
             !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
@@ -166,10 +135,10 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<wire::
         };
         if !namespaces.has(flag) {
             return Err(place.error(format_args!(
-                "needs a {kind} namespace of the container's own; else it would change the host"
+                "needs a {kind} namespace of the container's own, else it would change the host; add one to \
+                 linux.namespaces"
             )));
         }
-        list.push(wire::Sysctl { path: text(path)?, value: text(value)? });
-    }
-    Ok(list)
+        Ok(wire::Sysctl { path: text(path)?, value: text(value)? })
+    })
 }

@@ -3,7 +3,7 @@
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{Place, Request, caps, label, place, text, texts};
+use super::{Findings, Place, Request, caps, label, place, text, texts};
 use crate::config;
 use crate::error::Result;
 use crate::host::Host;
@@ -28,11 +28,15 @@ const RLIMITS: &[&str] = &[
     "RTTIME",
 ];
 
-/// The terminal of a process.
-pub(crate) fn terminal(process: &config::Process, console: bool) -> wire::Terminal {
-    let size =
-        process.console_size.and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
-    wire::Terminal { size, uid: process.user.uid, console }
+/// The terminal of a process. (Without one its size is ignored: runtime-spec config.md § Process.)
+pub(crate) fn terminal(process: &config::Process, console: bool) -> Result<wire::Terminal> {
+    let length = |name: &str, value: Option<u32>| {
+        let place = place("process.consoleSize").at(name);
+        let value = value.ok_or_else(|| place.error("is missing"))?;
+        u16::try_from(value).map_err(|_| place.error(format_args!("{value} is not between 0 and {}", u16::MAX)))
+    };
+    let size = process.console_size.map(|size| Ok((length("height", size.height)?, length("width", size.width)?)));
+    Ok(wire::Terminal { size: size.transpose()?, uid: process.user.uid, console })
 }
 
 pub(super) fn oom_score(score: i32) -> Result<i32> {
@@ -43,9 +47,9 @@ pub(super) fn oom_score(score: i32) -> Result<i32> {
     }
 }
 
-fn rlimits(list: &[config::Rlimit]) -> Result<Vec<wire::Rlimit>> {
+fn rlimits(list: &[config::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit> {
     let mut seen = Vec::new();
-    let decide = |(index, limit): (usize, &config::Rlimit)| {
+    findings.each(list, |index, limit| {
         let place = Place::new(format!("process.rlimits[{index}]"));
         let name = limit.kind.strip_prefix("RLIMIT_").unwrap_or("");
         let number = RLIMITS.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok());
@@ -60,8 +64,20 @@ fn rlimits(list: &[config::Rlimit]) -> Result<Vec<wire::Rlimit>> {
             return Err(place.error(format_args!("soft {} is above hard {}", limit.soft, limit.hard)));
         }
         Ok(wire::Rlimit { resource, soft: limit.soft, hard: limit.hard })
-    };
-    list.iter().enumerate().map(decide).collect()
+    })
+}
+
+/// To the kernel the largest number is no id: setresuid(2) takes it for "as it is", which is root.
+fn check_ids(user: &config::User) -> Result<()> {
+    let extra = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
+    let ids = [("uid".to_owned(), user.uid), ("gid".to_owned(), user.gid)].into_iter().chain(extra);
+    for (name, id) in ids {
+        if id == u32::MAX {
+            return Err(Place::new(format!("process.user.{name}"))
+                .error(format_args!("{id} is no id; ids are 0 to 4294967294")));
+        }
+    }
+    Ok(())
 }
 
 /// What a process is and may do: for a container's first one and for those that join.
@@ -70,30 +86,51 @@ pub(crate) fn process(
     request: &Request,
     host: &Host,
     user_namespace: bool,
-    warnings: &mut Vec<String>,
-) -> Result<wire::Process> {
+    findings: &mut Findings,
+) -> wire::Process {
     if process.args.is_empty() {
-        return Err(place("process.args").error("is empty; it names the program to run"));
+        findings.problems.push(place("process.args").error("is empty; it names the program to run"));
     }
     if !process.cwd.starts_with('/') {
-        return Err(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
+        findings.problems.push(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));
     }
+    findings.keep(check_ids(&process.user));
+    let (env, find_home) = environment(process, request, findings);
+    let capabilities = process.capabilities.clone().unwrap_or_default();
+    wire::Process {
+        args: findings.keep(texts(&process.args)),
+        env,
+        find_home,
+        cwd: findings.keep(text(&process.cwd)),
+        uid: process.user.uid,
+        gid: process.user.gid,
+        // See `ids::groups`.
+        groups: None,
+        umask: process.user.umask.unwrap_or(0o022) & 0o777,
+        caps: caps::sets(&capabilities, host, user_namespace, &mut findings.warnings),
+        no_new_privileges: process.no_new_privileges,
+        seccomp: None,
+        apparmor: findings.keep(label::apparmor(process, host)),
+        selinux: findings.keep(label::selinux(process, host)),
+        rlimits: rlimits(&process.rlimits, findings),
+        preserve_fds: request.preserve_fds,
+        listen_fds: request.listen_fds,
+    }
+}
+
+/// The environment, and whether `HOME` is not in it.
+fn environment(process: &config::Process, request: &Request, findings: &mut Findings) -> (Vec<Text>, bool) {
+    let named = findings.each(&process.env, |index, var| match var.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok((name, var)),
+        _ => {
+            let place = Place::new(format!("process.env[{index}]"));
+            Err(place.error(format_args!("{var:?} is not of the form NAME=value")))
+        }
+    });
     // The last one of a name holds, as everywhere.
     let mut names = std::collections::HashSet::with_capacity(process.env.len());
     let mut env: Vec<&String> = Vec::with_capacity(process.env.len());
-    for (index, var) in process.env.iter().enumerate().rev() {
-        match var.split_once('=') {
-            Some((name, _)) if !name.is_empty() => {
-                if names.insert(name) {
-                    env.push(var);
-                }
-            }
-            _ => {
-                let place = Place::new(format!("process.env[{index}]"));
-                return Err(place.error(format_args!("{var:?} is not of the form NAME=value")));
-            }
-        }
-    }
+    env.extend(named.iter().rev().filter(|(name, _)| names.insert(*name)).map(|(_, var)| *var));
     env.reverse();
     if request.notify_dir.is_some() {
         env.retain(|var| !var.starts_with("NOTIFY_SOCKET="));
@@ -102,35 +139,12 @@ pub(crate) fn process(
         env.retain(|var| !["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="].iter().any(|name| var.starts_with(name)));
     }
     let find_home = !env.iter().any(|var| var.starts_with("HOME="));
-    let mut env: Vec<Text> = env.into_iter().map(text).collect::<Result<_>>()?;
+    let mut env = findings.keep(env.into_iter().map(text).collect::<Result<Vec<Text>>>());
     if request.notify_dir.is_some() {
-        env.push(text("NOTIFY_SOCKET=/run/notify/notify.sock")?);
+        env.extend(text("NOTIFY_SOCKET=/run/notify/notify.sock"));
     }
     if let Some(names) = &request.listen_fdnames {
-        env.push(text(format!("LISTEN_FDNAMES={names}"))?);
+        env.extend(findings.keep(text(format!("LISTEN_FDNAMES={names}")).map(Some)));
     }
-    let capabilities = process.capabilities.clone().unwrap_or_default();
-    // An ordinary user's namespace may not call setgroups.
-    let may_set_groups = host.euid == 0 && !host.setgroups_denied;
-    if !may_set_groups && !process.user.additional_gids.is_empty() {
-        warnings.push("config.json: process.user.additionalGids: ignored, an ordinary user cannot set them".into());
-    }
-    Ok(wire::Process {
-        args: texts(&process.args)?,
-        env,
-        find_home,
-        cwd: text(&process.cwd)?,
-        uid: process.user.uid,
-        gid: process.user.gid,
-        groups: may_set_groups.then(|| process.user.additional_gids.clone()),
-        umask: process.user.umask.unwrap_or(0o022) & 0o777,
-        caps: caps::sets(&capabilities, host, user_namespace, warnings),
-        no_new_privileges: process.no_new_privileges,
-        seccomp: None,
-        apparmor: label::apparmor(process, host)?,
-        selinux: label::selinux(process, host)?,
-        rlimits: rlimits(&process.rlimits)?,
-        preserve_fds: request.preserve_fds,
-        listen_fds: request.listen_fds,
-    })
+    (env, find_home)
 }

@@ -11,7 +11,7 @@ use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
 use serde::{Deserialize, Serialize};
 
-use super::Place;
+use super::{Findings, Place};
 use crate::config;
 use crate::error::Result;
 
@@ -309,57 +309,68 @@ fn names(table: &[(&str, impl Copy)]) -> String {
     table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// A filter out of `linux.seccomp`.
-///
-/// # Errors
-/// A word that is none, a contradiction, or a filter that is too long for the kernel; each with its
-/// place in config.json.
-pub fn decide(config: &config::Seccomp, family: Family, warnings: &mut Vec<String>) -> Result<Filter> {
+/// A filter out of `linux.seccomp`. Problems are a word that is none, a contradiction, and a filter
+/// that is too long for the kernel.
+pub fn decide(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Option<Filter> {
     let place = super::place("linux.seccomp");
-    let profile = profile(config, family, warnings)?;
+    let profile = profile(config, family, findings);
+    findings.keep(check_execve(&profile, family, &place));
+    let listener = findings.keep(listener(config, &profile, family, &place));
+    let flags = flags(config, listener.is_some(), &place, findings);
+    let program = findings.keep(assemble(&profile, family, &place).map(Some))?;
+    Some(Filter { program, flags, listener })
+}
+
+/// Without it no program can be started.
+fn check_execve(profile: &Profile, family: Family, place: &Place) -> Result<()> {
     let execve = family.native().number_of("execve").unwrap_or(0);
     let starts = |verdict: &u32| {
         matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE | verdict::NOTIFY)
     };
-    if !reference::answers(&profile, family.native(), execve).iter().any(starts) {
-        return Err(place.error("execve is not allowed, which starts the program; allow it"));
+    if reference::answers(profile, family.native(), execve).iter().any(starts) {
+        return Ok(());
     }
-    let listener = listener(config, &profile, family, &place)?;
-    let instructions = compile::compile(&profile, family);
+    Err(place.error("execve is not allowed, which starts the program; allow it"))
+}
+
+fn assemble(profile: &Profile, family: Family, place: &Place) -> Result<Program> {
+    let instructions = compile::compile(profile, family);
     let count = instructions.len();
-    let program = Program::new(instructions).ok_or_else(|| {
+    Program::new(instructions).ok_or_else(|| {
         place.error(format_args!(
             "the filter has {count} instructions and the kernel takes {MAX_INSTRUCTIONS}; name fewer calls with \
              conditions on arguments, or fewer architectures"
         ))
-    })?;
-    Ok(Filter { program, flags: flags(config, listener.is_some(), &place)?, listener })
+    })
 }
 
 /// The profile alone.
-///
-/// # Errors
-/// A word that is none, with its place in config.json.
-pub fn profile(config: &config::Seccomp, family: Family, warnings: &mut Vec<String>) -> Result<Profile> {
+pub fn profile(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Profile {
     let place = super::place("linux.seccomp");
-    if config.default_action.is_empty() {
-        return Err(place.at("defaultAction").error(format_args!("is missing; it is one of {}", names(ACTIONS))));
-    }
-    let default = action(&config.default_action, config.default_errno_ret, &place, "defaultAction", "defaultErrnoRet")?;
-    if default == verdict::NOTIFY {
-        return Err(place
-            .at("defaultAction")
-            .error("SCMP_ACT_NOTIFY cannot be the default: the runtime's own last calls would wait for an answer"));
-    }
+    let default = findings.keep(default_action(config, &place));
     let mut rules = Vec::with_capacity(config.syscalls.len());
     for (index, rule) in config.syscalls.iter().enumerate() {
-        add_rules(&mut rules, rule, &place.at(format_args!("syscalls[{index}]")), warnings)?;
+        let decided = decide_rule(rule, &place.at(format_args!("syscalls[{index}]")), findings);
+        rules.extend(findings.keep(decided));
     }
     // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to
     // hear of all else: it may know better.
     let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE);
     let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
-    Ok(Profile { default, newer, architectures: architectures(config, family, &place)?, rules })
+    Profile { default, newer, architectures: architectures(config, family, &place, findings), rules }
+}
+
+fn default_action(config: &config::Seccomp, place: &Place) -> Result<u32> {
+    if config.default_action.is_empty() {
+        return Err(place.at("defaultAction").error(format_args!("is missing; it is one of {}", names(ACTIONS))));
+    }
+    let default = action(&config.default_action, config.default_errno_ret, place, "defaultAction", "defaultErrnoRet")?;
+    if default == verdict::NOTIFY {
+        return Err(place
+            .at("defaultAction")
+            .error("SCMP_ACT_NOTIFY cannot be the default: the runtime's own last calls would wait for an answer"));
+    }
+    Ok(default)
 }
 
 fn action(word: &str, errno: Option<u32>, place: &Place, at: &str, errno_at: &str) -> Result<u32> {
@@ -380,49 +391,39 @@ fn action(word: &str, errno: Option<u32>, place: &Place, at: &str, errno_at: &st
     }
 }
 
-fn architectures(config: &config::Seccomp, family: Family, place: &Place) -> Result<Vec<Arch>> {
+fn architectures(config: &config::Seccomp, family: Family, place: &Place, findings: &mut Findings) -> Vec<Arch> {
     // The machine's own is always there.
     let mut list = vec![family.native()];
-    for (index, word) in config.architectures.iter().enumerate() {
+    findings.each(&config.architectures, |index, word| {
         match family.architectures().iter().find(|(name, _)| name == word) {
             Some((_, arch)) if !list.contains(arch) => list.push(*arch),
             Some(_) => {}
             None if FOREIGN.contains(&word.as_str()) => {}
             None => return Err(place.at(format_args!("architectures[{index}]")).wrong(word, &FOREIGN.join(", "))),
         }
-    }
-    Ok(list)
+        Ok(())
+    });
+    list
 }
 
-fn add_rules(
-    rules: &mut Vec<Rule>,
-    rule: &config::SyscallRule,
-    place: &Place,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
+fn decide_rule(rule: &config::SyscallRule, place: &Place, findings: &mut Findings) -> Result<Vec<Rule>> {
     if rule.names.is_empty() {
         return Err(place.at("names").error("is empty; it names at least one system call"));
     }
     let verdict = action(&rule.action, rule.errno_ret, place, "action", "errnoRet")?;
     // Names that no architecture has are skipped: profiles are written for kernels to come, too.
     let calls = rows(&rule.names);
-    let mut conditions = Vec::with_capacity(rule.args.len());
-    for (index, arg) in rule.args.iter().enumerate() {
-        conditions.push(condition(arg, &place.at(format_args!("args[{index}]")))?);
-    }
+    let conditions = findings.each(&rule.args, |index, arg| condition(arg, &place.at(format_args!("args[{index}]"))));
     let twice = |c: &Condition| conditions.iter().filter(|other| other.argument == c.argument).count() > 1;
-    if let Some(double) = conditions.iter().find(|c| twice(c)) {
-        let text = place.at("args").error(format_args!(
-            "the conditions are alternatives, as with other runtimes, because two are on argument {}",
-            double.argument
-        ));
-        warnings.push(text.to_string());
-        let alternatives = conditions.iter().map(|c| Rule { calls: calls.clone(), verdict, conditions: vec![*c] });
-        rules.extend(alternatives);
-    } else {
-        rules.push(Rule { calls, verdict, conditions });
-    }
-    Ok(())
+    let Some(double) = conditions.iter().find(|c| twice(c)) else {
+        return Ok(vec![Rule { calls, verdict, conditions }]);
+    };
+    let text = place.at("args").error(format_args!(
+        "the conditions are alternatives, as with other runtimes, because two are on argument {}",
+        double.argument
+    ));
+    findings.warnings.push(text.to_string());
+    Ok(conditions.iter().map(|c| Rule { calls: calls.clone(), verdict, conditions: vec![*c] }).collect())
 }
 
 fn condition(arg: &config::SyscallArg, place: &Place) -> Result<Condition> {
@@ -438,20 +439,20 @@ fn condition(arg: &config::SyscallArg, place: &Place) -> Result<Condition> {
     Ok(Condition { argument, operator: *operator, value, mask })
 }
 
-fn flags(config: &config::Seccomp, listener: bool, place: &Place) -> Result<u32> {
+fn flags(config: &config::Seccomp, listener: bool, place: &Place, findings: &mut Findings) -> u32 {
     // Without a word about flags it is as with runc: no slower speculation than the machine's own.
-    let Some(list) = &config.flags else { return Ok(SPEC_ALLOW) };
-    let mut flags = 0;
-    for (index, word) in list.iter().enumerate() {
+    let Some(list) = &config.flags else { return SPEC_ALLOW };
+    let decided = findings.each(list, |index, word| {
         let known = FLAGS.iter().find(|(name, _)| name == word);
-        flags |= known.ok_or_else(|| place.at(format_args!("flags[{index}]")).wrong(word, &names(FLAGS)))?.1;
-    }
-    Ok(match listener {
+        Ok(known.ok_or_else(|| place.at(format_args!("flags[{index}]")).wrong(word, &names(FLAGS)))?.1)
+    });
+    let flags = decided.into_iter().fold(0, |all, flag| all | flag);
+    match listener {
         true if flags & TSYNC != 0 => flags | TSYNC_ESRCH,
         true => flags,
         // The kernel refuses it where nobody receives.
         false => flags & !WAIT_KILLABLE_RECV,
-    })
+    }
 }
 
 fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: &Place) -> Result<Option<Listener>> {

@@ -8,7 +8,7 @@ fn host() -> Host {
         cgroup: crate::host::Cgroup {
             mount: Some("/sys/fs/cgroup".into()),
             own: "/user/shell".into(),
-            v1_controllers: vec![],
+            ..crate::host::Cgroup::default()
         },
         ..Host::default()
     }
@@ -35,11 +35,15 @@ fn merge(into: &mut Value, from: Value) {
 }
 
 fn plan_with(change: Value) -> std::result::Result<Plan, String> {
+    plan_on(&host(), change)
+}
+
+fn plan_on(host: &Host, change: Value) -> std::result::Result<Plan, String> {
     let mut config = base();
     merge(&mut config, change);
     let spec: Spec = serde_json::from_value(config).unwrap();
     let request = Request { id: "web1".into(), bundle: "/bundle".into(), ..Request::default() };
-    Plan::new(&request, &spec, &host()).map_err(|error| error.to_string())
+    Plan::new(&request, &spec, host).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"linux": {"cgroupsPath": "/a/../../b"}}), "must not contain \"..\""),
         (json!({"linux": {"cgroupsPath": "system.slice:cleat:a"}}), "systemd driver"),
         (json!({"linux": {"rootfsPropagation": "rslaved"}}), "linux.rootfsPropagation: \"rslaved\" is not one of"),
-        (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths: [0]: \"proc/x\" must be absolute"),
+        (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths[0]: \"proc/x\" must be absolute"),
         (json!({"linux": {"seccomp": {}}}), "linux.seccomp.defaultAction: is missing; it is one of SCMP_ACT_KILL"),
         (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel: SELinux is not enabled in this kernel"),
         (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: SELinux is not enabled in this kernel"),
@@ -192,4 +196,151 @@ fn the_text_names_every_step_that_does_something() {
     {
         assert!(text.contains(line), "{line:?} in:\n{text}");
     }
+}
+
+#[test]
+fn every_problem_is_found_at_once() {
+    let config = json!({
+        "ociVersion": "1.3.0",
+        "process": {"cwd": "x", "args": ["a"], "env": ["A", "B=1", "C"], "rlimits": [{"type": "X"}, {"type": "Y"}]},
+        "mounts": [{"destination": "/a"}, {"destination": "/proc", "type": "tmpfs"}],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "x"}, {"type": "pid", "path": "y"}],
+            "sysctl": {"a": "1", "b": "2"},
+            "seccomp": {"defaultAction": "X", "architectures": ["Y"], "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 9}, {"index": 0, "op": "Z"}]}]}
+        },
+        "hooks": {"poststop": [{"path": "a"}, {"path": "b"}]}
+    });
+    let spec: Spec = serde_json::from_value(config).unwrap();
+    let request = Request { id: "web1".into(), bundle: "/bundle".into(), ..Request::default() };
+    let mut findings = Findings::default();
+    let _ = Plan::decide(&request, &spec, &host(), &mut findings);
+    let places: Vec<&str> = findings.problems.iter().filter_map(Error::place).collect();
+    for place in [
+        "root",
+        "process.cwd",
+        "process.env[0]",
+        "process.env[2]",
+        "process.rlimits[0].type",
+        "process.rlimits[1].type",
+        "mounts[0].type",
+        "mounts[1]",
+        "linux.namespaces[1].type",
+        "linux.namespaces[2].path",
+        "linux.sysctl[\"a\"]",
+        "linux.sysctl[\"b\"]",
+        "linux.seccomp.defaultAction",
+        "linux.seccomp.architectures[0]",
+        "linux.seccomp.syscalls[0].args[0].index",
+        "linux.seccomp.syscalls[0].args[1].op",
+        "hooks.poststop[0].path",
+        "hooks.poststop[1].path",
+    ] {
+        assert!(places.contains(&place), "{place} is not among {places:?}");
+    }
+}
+/// An ordinary user, and what he adds to a configuration.
+fn user() -> Host {
+    Host { euid: 1000, egid: 1000, ..host() }
+}
+
+fn mapped(change: Value) -> Value {
+    let own = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let mut config = json!({"linux": {
+        "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "cgroup"}, {"type": "user"}],
+        "uidMappings": own, "gidMappings": own
+    }});
+    merge(&mut config, change);
+    config
+}
+
+#[test]
+fn an_ordinary_users_container_does_without_a_cgroup_that_was_not_asked_for() {
+    let plan = plan_on(&user(), mapped(json!({}))).unwrap();
+    assert_eq!(plan.host.cgroup, None);
+    assert_eq!(
+        plan.warnings,
+        ["no cgroup is delegated to user 1000: the container has none of its own and cannot be paused"]
+    );
+    let asked = plan_on(&user(), mapped(json!({"linux": {"cgroupsPath": "/a/b"}}))).unwrap();
+    assert_eq!(asked.host.cgroup.unwrap().path, Path::new("/a/b"));
+    assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
+    let required = Host { rootless_asked: Some(false), ..user() };
+    assert!(plan_on(&required, mapped(json!({}))).unwrap().host.cgroup.is_some());
+    let root = Host { rootless_asked: Some(true), ..host() };
+    assert_eq!(plan_on(&root, json!({})).unwrap().host.cgroup, None);
+    let engine = plan_on(&Host { in_user_namespace: true, ..host() }, json!({})).unwrap();
+    assert!(engine.host.cgroup.is_none() && engine.warnings.is_empty(), "{:?}", engine.warnings);
+}
+
+#[test]
+fn an_ordinary_users_cgroup_is_where_one_was_delegated() {
+    let mut host = user();
+    host.cgroup.delegated = Some("/user/shell".into());
+    for (path, expected) in [("", "/user/shell/web1"), ("a/b", "/user/shell/a/b"), ("/a", "/a")] {
+        let plan = plan_on(&host, mapped(json!({"linux": {"cgroupsPath": path}}))).unwrap();
+        let cgroup = plan.host.cgroup.unwrap();
+        assert_eq!((cgroup.path.as_path(), &cgroup.devices), (Path::new(expected), &None), "{path:?}");
+    }
+}
+
+#[test]
+fn without_cgroup_and_pid_namespace_processes_may_be_lost() {
+    let config = mapped(json!({"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}));
+    let plan = plan_on(&user(), config).unwrap();
+    assert!(plan.warnings[0].contains("processes that outlive its first one"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn namespaces_given_by_path_are_entered_before_a_new_user_namespace() {
+    let config = mapped(json!({"linux": {"namespaces": [
+        {"type": "user"}, {"type": "mount"}, {"type": "network", "path": "/n"}, {"type": "pid", "path": "/p"}
+    ]}}));
+    let plan = plan_with(config).unwrap();
+    let paths: Vec<&[u8]> = plan.init.join.iter().map(|join| join.path.to_bytes()).collect();
+    assert_eq!(paths, [b"/n", b"/p"]);
+    assert_eq!((plan.host.clone_flags, plan.init.fork), (0, Some(NEWUSER | NEWNS)), "by the init");
+    assert!(plan.init.become_root);
+}
+
+#[test]
+fn the_host_half_opens_what_only_root_can_reach() {
+    for (host, opens) in [(user(), false), (host(), true), (Host { in_user_namespace: true, ..host() }, true)] {
+        let plan = plan_on(&host, mapped(json!({}))).unwrap();
+        assert_eq!(plan.init.root.unwrap().tree.is_some(), opens, "euid {}", host.euid);
+    }
+}
+
+#[test]
+fn ids_that_nothing_maps_are_refused_wherever_they_are_named() {
+    let devpts = json!({"destination": "/dev/pts", "type": "devpts", "options": ["nosuid", "gid=5"]});
+    let fifo = json!({"path": "/dev/p", "type": "p", "gid": 7});
+    for (change, expected) in [
+        (json!({"process": {"user": {"uid": 33}}}), "process.user.uid: 33 has no mapping in linux.uidMappings"),
+        (json!({"process": {"user": {"gid": 5}}}), "process.user.gid: 5 has no mapping in linux.gidMappings"),
+        (
+            json!({"mounts": [devpts]}),
+            "mounts[0].options: gid=5: 5 has no mapping in linux.gidMappings, which has 0; map",
+        ),
+        (json!({"linux": {"devices": [fifo]}}), "linux.devices[0].gid: 7 has no mapping in linux.gidMappings"),
+    ] {
+        let error = plan_on(&user(), mapped(change)).unwrap_err();
+        assert!(error.starts_with(&format!("config.json: {expected}")), "{error}");
+    }
+    let in_namespace = Host {
+        in_user_namespace: true,
+        own_uids: vec![IdMap { container_id: 0, host_id: 1000, size: 1 }],
+        own_gids: vec![IdMap { container_id: 0, host_id: 1000, size: 1 }],
+        ..host()
+    };
+    let error = plan_on(&in_namespace, json!({"process": {"user": {"uid": 33}}})).unwrap_err();
+    assert!(error.contains("33 has no mapping in the user namespace that cleat runs in"), "{error}");
+}
+
+#[test]
+fn supplementary_groups_are_ignored_aloud_where_they_cannot_be_set() {
+    let plan = plan_on(&user(), mapped(json!({"process": {"user": {"additionalGids": [5]}}}))).unwrap();
+    assert_eq!(plan.init.process.unwrap().groups, None);
+    assert!(plan.warnings.iter().any(|w| w.contains("process.user.additionalGids: ignored")), "{:?}", plan.warnings);
 }

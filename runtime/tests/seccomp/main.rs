@@ -29,7 +29,10 @@ fn seeds(count: u64) -> Range<u64> {
 
 fn understood(profile: &Value, family: Family) -> Profile {
     let config: config::Seccomp = serde_json::from_value(profile.clone()).unwrap();
-    seccomp::profile(&config, family, &mut Vec::new()).unwrap_or_else(|error| panic!("{error}: {profile}"))
+    let mut findings = cleat::plan::Findings::default();
+    let decided = seccomp::profile(&config, family, &mut findings);
+    assert!(findings.problems.is_empty(), "{:?}: {profile}", findings.problems);
+    decided
 }
 
 /// What the kernel checks of a program before it takes it (kernel: `bpf_check_classic`,

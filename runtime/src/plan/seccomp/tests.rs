@@ -13,7 +13,10 @@ fn filter(mut value: Value) -> std::result::Result<Filter, String> {
 
 fn decide_on(value: Value) -> std::result::Result<Filter, String> {
     let config = serde_json::from_value(value).unwrap();
-    decide(&config, Family::X86, &mut Vec::new()).map_err(|error| error.to_string())
+    let mut findings = Findings::default();
+    let filter = decide(&config, Family::X86, &mut findings);
+    findings.warnings().map_err(|error| error.to_string())?;
+    Ok(filter.expect("a filter where nothing is wrong"))
 }
 
 /// What the filter answers to a call of the native architecture.

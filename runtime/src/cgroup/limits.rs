@@ -1,0 +1,223 @@
+//! How are limits written, changed and put back?
+//!
+//! Host half, by directory descriptor. A limit that the kernel refuses is told with its file, its
+//! text and the kernel's answer, and what was changed before it is changed back.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::unistd::{Gid, Uid, fchownat};
+
+use crate::error::{Context, Error, Result, errno_text};
+use crate::path::{self, open_beneath};
+use crate::plan::Limit;
+
+use super::Cgroup;
+
+/// Controllers that containers are limited and measured with.
+pub(crate) const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
+
+/// How long the kernel may take to settle what it has charged in advance.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What was in a file before a limit was written.
+struct Before {
+    file: String,
+    text: String,
+}
+
+impl Cgroup {
+    /// Writes limits in order. What depends on another one that comes later (a burst above the old
+    /// quota) is tried again at the end.
+    ///
+    /// # Errors
+    /// The kernel has no such limit or refuses it; those written before hold.
+    pub fn limit<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
+        self.write_limits(limits, None)
+    }
+
+    /// The same, all or none: after an error the old limits are in force again.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn change_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
+        let mut before = Vec::new();
+        let changed = self.write_limits(limits, Some(&mut before));
+        if changed.is_err() {
+            // The last first, as they may depend on each other.
+            for Before { file, text } in before.iter().rev() {
+                let _ = self.write_text(file, text);
+            }
+        }
+        changed
+    }
+
+    fn write_limits<'a>(
+        &self,
+        limits: impl IntoIterator<Item = &'a Limit>,
+        mut before: Option<&mut Vec<Before>>,
+    ) -> Result<()> {
+        let mut again = Vec::new();
+        for limit in limits {
+            match self.write_limit(limit, before.as_deref_mut()) {
+                Err((Errno::EINVAL, _)) => again.push(limit),
+                other => other.map_err(|(_, error)| error)?,
+            }
+        }
+        again
+            .into_iter()
+            .try_for_each(|limit| self.write_limit(limit, before.as_deref_mut()).map_err(|(_, error)| error))
+    }
+
+    fn write_limit(&self, limit: &Limit, before: Option<&mut Vec<Before>>) -> std::result::Result<(), (Errno, Error)> {
+        let there = limit.files.iter().find(|(file, _)| self.has(file));
+        let Some((file, text)) = there else {
+            return if limit.required { Err((Errno::ENOENT, self.no_such_limit(limit))) } else { Ok(()) };
+        };
+        if let Some(before) = before {
+            let old = self.read(file).unwrap_or_default();
+            before.push(Before { file: file.clone(), text: undo(&old, text) });
+        }
+        if let Some(bytes) = text.parse().ok().filter(|_| limit.late && file == "memory.max") {
+            self.settle(bytes);
+        }
+        match self.write_text(file, text) {
+            Err(errno) if limit.required || errno != Errno::EINVAL => {
+                let what = format!("{}: {}", self.file(&format!("write {text:?} to"), file), errno_text(errno));
+                Err((errno, Error::at(&limit.place, what)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits a little until the kernel has taken back what it charges in advance, up to 256 kB on
+    /// each CPU: a small `memory.max` below it would kill whoever uses far less. `memory.high` makes
+    /// it do so, and kills nobody.
+    fn settle(&self, bytes: u64) {
+        let Ok(high) = self.read("memory.high") else { return };
+        let end = Instant::now() + PATIENCE;
+        while self.number("memory.current").is_some_and(|used| used > bytes) && Instant::now() < end {
+            let _ = self.write_text("memory.high", &bytes.to_string());
+        }
+        let _ = self.write_text("memory.high", high.trim_end());
+    }
+
+    fn has(&self, file: &str) -> bool {
+        open_beneath(&self.dir, Path::new(file), OFlag::O_PATH).is_ok()
+    }
+
+    /// One write(2); the kernel takes a line at a time.
+    fn write_text(&self, file: &str, text: &str) -> nix::Result<()> {
+        let fd = open_beneath(&self.dir, Path::new(file), OFlag::O_WRONLY)?;
+        // An empty write would be none: an empty list is a line without anything.
+        let text = if text.is_empty() { "\n" } else { text };
+        nix::unistd::write(&fd, text.as_bytes()).map(drop)
+    }
+
+    fn no_such_limit(&self, limit: &Limit) -> Error {
+        let (file, _) = limit.files.last().cloned().unwrap_or_default();
+        let available = self.read("cgroup.controllers").unwrap_or_default();
+        let controller = limit.controller.as_str();
+        let why = if !CONTROLLERS.contains(&controller) || available.split_ascii_whitespace().any(|c| c == controller) {
+            "this kernel has no such limit".to_owned()
+        } else {
+            let parent = self.full().parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+            let tried = format!("echo +{controller} > {parent}/cgroup.subtree_control");
+            let procs = std::fs::read_to_string(format!("{parent}/cgroup.procs")).unwrap_or_default();
+            if procs.is_empty() {
+                format!("the {controller} controller is not enabled there; enable it: {tried}")
+            } else {
+                format!("processes live in {parent}, so its cgroups get no controllers; move them, then: {tried}")
+            }
+        };
+        Error::at(&limit.place, format_args!("{}: ENOENT; {why}", self.file("write", &file)))
+    }
+
+    /// Gives the cgroup to a user who may then divide it further, as far as the kernel says that
+    /// this is safe (Linux cgroup-v2.rst, "Delegation"; `/sys/kernel/cgroup/delegate`).
+    ///
+    /// # Errors
+    /// Those of chown(2).
+    pub fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
+        let files =
+            std::fs::read_to_string("/sys/kernel/cgroup/delegate").context("read /sys/kernel/cgroup/delegate")?;
+        for file in std::iter::once(".").chain(files.lines()) {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            match fchownat(&self.dir, Path::new(file), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // Those of controllers that are not enabled.
+                Err(Errno::ENOENT) => {}
+                other => other.context(self.file("chown", file))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that a file of this cgroup holds; `None`: it has no such file, or no number in it.
+    #[must_use]
+    pub fn number(&self, file: &str) -> Option<u64> {
+        self.read(file).ok()?.trim().parse().ok()
+    }
+}
+
+/// The text that brings a file back, of which `text` is about to change one entry.
+fn undo(old: &str, text: &str) -> String {
+    let (key, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let keyed = !rest.is_empty() && (key.contains(':') || key == "default" || rest.contains('='));
+    if !keyed {
+        return old.trim_end().to_owned();
+    }
+    let entry = old.lines().find(|line| line.split_once(' ').is_some_and(|(known, _)| known == key));
+    entry.map(str::to_owned).unwrap_or_else(|| {
+        let unlimited = |pair: &str| pair.split_once('=').map(|(name, _)| format!("{name}=max"));
+        let all: Vec<String> = rest.split_ascii_whitespace().filter_map(unlimited).collect();
+        if all.is_empty() { format!("{key} default") } else { format!("{key} {}", all.join(" ")) }
+    })
+}
+
+/// Enables every controller that there is for the children of `parent`: they limit and measure a
+/// container. One that cannot be had is missed only by a limit that needs it.
+pub(super) fn enable_controllers(parent: &OwnedFd) {
+    let read = |file: &str| {
+        let fd = open_beneath(parent, Path::new(file), OFlag::O_RDONLY)?;
+        path::read(&fd)
+    };
+    let (Ok(there), Ok(enabled)) = (read("cgroup.controllers"), read("cgroup.subtree_control")) else { return };
+    let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|known| known == name);
+    let missing: Vec<&str> =
+        CONTROLLERS.iter().copied().filter(|name| has(&there, name) && !has(&enabled, name)).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let write = |names: &[&str]| {
+        let fd = open_beneath(parent, Path::new("cgroup.subtree_control"), OFlag::O_WRONLY)?;
+        let text: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
+        nix::unistd::write(&fd, text.join(" ").as_bytes())
+    };
+    if write(&missing).is_err() {
+        // All or none: some may be refused, such as cpu while a real-time process runs.
+        for name in missing {
+            let _ = write(&[name]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::undo;
+
+    #[test]
+    fn a_limit_is_put_back_as_it_was() {
+        assert_eq!(undo("max 100000\n", "50000 100000"), "max 100000");
+        assert_eq!(undo("\n", "0-1"), "");
+        assert_eq!(
+            undo("8:0 rbps=5 wbps=max riops=max wiops=max\n", "8:0 rbps=7"),
+            "8:0 rbps=5 wbps=max riops=max wiops=max"
+        );
+        assert_eq!(undo("8:0 rbps=5\n", "8:16 rbps=7"), "8:16 rbps=max");
+        assert_eq!(undo("default 100\n8:0 50\n", "8:16 30"), "8:16 default");
+        assert_eq!(undo("default 100\n8:0 50\n", "default 30"), "default 100");
+    }
+}

@@ -1,0 +1,75 @@
+//! `check`: what this machine offers, and whether a bundle will run on it.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::preflight::{self, Report};
+use crate::survey::Survey;
+
+use super::{print, print_json};
+
+/// Everything, in the shape that the README documents.
+#[derive(Serialize)]
+struct Document<'a> {
+    host: &'a Survey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<&'a Report>,
+}
+
+/// `check`: the exit code is 0 unless a bundle was asked for that will not run. `state` is where
+/// containers would be remembered, or why they could not.
+///
+/// # Errors
+/// `/proc` is not there; those of write(2).
+pub fn check(rootless: Option<bool>, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
+    let host = Host::probe(rootless)?;
+    let mut survey = Survey::take(&host);
+    let report = bundle.map(|path| preflight::check(path, &host, state, &mut survey));
+    survey.ask_the_rest(&host);
+    let document = Document { host: &survey, bundle: report.as_ref() };
+    if json {
+        print_json(&document)?;
+    } else {
+        print(&document.to_string())?;
+    }
+    Ok(u8::from(report.is_some_and(|report| !report.runs)))
+}
+
+impl Display for Document<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        match self.bundle {
+            Some(report) => write_report(f, report),
+            None => write_verdict(f, &self.host.obstacles()),
+        }
+    }
+}
+
+/// Problems last, and the verdict in the last line.
+fn write_report(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    writeln!(f, "\nbundle {}", report.path.display())?;
+    for warning in &report.warnings {
+        writeln!(f, "  warning: {warning}")?;
+    }
+    for problem in &report.problems {
+        let place = if problem.place.is_empty() { String::new() } else { format!("{}: ", problem.place) };
+        writeln!(f, "  problem: {place}{}; {}", problem.problem, problem.remedy)?;
+    }
+    match report.problems.len() {
+        0 => writeln!(f, "it will run here"),
+        1 => writeln!(f, "it will not run here: one problem"),
+        count => writeln!(f, "it will not run here: {count} problems"),
+    }
+}
+
+fn write_verdict(f: &mut Formatter<'_>, obstacles: &[(String, String)]) -> fmt::Result {
+    writeln!(f)?;
+    for (problem, remedy) in obstacles {
+        writeln!(f, "  problem: {problem}; {remedy}")?;
+    }
+    writeln!(f, "{}", if obstacles.is_empty() { "containers will run here" } else { "no container will run here" })
+}

@@ -1,0 +1,190 @@
+//! `update`: changes the limits of a container that runs.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+
+use crate::cgroup::Cgroup;
+use crate::cli;
+use crate::config::{self, Resources};
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::Host;
+use crate::plan::{Findings, resources};
+use crate::state::{Container, Status};
+
+use super::Shell;
+
+/// Most of standard input that is read.
+const MAX_LEN: u64 = 1 << 20;
+
+/// `update`: limits that are not named stay; the devices are never touched.
+///
+/// # Errors
+/// A limit that is wrong, or that the kernel refuses: then the old ones are in force again.
+pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
+    let wanted = wanted(options)?;
+    let (mut container, _lock) = shell.store.open(&options.id)?.locked()?;
+    if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused) {
+        return Err(Error::of(Kind::NotRunning, format!("container not running: {}", options.id)));
+    }
+    let cgroup = container
+        .cgroup()
+        .ok_or_else(|| Error::new(format!("container {} has no cgroup of its own to limit", options.id)))?;
+    let merged = merged(&container, &wanted)?;
+    let all: Resources = typed("the limits of the container", &merged)?;
+    let mut findings = Findings::default();
+    let limits = resources::decide(&all, &Host::of_update(shell.rootless)?, &mut findings);
+    findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
+    check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
+    let touched = |name: &&str| named(&wanted, name);
+    cgroup.change_limits(limits.iter().filter(|limit| limit.from.iter().any(touched)))?;
+    let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
+    container.record.cleat.resources = Some(text);
+    if let Some(own) = &mut container.record.cleat.cgroup {
+        own.memory_limited = limits.iter().any(|limit| limit.controller == "memory");
+    }
+    container.save()
+}
+
+fn typed(name: &str, value: &Value) -> Result<Resources> {
+    let text = serde_json::to_vec(value).map_err(|error| Error::new(format!("encode limits: {error}")))?;
+    config::parse(name, &text)
+}
+
+/// Whether that is asked for may stand in config.json.
+fn check_usage(cgroup: &Cgroup, all: &Resources, wanted: &Resources) -> Result<()> {
+    let memory = config::Memory { check_before_update: all.memory.check_before_update, ..wanted.memory.clone() };
+    resources::check_usage(&memory, cgroup.number("memory.current"), cgroup.number("memory.swap.current"))
+}
+
+/// Whether a property such as `memory.limit` is among those given.
+fn named(wanted: &Value, name: &str) -> bool {
+    let (group, name) = name.split_once('.').unwrap_or((name, ""));
+    match &wanted[group] {
+        Value::Null => false,
+        value => name.is_empty() || !value[name].is_null(),
+    }
+}
+
+/// What the container has, with what is new in its place.
+fn merged(container: &Container, wanted: &Value) -> Result<Value> {
+    let mut all: Value = match &container.record.cleat.resources {
+        Some(raw) => config::parse::<Map<String, Value>>("state.json", raw.get().as_bytes())?.into(),
+        None => json!({}),
+    };
+    for (group, new) in wanted.as_object().into_iter().flatten() {
+        match (all.get_mut(group), new) {
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                let given = new.iter().filter(|(_, value)| !value.is_null());
+                old.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+            }
+            (_, Value::Null) => {}
+            _ => all[group] = new.clone(),
+        }
+    }
+    // Without a limit of memory there is none of both together.
+    if wanted["memory"]["limit"] == -1 && wanted["memory"]["swap"].is_null() {
+        all["memory"]["swap"] = json!(-1);
+    }
+    Ok(all)
+}
+
+/// What is to be changed, as `linux.resources` has it.
+fn wanted(options: &cli::Update) -> Result<Value> {
+    let mut wanted = match &options.resources {
+        Some(path) => from_file(path)?,
+        None => json!({}),
+    };
+    let numbers = [
+        ("blockIO", "weight", options.blkio_weight.map(Value::from)),
+        ("cpu", "period", options.cpu_period.map(Value::from)),
+        ("cpu", "quota", options.cpu_quota.map(Value::from)),
+        ("cpu", "burst", options.cpu_burst.map(Value::from)),
+        ("cpu", "shares", options.cpu_share.map(Value::from)),
+        ("cpu", "realtimePeriod", options.cpu_rt_period.map(Value::from)),
+        ("cpu", "realtimeRuntime", options.cpu_rt_runtime.map(Value::from)),
+        ("cpu", "cpus", options.cpuset_cpus.clone().map(Value::from)),
+        ("cpu", "mems", options.cpuset_mems.clone().map(Value::from)),
+        ("cpu", "idle", options.cpu_idle.map(Value::from)),
+        ("memory", "limit", bytes("--memory", options.memory.as_deref())?),
+        ("memory", "reservation", bytes("--memory-reservation", options.memory_reservation.as_deref())?),
+        ("memory", "swap", bytes("--memory-swap", options.memory_swap.as_deref())?),
+        ("memory", "kernel", bytes("--kernel-memory", options.kernel_memory.as_deref())?),
+        ("memory", "kernelTCP", bytes("--kernel-memory-tcp", options.kernel_memory_tcp.as_deref())?),
+        ("pids", "limit", options.pids_limit.map(Value::from)),
+    ];
+    for (group, name, value) in numbers {
+        if let Some(value) = value {
+            wanted[group][name] = value;
+        }
+    }
+    if wanted.as_object().is_none_or(Map::is_empty) {
+        return Err(Error::new("update: nothing to change; give a limit, or --resources FILE"));
+    }
+    Ok(wanted)
+}
+
+fn from_file(path: &Path) -> Result<Value> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = Vec::new();
+        std::io::stdin().take(MAX_LEN).read_to_end(&mut text).context("read standard input")?;
+        ("standard input".to_owned(), text)
+    } else {
+        (path.display().to_string(), config::read_json(path)?)
+    };
+    // Once for the types of all properties, once for which of them are there.
+    let _: Resources = config::parse(&name, &text)?;
+    let mut all: Map<String, Value> = config::parse(&name, &text)?;
+    all.remove("devices");
+    Ok(all.into())
+}
+
+/// A number of bytes as Docker and runc take it: also with k, m, g or t behind it, and -1.
+fn bytes(option: &str, text: Option<&str>) -> Result<Option<Value>> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || {
+        Error::new(format!("{option} {text:?}: not a number of bytes, such as 1048576, 512m or 1g; -1 is unlimited"))
+    };
+    if text == "-1" {
+        return Ok(Some(json!(-1)));
+    }
+    let lower = text.to_ascii_lowercase();
+    let bare = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
+    let (digits, shift) = match bare.bytes().last() {
+        Some(b'k') => (&bare[..bare.len() - 1], 10),
+        Some(b'm') => (&bare[..bare.len() - 1], 20),
+        Some(b'g') => (&bare[..bare.len() - 1], 30),
+        Some(b't') => (&bare[..bare.len() - 1], 40),
+        _ => (bare, 0),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let number: i64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).map(|bytes| Some(json!(bytes))).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        for (text, expected) in [("0", 0), ("-1", -1), ("512m", 512 << 20), ("1G", 1 << 30), ("2KiB", 2048), ("7b", 7)]
+        {
+            assert_eq!(bytes("--memory", Some(text)).unwrap(), Some(json!(expected)), "{text}");
+        }
+        for wrong in ["", "m", "-2", "1x", "1.5g", "99999999999t", "9223372036854775808", " 1"] {
+            assert!(bytes("--memory", Some(wrong)).unwrap_err().to_string().starts_with("--memory \""), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_named_is_touched() {
+        let wanted = json!({"memory": {"limit": 1, "swap": null}, "unified": {"a.b": "c"}});
+        assert!(named(&wanted, "memory.limit") && named(&wanted, "unified"));
+        assert!(!named(&wanted, "memory.swap") && !named(&wanted, "cpu.quota"));
+    }
+}

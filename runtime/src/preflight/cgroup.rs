@@ -1,0 +1,148 @@
+//! Can the container have its cgroup?
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::AccessFlags;
+
+use super::Preflight;
+use crate::cgroup::limits::CONTROLLERS;
+use crate::cgroup::{Cgroup, directory};
+use crate::error::errno_text;
+use crate::survey::{number, read};
+
+const PLACE: &str = "linux.cgroupsPath";
+
+impl Preflight<'_> {
+    /// Its cgroup, which `create` makes or finds empty.
+    pub(super) fn check_cgroup(&mut self) {
+        let plan = self.plan;
+        let Some(wanted) = &plan.host.cgroup else { return };
+        let full = directory(&wanted.mount, &wanted.path);
+        let mut problems = Vec::new();
+        if full.exists() {
+            // Without a path of its own the container's id decides, which is not known here.
+            if !self.spec.linux.cgroups_path.is_empty() {
+                problems.extend(problem_of_existing(&wanted.mount, &wanted.path, &full));
+            }
+            problems.extend(problem_of_processes(&full));
+        } else {
+            problems.extend(problem_of_parent(&wanted.mount, &full));
+        }
+        for (what, remedy) in problems {
+            self.problem(PLACE, format!("cgroup {}: {what}", full.display()), remedy);
+        }
+        self.check_controllers(&wanted.mount, &full);
+    }
+
+    /// Limits whose controllers the container's cgroup will not get.
+    fn check_controllers(&mut self, mount: &Path, full: &Path) {
+        let plan = self.plan;
+        let Some(parent) = full.ancestors().skip(1).find(|dir| dir.exists()) else { return };
+        let list = |file: &str| read(parent.join(file)).unwrap_or_default();
+        let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|known| known == name);
+        let (there, enabled) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
+        let is_busy = parent != mount && !list("cgroup.procs").is_empty();
+        let may_enable = crate::survey::may(&parent.join("cgroup.subtree_control"), AccessFlags::W_OK).is_ok();
+        let shown = parent.display();
+        let limits = plan.host.cgroup.iter().flat_map(|cgroup| &cgroup.limits);
+        for limit in limits.filter(|limit| limit.required && CONTROLLERS.contains(&limit.controller.as_str())) {
+            let name = &limit.controller;
+            let enable = format!("echo +{name} > {shown}/cgroup.subtree_control");
+            let (what, remedy) = if has(&enabled, name) {
+                continue;
+            } else if !has(&there, name) {
+                (
+                    format!("{shown} has no {name} controller"),
+                    "enable it in the cgroups above, or remove the limit".into(),
+                )
+            } else if is_busy {
+                let what = format!("processes live in {shown}, so its cgroups get no {name} controller");
+                (what, format!("move them, then: {enable}"))
+            } else if !may_enable {
+                (format!("this user may not enable the {name} controller in {shown}"), format!("enable it: {enable}"))
+            } else {
+                continue;
+            };
+            self.problem(limit.place.clone(), what, remedy);
+        }
+    }
+}
+
+type Refusal = (String, String);
+
+fn refusal(problem: impl Into<String>, remedy: impl Into<String>) -> Refusal {
+    (problem.into(), remedy.into())
+}
+
+/// runtime-spec config-linux.md § Control groups: a cgroup that cannot serve is an error.
+fn problem_of_existing(mount: &Path, path: &Path, full: &Path) -> Option<Refusal> {
+    let cgroup = match Cgroup::open(mount, path) {
+        Ok(cgroup) => cgroup,
+        Err(errno) => return Some(refusal(format!("open: {}", errno_text(errno)), "choose another")),
+    };
+    if cgroup.freezes().unwrap_or(false) {
+        return Some(refusal("is frozen", format!("thaw it: echo 0 > {}/cgroup.freeze", full.display())));
+    }
+    if cgroup.populated().unwrap_or(false) {
+        let remedy = "another container or service lives there, choose another linux.cgroupsPath";
+        return Some(refusal("is not empty", remedy));
+    }
+    // cgroup-v2.rst, "No Internal Process Constraint".
+    if read(full.join("cgroup.subtree_control")).is_some_and(|list| !list.trim().is_empty()) {
+        return Some(refusal(
+            "has controllers enabled for its children, so no process may live in it",
+            "choose another",
+        ));
+    }
+    None
+}
+
+/// Whether this process may put others there.
+fn problem_of_processes(full: &Path) -> Option<Refusal> {
+    let errno = crate::survey::may(&full.join("cgroup.procs"), AccessFlags::W_OK).err()?;
+    Some(refusal(
+        format!("this user may not put processes there: {}", errno_text(errno)),
+        "have it delegated, or choose another linux.cgroupsPath",
+    ))
+}
+
+/// The nearest cgroup above that is there, and whether more can be made in it.
+fn problem_of_parent(mount: &Path, full: &Path) -> Option<Refusal> {
+    let parent: PathBuf = full.ancestors().skip(1).find(|dir| dir.exists())?.to_path_buf();
+    let shown = parent.display();
+    if let Err(errno) = crate::survey::may(&parent, AccessFlags::W_OK | AccessFlags::X_OK) {
+        return Some(refusal(
+            format!("it cannot be made in {shown}: {}", errno_text(errno)),
+            "have a cgroup delegated (systemd: Delegate=yes), or choose another linux.cgroupsPath",
+        ));
+    }
+    if parent == mount {
+        return None;
+    }
+    if read(parent.join("cgroup.type")).is_some_and(|kind| kind.trim() == "threaded") {
+        return Some(refusal(format!("{shown} is for threads only"), "choose another linux.cgroupsPath"));
+    }
+    let events = read(parent.join("cgroup.events")).unwrap_or_default();
+    if events.lines().any(|line| line == "frozen 1") {
+        return Some(refusal(format!("{shown} is frozen, and so would it be"), "thaw that"));
+    }
+    limit_above(mount, &parent, full)
+}
+
+/// `cgroup.max.descendants` and `cgroup.max.depth` of those above.
+fn limit_above(mount: &Path, parent: &Path, full: &Path) -> Option<Refusal> {
+    let missing = u64::try_from(full.strip_prefix(parent).ok()?.iter().count()).ok()?;
+    for above in parent.ancestors().take_while(|dir| *dir != mount) {
+        let stat = read(above.join("cgroup.stat")).unwrap_or_default();
+        let descendants = stat.lines().find_map(|line| line.strip_prefix("nr_descendants ")?.parse::<u64>().ok());
+        let depth = u64::try_from(full.strip_prefix(above).ok()?.iter().count()).ok()?;
+        let most = number(above.join("cgroup.max.descendants"));
+        if most.zip(descendants).is_some_and(|(most, now)| now + missing > most)
+            || number(above.join("cgroup.max.depth")).is_some_and(|most| depth > most)
+        {
+            let remedy = "raise its cgroup.max.descendants and cgroup.max.depth, or choose another linux.cgroupsPath";
+            return Some(refusal(format!("{} allows no more cgroups below it", above.display()), remedy));
+        }
+    }
+    None
+}
