@@ -190,6 +190,37 @@ fn text_and_json_agree() {
     assert_eq!(check(&runtime, &bad).warnings.len(), 1);
 }
 
+/// The names in a JSON document, wherever they are.
+fn names(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(name, value)| {
+            found.insert(name.clone());
+            names(value, found);
+        }),
+        Value::Array(list) => list.iter().for_each(|value| names(value, found)),
+        _ => {}
+    }
+}
+
+/// The README's picture of the JSON has every name that there is, and each in it is one.
+#[test]
+fn the_json_is_as_the_readme_has_it() {
+    not_on_peer!("no peer has it");
+    let readme = include_str!("../../README.md");
+    let picture = readme.split("```\n{\"host\"").nth(1).and_then(|rest| rest.split("```").next()).expect("a picture");
+    let drawn = picture.split('"').skip(1).step_by(2).map(str::to_owned);
+    let drawn: std::collections::BTreeSet<String> = drawn.chain(["host".to_owned()]).collect();
+    let bundle = Bundle::new().args(["no-such-program"]);
+    let outcome = json(&Runtime::new(), &bundle).outcome().exits(1);
+    let mut there = std::collections::BTreeSet::new();
+    names(&serde_json::from_str(&outcome.stdout).expect("JSON"), &mut there);
+    assert!(there.is_subset(&drawn), "not in the README: {:?}", there.difference(&drawn));
+    // What is in lists that may be empty.
+    let in_lists = ["first", "count", "cgroup", "max", "current"];
+    let absent: Vec<_> = drawn.difference(&there).filter(|name| !in_lists.contains(&name.as_str())).collect();
+    assert!(absent.is_empty(), "in the README alone: {absent:?}");
+}
+
 /// A bundle that is none has one problem; a config.json that is none, too, at its place.
 #[test]
 fn a_bundle_that_is_none_has_one_problem() {
@@ -582,6 +613,8 @@ fn limits_that_cannot_be_set() {
     not_on_peer!("no peer has it");
     let huge = Bundle::new().set("/process/rlimits/0/hard", json!(1u64 << 40));
     assert_problem(&huge, "process.rlimits[0]", "above fs.nr_open");
+    let node = Bundle::new().set("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "1000" }));
+    assert_problem(&node, "linux.memoryPolicy.nodes", "none of the nodes has memory here");
     let host = Runtime::new().call(["check", "--json"]).outcome().json()["host"].clone();
     let lacks =
         host["privileges"]["missingCapabilities"].as_array().expect("a list").contains(&json!("CAP_SYS_RESOURCE"));

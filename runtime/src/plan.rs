@@ -26,7 +26,7 @@ pub mod memory;
 pub mod mounts;
 mod namespaces;
 pub mod netdev;
-mod numbers;
+pub(crate) mod numbers;
 mod process;
 mod rdt;
 pub(crate) mod resources;

@@ -13,7 +13,7 @@ const HIGHEST: u32 = 65_535;
 ///
 /// # Errors
 /// What is no number or range, a range that runs backwards, a number above 65535; commas alone.
-pub(super) fn mask(text: &str, place: &Place) -> Result<Vec<u64>> {
+pub(crate) fn mask(text: &str, place: &Place) -> Result<Vec<u64>> {
     let mut words: Vec<u64> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

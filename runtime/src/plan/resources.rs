@@ -189,8 +189,8 @@ fn weight_of_shares(shares: u64) -> u64 {
         262_144.. => 10_000,
         shares => {
             let log = u128::from(log2(shares));
-            let exponent = ((log * log >> 32) + 125 * log) / 612 - (7 << 32) / 34;
-            let wanted = exponent * LOG2_10 >> 32;
+            let exponent = (((log * log) >> 32) + 125 * log) / 612 - (7 << 32) / 34;
+            let wanted = (exponent * LOG2_10) >> 32;
             let (mut low, mut high) = (1, 10_000);
             while low < high {
                 let middle = (low + high) / 2;
@@ -211,7 +211,7 @@ fn log2(number: u64) -> u64 {
     let mut rest = number << (31 - whole);
     let mut log = u64::from(whole) << 32;
     for bit in (0..32).rev() {
-        rest = rest * rest >> 31;
+        rest = (rest * rest) >> 31;
         if rest >= 1 << 32 {
             rest >>= 1;
             log |= 1 << bit;

@@ -11,7 +11,7 @@ use super::permission::{Subject, to_host};
 use super::program::{self, Obstacle};
 use super::view::{Found, View};
 use crate::plan::seccomp::FLAGS;
-use crate::plan::{IoClass, NEWUSER, Policy, Scheduling};
+use crate::plan::{IoClass, NEWUSER, Place, Policy, Scheduling, numbers};
 use crate::survey::kernel::Which;
 use crate::survey::read;
 use crate::sys;
@@ -34,6 +34,7 @@ impl<'a> Preflight<'a> {
         }
         self.check_limits(may_raise);
         self.check_scheduling();
+        self.check_memory_nodes();
         if let Some(process) = &plan.init.process {
             self.check_profile(process);
         }
@@ -71,6 +72,20 @@ impl<'a> Preflight<'a> {
             let what =
                 format!("{name} with nice {} and priority {} needs CAP_SYS_NICE", scheduler.nice, scheduler.priority);
             self.problem("process.scheduler", what, remedy);
+        }
+    }
+
+    /// The kernel wants one node at least that is there and has memory (set_mempolicy(2)).
+    fn check_memory_nodes(&mut self) {
+        const RELATIVE_NODES: u32 = 1 << 14;
+        let Some(policy) = &self.plan.init.memory_policy else { return };
+        let text = read("/sys/devices/system/node/has_memory").unwrap_or_default();
+        let place = Place::new("linux.memoryPolicy.nodes".into());
+        let Ok(there) = numbers::mask(text.trim(), &place) else { return };
+        let none = policy.nodes.iter().zip(there.iter()).all(|(asked, there)| asked & there == 0);
+        if none && !policy.nodes.is_empty() && !there.is_empty() && policy.mode & RELATIVE_NODES == 0 {
+            let what = format!("none of the nodes has memory here, as {} have", text.trim());
+            self.problem("linux.memoryPolicy.nodes", what, "choose one of them");
         }
     }
 
