@@ -24,6 +24,7 @@ pub use kills::Kills;
 mod kills;
 pub(crate) mod limits;
 pub mod stats;
+pub mod systemd;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -231,13 +232,32 @@ impl Cgroup {
     /// # Errors
     /// The kernel refuses the program.
     pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
+        let place = format!("cgroup {}: bpf BPF_PROG_QUERY", self.full().display());
+        let old = sys::device_programs(self.as_fd()).context(place)?;
+        self.attach_devices(rules, old.first().map(AsFd::as_fd))
+    }
+
+    /// Puts a device program beside what systemd has put on a new scope and will put there again:
+    /// what one of them denies is denied.
+    ///
+    /// # Errors
+    /// The kernel refuses the program.
+    pub fn add_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
+        self.attach_devices(rules, None)
+    }
+
+    fn attach_devices(&self, rules: &[plan::DeviceRule], replace: Option<BorrowedFd<'_>>) -> Result<()> {
         let place = format!("cgroup {}", self.full().display());
         let program = sys::load_device_program(&plan::devices::compile(rules)?)
             .context(format_args!("{place}: bpf BPF_PROG_LOAD"))?;
-        let old = sys::device_programs(self.as_fd()).context(format_args!("{place}: bpf BPF_PROG_QUERY"))?;
-        let replace = old.first().map(AsFd::as_fd);
         sys::attach_device_program(self.as_fd(), program.as_fd(), replace)
             .context(format_args!("{place}: bpf BPF_PROG_ATTACH"))
+    }
+
+    /// Its number in the tree, which no other cgroup gets; 0: it cannot be told.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        nix::sys::stat::fstat(&self.dir).map_or(0, |stat| stat.st_ino)
     }
 }
 
@@ -315,6 +335,8 @@ pub struct Made {
     _lock: Option<Flock<OwnedFd>>,
     /// It was there before: then it is not ours to remove when the birth fails.
     existed: bool,
+    /// systemd has made it.
+    unit: Option<systemd::OwnUnit>,
 }
 
 impl Made {
@@ -328,7 +350,7 @@ impl Made {
         let mut made = 0;
         let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard = Made { cgroup: None, made_above: 0, existed: true, _lock: None };
+        let mut guard = Made { cgroup: None, made_above: 0, existed: true, unit: None, _lock: None };
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
@@ -415,6 +437,7 @@ impl Drop for Made {
                 // A child that was just killed may not have left yet.
                 let _ = cgroup.kill();
                 let _ = cgroup.wait_empty();
+                let _ = self.unit.as_ref().map(systemd::OwnUnit::stop);
                 let _ = cgroup.remove(self.made_above);
             }
         }

@@ -47,6 +47,19 @@ pub struct Host {
     pub resctrl: Option<PathBuf>,
     /// Security modules with labels; asked for only where a label is.
     pub labels: Labels,
+    /// The manager of units; only with `--systemd-cgroup`.
+    pub systemd: Option<Systemd>,
+}
+
+/// A systemd that containers' cgroups are asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Systemd {
+    /// It is the user's own, not the machine's.
+    pub user: bool,
+    /// Its version, such as 252.
+    pub version: u32,
+    /// Where its units have their cgroups, with a leading slash.
+    pub cgroup: PathBuf,
 }
 
 /// Security modules that label processes.
@@ -142,6 +155,15 @@ impl Host {
     /// `/proc` is not there.
     pub fn of_update(rootless_asked: Option<bool>) -> Result<Host> {
         Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
+    }
+
+    /// The same with what `--systemd-cgroup` needs to know, if it was given.
+    ///
+    /// # Errors
+    /// No systemd answers.
+    pub fn with_systemd(self, asked: bool) -> Result<Host> {
+        let user = self.rootless();
+        Ok(Host { systemd: asked.then(|| crate::cgroup::systemd::probe(user)).transpose()?, ..self })
     }
 
     fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::OwnUnit;
 use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
@@ -146,6 +147,9 @@ pub struct OwnCgroup {
     /// Its memory is limited: processes may be killed for it.
     #[serde(default)]
     pub memory_limited: bool,
+    /// The unit of systemd that it is.
+    #[serde(default)]
+    pub unit: Option<OwnUnit>,
 }
 
 /// How far a birth has come.
@@ -612,7 +616,16 @@ impl Container {
     #[must_use]
     pub fn cgroup(&self) -> Option<Cgroup> {
         let own = self.record.cleat.cgroup.as_ref()?;
-        Cgroup::open(&own.mount, &own.path).ok()
+        let cgroup = Cgroup::open(&own.mount, &own.path).ok()?;
+        // systemd removes a scope when its last process is gone; another one may have its name by now.
+        let inode = own.unit.as_ref().map_or(0, |unit| unit.inode);
+        (inode == 0 || inode == cgroup.inode()).then_some(cgroup)
+    }
+
+    /// The unit of systemd that its cgroup is.
+    #[must_use]
+    pub fn unit(&self) -> Option<&OwnUnit> {
+        self.record.cleat.cgroup.as_ref()?.unit.as_ref()
     }
 
     /// Whether its memory is limited: then its processes may be killed for want of it.

@@ -44,8 +44,20 @@ impl Cgroup {
     /// # Errors
     /// As above.
     pub fn change_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
+        self.change_limits_and(limits, || Ok(()))
+    }
+
+    /// The same with something that must succeed, too.
+    ///
+    /// # Errors
+    /// As above, and those of `also`.
+    pub fn change_limits_and<'a>(
+        &self,
+        limits: impl IntoIterator<Item = &'a Limit>,
+        also: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let mut before = Vec::new();
-        let changed = self.write_limits(limits, Some(&mut before));
+        let changed = self.write_limits(limits, Some(&mut before)).and_then(|()| also());
         if changed.is_err() {
             // The last first, as they may depend on each other.
             for Before { file, text } in before.iter().rev() {
