@@ -108,7 +108,7 @@ pub(super) fn decide(asked: &Asked<'_>, systemd: &Systemd, findings: &mut Findin
     properties.extend(of_limits(asked.limits.iter().filter(|limit| !limit.late), systemd.version));
     properties.extend(annotated);
     let late = of_limits(asked.limits.iter().filter(|limit| limit.late), systemd.version);
-    let path = above.into_iter().fold(systemd.cgroup.clone(), |path, slice| path.join(slice)).join(&name);
+    let path = above.iter().chain([&name]).fold(systemd.cgroup.clone(), |path, unit| path.join(directory(unit)));
     Some((Unit { name, user: systemd.user, properties, late }, path))
 }
 
@@ -158,6 +158,12 @@ fn expand(slice: &str) -> Result<Vec<String>> {
     }
     let ends = stem.match_indices('-').map(|(at, _)| at).chain([stem.len()]);
     Ok(ends.map(|end| format!("{}.slice", &stem[..end])).collect())
+}
+
+/// The cgroup of a unit: what could be a file of the kernel's gets a character in front.
+fn directory(unit: &str) -> String {
+    let escape = if unit.starts_with(['_', '.']) { "_" } else { "" };
+    format!("{escape}{unit}")
 }
 
 /// Limits as properties, where systemd has one for a file.
