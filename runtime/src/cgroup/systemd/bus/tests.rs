@@ -140,7 +140,7 @@ fn a_call_is_encoded_as_specified() {
         Property { name: "A", value: Value::Flag(true) },
         Property { name: "B", value: Value::Pids(vec![5]) },
     ]);
-    let mut expected = Vec::new();
+    let mut expected: Vec<u8> = Vec::new();
     expected.extend(b"\x01\0\0\0u\0\0\0"); // text
     expected.extend(b"\x24\0\0\0\0\0\0\0"); // 36 bytes of properties, aligned
     expected.extend(b"\x01\0\0\0A\0\x01b\0\0\0\0\x01\0\0\0");
