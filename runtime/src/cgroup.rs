@@ -152,7 +152,7 @@ impl Cgroup {
     /// `ENOENT`: the kernel is older than 5.14.
     pub fn kill(&self) -> Result<()> {
         match self.write("cgroup.kill", "1") {
-            Err(_) if matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+            Err(_) if self.is_gone() => Ok(()),
             other => other,
         }
     }
@@ -162,7 +162,13 @@ impl Cgroup {
     /// # Errors
     /// Those of reading `cgroup.events`.
     pub fn wait_empty(&self) -> Result<bool> {
-        self.wait_for_event("populated", Some(0))
+        let empty = self.wait_for_event("populated", Some(0));
+        // systemd removes a scope when it is empty.
+        if empty.is_err() && self.is_gone() { Ok(true) } else { empty }
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV))
     }
 
     /// The kernel wakes pollers of `cgroup.events` whenever a value in it changes.
@@ -209,7 +215,7 @@ impl Cgroup {
     pub fn remove(self, made_above: usize) -> Result<()> {
         let root = path::open_dir(&self.mount).context(format_args!("open {}", self.mount.display()))?;
         let mut path = self.path.as_path();
-        if remove_one(&root, path).is_err() {
+        if remove_one(&root, path).is_err() && !self.is_gone() {
             remove_children(&self.dir)
                 .context(format_args!("remove what is below cgroup {}", self.full().display()))?;
             remove_one(&root, path).context(format_args!("remove cgroup {}", self.full().display()))?;

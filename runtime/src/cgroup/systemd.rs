@@ -35,11 +35,8 @@ const MANAGER: Target = Target {
     interface: "org.freedesktop.systemd1.Manager",
 };
 const PROPERTIES: Target = Target { interface: "org.freedesktop.DBus.Properties", ..MANAGER };
-const DAEMON: Target = Target {
-    destination: "org.freedesktop.DBus",
-    object: "/org/freedesktop/DBus",
-    interface: "org.freedesktop.DBus",
-};
+const DAEMON: Target =
+    Target { destination: "org.freedesktop.DBus", object: "/org/freedesktop/DBus", interface: "org.freedesktop.DBus" };
 const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',member='JobRemoved'";
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
@@ -65,7 +62,8 @@ pub fn probe(user: bool) -> Result<Systemd> {
     let version = manager.property("Version")?;
     let cgroup = manager.property("ControlGroup")?;
     let digits: String = version.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
-    let unknown = || Error::new(format!("--systemd-cgroup: systemd has no version number but {:?}", printable(&version)));
+    let unknown =
+        || Error::new(format!("--systemd-cgroup: systemd has no version number but {:?}", printable(&version)));
     let version = digits.parse().map_err(|_| unknown())?;
     Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup.trim_start_matches('/')) })
 }
@@ -82,7 +80,9 @@ impl Manager {
         for (socket, is_private) in private.into_iter().map(|s| (s, true)).chain(public.map(|s| (s, false))) {
             let connected = Bus::connect(&socket, PATIENCE).and_then(|bus| {
                 let mut manager = Manager { bus };
-                if !is_private { manager.subscribe()? };
+                if !is_private {
+                    manager.subscribe()?
+                };
                 Ok(manager)
             });
             match connected {
@@ -121,7 +121,12 @@ impl Manager {
     }
 
     /// A call that makes a job, to the end of the job.
-    fn job(&mut self, method: &str, signature: &str, arguments: &Writer) -> Result<std::result::Result<String, Refusal>> {
+    fn job(
+        &mut self,
+        method: &str,
+        signature: &str,
+        arguments: &Writer,
+    ) -> Result<std::result::Result<String, Refusal>> {
         let body = match self.bus.call(&MANAGER, method, signature, arguments)? {
             Ok(body) => body,
             Err(refusal) => return Ok(Err(refusal)),
@@ -154,7 +159,9 @@ impl Manager {
             Ok(result) if result == "done" => Ok(()),
             Ok(result) => {
                 let _ = self.reset_failed(name);
-                Err(Error::new(format!("systemd: start {name}: {result}; see systemctl status {name}, journalctl -u {name}")))
+                Err(Error::new(format!(
+                    "systemd: start {name}: {result}; see systemctl status {name}, journalctl -u {name}"
+                )))
             }
             Err(refusal) if refusal.name == UNIT_EXISTS => Err(Error::at(
                 "linux.cgroupsPath",
@@ -194,7 +201,10 @@ impl Made {
         let mut made = Made { cgroup: None, made_above: 0, existed: false, unit: Some(unit), _lock: None };
         let elsewhere = |why: String| {
             let full = super::directory(mount, path);
-            Error::new(format!("systemd: the process is not in cgroup {}: {why}; is it the systemd of this machine?", full.display()))
+            Error::new(format!(
+                "systemd: the process is not in cgroup {}: {why}; is it the systemd of this machine?",
+                full.display()
+            ))
         };
         let cgroup = Cgroup::open(mount, path).map_err(|errno| elsewhere(format!("open: {errno:?}")))?;
         let inside = cgroup.processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok());

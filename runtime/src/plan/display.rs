@@ -94,7 +94,8 @@ impl Plan {
         match step {
             Step::StateDir => vec![host.id.clone()],
             Step::Cgroup => {
-                let path = host.cgroup.iter().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string());
+                let path =
+                    host.cgroup.iter().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string());
                 path.chain(host.cgroup.iter().filter_map(|c| c.unit.as_ref()).flat_map(unit)).collect()
             }
             Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {

@@ -152,7 +152,8 @@ fn expand(slice: &str) -> Result<Vec<String>> {
     if stem == "-" {
         return Ok(Vec::new());
     }
-    let is_sane = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.\\".contains(&b));
+    let is_sane =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.\\".contains(&b));
     if slice.len() > NAME_MAX || !stem.split('-').all(is_sane) {
         return Err(wrong());
     }
@@ -261,7 +262,8 @@ fn device_properties(rules: &[DeviceRule]) -> Vec<Property> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for rule in allowed() {
         let letters = [(devices::READ, 'r'), (devices::WRITE, 'w'), (devices::MKNOD, 'm')];
-        let access: String = letters.iter().filter(|(bit, _)| rule.access & bit != 0).map(|(_, letter)| *letter).collect();
+        let access: String =
+            letters.iter().filter(|(bit, _)| rule.access & bit != 0).map(|(_, letter)| *letter).collect();
         let kinds = rule.kind.map_or(vec![DeviceKind::Char, DeviceKind::Block], |kind| vec![kind]);
         pairs.extend(kinds.into_iter().map(|kind| (device_path(rule, kind), access.clone())));
     }
@@ -339,10 +341,9 @@ fn annotation(key: &str, text: &str) -> Result<Property> {
         Kind::Flag => (text.parse().ok().map(Value::Flag), "true or false"),
         Kind::Number => (integer(text).and_then(|n| n.parse().ok()).map(Value::Number), "a number, such as 15"),
         Kind::Count if seconds.is_some() => (microseconds(text).map(Value::Count), "a number of seconds, such as 10"),
-        Kind::Count => (
-            integer(text).and_then(|n| n.parse().ok()).map(Value::Count),
-            "a number, such as uint64 10000000",
-        ),
+        Kind::Count => {
+            (integer(text).and_then(|n| n.parse().ok()).map(Value::Count), "a number, such as uint64 10000000")
+        }
         Kind::Text => (quoted(text).filter(|(_, rest)| rest.is_empty()).map(|(word, _)| Value::Text(word)), "a 'text'"),
         Kind::Texts => (strings(text).map(Value::Texts), "a list ['text', …]"),
     };

@@ -49,7 +49,10 @@ impl Preflight<'_> {
         for limit in limits.filter(|limit| limit.required && CONTROLLERS.contains(&limit.controller.as_str())) {
             if !there.split_ascii_whitespace().any(|known| known == limit.controller) {
                 let what = format!("the {} controller is not to be had in {}", limit.controller, manager.display());
-                let remedy = format!("have it delegated: systemctl edit user@.service, Delegate={there}", there = limit.controller);
+                let remedy = format!(
+                    "have it delegated: systemctl edit user@.service, Delegate={there}",
+                    there = limit.controller
+                );
                 self.problem(limit.place.clone(), what, remedy);
             }
         }

@@ -72,8 +72,8 @@ impl Bus {
     pub(super) fn connect(path: &Path, patience: Duration) -> Result<Bus> {
         let place = format!("connect {}", path.display());
         let deadline = Instant::now() + patience;
-        let socket =
-            nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context("socket")?;
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+            .context("socket")?;
         // Where too many wait to be accepted, this is how long connect(2) waits, too.
         let limit = TimeVal::milliseconds(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1));
         setsockopt(&socket, SendTimeout, &limit).context("setsockopt SO_SNDTIMEO")?;
@@ -228,7 +228,9 @@ fn message_length(bytes: &[u8]) -> Option<std::result::Result<usize, &'static st
     header.number()?;
     let fields = header.number()?;
     let length = |n: u32| usize::try_from(n).ok().filter(|n| *n <= MESSAGE_MAX);
-    let (Some(body), Some(fields)) = (length(body), length(fields)) else { return Some(Err("its message is too long")) };
+    let (Some(body), Some(fields)) = (length(body), length(fields)) else {
+        return Some(Err("its message is too long"));
+    };
     Some(Ok((16 + fields).next_multiple_of(8) + body))
 }
 
@@ -266,12 +268,8 @@ fn call(target: &Target, method: &str, signature: &str, body: &Writer, serial: u
     message.number(u32::try_from(body.bytes.len()).unwrap_or(u32::MAX));
     message.number(serial);
     message.array(8, |fields| {
-        let texts = [
-            (1, "o", target.object),
-            (2, "s", target.interface),
-            (3, "s", method),
-            (6, "s", target.destination),
-        ];
+        let texts =
+            [(1, "o", target.object), (2, "s", target.interface), (3, "s", method), (6, "s", target.destination)];
         for (field, kind, text) in texts {
             fields.align(8);
             fields.bytes.push(field);

@@ -6,14 +6,24 @@ use serde_json::{Value as Json, json};
 
 const SYSTEM: fn() -> Systemd = || Systemd { user: false, version: 252, cgroup: "/".into() };
 
-fn decide_with(path: &str, annotations: Json, resources: Json, systemd: &Systemd) -> std::result::Result<(Unit, PathBuf), String> {
+fn decide_with(
+    path: &str,
+    annotations: Json,
+    resources: Json,
+    systemd: &Systemd,
+) -> std::result::Result<(Unit, PathBuf), String> {
     let mut findings = Findings::default();
     let resources: Resources = serde_json::from_value(resources).unwrap();
     let limits = resources::decide(&resources, &Host::default(), &mut findings);
     let rules = devices::rules(&resources.devices, &mut findings);
     let annotations = serde_json::from_value(annotations).unwrap();
-    let asked =
-        Asked { id: "web+1", path, annotations: &annotations, limits: &limits, devices: (!systemd.user).then_some(&rules) };
+    let asked = Asked {
+        id: "web+1",
+        path,
+        annotations: &annotations,
+        limits: &limits,
+        devices: (!systemd.user).then_some(&rules),
+    };
     let decided = decide(&asked, systemd, &mut findings);
     findings.warnings().map(|_| decided.unwrap()).map_err(|error| error.to_string())
 }
@@ -159,7 +169,10 @@ fn systemd_allows_what_some_rule_allows() {
     ]);
     let own = "block-8 r, /dev/char/10:200 rw, /dev/block/10:200 rw, char-* w";
     assert_eq!(devices_of(rules), ["DevicePolicy=strict".to_owned(), format!("DeviceAllow={own}, {defaults}")]);
-    assert_eq!(devices_of(json!([{"allow": false, "access": "rwm"}, {"allow": true, "access": "rwm"}])), ["DevicePolicy=auto"]);
+    assert_eq!(
+        devices_of(json!([{"allow": false, "access": "rwm"}, {"allow": true, "access": "rwm"}])),
+        ["DevicePolicy=auto"]
+    );
     let user = Systemd { user: true, ..SYSTEM() };
     let (unit, _) = decide_with("", json!({}), json!({}), &user).unwrap();
     assert!(!unit.properties.iter().any(|p| p.name.starts_with("Device")), "a user may load no program");

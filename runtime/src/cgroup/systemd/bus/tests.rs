@@ -54,7 +54,8 @@ fn answer(said: &[u8]) -> Result<Answer> {
 
 #[test]
 fn a_reply_is_found_among_signals_in_pieces_of_any_size() {
-    let said = [job_removed("/job/1", "done"), reply(&Writer::of(&["/job/2"])), job_removed("/job/2", "failed")].concat();
+    let said =
+        [job_removed("/job/1", "done"), reply(&Writer::of(&["/job/2"])), job_removed("/job/2", "failed")].concat();
     let (mut bus, _theirs) = connection(&said);
     let body = bus.call(&TARGET, "Method", "", &Writer::default()).unwrap().unwrap();
     assert_eq!(Reader::new(&body).text().unwrap(), "/job/2");
