@@ -81,8 +81,8 @@ impl Manager {
             let connected = Bus::connect(&socket, PATIENCE).and_then(|bus| {
                 let mut manager = Manager { bus };
                 if !is_private {
-                    manager.subscribe()?
-                };
+                    manager.subscribe()?;
+                }
                 Ok(manager)
             });
             match connected {

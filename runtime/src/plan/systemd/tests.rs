@@ -146,7 +146,7 @@ fn lists_of_numbers_are_sets() {
     }
 }
 
-fn devices_of(rules: Json) -> Vec<String> {
+fn devices_of(rules: &Json) -> Vec<String> {
     let (unit, _) = decide_with("", json!({}), json!({ "devices": rules }), &SYSTEM()).unwrap();
     unit.properties.iter().map(ToString::to_string).filter(|text| text.starts_with("Device")).collect()
 }
@@ -156,7 +156,7 @@ fn systemd_allows_what_some_rule_allows() {
     let defaults = "char-* m, block-* m, /dev/char/1:3 rwm, /dev/char/1:8 rwm, /dev/char/1:7 rwm, /dev/char/5:0 rwm, \
                     /dev/char/1:5 rwm, /dev/char/1:9 rwm, char-136 rwm, /dev/char/5:2 rwm";
     assert_eq!(
-        devices_of(json!([{"allow": false, "access": "rwm"}])),
+        devices_of(&json!([{"allow": false, "access": "rwm"}])),
         ["DevicePolicy=strict".to_owned(), format!("DeviceAllow={defaults}")]
     );
     let rules = json!([
@@ -168,9 +168,9 @@ fn systemd_allows_what_some_rule_allows() {
         {"allow": true, "type": "c", "minor": 4, "access": "w"},
     ]);
     let own = "block-8 r, /dev/char/10:200 rw, /dev/block/10:200 rw, char-* w";
-    assert_eq!(devices_of(rules), ["DevicePolicy=strict".to_owned(), format!("DeviceAllow={own}, {defaults}")]);
+    assert_eq!(devices_of(&rules), ["DevicePolicy=strict".to_owned(), format!("DeviceAllow={own}, {defaults}")]);
     assert_eq!(
-        devices_of(json!([{"allow": false, "access": "rwm"}, {"allow": true, "access": "rwm"}])),
+        devices_of(&json!([{"allow": false, "access": "rwm"}, {"allow": true, "access": "rwm"}])),
         ["DevicePolicy=auto"]
     );
     let user = Systemd { user: true, ..SYSTEM() };
