@@ -13,7 +13,6 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
-use crate::cgroup::systemd::OwnUnit;
 use crate::cgroup::{Cgroup, Kills, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result, errno_text};
@@ -139,7 +138,8 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
-    let host = crate::host::Host::of_bundle(orders.rootless, &spec)?.with_systemd(orders.systemd)?;
+    let mut host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
+    host.find_systemd(orders.systemd)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -333,7 +333,9 @@ impl Birth<'_> {
                     path: c.path.clone(),
                     made_above: 0,
                     memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
-                    unit: c.unit.as_ref().map(|unit| OwnUnit { name: unit.name.clone(), user: unit.user, inode: 0 }),
+                    unit: c.unit.as_ref().map(|unit| unit.name.clone()),
+                    of_user: c.unit.as_ref().is_some_and(|unit| unit.user),
+                    inode: 0,
                 }),
                 namespaces: host.namespaces,
                 rdt: None,
@@ -373,7 +375,7 @@ impl Birth<'_> {
         let Some(unit) = &wanted.unit else { return Ok(None) };
         let made = Made::scope(&wanted.mount, &wanted.path, unit, born.pid)?;
         if let Some(own) = &mut record.cleat.cgroup {
-            own.unit = made.unit().cloned();
+            own.inode = made.cgroup()?.inode();
         }
         reserved.save(record)?;
         self.limit(Some(&made), false)?;

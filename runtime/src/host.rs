@@ -157,13 +157,19 @@ impl Host {
         Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
     }
 
-    /// The same with what `--systemd-cgroup` needs to know, if it was given.
+    /// Asks what `--systemd-cgroup` needs to know, if it was given.
     ///
     /// # Errors
     /// No systemd answers.
-    pub fn with_systemd(self, asked: bool) -> Result<Host> {
-        let user = self.rootless();
-        Ok(Host { systemd: asked.then(|| crate::cgroup::systemd::probe(user)).transpose()?, ..self })
+    pub fn find_systemd(&mut self, asked: bool) -> Result<()> {
+        if !asked {
+            return Ok(());
+        }
+        // Root of a user namespace may have a systemd of its own there.
+        let has_none = || self.euid != 0 || self.in_user_namespace && !crate::cgroup::systemd::is_of_root();
+        let user = self.rootless_asked.unwrap_or_else(has_none);
+        self.systemd = Some(crate::cgroup::systemd::probe(user)?);
+        Ok(())
     }
 
     fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {

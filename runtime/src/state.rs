@@ -149,7 +149,13 @@ pub struct OwnCgroup {
     pub memory_limited: bool,
     /// The unit of systemd that it is.
     #[serde(default)]
-    pub unit: Option<OwnUnit>,
+    pub unit: Option<String>,
+    /// The user's systemd has that.
+    #[serde(default)]
+    pub of_user: bool,
+    /// The inode of such a cgroup, which tells it from another one of the same name; 0: not made yet.
+    #[serde(default)]
+    pub inode: u64,
 }
 
 /// How far a birth has come.
@@ -618,14 +624,14 @@ impl Container {
         let own = self.record.cleat.cgroup.as_ref()?;
         let cgroup = Cgroup::open(&own.mount, &own.path).ok()?;
         // systemd removes a scope when its last process is gone; another one may have its name by now.
-        let inode = own.unit.as_ref().map_or(0, |unit| unit.inode);
-        (inode == 0 || inode == cgroup.inode()).then_some(cgroup)
+        (own.inode == 0 || own.inode == cgroup.inode()).then_some(cgroup)
     }
 
     /// The unit of systemd that its cgroup is.
     #[must_use]
-    pub fn unit(&self) -> Option<&OwnUnit> {
-        self.record.cleat.cgroup.as_ref()?.unit.as_ref()
+    pub fn unit(&self) -> Option<OwnUnit> {
+        let own = self.record.cleat.cgroup.as_ref()?;
+        Some(OwnUnit { name: own.unit.clone()?, user: own.of_user })
     }
 
     /// Whether its memory is limited: then its processes may be killed for want of it.

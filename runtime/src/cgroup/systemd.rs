@@ -15,8 +15,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result, printable};
 use crate::host::Systemd;
 use crate::plan::systemd::{Property, Unit, Value};
@@ -42,15 +40,13 @@ const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',membe
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
-/// The scope of a container, as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The scope of a container.
+#[derive(Debug)]
 pub struct OwnUnit {
     /// Its name.
     pub name: String,
     /// The user's manager has it.
     pub user: bool,
-    /// The inode of its cgroup, which tells it from another one of the same name; 0: not made yet.
-    pub inode: u64,
 }
 
 /// Asks systemd what a plan needs to know.
@@ -66,6 +62,12 @@ pub fn probe(user: bool) -> Result<Systemd> {
         || Error::new(format!("--systemd-cgroup: systemd has no version number but {:?}", printable(&version)));
     let version = digits.parse().map_err(|_| unknown())?;
     Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup.trim_start_matches('/')) })
+}
+
+/// Whether the machine's systemd belongs to root as this process knows him.
+#[must_use]
+pub fn is_of_root() -> bool {
+    nix::sys::stat::stat("/run/systemd/private").is_ok_and(|stat| stat.st_uid == 0)
 }
 
 /// A connection to a manager of units.
@@ -197,7 +199,7 @@ impl Made {
         let mut manager = Manager::connect(unit.user)?;
         manager.start(unit, pid)?;
         // Owned by the guard from here on.
-        let unit = OwnUnit { name: unit.name.clone(), user: unit.user, inode: 0 };
+        let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
         let mut made = Made { cgroup: None, made_above: 0, existed: false, unit: Some(unit), _lock: None };
         let elsewhere = |why: String| {
             let full = super::directory(mount, path);
@@ -208,9 +210,6 @@ impl Made {
         };
         let cgroup = Cgroup::open(mount, path).map_err(|errno| elsewhere(format!("open: {errno:?}")))?;
         let inside = cgroup.processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok());
-        if let Some(unit) = &mut made.unit {
-            unit.inode = cgroup.inode();
-        }
         if !inside {
             return Err(elsewhere("it is not listed there".into()));
         }

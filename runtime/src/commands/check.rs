@@ -35,11 +35,8 @@ pub struct Asked {
 /// # Errors
 /// `/proc` is not there; no systemd answers, without a bundle; those of write(2).
 pub fn check(asked: Asked, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
-    let host = Host::probe(asked.rootless)?;
-    let (host, refused) = match host.clone().with_systemd(asked.systemd) {
-        Ok(host) => (host, None),
-        Err(error) => (host, Some(error)),
-    };
+    let mut host = Host::probe(asked.rootless)?;
+    let refused = host.find_systemd(asked.systemd).err();
     let mut survey = Survey::take(&host);
     let report = bundle.map(|path| preflight::check(path, &host, state, &mut survey));
     let report = match (report, refused) {

@@ -108,7 +108,7 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
                     )));
                 }
             }
-            if let Some(Err(error)) = container.unit().map(OwnUnit::stop) {
+            if let Some(Err(error)) = container.unit().as_ref().map(OwnUnit::stop) {
                 warn(&format!("{error}; its cgroup is removed without systemd"));
             }
             let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);

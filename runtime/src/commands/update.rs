@@ -35,7 +35,7 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     let merged = merged(&container, &wanted)?;
     let all: Resources = typed("the limits of the container", &merged)?;
     let mut findings = Findings::default();
-    let unit = container.unit().cloned();
+    let unit = container.unit();
     let host = Host::of_update(shell.rootless)?;
     let limits = resources::decide(&all, &host, &mut findings);
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));

@@ -30,7 +30,7 @@ pub struct Unit {
 }
 
 /// A property of a unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
     /// Its name on the bus.
     pub name: &'static str,
@@ -39,8 +39,7 @@ pub struct Property {
 }
 
 /// A value, and with it a type of D-Bus.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `b`
     Flag(bool),
@@ -413,27 +412,33 @@ fn strings(text: &str) -> Option<Vec<String>> {
     Some(list)
 }
 
+impl Serialize for Property {
+    /// As it is shown: `NAME=VALUE`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl std::fmt::Display for Property {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Property { name, value } = self;
-        match value {
-            Value::Flag(value) => write!(f, "{name}={value}"),
-            Value::Number(value) => write!(f, "{name}={value}"),
-            Value::Count(u64::MAX) => write!(f, "{name}=infinity"),
-            Value::Count(value) => write!(f, "{name}={value}"),
-            Value::Text(value) => write!(f, "{name}={value}"),
-            Value::Texts(list) => write!(f, "{name}={}", list.join(" ")),
+        let text = match &self.value {
+            Value::Flag(flag) => flag.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::Count(u64::MAX) => "infinity".into(),
+            Value::Count(count) => count.to_string(),
+            Value::Text(text) => text.clone(),
+            Value::Texts(list) => list.join(" "),
             Value::Set(set) => {
                 let is_in = |number: &usize| set[number / 8] & (1 << (number % 8)) != 0;
-                let list: Vec<String> = (0..set.len() * 8).filter(is_in).map(|number| number.to_string()).collect();
-                write!(f, "{name}={}", list.join(","))
+                let numbers = (0..set.len() * 8).filter(is_in);
+                numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
             }
             Value::Pairs(pairs) => {
-                let pairs: Vec<String> = pairs.iter().map(|(path, access)| format!("{path} {access}")).collect();
-                write!(f, "{name}={}", pairs.join(", "))
+                pairs.iter().map(|(path, access)| format!("{path} {access}")).collect::<Vec<_>>().join(", ")
             }
-            Value::Pids(pids) => write!(f, "{name}={pids:?}"),
-        }
+            Value::Pids(pids) => format!("{pids:?}"),
+        };
+        write!(f, "{}={text}", self.name)
     }
 }
 
