@@ -424,9 +424,9 @@ impl Made {
     /// # Errors
     /// The kernel has no such limit or refuses it. A cgroup that was there before is as before.
     pub fn limit(&self, limits: &[plan::Limit], late: bool) -> Result<()> {
-        let limits = limits.iter().filter(|limit| limit.late == late);
+        let limits: Vec<_> = limits.iter().filter(|limit| limit.late == late).collect();
         let cgroup = self.cgroup()?;
-        if self.existed { cgroup.change_limits(limits) } else { cgroup.limit(limits) }
+        if self.existed { cgroup.change_limits(&limits) } else { cgroup.limit(&limits) }
     }
 
     /// The container lives: what was made stays.

@@ -35,7 +35,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// The kernel has no such limit or refuses it; those written before hold.
-    pub fn limit<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
+    pub fn limit(&self, limits: &[&Limit]) -> Result<()> {
         self.write_limits(limits, None)
     }
 
@@ -43,19 +43,15 @@ impl Cgroup {
     ///
     /// # Errors
     /// As above.
-    pub fn change_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
-        self.change_limits_and(limits, || Ok(()))
+    pub fn change_limits(&self, limits: &[&Limit]) -> Result<()> {
+        self.change_limits_and(limits, &|| Ok(()))
     }
 
     /// The same with something that must succeed, too.
     ///
     /// # Errors
     /// As above, and those of `also`.
-    pub fn change_limits_and<'a>(
-        &self,
-        limits: impl IntoIterator<Item = &'a Limit>,
-        also: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
+    pub fn change_limits_and(&self, limits: &[&Limit], also: &dyn Fn() -> Result<()>) -> Result<()> {
         let mut before = Vec::new();
         let changed = self.write_limits(limits, Some(&mut before)).and_then(|()| also());
         if changed.is_err() {
@@ -67,11 +63,7 @@ impl Cgroup {
         changed
     }
 
-    fn write_limits<'a>(
-        &self,
-        limits: impl IntoIterator<Item = &'a Limit>,
-        mut before: Option<&mut Vec<Before>>,
-    ) -> Result<()> {
+    fn write_limits(&self, limits: &[&Limit], mut before: Option<&mut Vec<Before>>) -> Result<()> {
         let mut again = Vec::new();
         for limit in limits {
             match self.write_limit(limit, before.as_deref_mut()) {

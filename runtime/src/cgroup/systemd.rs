@@ -57,10 +57,8 @@ pub fn probe(user: bool) -> Result<Systemd> {
     let mut manager = Manager::connect(user)?;
     let version = manager.property("Version")?;
     let cgroup = manager.property("ControlGroup")?;
-    let digits: String = version.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
-    let unknown =
-        || Error::new(format!("--systemd-cgroup: systemd has no version number but {:?}", printable(&version)));
-    let version = digits.parse().map_err(|_| unknown())?;
+    // An unknown one gets only what every systemd knows.
+    let version = version.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok()).unwrap_or(0);
     Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup.trim_start_matches('/')) })
 }
 

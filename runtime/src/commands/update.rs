@@ -41,13 +41,13 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
     check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
     let touched = |name: &&str| named(&wanted, name);
-    let changed = || limits.iter().filter(|limit| limit.from.iter().any(touched));
-    cgroup.change_limits_and(changed(), || match &unit {
+    let changed: Vec<_> = limits.iter().filter(|limit| limit.from.iter().any(touched)).collect();
+    cgroup.change_limits_and(&changed, &|| match &unit {
         Some(unit) => {
             let version = systemd::probe(unit.user)?.version;
-            unit.set(&plan::systemd::of_limits(changed(), version))?;
+            unit.set(&plan::systemd::of_limits(&changed, version))?;
             // It rounds what it writes.
-            cgroup.limit(changed())
+            cgroup.limit(&changed)
         }
         None => Ok(()),
     })?;

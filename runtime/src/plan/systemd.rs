@@ -104,9 +104,10 @@ pub(super) fn decide(asked: &Asked<'_>, systemd: &Systemd, findings: &mut Findin
     let accounting = ["CPUAccounting", "MemoryAccounting", "IOAccounting", "TasksAccounting"];
     properties.extend(accounting.map(|name| property(name, Value::Flag(true))));
     properties.extend(asked.devices.into_iter().flat_map(device_properties));
-    properties.extend(of_limits(asked.limits.iter().filter(|limit| !limit.late), systemd.version));
+    let (late, early): (Vec<&Limit>, Vec<&Limit>) = asked.limits.iter().partition(|limit| limit.late);
+    properties.extend(of_limits(&early, systemd.version));
     properties.extend(annotated);
-    let late = of_limits(asked.limits.iter().filter(|limit| limit.late), systemd.version);
+    let late = of_limits(&late, systemd.version);
     let path = above.iter().chain([&name]).fold(systemd.cgroup.clone(), |path, unit| path.join(directory(unit)));
     Some((Unit { name, user: systemd.user, properties, late }, path))
 }
@@ -167,39 +168,44 @@ fn directory(unit: &str) -> String {
 }
 
 /// Limits as properties, where systemd has one for a file.
-pub(crate) fn of_limits<'a>(limits: impl IntoIterator<Item = &'a Limit>, version: u32) -> Vec<Property> {
-    let files = limits.into_iter().flat_map(|limit| &limit.files);
-    files.flat_map(|(file, text)| of_file(file, text.trim(), version)).collect()
+pub(crate) fn of_limits(limits: &[&Limit], version: u32) -> Vec<Property> {
+    let mut list = Vec::new();
+    for (file, text) in limits.iter().flat_map(|limit| &limit.files) {
+        let text = text.trim();
+        if file == "cpu.max" {
+            cpu_quota(text, version, &mut list);
+        } else if let Some((name, value)) = of_file(file, text, version) {
+            list.push(property(name, value));
+        }
+    }
+    list
 }
 
-fn of_file(file: &str, text: &str, version: u32) -> Vec<Property> {
-    let count = |name| number(text).map(|count| property(name, Value::Count(count)));
-    let set = |name| members(text).map(|set| property(name, Value::Set(set)));
-    let one = match file {
-        "memory.max" => count("MemoryMax"),
-        "memory.high" => count("MemoryHigh"),
-        "memory.low" => count("MemoryLow"),
-        "memory.min" => count("MemoryMin"),
-        "memory.swap.max" => count("MemorySwapMax"),
-        "memory.zswap.max" if version >= since::ZSWAP => count("MemoryZSwapMax"),
-        // systemd takes no limit of 0; to who lives there alone, 1 is the same.
-        "pids.max" => number(text).map(|count| property("TasksMax", Value::Count(count.max(1)))),
-        "cpu.weight" => count("CPUWeight"),
-        "cpu.idle" if text == "1" && version >= since::CPU_IDLE => Some(property("CPUWeight", Value::Count(0))),
-        "cpu.max" => return cpu_quota(text, version),
-        "cpuset.cpus" if version >= since::ALLOWED_CPUS => set("AllowedCPUs"),
-        "cpuset.mems" if version >= since::ALLOWED_CPUS => set("AllowedMemoryNodes"),
-        "io.weight" => {
-            let weight = number(text.strip_prefix("default ").unwrap_or(text));
-            weight.map(|weight| property("IOWeight", Value::Count(weight)))
+fn of_file(file: &str, text: &str, version: u32) -> Option<(&'static str, Value)> {
+    let name = match file {
+        "memory.max" => "MemoryMax",
+        "memory.high" => "MemoryHigh",
+        "memory.low" => "MemoryLow",
+        "memory.min" => "MemoryMin",
+        "memory.swap.max" => "MemorySwapMax",
+        "memory.zswap.max" if version >= since::ZSWAP => "MemoryZSwapMax",
+        "pids.max" => "TasksMax",
+        "cpu.weight" => "CPUWeight",
+        "io.weight" => "IOWeight",
+        "cpu.idle" if text == "1" && version >= since::CPU_IDLE => return Some(("CPUWeight", Value::Count(0))),
+        "cpuset.cpus" if version >= since::ALLOWED_CPUS => return Some(("AllowedCPUs", Value::Set(members(text)?))),
+        "cpuset.mems" if version >= since::ALLOWED_CPUS => {
+            return Some(("AllowedMemoryNodes", Value::Set(members(text)?)));
         }
         "memory.oom.group" if version >= since::SCOPE_OOM_POLICY => {
             let word = if text == "1" { "kill" } else { "continue" };
-            Some(property("OOMPolicy", Value::Text(word.into())))
+            return Some(("OOMPolicy", Value::Text(word.into())));
         }
-        _ => None,
+        _ => return None,
     };
-    one.into_iter().collect()
+    let count = number(text.strip_prefix("default ").unwrap_or(text))?;
+    // systemd takes no limit of 0 processes; to who lives there alone, 1 is the same.
+    Some((name, Value::Count(if name == "TasksMax" { count.max(1) } else { count })))
 }
 
 /// A number, or `max`.
@@ -210,23 +216,23 @@ fn number(text: &str) -> Option<u64> {
 /// `cpu.max`, a quota and perhaps a period in microseconds, as time for each second. systemd keeps
 /// whole hundredths of a CPU and takes the next smaller: the property is the next greater one, and
 /// the file keeps what was asked for.
-fn cpu_quota(text: &str, version: u32) -> Vec<Property> {
+fn cpu_quota(text: &str, version: u32, list: &mut Vec<Property>) {
     const DEFAULT_PERIOD_US: u64 = 100_000;
     const HUNDREDTH_US: u64 = 10_000;
-    let mut words = text.split_ascii_whitespace();
-    let Some(quota) = words.next().and_then(number) else { return Vec::new() };
-    let period = words.next().and_then(number);
-    let period_us = period.unwrap_or(DEFAULT_PERIOD_US).max(1);
+    let (quota, period) = text.split_once(' ').unwrap_or((text, ""));
+    let Some(quota) = number(quota) else { return };
+    let period = number(period).filter(|period| *period > 0);
+    if let Some(period) = period.filter(|_| version >= since::CPU_QUOTA_PERIOD) {
+        list.push(property("CPUQuotaPeriodUSec", Value::Count(period)));
+    }
     let per_second = match quota {
         u64::MAX => quota,
         quota => {
-            let exact = u128::from(quota) * 1_000_000 / u128::from(period_us);
-            u64::try_from(exact).unwrap_or(u64::MAX - HUNDREDTH_US).div_ceil(HUNDREDTH_US) * HUNDREDTH_US
+            let exact = quota.saturating_mul(1_000_000) / period.unwrap_or(DEFAULT_PERIOD_US);
+            exact.div_ceil(HUNDREDTH_US).saturating_mul(HUNDREDTH_US)
         }
     };
-    let period = period.filter(|_| version >= since::CPU_QUOTA_PERIOD);
-    let period = period.map(|period| property("CPUQuotaPeriodUSec", Value::Count(period)));
-    period.into_iter().chain([property("CPUQuotaPerSecUSec", Value::Count(per_second))]).collect()
+    list.push(property("CPUQuotaPerSecUSec", Value::Count(per_second)));
 }
 
 /// The numbers of a list such as `0-3,8` as a set; `None`: no such list, which the kernel will say.
@@ -415,7 +421,7 @@ fn strings(text: &str) -> Option<Vec<String>> {
 impl Serialize for Property {
     /// As it is shown: `NAME=VALUE`.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.to_string())
     }
 }
 

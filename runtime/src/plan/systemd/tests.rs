@@ -116,12 +116,18 @@ fn a_limit_that_nobody_can_be_born_under_is_set_late() {
 
 #[test]
 fn a_quota_is_rounded_up_and_never_lost() {
-    let quota = |text: &str| cpu_quota(text, 252).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let of_version = |text: &str, version| {
+        let mut list = Vec::new();
+        cpu_quota(text, version, &mut list);
+        list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let quota = |text: &str| of_version(text, 252);
     assert_eq!(quota("max 100000"), "CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=infinity");
     assert_eq!(quota("50000"), "CPUQuotaPerSecUSec=500000");
     assert_eq!(quota("1000 1000000"), "CPUQuotaPeriodUSec=1000000 CPUQuotaPerSecUSec=10000");
     assert_eq!(quota("150000 100000"), "CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=1500000");
-    assert_eq!(cpu_quota("50000 100000", 241).len(), 1, "an old systemd knows no period");
+    assert_eq!(of_version("50000 100000", 241), "CPUQuotaPerSecUSec=500000", "an old systemd knows no period");
+    assert_eq!((quota("x"), quota("5 0")), (String::new(), "CPUQuotaPerSecUSec=10000".into()));
 }
 
 #[test]
