@@ -14,15 +14,23 @@ use std::sync::{Mutex, Once, PoisonError};
 use integration::{Bundle, Container, Runtime, cgroup_root, eventually, in_guest, nothing_is_left, tries, unique_name};
 use serde_json::{Value, json};
 
-/// Leaves the test where systemd is not the guest's init; says so past the capture of test output.
+/// Whether systemd is the guest's init; says so, past the capture of test output, where it is not.
+fn has_systemd() -> bool {
+    if in_guest() && Path::new("/run/systemd/system").exists() {
+        return true;
+    }
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let why = "this is no guest with systemd (make guest CHAPTERS=systemd)";
+        let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
+    });
+    false
+}
+
+/// Leaves the test there.
 macro_rules! systemd {
     () => {
-        if !in_guest() || !Path::new("/run/systemd/system").exists() {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                let why = "no guest with systemd (make guest CHAPTERS=systemd)";
-                let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
-            });
+        if !has_systemd() {
             return;
         }
     };
