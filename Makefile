@@ -7,10 +7,13 @@ CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
 
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 20
+
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits apparmor
 
-.PHONY: help build bundles demo test unit integration guest defences oracle check bench clean
+.PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +51,11 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 guest: bundles ## Tests in an emulated machine with pure cgroup v2 and AppArmor; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe integration/guest/test $(GUEST) $(CHAPTERS)
+
+fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@echo "== fuzzing, $(FUZZ_SECONDS) s each"
+	@runtime/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 
 oracle: bundles ## The lifecycle tests on runc, in a mount namespace with cgroup v2 alone
 	@command -v runc >/dev/null || { echo "runc is not installed: apt-get install runc"; exit 1; }
