@@ -191,6 +191,12 @@ impl Runtime {
         self.command(&self.program).arg("--root").arg(&self.root).args(args)
     }
 
+    /// `runtime --root ROOT` as it was built: root's copy may have been damaged by a container.
+    pub(crate) fn whole(&self) -> Call {
+        let program = if self.user.is_some() { self.program.clone() } else { program() };
+        self.command(&program).arg("--root").arg(&self.root)
+    }
+
     /// `sh -c SCRIPT` with the runtime as `$0` and `--root ROOT ARGS…` as `$@`: for what only a
     /// shell can arrange, such as further descriptors.
     #[must_use]

@@ -124,6 +124,36 @@ fn cve_2019_5736_a_pod_that_lies_in_wait_for_the_next_container() {
     let _ = failed.map(Outcome::ok);
 }
 
+/// CVE-2019-5736, where the next container in the pod has a user namespace of its own: what is in it
+/// belongs to root of the host, and so to a container of root's that sees it, with no capability at all.
+#[test]
+fn cve_2019_5736_a_pod_that_lies_in_wait_for_a_user_namespace() {
+    not_on_runc_1_1!("a read-only bind mount of its own file is what it executes");
+    let runtime = Runtime::copied();
+    let programs = Programs::of(&runtime);
+    let bundle = Bundle::new().capabilities(&[]).args(["/probe", "attack-exe", "100000000"]);
+    let container = runtime.start_ready(&bundle);
+    let next = Bundle::new()
+        .mapped()
+        .namespace(json!({ "type": "pid", "path": container.proc("ns/pid") }))
+        .edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().expect("mounts");
+            // One of a pid namespace that is not its own.
+            mounts.retain(|m| m["type"] != "proc");
+        })
+        .without("/linux/maskedPaths")
+        .without("/linux/readonlyPaths")
+        .args(["/probe", "exit", "0"]);
+    for path in [next.rootfs(), next.rootfs().join("probe")] {
+        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
+    }
+    let failed = (0..tries() / 2).map(|_| runtime.run(&next)).find(|outcome| !outcome.succeeded());
+    container.kill("KILL");
+    let _ = container.wait();
+    programs.assert_out_of_reach(&container.stdout());
+    let _ = failed.map(Outcome::ok);
+}
+
 // --- links where file systems are mounted ---------------------------------------------------------
 
 /// CVE-2019-19921, CVE-2023-27561, CVE-2025-54867: `/proc` of the image is a link, so that the

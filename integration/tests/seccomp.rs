@@ -1,5 +1,5 @@
-//! config-linux.md, "Seccomp", against the kernel: what the program meets, what it takes to load a
-//! filter, and who decides where the filter does not.
+//! config-linux.md, "Seccomp", against the kernel: what the program meets, and what it takes to load
+//! a filter. `seccomp_agents.rs` has those that let others decide.
 
 #![allow(clippy::needless_pass_by_value, clippy::type_complexity, reason = "values are written where they are used")]
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
@@ -8,14 +8,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
-use integration::{Agent, Answer, Bundle, Container, Outcome, Runtime, is_peer, not_on_peer, unique_name};
+use integration::{Bundle, Container, Outcome, Runtime, not_on_peer, unique_name};
 use serde_json::{Value, json};
 
 /// `getppid` has no arguments, so that a test can give it any.
 const GETPPID: u64 = if cfg!(target_arch = "x86_64") { 110 } else { 173 };
 const GETPPID_OF_I386: u64 = 64;
 const CLONE: u64 = if cfg!(target_arch = "x86_64") { 56 } else { 220 };
-const EXECVE: u64 = if cfg!(target_arch = "x86_64") { 59 } else { 221 };
 const KEXEC_LOAD: u64 = if cfg!(target_arch = "x86_64") { 246 } else { 104 };
 const LANDLOCK_RESTRICT_SELF: u64 = 446;
 
@@ -23,13 +22,14 @@ const LANDLOCK_RESTRICT_SELF: u64 = 446;
 const KILLED: i32 = 128 + 31;
 
 /// All is allowed but what these rules say.
-fn permissive(rules: Value) -> Value {
+fn permissive(rules: &Value) -> Value {
     let architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"];
     json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "syscalls": rules })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "rules are written where they are used")]
 fn filtered(rules: Value) -> Bundle {
-    Bundle::new().set("/linux/seccomp", permissive(rules))
+    Bundle::new().set("/linux/seccomp", permissive(&rules))
 }
 
 /// Docker's default profile.
@@ -113,7 +113,7 @@ fn an_errno_of_zero_is_a_call_that_does_nothing() {
 fn allowed_and_logged_calls_are_performed() {
     for action in ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG"] {
         let rule = json!([{ "names": ["getppid"], "action": action }]);
-        let mut profile = permissive(rule);
+        let mut profile = permissive(&rule);
         profile["defaultAction"] = json!(if action == "SCMP_ACT_LOG" { "SCMP_ACT_ALLOW" } else { "SCMP_ACT_LOG" });
         assert_eq!(getppid(Bundle::new().set("/linux/seccomp", profile)), json!({ "value": 0 }), "{action}");
     }
@@ -177,7 +177,9 @@ fn calls_that_no_rule_names_fail_with_the_default_or_do_not_exist() {
 #[test]
 fn arguments_are_compared_in_all_their_bits() {
     const HIGH: u64 = 1 << 32;
-    let cases: [(&str, u64, u64, &[u64], &[u64]); 8] = [
+    /// Operator, value, valueTwo; arguments for which it holds, and for which it does not.
+    type Case = (&'static str, u64, u64, &'static [u64], &'static [u64]);
+    let cases: [Case; 8] = [
         ("EQ", HIGH | 5, 0, &[HIGH | 5], &[5, HIGH, (2 << 32) | 5, 0]),
         ("EQ", 5, 0, &[5], &[HIGH | 5, 4, 6]),
         ("NE", HIGH | 5, 0, &[5, HIGH, 0], &[HIGH | 5]),
@@ -226,6 +228,14 @@ fn all_conditions_of_a_rule_must_hold() {
     let calls = [1, 2, 3].map(|argument| format!("{GETPPID},{argument}"));
     let seen = answers(filtered(rule(either)), &calls);
     assert_eq!(seen, [json!({ "errno": 77 }), json!({ "errno": 77 }), json!({ "value": 0 })]);
+}
+
+/// A clone with a flag that the profile does not allow: one of Docker's own conditions.
+#[test]
+fn dockers_profile_forbids_new_namespaces() {
+    let new_user = 0x1000_0000u64;
+    let seen = answers(Bundle::new().set("/linux/seccomp", docker()), &[format!("{CLONE},{new_user}")]);
+    assert_eq!(seen, [json!({ "errno": 1 })]);
 }
 
 // --- other architectures of the same kernel -----------------------------------------------------------
@@ -314,25 +324,6 @@ fn a_filter_loads_with_every_flag_that_the_kernel_knows() {
     for flags in sets {
         let facts = runtime.json(&filtered(rule.clone()).set("/linux/seccomp/flags", flags.clone()));
         assert_eq!(facts["seccomp"], 2, "{flags}");
-    }
-}
-
-/// With a listener: TSYNC's answer would be taken for its descriptor, but for a further flag.
-#[test]
-fn a_filter_that_asks_others_loads_with_every_flag() {
-    not_on_peer!("crun's features have no flags");
-    let runtime = Runtime::new();
-    let features = runtime.call(["features"]).outcome().json();
-    let agent = Agent::listen(runtime.dir());
-    let supported = sorted(&features["linux"]["seccomp"]["supportedFlags"]);
-    for flags in supported.iter().map(|flag| json!([flag])).chain([json!(supported)]) {
-        let rule = json!([{ "names": ["sethostname"], "action": "SCMP_ACT_NOTIFY" }]);
-        let bundle = asking(filtered(rule), &agent).set("/linux/seccomp/flags", flags.clone());
-        let bundle = bundle.args(["/probe", "sethostname", "other"]);
-        let (_container, running) = runtime.spawn_run(&bundle, |call| call);
-        let (_, decider) = agent.receive();
-        let _ = decider.decide(Answer::Errno(77));
-        assert_eq!(running.outcome().json(), json!({ "error": "EBADFD" }), "{flags}");
     }
 }
 
@@ -600,184 +591,4 @@ fn nothing_joins_when_the_filter_is_damaged() {
     let _ = exec().fails(255, "seccomp.bpf").in_one_line();
     fs::write(&file, whole).expect("the filter");
     let _ = exec().ok();
-}
-
-// --- who decides where the filter does not ------------------------------------------------------------------
-
-fn asking(bundle: Bundle, agent: &Agent) -> Bundle {
-    bundle
-        .set("/linux/seccomp/listenerPath", json!(agent.path()))
-        .set("/linux/seccomp/listenerMetadata", json!("for the agent"))
-}
-
-fn notified(names: &[&str]) -> Value {
-    json!([{ "names": names, "action": "SCMP_ACT_NOTIFY" }])
-}
-
-/// config-linux.md, "The Container Process State".
-fn assert_process_state(message: &Value, container: &Container<'_>, status: &str, bundle: &Bundle) {
-    assert_eq!(message["fds"], json!(["seccompFd"]), "{message}");
-    assert_eq!(message["metadata"], "for the agent", "{message}");
-    let state = &message["state"];
-    assert_eq!((&state["id"], &state["status"]), (&json!(container.id()), &json!(status)), "{message}");
-    assert_eq!(state["bundle"], json!(bundle.path()), "{message}");
-    for version in [&message["ociVersion"], &state["ociVersion"]] {
-        assert!(is_peer() || version.as_str().is_some_and(|version| version.starts_with("1.")), "{message}");
-    }
-}
-
-/// `run`: the agent is told who asks, and its answers are what the program meets.
-#[test]
-fn an_agent_answers_for_the_kernel() {
-    let runtime = Runtime::new();
-    let agent = Agent::listen(runtime.dir());
-    let calls = [format!("{GETPPID},1,2,3,4,5,6"), GETPPID.to_string(), GETPPID.to_string()];
-    let args = ["/probe", "calls"].into_iter().map(str::to_owned).chain(calls);
-    let bundle = asking(filtered(notified(&["getppid"])), &agent).args(args);
-    let (container, running) = runtime.spawn_run(&bundle, |call| call);
-    let (message, decider) = agent.receive();
-    assert_process_state(&message, &container, if is_peer() { "creating" } else { "created" }, &bundle);
-    let call = decider.decide(Answer::Value(4711));
-    assert_eq!((u64::from(call.number), call.arguments), (GETPPID, [1, 2, 3, 4, 5, 6]));
-    assert_eq!(json!(call.pid), message["pid"]);
-    assert_eq!(message["pid"], message["state"]["pid"]);
-    let _ = decider.decide(Answer::Errno(77));
-    let _ = decider.decide(Answer::Continue);
-    let seen = running.outcome().json();
-    assert_eq!(seen, json!([{ "value": 4711 }, { "errno": 77 }, { "value": 0 }]));
-}
-
-/// `create` loads no filter; `start` does, and hands over. What joins has a listener of its own.
-#[test]
-fn an_agent_is_told_of_every_process() {
-    not_on_peer!("runc's own runtime calls getppid, crun speaks version 0.2.0");
-    let runtime = Runtime::new();
-    for no_new_privileges in [true, false] {
-        let agent = Agent::listen(runtime.dir());
-        let bundle = asking(filtered(notified(&["getppid"])), &agent)
-            .set("/process/noNewPrivileges", json!(no_new_privileges))
-            .args(["/probe", "sleep"]);
-        let container = runtime.start_ready(&bundle);
-        let (message, _decider) = agent.receive();
-        assert_eq!(message["pid"], json!(container.pid()));
-        let running =
-            container.exec_call(std::iter::empty::<&str>(), ["/probe", "calls", &GETPPID.to_string()]).spawn();
-        let (message, decider) = agent.receive();
-        assert_process_state(&message, &container, "running", &bundle);
-        assert_eq!(message["state"]["pid"], json!(container.pid()));
-        let call = decider.decide(Answer::Value(4711));
-        assert!(!no_new_privileges || json!(call.pid) == message["pid"], "{call:?} {message}");
-        assert_eq!(running.outcome().json(), json!([{ "value": 4711 }]));
-    }
-}
-
-/// The filter comes with the credentials: `create` hands over.
-#[test]
-fn an_agent_is_told_by_create_where_the_filter_is_loaded_early() {
-    not_on_peer!("runc's own runtime calls getppid, crun speaks version 0.2.0");
-    let runtime = Runtime::new();
-    let agent = Agent::listen(runtime.dir());
-    let bundle = asking(filtered(notified(&["getppid"])), &agent)
-        .set("/process/noNewPrivileges", json!(false))
-        .without_namespace("pid")
-        .args(["/probe", "calls", &GETPPID.to_string()]);
-    let container = runtime.create(&bundle);
-    let (message, decider) = agent.receive();
-    assert_process_state(&message, &container, "creating", &bundle);
-    container.start();
-    let _ = decider.decide(Answer::Value(4711));
-    assert_eq!(container.json(), json!([{ "value": 4711 }]));
-}
-
-/// The very call that starts the program may be left to the agent.
-#[test]
-fn an_agent_may_decide_on_the_start_itself() {
-    not_on_peer!("it waits for an answer to calls of its own first");
-    let runtime = Runtime::new();
-    for (answer, code) in [(Answer::Continue, 0), (Answer::Errno(13), 1)] {
-        let agent = Agent::listen(runtime.dir());
-        let bundle = asking(filtered(notified(&["execve"])), &agent).args(["/probe", "print", "runs"]);
-        let (_container, running) = runtime.spawn_run(&bundle, |call| call);
-        let (_, decider) = agent.receive();
-        let call = decider.decide(answer);
-        assert_eq!(u64::from(call.number), EXECVE);
-        let outcome = running.outcome().exits(code);
-        assert!(code == 0 || outcome.stderr.contains("exec /probe: EACCES; permission denied"), "{outcome}");
-        assert_eq!(outcome.stdout.contains("runs"), code == 0, "{outcome}");
-    }
-}
-
-/// A state with long metadata takes more than one message.
-#[test]
-fn an_agent_gets_long_metadata_whole() {
-    let runtime = Runtime::new();
-    let agent = Agent::listen(runtime.dir());
-    let long = "m".repeat(50_000);
-    let bundle =
-        asking(filtered(notified(&["sethostname"])), &agent).set("/linux/seccomp/listenerMetadata", json!(long));
-    let (_container, running) = runtime.spawn_run(&bundle, |call| call);
-    let (message, _decider) = agent.receive();
-    assert_eq!(message["metadata"].as_str().map(str::len), Some(long.len()));
-    let _ = running.outcome().ok();
-}
-
-/// Nobody listens: an error that says where, and nothing runs.
-#[test]
-fn without_an_agent_nothing_runs() {
-    not_on_peer!("the message is ours");
-    let runtime = Runtime::new();
-    let gone = Agent::listen(runtime.dir());
-    let path = gone.path().to_owned();
-    drop(gone);
-    let text = "linux.seccomp.listenerPath: socket ";
-    for no_new_privileges in [true, false] {
-        let bundle = filtered(notified(&["sethostname"]))
-            .set("/linux/seccomp/listenerPath", json!(path))
-            .set("/process/noNewPrivileges", json!(no_new_privileges));
-        let outcome = runtime.run(&bundle).refused(text).in_one_line();
-        assert!(outcome.stderr.contains("ECONNREFUSED"), "{outcome}");
-        assert_nothing_left(&runtime, &bundle, "after run");
-        {
-            // It can be started yet, when somebody listens.
-            let container = runtime.create(&bundle);
-            let _ = container.call(["start"]).outcome().refused(text).in_one_line();
-            assert_eq!((container.status().as_str(), container.stdout().as_str()), ("created", ""));
-        }
-        assert_nothing_left(&runtime, &bundle, "after start");
-        let early = bundle.without_namespace("pid").set("/process/noNewPrivileges", json!(false));
-        let outcome = runtime.try_create(&early).expect_err("create succeeds without an agent");
-        let _ = outcome.refused(text).in_one_line();
-        assert_nothing_left(&runtime, &early, "after create");
-    }
-}
-
-/// The agent is gone when a second process comes: it does not run, and the first goes on.
-#[test]
-fn without_an_agent_nothing_joins() {
-    not_on_peer!("the message is ours");
-    let runtime = Runtime::new();
-    for no_new_privileges in [true, false] {
-        let agent = Agent::listen(runtime.dir());
-        let bundle = asking(filtered(notified(&["sethostname"])), &agent)
-            .set("/process/noNewPrivileges", json!(no_new_privileges))
-            .args(["/probe", "sleep"]);
-        let container = runtime.start_ready(&bundle);
-        let _held = agent.receive();
-        drop(agent);
-        let outcome = container.exec(["/probe", "print", "runs"]);
-        let outcome = outcome.fails(255, "linux.seccomp.listenerPath: socket ").in_one_line();
-        assert!(!outcome.stdout.contains("runs"), "{outcome}");
-        assert!(outcome.stderr.contains("ECONNREFUSED"), "{outcome}");
-        let pids = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
-        assert_eq!(pids.lines().collect::<Vec<_>>(), [container.pid().to_string()], "what is in the container");
-        assert_eq!(container.status(), "running");
-    }
-}
-
-/// A clone with a flag that the profile does not allow: one of Docker's own conditions.
-#[test]
-fn dockers_profile_forbids_new_namespaces() {
-    let new_user = 0x1000_0000u64;
-    let seen = answers(Bundle::new().set("/linux/seccomp", docker()), &[format!("{CLONE},{new_user}")]);
-    assert_eq!(seen, [json!({ "errno": 1 })]);
 }

@@ -23,7 +23,7 @@ use crate::state::{
     self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
 };
 use crate::sys::{self, Child};
-use crate::visit::{self, Joined};
+use crate::visit;
 use crate::wire::{Conversation, Heard, failure_text};
 use crate::{config, hooks, idmap, init, listener, rdt, scheduler};
 
@@ -273,7 +273,7 @@ impl Birth<'_> {
         self.faults.at(Step::Affinity)?;
         scheduler::reset_affinity(born.pid, self.orders.warn);
         self.faults.at(Step::IdMap)?;
-        if let Some(maps) = &self.plan.host.id_maps {
+        if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
             idmap::write(born.pid, maps)?;
         }
         self.faults.at(Step::Oom)?;
@@ -282,7 +282,7 @@ impl Birth<'_> {
         }
         self.faults.at(Step::RaiseLimits)?;
         raise_limits(born.pid, &self.plan.host.rlimits)?;
-        if self.plan.host.id_maps.is_some() {
+        if self.is_mapped_at_birth() {
             // Only now: it becomes root of its user namespace, and so another user of ours, whose
             // files in /proc an ordinary user may not write.
             conversation.say(ToInit::Mapped)?;
@@ -390,20 +390,15 @@ impl Birth<'_> {
             cgroup: cgroup.map(Cgroup::as_fd),
             program: program.as_fd(),
             socket: socket.as_fd(),
-            wait_for_mapping: self.plan.host.id_maps.is_some(),
-            sibling: false,
+            wait_for_mapping: self.is_mapped_at_birth(),
             own_memory: false,
         };
-        let failed = |errno| clone_error(errno, cgroup);
-        if self.plan.host.joined.is_empty() {
-            return sys::birth(&birth).map(ChildGuard::new).map_err(failed);
-        }
-        let open = |(kind, path): &'_ (u32, PathBuf)| self.open_namespace(path).map(|file| (*kind, file));
-        let files: Vec<(u32, OwnedFd)> = self.plan.host.joined.iter().map(open).collect::<Result<_>>()?;
-        let paths = self.plan.host.joined.iter().map(|(_, path)| path.as_path());
-        let joined: Vec<Joined<'_>> =
-            files.into_iter().zip(paths).map(|((kind, file), path)| Joined { kind, file, path }).collect();
-        visit::born_in(&joined, &sys::Birth { sibling: true, ..birth }, failed)
+        sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+    }
+
+    /// Whether the child that we make has the new user namespace; else the init makes it later.
+    fn is_mapped_at_birth(&self) -> bool {
+        self.plan.host.clone_flags & plan::NEWUSER != 0
     }
 
     /// Hooks that the init runs get the state with the pid, which is known only now.
@@ -547,6 +542,10 @@ impl Midwife<'_, '_> {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
                     self.half_way = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
+                    if let Some(maps) = self.birth.plan.host.id_maps.as_ref() {
+                        idmap::write(self.child.get()?.pid, maps)?;
+                        self.conversation.say(ToInit::Mapped)?;
+                    }
                     if self.birth.plan.init.late_fds > 0 {
                         self.birth.send_late_fds(self.conversation, self.child.get()?)?;
                     }
@@ -557,6 +556,7 @@ impl Midwife<'_, '_> {
                     let state = state::state_json(record, Status::Creating, pid)?;
                     let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
                     listener::hand_over(listener, None, &fd, &state, pid)?;
+                    self.conversation.say(ToInit::ListenerTaken)?;
                 }
                 Heard::Message(FromInit::RunHooks, None) => {
                     // After most that can go wrong: routes of the host over a device do not come back.

@@ -242,7 +242,6 @@ fn clone_into(
             program: program.as_fd(),
             socket: socket.as_fd(),
             wait_for_mapping: false,
-            sibling: false,
             own_memory,
         };
         sys::birth(&spec).map(ChildGuard::new)
@@ -320,6 +319,7 @@ impl Joined {
                 Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
                 Heard::Message(FromInit::Listener, Some(fd)) => {
                     hand_over(container, Status::Running, None, &fd, self.child.get()?.pid)?;
+                    self.conversation.say(ToInit::ListenerTaken)?;
                 }
                 Heard::Message(FromInit::Ready, None) => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(create::failed(&failure, kills)),

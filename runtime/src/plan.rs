@@ -91,9 +91,6 @@ pub struct HostHalf {
     pub clone_flags: u64,
     /// All namespaces that are not the runtime's own, for commands that join later.
     pub namespaces: u64,
-    /// Namespaces given by path in which the child is born: from inside its new user namespace it
-    /// could not enter what belongs to another one. Kind and path.
-    pub joined: Vec<(u32, PathBuf)>,
     /// A user namespace of its own, with these mappings.
     pub id_maps: Option<IdMaps>,
     /// The cgroup; `None`: stay in the caller's.
@@ -326,12 +323,9 @@ impl Plan {
         let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
         let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
-        let joined: Vec<(u32, PathBuf)> =
-            namespaces.joined.iter().map(|(flag, path)| (u32::try_from(*flag).unwrap_or(0), path.clone())).collect();
-        let host_joins = namespaces.new & NEWUSER != 0;
-        let join = findings.each(if host_joins { &[] } else { &joined }, |_, (flags, path)| {
+        let join = findings.each(&namespaces.joined, |_, (flag, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
-            Ok(wire::Join { fd, flags: *flags, path: text(path)? })
+            Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
         });
         let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
         if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
@@ -359,8 +353,11 @@ impl Plan {
         let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
         let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
-        let born_inside = namespaces.joins(NEWUSER);
-        let forks = born_inside || namespaces.joins(NEWPID) && !host_joins;
+        // What belongs to our user namespace can be entered only before there is a new one, and a new
+        // one must be born in the others: by the init, since whoever lives there sees it being born
+        // and what program it is then (CVE-2019-5736).
+        let born_inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
+        let forks = born_inside || namespaces.joins(NEWPID);
         let fork = forks.then_some(if born_inside { by_clone } else { 0 });
         let start = if request.start_later {
             findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
@@ -428,7 +425,6 @@ impl Plan {
             rootfs,
             clone_flags: if born_inside { 0 } else { by_clone },
             namespaces: namespaces.all(),
-            joined: if host_joins { joined } else { Vec::new() },
             id_maps,
             cgroup,
             rdt,

@@ -89,8 +89,6 @@ pub struct Birth<'a> {
     /// Wait for one packet on `socket`, then become user and group 0 of the new user namespace:
     /// without a mapping `execve` would take all capabilities away.
     pub wait_for_mapping: bool,
-    /// A child of this process's parent.
-    pub sibling: bool,
     /// A copy of our memory from the start: where the kernel may kill the child for want of memory,
     /// it would kill all who share it.
     pub own_memory: bool,
@@ -119,10 +117,6 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
     if let Some(cgroup) = spec.cgroup {
         args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP
         args.cgroup = wide(cgroup.as_raw_fd());
-    }
-    if spec.sibling {
-        args.flags |= wide(libc::CLONE_PARENT);
-        args.exit_signal = 0;
     }
     let child = InitArgs { spec, argv: argv.as_ptr(), envp: envp.as_ptr() };
     let pid = if spec.wait_for_mapping || spec.own_memory {

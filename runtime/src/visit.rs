@@ -4,16 +4,14 @@
 //! process goes there instead, does one thing, and sends back what it has by descriptor.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 
-use crate::create::{self, ChildGuard};
-use crate::error::{Context, Error, Result, errno_text};
+use crate::create::ChildGuard;
+use crate::error::{Context, Error, Result};
 use crate::path::Proc;
-use crate::sys::{self, Birth, Child};
+use crate::sys::{self, Child};
 use crate::wire::Conversation;
 
 /// Longest error that a copy of this process can tell.
@@ -45,40 +43,6 @@ fn files_of_a_copy(
     files
 }
 
-/// A namespace to enter.
-pub(crate) struct Joined<'a> {
-    /// `CLONE_NEW*`
-    pub(crate) kind: u32,
-    pub(crate) file: OwnedFd,
-    /// What it was opened from.
-    pub(crate) path: &'a Path,
-}
-
-/// A child of this process that is born in these namespaces.
-///
-/// # Errors
-/// One of them is of another kind, or belongs to a user namespace in which we have no privilege;
-/// `failed` tells what else went wrong.
-pub(crate) fn born_in(joined: &[Joined<'_>], birth: &Birth<'_>, failed: impl Fn(Errno) -> Error) -> Result<ChildGuard> {
-    let enter = || joined.iter().try_for_each(enter_one);
-    let open = |_| sys::birth(birth).map(|child| child.pidfd).map_err(&failed);
-    let pidfd = files_of_a_copy(enter, 1, open)?.pop().ok_or_else(|| Error::new("no child"))?;
-    create::forked(pidfd)
-}
-
-fn enter_one(joined: &Joined<'_>) -> Result<()> {
-    let kind = CloneFlags::from_bits_retain(i32::try_from(joined.kind).unwrap_or(0));
-    nix::sched::setns(&joined.file, kind).map_err(|errno| {
-        let hint = match errno {
-            Errno::EINVAL => "; it is no namespace file of that type, or already this process's own",
-            Errno::EPERM => "; it belongs to a user namespace in which the caller has no privilege; join that one, too",
-            _ => "",
-        };
-        let place = format!("config.json: linux.namespaces: {}", joined.path.display());
-        Error::new(format!("{place}: setns: {}{hint}", errno_text(errno)))
-    })
-}
-
 /// Opens `count` files in the mount namespace of a child: copies of mounts made there keep the
 /// locks by which a user namespace cannot undo what the host has mounted.
 ///
@@ -96,6 +60,8 @@ pub(crate) fn open_in_mounts_of(
     let root = nix::unistd::geteuid().is_root();
     let owned = if root { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
     let enter = || {
+        // It is a copy of the host's own program: who lives in that user namespace must not trace it.
+        nix::sys::prctl::set_dumpable(false).context("prctl PR_SET_DUMPABLE")?;
         // Our own root may not be that of the namespace; the child's is the same directory as ours.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let theirs = Proc::open()?.follow(&format!("{}/root", child.pid), flags).context("open the child's root")?;

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -91,21 +92,25 @@ pub(crate) fn exchange(a: &str, b: &str) -> ExitCode {
     }
 }
 
-/// Moves a procfs between two directories for ever (CVE-2025-52881): on the host, in a mount namespace
-/// of the test's own.
-pub(crate) fn mount(a: &str, b: &str) -> ExitCode {
-    use nix::mount::{MsFlags, mount};
-    let none = None::<&str>;
-    let mut outcome = mount(Some("proc"), a, Some("proc"), MsFlags::empty(), none);
+/// Mounts a procfs on `target` and unmounts it for ever, so that it is there half of the time
+/// (CVE-2025-52881): on the host, in a mount namespace of the test's own, from where it propagates.
+pub(crate) fn mount(target: &str) -> ExitCode {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
     println!("ready");
     let _ = std::io::stdout().flush();
+    let mut pause = Duration::ZERO;
     loop {
-        if let Err(error) = outcome {
+        let begin = Instant::now();
+        let mounted = mount(Some("proc"), target, Some("proc"), MsFlags::empty(), None::<&str>);
+        while begin.elapsed() < pause {
+            std::hint::spin_loop();
+        }
+        let begin = Instant::now();
+        if let Err(error) = mounted.and_then(|()| umount2(target, MntFlags::MNT_DETACH)) {
             eprintln!("mount: {error:?}");
             return ExitCode::FAILURE;
         }
-        outcome = mount(Some(a), b, none, MsFlags::MS_MOVE, none);
-        outcome = outcome.and_then(|()| mount(Some(b), a, none, MsFlags::MS_MOVE, none));
+        pause = begin.elapsed();
     }
 }
 

@@ -55,7 +55,7 @@ usage: probe [WORD [ARGUMENT…]]
 
   attack-exe N                find the runtime's program in /proc N times and write to it
   attack-exchange A B         exchange two names for ever
-  attack-mount A B            move a procfs between two directories for ever
+  attack-mount TARGET         mount a procfs and unmount it for ever
   attack-escape CANARY        look for a way to the host's CANARY file by every known door
   attack-doors CANARY         the same in every process that shows up, for ever
   attack-trace                trace every process that shows up, for ever";
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),
         ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
         ("attack-exchange", [a, b]) => return attack::exchange(a, b),
-        ("attack-mount", [a, b]) => return attack::mount(a, b),
+        ("attack-mount", [target]) => return attack::mount(target),
         ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
         ("attack-doors", [canary]) => attack::doors(canary),
         ("attack-trace", []) => attack::trace(),

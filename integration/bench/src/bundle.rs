@@ -13,8 +13,8 @@ use crate::{At as _, Result};
 /// What `runc spec` prints (1.3.6), for when there is no runc.
 const DEFAULT_SPEC: &str = include_str!("default-spec.json");
 
-/// Makes the bundles `true` and `pause`, which share a root file system of two programs of a
-/// hundred-odd bytes.
+/// Makes the bundles `true`, `pause` and `calls`, each with and without Docker's default profile of
+/// system calls, which share a root file system of two programs of a hundred-odd bytes and the floor.
 pub(crate) fn make(place: &Place, runc: Option<&Path>) -> Result<()> {
     let rootfs = place.path("rootfs");
     for directory in ["proc", "dev", "sys"] {
@@ -23,18 +23,25 @@ pub(crate) fn make(place: &Place, runc: Option<&Path>) -> Result<()> {
     for (name, code) in [("true", EXIT), ("pause", PAUSE)] {
         write_program(&rootfs.join(name), code)?;
     }
+    fs::copy(place.path("bin/floor"), rootfs.join("floor")).at("floor")?;
+    let profile: Value = serde_json::from_str(crate::compile::PROFILE).at("docker.json")?;
     let mut spec = match runc.and_then(|runc| ask_for_spec(place, runc)) {
         Some(spec) => spec,
         None => serde_json::from_str(DEFAULT_SPEC).at("default-spec.json")?,
     };
-    for name in ["true", "pause"] {
-        spec["process"]["terminal"] = json!(false);
-        spec["process"]["args"] = json!([format!("/{name}")]);
-        spec["root"]["path"] = json!(rootfs);
-        let bundle = place.path(name);
-        fs::create_dir(&bundle).at(bundle.display())?;
-        let config = bundle.join("config.json");
-        fs::write(&config, format!("{spec:#}")).at(config.display())?;
+    spec["process"]["terminal"] = json!(false);
+    spec["root"]["path"] = json!(rootfs);
+    for (name, args) in
+        [("true", json!(["/true"])), ("pause", json!(["/pause"])), ("calls", json!(["/floor", "calls"]))]
+    {
+        spec["process"]["args"] = args;
+        for (suffix, profile) in [("", &Value::Null), ("-filtered", &profile)] {
+            spec["linux"]["seccomp"] = profile.clone();
+            let bundle = place.path(&format!("{name}{suffix}"));
+            fs::create_dir(&bundle).at(bundle.display())?;
+            let config = bundle.join("config.json");
+            fs::write(&config, format!("{spec:#}")).at(config.display())?;
+        }
     }
     Ok(())
 }

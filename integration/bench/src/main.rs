@@ -12,10 +12,12 @@
 //! | `subject.rs` | what is measured, and how is each operation spelled? |
 //! | `sample.rs` | what did one command cost? |
 //! | `rounds.rs` | in which order are samples taken? |
+//! | `compile.rs` | what does it cost to understand a profile of system calls? |
 //! | `report.rs` | what do the figures say, and are the budgets met? |
 //! | `floor/` | a program of its own: what does the kernel alone charge? |
 
 mod bundle;
+mod compile;
 mod options;
 mod place;
 mod report;
@@ -46,6 +48,15 @@ impl<T, E: Display> At<T> for std::result::Result<T, E> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| word == compile::WORD) {
+        return match compile::once() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bench: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let options = match Options::read() {
         Ok(Some(options)) => options,
         Ok(None) => return ExitCode::SUCCESS,
@@ -72,6 +83,7 @@ fn bench(options: &Options) -> Result<bool> {
         None => None,
     };
     let sizes = report::Sizes::read(options)?;
+    let compile = compile::measure()?;
     let place = place::enter(options)?;
     let signals = sample::Signals::block()?;
     let found = subject::find(options, &place);
@@ -101,6 +113,7 @@ fn bench(options: &Options) -> Result<bool> {
         sizes: &sizes,
         figures: &figures,
         crowd: crowd.as_ref(),
+        compile,
         left: &left,
     };
     print!("{report}");

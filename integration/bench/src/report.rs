@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::compile::Compile;
 use crate::options::Options;
-use crate::rounds::{Crowd, Figures, Series};
+use crate::rounds::{Call, Crowd, Figures, Series};
 use crate::subject::{FLOOR, Operation, Subject};
 use crate::{At as _, Result};
 
@@ -68,8 +69,13 @@ fn percentile(samples: &[f64], share: usize) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-fn median(samples: &[f64]) -> f64 {
+pub(crate) fn median(samples: &[f64]) -> f64 {
     percentile(samples, 50)
+}
+
+/// What it costs when nothing else is in its way; NaN for no samples.
+fn least(samples: &[f64]) -> f64 {
+    samples.iter().copied().reduce(f64::min).unwrap_or(f64::NAN)
 }
 
 /// One line of the budget table.
@@ -95,6 +101,7 @@ pub(crate) struct Report<'a> {
     pub(crate) sizes: &'a Sizes,
     pub(crate) figures: &'a [Figures],
     pub(crate) crowd: Option<&'a Crowd>,
+    pub(crate) compile: Compile,
     /// Cgroups that a runtime said it had removed, and had not.
     pub(crate) left: &'a [PathBuf],
 }
@@ -125,7 +132,9 @@ impl Report<'_> {
         for (operation, other, limit) in [
             (Operation::Run, "crun", 0.50),
             (Operation::Run, FLOOR, 1.40),
+            (Operation::RunFiltered, "crun", 0.50),
             (Operation::Create, "crun", 0.50),
+            (Operation::CreateFiltered, "crun", 0.50),
             (Operation::Start, "crun", 0.35),
             (Operation::State, "crun", 0.35),
             (Operation::Kill, "crun", 0.35),
@@ -143,6 +152,7 @@ impl Report<'_> {
         let cleat = self.figures.iter().find(|figures| figures.name == "cleat");
         let created = cleat.map(|figures| median(&figures.created_mb));
         judge("a container created, not started".into(), created, 0.3, "MB");
+        judge("Docker's profile, compiled".into(), Some(self.compile.compile_ms), 0.2, "ms");
         judge("binary".into(), self.sizes.cleat_mb, 2.0, "MB");
         judge("init".into(), self.sizes.init_kb, 100.0, "kB");
         if let Some(crowd) = self.crowd.filter(|crowd| crowd.name == "cleat") {
@@ -175,6 +185,16 @@ impl Report<'_> {
         });
         let created = self.figures.iter().filter(|figures| figures.name != FLOOR);
         let created = created.map(|figures| json!({"runtime": figures.name, "pss_mb": median(&figures.created_mb)}));
+        let calls = self.figures.iter().filter(|figures| figures.name != FLOOR).map(|figures| {
+            let ns = |call: Call| least(&figures.call_ns[call as usize]);
+            json!({
+                "runtime": figures.name,
+                "plain": ns(Call::Plain),
+                "allowed": ns(Call::Allowed),
+                "plain_with_arguments": ns(Call::PlainWithArguments),
+                "allowed_with_arguments": ns(Call::AllowedWithArguments),
+            })
+        });
         let budgets = self.budgets();
         let budgets = budgets.iter().map(|budget| {
             json!({
@@ -196,6 +216,8 @@ impl Report<'_> {
             "absent": self.absent,
             "operations": operations.collect::<Vec<_>>(),
             "created": created.collect::<Vec<_>>(),
+            "calls_ns": calls.collect::<Vec<_>>(),
+            "profile": {"parse_ms": self.compile.parse_ms, "compile_ms": self.compile.compile_ms},
             "binary": {"mb": self.sizes.cleat_mb, "static": self.sizes.cleat_is_static},
             "init_kb": self.sizes.init_kb,
             "crowd": self.crowd.map(|crowd| json!({
@@ -212,7 +234,7 @@ impl Report<'_> {
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<10} {:<8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "{:<16} {:<8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
             "operation", "runtime", "median ms", "p95 ms", "CPU ms", "peak MB", "/ crun", "/ runc", "/ floor"
         )?;
         for operation in Operation::ALL {
@@ -220,7 +242,7 @@ impl Report<'_> {
                 let Some(series) = self.series(figures.name, operation) else {
                     continue;
                 };
-                write!(f, "{:<10} {:<8}", operation.name(), figures.name)?;
+                write!(f, "{:<16} {:<8}", operation.name(), figures.name)?;
                 write!(f, " {:>10.2}", median(&series.wall_ms))?;
                 write!(f, " {:>8.2}", percentile(&series.wall_ms, 95))?;
                 write!(f, " {:>8.2}", median(&series.cpu_ms))?;
@@ -242,6 +264,20 @@ impl Report<'_> {
             let mb = median(&figures.created_mb);
             writeln!(f, "created container by {}: {mb:.2} MB (PSS of its first process)", figures.name)?;
         }
+        for figures in self.figures.iter().filter(|figures| figures.name != FLOOR) {
+            let ns = |call: Call| least(&figures.call_ns[call as usize]);
+            writeln!(
+                f,
+                "system calls under {}'s filter: {:.0} ns (without one {:.0}), with conditions {:.0} ns ({:.0})",
+                figures.name,
+                ns(Call::Allowed),
+                ns(Call::Plain),
+                ns(Call::AllowedWithArguments),
+                ns(Call::PlainWithArguments)
+            )?;
+        }
+        let Compile { parse_ms, compile_ms } = self.compile;
+        writeln!(f, "Docker's profile in cleat: parsed in {parse_ms:.3} ms, compiled in {compile_ms:.3} ms")?;
         if let Some(mb) = self.sizes.cleat_mb {
             let kind = if self.sizes.cleat_is_static { "static" } else { "NOT static" };
             writeln!(f, "binary of cleat: {mb:.2} MB, {kind}")?;

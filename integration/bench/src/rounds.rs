@@ -30,6 +30,19 @@ pub(crate) struct Figures {
     operations: [Series; Operation::ALL.len()],
     /// Memory of a container between `create` and `start`.
     pub(crate) created_mb: Vec<f64>,
+    /// What a system call costs in a container, in ns, by [`Call`].
+    pub(crate) call_ns: [Vec<f64>; 4],
+}
+
+/// System calls of a container's program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    /// `getppid`, which Docker's profile allows, without a filter and with it.
+    Plain,
+    Allowed,
+    /// `personality`, which it allows with certain arguments.
+    PlainWithArguments,
+    AllowedWithArguments,
 }
 
 impl Figures {
@@ -84,6 +97,9 @@ fn once(place: &Place, signals: &Signals, subject: &Subject, operation: Operatio
     };
     let what = format!("{} {}", subject.name, operation.name());
     let cost = sample::measure(place, signals, &command).at(&what)?;
+    if operation == Operation::CreateFiltered {
+        remove(place, signals, subject, name)?;
+    }
     if operation == Operation::Kill {
         // Only now: what is measured is the signal's sending, and delete wants a dead container.
         sample::await_end(sample::pid(place, name)?).at(&what)?;
@@ -107,8 +123,12 @@ fn order(count: usize, round: usize) -> Vec<usize> {
 }
 
 pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], options: &Options) -> Result<Vec<Figures>> {
-    let new =
-        |subject: &Subject| Figures { name: subject.name, operations: Default::default(), created_mb: Vec::new() };
+    let new = |subject: &Subject| Figures {
+        name: subject.name,
+        operations: Default::default(),
+        created_mb: Vec::new(),
+        call_ns: Default::default(),
+    };
     let mut figures: Vec<Figures> = subjects.iter().map(new).collect();
     let rounds = options.warmups + options.rounds;
     for round in 0..rounds {
@@ -134,9 +154,34 @@ pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], optio
                 }
             }
         }
+        for at in order(subjects.len(), round) {
+            let (subject, figures) = (&subjects[at], &mut figures[at]);
+            if counts && !subject.is_floor() && round % CALLS_EVERY == 0 {
+                calls(place, signals, subject, figures)?;
+            }
+        }
         sample::reap();
     }
     Ok(figures)
+}
+
+/// System calls cost the same in each round, but for what else the machine does.
+const CALLS_EVERY: usize = 4;
+
+fn calls(place: &Place, signals: &Signals, subject: &Subject, figures: &mut Figures) -> Result<()> {
+    for (bundle, plain, with_arguments) in [
+        ("calls", Call::Plain, Call::PlainWithArguments),
+        ("calls-filtered", Call::Allowed, Call::AllowedWithArguments),
+    ] {
+        let text = sample::output(signals, &subject.calls(place, bundle)).at(format!("{} {bundle}", subject.name))?;
+        let numbers: Vec<f64> = text.split_whitespace().flat_map(str::parse).collect();
+        let [getppid, personality] = numbers[..] else {
+            return Err(format!("{} {bundle}: no figures, but {text:?}", subject.name));
+        };
+        figures.call_ns[plain as usize].push(getppid);
+        figures.call_ns[with_arguments as usize].push(personality);
+    }
+    Ok(())
 }
 
 /// Measures `create` alone, then among `--crowd` created containers, then removes them.

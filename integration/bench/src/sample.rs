@@ -75,6 +75,16 @@ pub(crate) fn measure(place: &Place, signals: &Signals, command: &[OsString]) ->
     Ok(Cost { wall_ms: wall_ns / 1e6, cpu_ms: cpu_us / 1e3, peak_mb: peak_kb * 1024.0 / 1e6 })
 }
 
+/// What a command prints.
+///
+/// # Errors
+/// It cannot be executed, it hangs, or we were interrupted.
+pub(crate) fn output(signals: &Signals, command: &[OsString]) -> Result<String> {
+    let (program, args) = command.split_first().ok_or("no command")?;
+    let child = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn();
+    finish(child.at(program.to_string_lossy())?, signals)
+}
+
 fn finish(mut child: Child, signals: &Signals) -> Result<String> {
     let group = i32::try_from(child.id()).map(Pid::from_raw).at("pid")?;
     let mut answer = String::new();

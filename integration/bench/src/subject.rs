@@ -14,6 +14,9 @@ pub(crate) enum Operation {
     /// Not a container at all: what starting an empty static program costs, in every figure below.
     Spawn,
     Run,
+    /// With Docker's default profile of system calls.
+    RunFiltered,
+    CreateFiltered,
     Create,
     State,
     Start,
@@ -23,19 +26,39 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Spawn, Self::Run, Self::Create, Self::State, Self::Start, Self::Exec, Self::Kill, Self::Delete];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Spawn,
+        Self::Run,
+        Self::RunFiltered,
+        Self::CreateFiltered,
+        Self::Create,
+        Self::State,
+        Self::Start,
+        Self::Exec,
+        Self::Kill,
+        Self::Delete,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Spawn => "spawn",
             Self::Run => "run",
+            Self::RunFiltered => "run, filtered",
             Self::Create => "create",
+            Self::CreateFiltered => "create, filtered",
             Self::State => "state",
             Self::Start => "start",
             Self::Exec => "exec",
             Self::Kill => "kill",
             Self::Delete => "delete",
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Self::RunFiltered => "run",
+            Self::CreateFiltered => "create",
+            _ => self.name(),
         }
     }
 }
@@ -81,11 +104,13 @@ impl Subject {
         }
         words.push("--root".into());
         words.push(place.path("state").join(self.name).into());
-        words.push(operation.name().into());
+        words.push(operation.verb().into());
         match operation {
             Operation::Run => words.extend(["--bundle".into(), place.path("true").into()]),
-            Operation::Create => {
-                words.extend(["--bundle".into(), place.path("pause").into()]);
+            Operation::RunFiltered => words.extend(["--bundle".into(), place.path("true-filtered").into()]),
+            Operation::Create | Operation::CreateFiltered => {
+                let bundle = if operation == Operation::Create { "pause" } else { "pause-filtered" };
+                words.extend(["--bundle".into(), place.path(bundle).into()]);
                 words.extend(["--pid-file".into(), sample::pid_file(place, name).into()]);
             }
             _ => {}
@@ -97,6 +122,14 @@ impl Subject {
             _ => {}
         }
         Some(words)
+    }
+
+    /// The command line of a container that tells what its system calls cost.
+    pub(crate) fn calls(&self, place: &Place, bundle: &str) -> Vec<OsString> {
+        let mut words = vec![self.program.clone().into_os_string(), "--root".into()];
+        words.extend([place.path("state").join(self.name).into(), "run".into(), "--bundle".into()]);
+        words.extend([place.path(bundle).into(), place.id(self.name).into()]);
+        words
     }
 
     /// Makes the container [`HELD`]; `None` for a runtime.

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use cleat_plan::wire::FromInit;
+use cleat_plan::wire::{FromInit, ToInit};
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -48,14 +48,21 @@ fn enter(fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
     rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds)
         .call_on("setns", &join.path)
         .map_err(|e| e.hint_if(Errno::INVAL, "it is no namespace file of that type, or already this process's own"))
+        .map_err(|e| {
+            e.hint_if(
+                Errno::PERM,
+                "it belongs to a user namespace in which the caller has no privilege; join that one, too",
+            )
+        })
 }
 
 /// Goes on in a child where the joined namespaces take effect for children only. The child is a
 /// sibling, so that the host half waits for it and not for this process, which ends.
 pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
     let Some(flags) = birth.plan.fork else { return Ok(()) };
+    let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;
     // For namespaces that the joined user namespace shall own.
-    if flags != 0 {
+    if flags != 0 && !own_user {
         become_root()?;
     }
     match sys::clone_process(flags, true).call("clone")? {
@@ -65,6 +72,9 @@ pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
             let own = rustix::process::getpid();
             let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).call("pidfd_open")?;
             birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())?;
+            if own_user {
+                birth.host.expect(ToInit::Mapped)?;
+            }
             let _ = rustix::process::setsid();
             birth.receive_late_fds()
         }

@@ -4,7 +4,7 @@
 //! [`Load`] for the three points in time and why there are three.
 
 use cleat_plan::seccomp::{Load, Seccomp};
-use cleat_plan::wire::FromInit;
+use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{Caps, Process};
 use rustix::fd::{AsFd, IntoRawFd};
 use rustix::io::Errno;
@@ -37,6 +37,10 @@ pub(crate) fn with_credentials(process: &Process, host: &Conversation) -> Result
         return Ok(());
     };
     load(filter, host)?;
+    if filter.listener {
+        // Before anything is born that the host half does not know of yet.
+        host.expect(ToInit::ListenerTaken)?;
+    }
     let caps = process.caps;
     sys::capset(caps.effective, caps.permitted, caps.inheritable)
         .call("capset")

@@ -123,9 +123,9 @@ pub(crate) fn exit(code: u8) -> ! {
         asm!("ud2", options(noreturn, nomem, nostack))
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: an instruction that there is not: SIGILL ends the process.
+    // SAFETY: a breakpoint: SIGTRAP ends the process.
     unsafe {
-        asm!("udf #0", options(noreturn, nomem, nostack))
+        asm!("brk #1", options(noreturn, nomem, nostack))
     }
 }
 

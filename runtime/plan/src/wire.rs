@@ -35,6 +35,8 @@ pub enum ToInit {
     LateFds,
     /// Network devices have been moved, `prestart` and `createRuntime` hooks have run.
     HooksDone,
+    /// The listener of the filter that is loaded early has been handed over.
+    ListenerTaken,
     /// The state is saved; the order to start will come from another process.
     Prepared,
     /// Execute the program.

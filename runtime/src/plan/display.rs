@@ -104,13 +104,7 @@ impl Plan {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
             }
-            Step::Clone => {
-                let new = format!("new: {}", namespace_names(host.clone_flags));
-                let joined = |(flag, path): &(u32, std::path::PathBuf)| {
-                    format!("in {} ({})", path.display(), namespace_names((*flag).into()))
-                };
-                std::iter::once(new).chain(host.joined.iter().map(joined)).collect()
-            }
+            Step::Clone => vec![format!("new: {}", namespace_names(host.clone_flags))],
             Step::IdMap => host.id_maps.as_ref().map(id_maps).unwrap_or_default(),
             Step::Oom => one(host.oom_score_adj.map(|score| score.to_string())),
             Step::JoinNamespaces => {

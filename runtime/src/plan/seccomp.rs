@@ -293,6 +293,18 @@ fn row(name: &str) -> Option<u16> {
     u16::try_from(at).ok()
 }
 
+/// The rows of many names; profiles have them sorted, mostly.
+fn rows(names: &[String]) -> Vec<u16> {
+    let mut next = 0;
+    let mut find = |name: &String| {
+        let near = syscalls::SYSCALLS.iter().skip(next).take(4).position(|row| row.0 == name);
+        let at = near.map_or_else(|| row(name), |near| u16::try_from(next + near).ok())?;
+        next = usize::from(at) + 1;
+        Some(at)
+    };
+    names.iter().filter_map(&mut find).collect()
+}
+
 fn names(table: &[(&str, impl Copy)]) -> String {
     table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
@@ -400,7 +412,7 @@ fn decide_rule(rule: &config::SyscallRule, place: &Place, findings: &mut Finding
     }
     let verdict = action(&rule.action, rule.errno_ret, place, "action", "errnoRet")?;
     // Names that no architecture has are skipped: profiles are written for kernels to come, too.
-    let calls: Vec<u16> = rule.names.iter().filter_map(|name| row(name)).collect();
+    let calls = rows(&rule.names);
     let conditions = findings.each(&rule.args, |index, arg| condition(arg, &place.at(format_args!("args[{index}]"))));
     let twice = |c: &Condition| conditions.iter().filter(|other| other.argument == c.argument).count() > 1;
     let Some(double) = conditions.iter().find(|c| twice(c)) else {
@@ -481,52 +493,70 @@ pub fn is_loaded_at_start(process: &Process) -> bool {
     process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::WithCredentials)
 }
 
-/// What 32-bit x86 programs can also call through one number for all (socketcall(2), ipc(2)): the
-/// number's name, and what its first argument is then.
-fn multiplexed(name: &str) -> Option<(&'static str, Condition)> {
-    const SOCKET: &[&str] = &[
-        "socket",
-        "bind",
-        "connect",
-        "listen",
-        "accept",
-        "getsockname",
-        "getpeername",
-        "socketpair",
-        "send",
-        "recv",
-        "sendto",
-        "recvfrom",
-        "shutdown",
-        "setsockopt",
-        "getsockopt",
-        "sendmsg",
-        "recvmsg",
-        "accept4",
-        "recvmmsg",
-        "sendmmsg",
-    ];
-    const IPC: &[(&str, u32)] = &[
-        ("semop", 1),
-        ("semget", 2),
-        ("semctl", 3),
-        ("semtimedop", 4),
-        ("msgsnd", 11),
-        ("msgrcv", 12),
-        ("msgget", 13),
-        ("msgctl", 14),
-        ("shmat", 21),
-        ("shmdt", 22),
-        ("shmget", 23),
-        ("shmctl", 24),
-    ];
-    let first = |call: u32, operator, mask| Condition { argument: 0, operator, value: call.into(), mask };
-    let socket = SOCKET.iter().position(|known| *known == name).and_then(|at| u32::try_from(at + 1).ok());
-    let ipc = IPC.iter().find(|(known, _)| *known == name);
-    socket
-        .map(|call| ("socketcall", first(call, Operator::Equal, u64::MAX)))
-        // The upper half is a version, and not looked at before the call is found.
-        .or(ipc.map(|(_, call)| ("ipc", first(*call, Operator::MaskedEqual, 0xffff))))
+/// Calls that 32-bit x86 programs can also make through one number for all, socketcall(2) or
+/// ipc(2), and which they are there. Sorted by name.
+const INNER: &[(&str, &str, u32)] = &[
+    ("accept", SOCKETCALL, 5),
+    ("accept4", SOCKETCALL, 18),
+    ("bind", SOCKETCALL, 2),
+    ("connect", SOCKETCALL, 3),
+    ("getpeername", SOCKETCALL, 7),
+    ("getsockname", SOCKETCALL, 6),
+    ("getsockopt", SOCKETCALL, 15),
+    ("listen", SOCKETCALL, 4),
+    ("msgctl", IPC, 14),
+    ("msgget", IPC, 13),
+    ("msgrcv", IPC, 12),
+    ("msgsnd", IPC, 11),
+    ("recv", SOCKETCALL, 10),
+    ("recvfrom", SOCKETCALL, 12),
+    ("recvmmsg", SOCKETCALL, 19),
+    ("recvmsg", SOCKETCALL, 17),
+    ("semctl", IPC, 3),
+    ("semget", IPC, 2),
+    ("semop", IPC, 1),
+    ("semtimedop", IPC, 4),
+    ("send", SOCKETCALL, 9),
+    ("sendmmsg", SOCKETCALL, 20),
+    ("sendmsg", SOCKETCALL, 16),
+    ("sendto", SOCKETCALL, 11),
+    ("setsockopt", SOCKETCALL, 14),
+    ("shmat", IPC, 21),
+    ("shmctl", IPC, 24),
+    ("shmdt", IPC, 22),
+    ("shmget", IPC, 23),
+    ("shutdown", SOCKETCALL, 13),
+    ("socket", SOCKETCALL, 1),
+    ("socketpair", SOCKETCALL, 8),
+];
+const SOCKETCALL: &str = "socketcall";
+const IPC: &str = "ipc";
+
+/// A call within a call.
+#[derive(Clone, Copy, Debug)]
+struct Inner {
+    /// Its row.
+    row: u16,
+    /// The number of the call that it is in.
+    number: u32,
+    /// What the first argument is then.
+    condition: Condition,
+}
+
+/// Those of [`INNER`], by their rows.
+fn inner_calls() -> Vec<Inner> {
+    INNER.iter().filter_map(inner).collect()
+}
+
+fn inner((name, outer, call): &(&str, &str, u32)) -> Option<Inner> {
+    // The upper half of ipc's is a version, and not looked at before the call is found.
+    let (operator, mask) = if *outer == IPC { (Operator::MaskedEqual, 0xffff) } else { (Operator::Equal, u64::MAX) };
+    let condition = Condition { argument: 0, operator, value: u64::from(*call), mask };
+    Some(Inner { row: row(name)?, number: Arch::X86.number_of(outer)?, condition })
+}
+
+fn inner_call(list: &[Inner], row: u16) -> Option<&Inner> {
+    list.binary_search_by_key(&row, |inner| inner.row).ok().and_then(|at| list.get(at))
 }
 
 /// Whether a rule holds for the number that 32-bit x86 has for many calls, too. Arguments cannot be

@@ -298,11 +298,10 @@ fn namespaces_given_by_path_are_entered_before_a_new_user_namespace() {
         {"type": "user"}, {"type": "mount"}, {"type": "network", "path": "/n"}, {"type": "pid", "path": "/p"}
     ]}}));
     let plan = plan_with(config).unwrap();
-    let paths: Vec<&Path> = plan.host.joined.iter().map(|(_, path)| path.as_path()).collect();
-    assert_eq!(paths, [Path::new("/n"), Path::new("/p")]);
-    assert!(plan.init.join.is_empty() && plan.init.fork.is_none(), "the child is born there");
-    let joined = plan_with(json!({"linux": {"namespaces": [{"type": "network", "path": "/n"}]}})).unwrap();
-    assert!(joined.host.joined.is_empty() && joined.init.join.len() == 1);
+    let paths: Vec<&[u8]> = plan.init.join.iter().map(|join| join.path.to_bytes()).collect();
+    assert_eq!(paths, [b"/n", b"/p"]);
+    assert_eq!((plan.host.clone_flags, plan.init.fork), (0, Some(NEWUSER | NEWNS)), "by the init");
+    assert!(plan.init.become_root);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! floor exec PID CGROUP                      run /true in the container of PID
 //! floor time STDERR PROGRAM ARGS...          run a program, print what it cost
 //! floor nothing                              exit at once
+//! floor calls                                print what getppid and personality cost, in ns
 //! ```
 //!
 //! `time` is in this program because a process begins with the peak memory of whoever executed
@@ -77,6 +78,7 @@ fn floor(args: &Args) -> i32 {
         Some(b"exec") => (|| exec(word(2)?, word(3)?))(),
         Some(b"time") => (|| time(word(2)?, args))(),
         Some(b"nothing") => return 0,
+        Some(b"calls") => calls(),
         _ => Err(Fail::usage()),
     };
     done.unwrap_or_else(|fail| {
@@ -262,5 +264,24 @@ fn time(stderr: &CStr, args: &Args) -> Result<i32> {
     let mut text = String::new();
     let _ = write!(text, "{} {} {} {}", cost.wall_ns, cost.cpu_us, cost.peak_kb, cost.code);
     sys::write(&answer, text.as_bytes())?;
+    Ok(0)
+}
+
+/// Prints the nanoseconds of one getppid and of one personality, which asks and changes nothing: of
+/// many batches the fastest, in which nothing else was in the way.
+fn calls() -> Result<i32> {
+    const BATCHES: u32 = 50;
+    const COUNT: u64 = 1000;
+    let mut text = String::new();
+    for call in [sys::getppid, sys::ask_personality] {
+        let mut least = u64::MAX;
+        for _ in 0..BATCHES {
+            let start = sys::now_ns()?;
+            (0..COUNT).for_each(|_| call());
+            least = least.min((sys::now_ns()? - start) / COUNT);
+        }
+        let _ = write!(text, "{least} ");
+    }
+    println!("{text}");
     Ok(0)
 }

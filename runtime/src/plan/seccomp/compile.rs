@@ -8,14 +8,12 @@
 //! The program is written from its end: a jump's target is there before the jump, and every
 //! distance is known.
 
-use std::rc::Rc;
+use std::ops::Range;
+use std::slice::from_ref;
 
 use cleat_plan::seccomp::Instruction;
 
-use super::syscalls::SYSCALLS;
-use super::{
-    ARM_PRIVATE, Arch, Condition, Family, Operator, Profile, Rule, X32_BIT, holds_multiplexed, multiplexed, verdict,
-};
+use super::{ARM_PRIVATE, Arch, Condition, Family, Inner, Operator, Profile, X32_BIT, holds_multiplexed, verdict};
 
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
@@ -34,16 +32,26 @@ const ARCHITECTURE: u32 = 4;
 pub fn compile(profile: &Profile, family: Family) -> Vec<Instruction> {
     let mut program = Assembler::default();
     let has = |arch: Arch| profile.architectures.contains(&arch);
+    let inner = if has(Arch::X86) { super::inner_calls() } else { Vec::new() };
     let mut dispatch = Vec::new();
     for arch in [Arch::X86, Arch::Arm, family.native()].into_iter().filter(|arch| has(*arch)) {
-        let mut segments = segments(profile, arch);
-        if arch == Arch::X86_64 {
-            // x32 calls have the same architecture and a bit in their number.
-            if has(Arch::X32) {
-                segments.extend(self::segments(profile, Arch::X32));
-            } else {
-                segments.push(Segment { first: X32_BIT, outcome: Outcome::Answer(verdict::KILL_THREAD) });
+        let mut segments = Vec::new();
+        match arch {
+            Arch::X86 => add_segments(&mut segments, profile, arch, 0..u32::MAX, &inner),
+            Arch::Arm => {
+                add_segments(&mut segments, profile, arch, 0..ARM_PRIVATE, &[]);
+                add_segments(&mut segments, profile, arch, ARM_PRIVATE..u32::MAX, &[]);
             }
+            Arch::X86_64 => {
+                add_segments(&mut segments, profile, arch, 0..X32_BIT, &[]);
+                // x32 calls have the same architecture and a bit in their number.
+                if has(Arch::X32) {
+                    add_segments(&mut segments, profile, Arch::X32, X32_BIT..u32::MAX, &[]);
+                } else {
+                    add_segment(&mut segments, X32_BIT, Outcome::Answer(verdict::KILL_THREAD));
+                }
+            }
+            Arch::Arm64 | Arch::X32 => add_segments(&mut segments, profile, arch, 0..u32::MAX, &[]),
         }
         // The number that a tracer sets to have a call skipped.
         segments.push(Segment { first: u32::MAX, outcome: Outcome::Answer(profile.default) });
@@ -62,104 +70,112 @@ pub fn compile(profile: &Profile, family: Family) -> Vec<Instruction> {
 
 /// The numbers from `first` on, up to the next segment.
 #[derive(Clone, Debug)]
-struct Segment {
+struct Segment<'a> {
     first: u32,
-    outcome: Outcome,
+    outcome: Outcome<'a>,
 }
 
 /// What a number leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Outcome<'a> {
     Answer(u32),
     /// Conditions and what is answered when all hold, in order; then the answer otherwise.
-    Ask(Rc<Questions>),
+    Ask(Vec<Question<'a>>, u32),
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Questions {
-    list: Vec<(Vec<Condition>, u32)>,
-    otherwise: u32,
+type Question<'a> = (&'a [Condition], u32);
+
+/// What the rules read so far say of a number.
+#[derive(Clone, Debug, Default)]
+struct Slot<'a> {
+    unconditional: Option<u32>,
+    questions: Vec<Question<'a>>,
 }
 
-/// Which rules a number has: itself, and the call within a multiplexed one.
-struct Entry<'a> {
-    number: u32,
-    rule: &'a Rule,
-    inner: Option<Condition>,
+/// The numbers of an architecture that lie in a range, neighbours with the same outcome together.
+fn add_segments<'a>(
+    list: &mut Vec<Segment<'a>>,
+    profile: &'a Profile,
+    arch: Arch,
+    range: Range<u32>,
+    inner: &'a [Inner],
+) {
+    let slots = Slots::read(profile, arch, &range, inner);
+    // What is above all that are named; there is nothing new among those private to ARM.
+    let above = if slots.named > 0 && range.start != ARM_PRIVATE { profile.newer } else { profile.default };
+    let mut first = range.start;
+    for (at, slot) in slots.list.into_iter().enumerate() {
+        let otherwise = if at < slots.named { profile.default } else { above };
+        let outcome = match slot.unconditional {
+            Some(verdict) => Outcome::Answer(verdict),
+            None if slot.questions.is_empty() => Outcome::Answer(otherwise),
+            None => Outcome::Ask(slot.questions, otherwise),
+        };
+        add_segment(list, first, outcome);
+        first += 1;
+    }
+    add_segment(list, first, Outcome::Answer(above));
 }
 
-fn entries<'a>(profile: &'a Profile, arch: Arch, highest: &mut Option<u32>) -> Vec<Entry<'a>> {
-    let mut entries = Vec::new();
-    for rule in &profile.rules {
-        for row in &rule.calls {
-            if let Some(number) = arch.number(*row) {
-                if arch != Arch::Arm || number < ARM_PRIVATE {
-                    *highest = (*highest).max(Some(number));
+fn add_segment<'a>(list: &mut Vec<Segment<'a>>, first: u32, outcome: Outcome<'a>) {
+    if list.last().is_none_or(|last| last.outcome != outcome) {
+        list.push(Segment { first, outcome });
+    }
+}
+
+/// All numbers of a range up to the highest that any rule is about. (They are few hundreds: no order
+/// has to be made among calls.)
+struct Slots<'a> {
+    list: Vec<Slot<'a>>,
+    /// Up to the highest that any rule names.
+    named: usize,
+}
+
+impl<'a> Slots<'a> {
+    fn read(profile: &'a Profile, arch: Arch, range: &Range<u32>, inner: &'a [Inner]) -> Slots<'a> {
+        let mut slots = Slots { list: Vec::with_capacity(512), named: 0 };
+        for rule in &profile.rules {
+            let says_something = rule.verdict != profile.default;
+            for row in &rule.calls {
+                if let Some(number) = arch.number(*row).filter(|number| range.contains(number)) {
+                    let slot = slots.at(number - range.start);
+                    if says_something {
+                        slot.add(&rule.conditions, rule.verdict);
+                    }
+                    slots.named = slots.named.max(index(number - range.start) + 1);
                 }
-                if rule.verdict != profile.default {
-                    entries.push(Entry { number, rule, inner: None });
+                let inner =
+                    super::inner_call(inner, *row).filter(|_| says_something && holds_multiplexed(profile, rule));
+                if let Some(inner) = inner {
+                    slots.at(inner.number).add(from_ref(&inner.condition), rule.verdict);
                 }
             }
-            if arch == Arch::X86 && rule.verdict != profile.default {
-                entries.extend(inner_entry(profile, rule, *row));
-            }
+        }
+        slots
+    }
+
+    fn at(&mut self, offset: u32) -> &mut Slot<'a> {
+        let at = index(offset);
+        if at >= self.list.len() {
+            self.list.resize_with(at + 1, Slot::default);
+        }
+        &mut self.list[at]
+    }
+}
+
+impl<'a> Slot<'a> {
+    fn add(&mut self, conditions: &'a [Condition], verdict: u32) {
+        if self.unconditional.is_some() {
+        } else if conditions.is_empty() {
+            self.unconditional = Some(verdict);
+        } else {
+            self.questions.push((conditions, verdict));
         }
     }
-    // Stable: rules of one number stay in their order.
-    entries.sort_by_key(|entry| entry.number);
-    entries
 }
 
-fn inner_entry<'a>(profile: &Profile, rule: &'a Rule, row: u16) -> Option<Entry<'a>> {
-    let (name, inner) = multiplexed(SYSCALLS.get(usize::from(row))?.0)?;
-    let number = Arch::X86.number_of(name)?;
-    holds_multiplexed(profile, rule).then_some(Entry { number, rule, inner: Some(inner) })
-}
-
-/// All numbers of an architecture, neighbours with the same outcome together.
-fn segments(profile: &Profile, arch: Arch) -> Vec<Segment> {
-    let mut highest = None;
-    let entries = entries(profile, arch, &mut highest);
-    let first = if arch == Arch::X32 { X32_BIT } else { 0 };
-    let unnamed = |number: u32| {
-        let private = arch == Arch::Arm && number >= ARM_PRIVATE;
-        if highest.is_some_and(|highest| number > highest) && !private { profile.newer } else { profile.default }
-    };
-    let mut places: Vec<u32> = entries.iter().flat_map(|entry| [entry.number, entry.number + 1]).collect();
-    places.push(first);
-    places.extend(highest.map(|highest| highest + 1));
-    if arch == Arch::Arm {
-        places.push(ARM_PRIVATE);
-    }
-    places.sort_unstable();
-    places.dedup();
-    let mut segments: Vec<Segment> = Vec::with_capacity(places.len());
-    let mut rest = entries.as_slice();
-    for place in places {
-        let count = rest.iter().take_while(|entry| entry.number == place).count();
-        let (here, after) = rest.split_at(count);
-        rest = after;
-        let outcome = outcome(here, unnamed(place));
-        if segments.last().is_none_or(|last| last.outcome != outcome) {
-            segments.push(Segment { first: place, outcome });
-        }
-    }
-    segments
-}
-
-fn outcome(entries: &[Entry<'_>], otherwise: u32) -> Outcome {
-    let unconditional = |entry: &&Entry<'_>| entry.inner.is_none() && entry.rule.conditions.is_empty();
-    if let Some(entry) = entries.iter().find(unconditional) {
-        return Outcome::Answer(entry.rule.verdict);
-    }
-    if entries.is_empty() {
-        return Outcome::Answer(otherwise);
-    }
-    let question = |entry: &Entry<'_>| {
-        let conditions = entry.inner.map_or_else(|| entry.rule.conditions.clone(), |inner| vec![inner]);
-        (conditions, entry.rule.verdict)
-    };
-    Outcome::Ask(Rc::new(Questions { list: entries.iter().map(question).collect(), otherwise }))
+fn index(offset: u32) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 /// A place in the program, counted from its end.
@@ -229,12 +245,12 @@ impl Assembler {
     }
 
     /// A binary search over segments; the number is loaded.
-    fn search(&mut self, narrow: bool, segments: &[Segment]) -> Label {
+    fn search(&mut self, narrow: bool, segments: &[Segment<'_>]) -> Label {
         match segments {
             [] => self.answer(verdict::KILL_THREAD),
             [one] => match &one.outcome {
                 Outcome::Answer(verdict) => self.answer(*verdict),
-                Outcome::Ask(questions) => self.questions(questions, narrow),
+                Outcome::Ask(questions, otherwise) => self.questions(questions, *otherwise, narrow),
             },
             many => {
                 let (low, high) = many.split_at(many.len() / 2);
@@ -245,9 +261,9 @@ impl Assembler {
         }
     }
 
-    fn questions(&mut self, questions: &Questions, narrow: bool) -> Label {
-        let mut next = self.answer(questions.otherwise);
-        for (conditions, verdict) in questions.list.iter().rev() {
+    fn questions(&mut self, questions: &[Question<'_>], otherwise: u32, narrow: bool) -> Label {
+        let mut next = self.answer(otherwise);
+        for (conditions, verdict) in questions.iter().rev() {
             let mut holds = self.answer(*verdict);
             for condition in conditions.iter().rev() {
                 holds = self.condition(condition, narrow, holds, next);

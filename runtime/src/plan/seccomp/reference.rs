@@ -4,8 +4,8 @@
 
 use cleat_plan::seccomp::Instruction;
 
-use super::{ARM_PRIVATE, syscalls::SYSCALLS};
-use super::{Arch, Condition, Operator, Profile, Rule, X32_BIT, holds_multiplexed, multiplexed, verdict};
+use super::{ARM_PRIVATE, INNER, syscalls::SYSCALLS};
+use super::{Arch, Condition, Operator, Profile, Rule, X32_BIT, holds_multiplexed, verdict};
 
 /// One system call as a filter sees it (`struct seccomp_data`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,10 @@ fn through_multiplexer(
     arch: Arch,
     number: u32,
 ) -> Option<(Vec<Condition>, u32)> {
-    let (name, condition) = multiplexed(SYSCALLS[usize::from(row)].0)?;
-    let holds = arch == Arch::X86 && arch.number_of(name)? == number && holds_multiplexed(profile, rule);
-    holds.then(|| (vec![condition], rule.verdict))
+    let name = SYSCALLS.get(usize::from(row)).filter(|_| arch == Arch::X86)?.0;
+    let inner = super::inner(INNER.iter().find(|inner| inner.0 == name)?)?;
+    let holds = inner.number == number && holds_multiplexed(profile, rule);
+    holds.then(|| (vec![inner.condition], rule.verdict))
 }
 
 /// The answer where no rule matches.
