@@ -11,7 +11,7 @@ ID      := demo-$(shell echo $$PPID)
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits apparmor
+CHAPTERS := lifecycle pause exec leaks limits apparmor selinux
 
 .PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench clean
 
@@ -48,7 +48,7 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 	@echo "== the security record without its defences (integration/SECURITY.md)"
 	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin defences -- $(ONLY)
 
-guest: bundles ## Tests in an emulated machine with pure cgroup v2 and AppArmor; CHAPTERS="apparmor …"
+guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe integration/guest/test $(GUEST) $(CHAPTERS)
 

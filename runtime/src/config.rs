@@ -372,7 +372,7 @@ pub struct Seccomp {
     pub syscalls: Vec<SyscallRule>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct SyscallRule {
@@ -385,7 +385,7 @@ pub struct SyscallRule {
     pub args: Vec<SyscallArg>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct SyscallArg {

@@ -1,12 +1,8 @@
-//! Words of a command line, with a zero byte between them: no panic, and an answer for people.
 #![no_main]
+
+#[path = "../checks/command_line.rs"]
+mod command_line;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let arguments: Vec<String> = text.split('\0').map(String::from).collect();
-    if let Err(refusal) = cleat::cli::parse(&arguments) {
-        assert!(refusal.asked || refusal.text.starts_with("Incorrect Usage."), "{}", refusal.text);
-    }
-});
+fuzz_target!(|data: &[u8]| command_line::check(data));

@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Number, Value, json};
 
+/// Property names and values that mean something.
+const WORDS: &[&str] = &include!("words.in");
+
 /// splitmix64
 pub struct Random(u64);
 
@@ -21,14 +24,14 @@ impl Random {
 }
 
 /// A mutator for libFuzzer: mostly of the document's tree, sometimes of its bytes.
-pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32, words: &[&str]) -> usize {
+pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random(seed.into());
     let document = serde_json::from_slice::<Value>(&data[..size]);
     let Some(mut document) = document.ok().filter(|_| random.below(8) > 0) else {
         return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     };
     for _ in 0..=random.below(4) {
-        change(&mut document, &mut random, words);
+        change(&mut document, &mut random);
     }
     let text = document.to_string();
     if text.len() > max_size {
@@ -64,13 +67,13 @@ fn pick(document: &mut Value, random: &mut Random) -> Value {
     nth(document, &mut at).cloned().unwrap_or_default()
 }
 
-fn change(document: &mut Value, random: &mut Random, words: &[&str]) {
+fn change(document: &mut Value, random: &mut Random) {
     let other = pick(document, random);
     let mut at = random.below(count(document));
     let Some(value) = nth(document, &mut at) else { return };
     match (random.below(8), value) {
         (0, value) => *value = other,
-        (1 | 2, value) => *value = odd(random, words),
+        (1 | 2, value) => *value = odd(random),
         (3, Value::Array(list)) => list.push(other),
         (4, Value::Array(list)) if !list.is_empty() => {
             let at = random.below(list.len());
@@ -78,7 +81,7 @@ fn change(document: &mut Value, random: &mut Random, words: &[&str]) {
             if random.below(2) == 0 { list.insert(at, twice) } else { drop(list.remove(at)) }
         }
         (3, Value::Object(map)) => {
-            let word = words[random.below(words.len())];
+            let word = WORDS[random.below(WORDS.len())];
             map.insert(word.to_owned(), other);
         }
         (4, Value::Object(map)) => {
@@ -90,7 +93,7 @@ fn change(document: &mut Value, random: &mut Random, words: &[&str]) {
             text.insert_str(at.unwrap_or(0), ["/", "..", "=", ":", "\0", "%d", ",", "-", " ", "é"][random.below(10)]);
         }
         (6, Value::Number(number)) => *number = near(number, random),
-        (_, value) => *value = odd(random, words),
+        (_, value) => *value = odd(random),
     }
 }
 
@@ -99,7 +102,7 @@ fn near(number: &Number, random: &mut Random) -> Number {
     number.as_i64().map_or_else(|| by.into(), |n| n.wrapping_add(by).into())
 }
 
-fn odd(random: &mut Random, words: &[&str]) -> Value {
+fn odd(random: &mut Random) -> Value {
     match random.below(20) {
         0 => Value::Null,
         1 => json!(true),
@@ -115,6 +118,6 @@ fn odd(random: &mut Random, words: &[&str]) -> Value {
         11 => json!("/"),
         12 => json!("0-3,7"),
         13 => json!("x".repeat(random.below(300))),
-        _ => json!(words[random.below(words.len())]),
+        _ => json!(WORDS[random.below(WORDS.len())]),
     }
 }

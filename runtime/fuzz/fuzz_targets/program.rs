@@ -1,16 +1,8 @@
-//! Bytes of a file of the image → what the kernel makes of it: no panic, and no reading far beyond.
 #![no_main]
 
-use cleat::preflight::program::{Format, format};
+#[path = "../checks/program.rs"]
+mod program;
+
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    let read = |at: u64, len: usize| {
-        assert!(len <= 4096, "{len} bytes at once");
-        let rest = usize::try_from(at).ok().and_then(|at| data.get(at..)).unwrap_or_default();
-        rest[..rest.len().min(len)].to_vec()
-    };
-    if let Format::With(interpreter) = format(&read) {
-        assert!(!interpreter.as_os_str().is_empty());
-    }
-});
+fuzz_target!(|data: &[u8]| program::check(data));
