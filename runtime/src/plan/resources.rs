@@ -371,11 +371,14 @@ pub(crate) fn check_usage(memory: &Memory, used: Option<u64>, swap_used: Option<
     }
     let below =
         |limit: Option<i64>, used: u64| limit.and_then(|l| u64::try_from(l).ok()).filter(|l| *l > 0 && *l < used);
-    if let Some(limit) = below(memory.limit, used.unwrap_or(0)) {
-        let what = format_args!("{limit} is below the {} bytes in use", used.unwrap_or(0));
-        return Err(Error::at("linux.resources.memory.limit", what));
+    let used = used.unwrap_or(0);
+    if let Some(limit) = below(memory.limit, used) {
+        return Err(Error::at(
+            "linux.resources.memory.limit",
+            format_args!("{limit} is below the {used} bytes in use"),
+        ));
     }
-    let together = used.unwrap_or(0) + swap_used.unwrap_or(0);
+    let together = used + swap_used.unwrap_or(0);
     if let Some(swap) = below(memory.swap, together) {
         return Err(Error::at(
             "linux.resources.memory.swap",
