@@ -10,7 +10,10 @@ END {
     best = ""
     for (i in brings) if (best == "" || brings[i] / (size[i] + 200) > brings[best] / (size[best] + 200)) best = i
     if (best == "") break
-    if (total + size[best] <= budget) { total += size[best]; taken++; print name[best] }
+    base = name[best]
+    sub(/.*\//, "", base)
+    # The same input may lie in two directories.
+    if (total + size[best] <= budget && !(base in had)) { total += size[best]; taken++; had[base]; print name[best] }
     delete brings[best]
   }
 }
