@@ -12,7 +12,7 @@ bench: cleat beside crun, runc and the kernel's floor, interleaved in one run (n
     --init PATH     cleat's init, for its size
     --rounds N      samples of each operation and runtime (60)
     --warmups N     rounds before those, not counted (5)
-    --crowd N       also: the cost of create with N containers present (0: skip)
+    --crowd N       also: the cost of create, exec and delete with N containers present (0: skip)
     --json FILE     write the figures there too
     --strict        exit 1 when a budget is missed
     --help
