@@ -416,6 +416,31 @@ fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
     }
 }
 
+/// The same when it fails over a limit that is set last, or over something else after the limits.
+#[test]
+fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails_late() {
+    not_on_peer!("they leave what they wrote");
+    controllers!("pids", "memory", "cpu");
+    let runtime = Runtime::new();
+    let early = json!({ "pids": { "limit": 5 }, "cpu": { "quota": 20_000 }, "memory": { "limit": 64 << 20 } });
+    let before =
+        [("pids.max", "77"), ("cpu.max", "max 50000"), ("memory.max", "99999744"), ("memory.swap.max", "4096")];
+    let failing = |change: fn(Bundle) -> Bundle, text: &str| {
+        let bundle = change(limited(&early));
+        fs::create_dir(bundle.cgroup()).expect("a cgroup");
+        for (name, value) in before {
+            fs::write(bundle.cgroup().join(name), value).expect(name);
+        }
+        let outcome = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
+        assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
+        assert_files(&bundle, &before, &format!("after {outcome}"));
+        fs::remove_dir(bundle.cgroup()).expect("the cgroup goes");
+    };
+    let much = |bundle: Bundle| bundle.set("/linux/resources/unified", json!({ "memory.max": "much" }));
+    failing(much, "write \"much\" to memory.max: EINVAL");
+    failing(|bundle| bundle.args(["/no/such/program"]), "/no/such/program");
+}
+
 /// Processes in the parent keep its controllers from its children: the error says what to do.
 #[test]
 fn a_parent_with_processes_has_no_controllers_for_a_container() {

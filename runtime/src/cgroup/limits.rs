@@ -23,11 +23,9 @@ pub(crate) const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "mem
 /// How long the kernel may take to settle what it has charged in advance.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What was in a file before a limit was written.
-struct Before {
-    file: String,
-    text: String,
-}
+/// What was in files before limits were written to them.
+#[derive(Debug, Default)]
+pub struct Before(Vec<(String, String)>);
 
 impl Cgroup {
     /// Writes limits in order. What depends on another one that comes later (a burst above the old
@@ -44,21 +42,30 @@ impl Cgroup {
     /// # Errors
     /// As above.
     pub fn change_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
-        let mut before = Vec::new();
-        let changed = self.write_limits(limits, Some(&mut before));
-        if changed.is_err() {
-            // The last first, as they may depend on each other.
-            for Before { file, text } in before.iter().rev() {
-                let _ = self.write_text(file, text);
-            }
+        let mut before = Before::default();
+        self.replace_limits(limits, &mut before).inspect_err(|_| self.put_back(&before))
+    }
+
+    /// The same, and `before` gets what [`Cgroup::put_back`] needs, also after an error.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn replace_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>, before: &mut Before) -> Result<()> {
+        self.write_limits(limits, Some(before))
+    }
+
+    /// Brings old limits back in force.
+    pub fn put_back(&self, before: &Before) {
+        // The last first, as they may depend on each other.
+        for (file, text) in before.0.iter().rev() {
+            let _ = self.write_text(file, text);
         }
-        changed
     }
 
     fn write_limits<'a>(
         &self,
         limits: impl IntoIterator<Item = &'a Limit>,
-        mut before: Option<&mut Vec<Before>>,
+        mut before: Option<&mut Before>,
     ) -> Result<()> {
         let mut again = Vec::new();
         for limit in limits {
@@ -72,14 +79,14 @@ impl Cgroup {
             .try_for_each(|limit| self.write_limit(limit, before.as_deref_mut()).map_err(|(_, error)| error))
     }
 
-    fn write_limit(&self, limit: &Limit, before: Option<&mut Vec<Before>>) -> std::result::Result<(), (Errno, Error)> {
+    fn write_limit(&self, limit: &Limit, before: Option<&mut Before>) -> std::result::Result<(), (Errno, Error)> {
         let there = limit.files.iter().find(|(file, _)| self.has(file));
         let Some((file, text)) = there else {
             return if limit.required { Err((Errno::ENOENT, self.no_such_limit(limit))) } else { Ok(()) };
         };
         if let Some(before) = before {
             let old = self.read(file).unwrap_or_default();
-            before.push(Before { file: file.clone(), text: undo(&old, text) });
+            before.0.push((file.clone(), undo(&old, text)));
         }
         if let Some(bytes) = text.parse().ok().filter(|_| limit.late && file == "memory.max") {
             self.settle(bytes);
