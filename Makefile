@@ -8,7 +8,7 @@ STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -
 ID      := demo-$(shell echo $$PPID)
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits apparmor
+CHAPTERS := lifecycle pause exec leaks limits engines apparmor
 
 .PHONY: help build bundles demo test unit integration guest defences oracle check bench clean
 

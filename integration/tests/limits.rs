@@ -670,6 +670,8 @@ fn update_refuses_what_is_no_limit() {
         (&["--cpu-idle", "2"], "linux.resources.cpu.idle: 2 is neither 0 nor 1"),
         (&["--blkio-weight", "5"], "linux.resources.blockIO.weight: 5 is not between 10 and 1000"),
         (&["--pids-limit", "-3"], "linux.resources.pids.limit: -3 is neither"),
+        (&["--l3-cache-schema", "MB:0=1"], "--l3-cache-schema \"MB:0=1\": not one line that starts with \"L3\""),
+        (&["--mem-bw-schema", "MB:0=1"], "has no resctrl group to change"),
         (&["--resources", "/no/such/file"], "/no/such/file: no such file or directory"),
         (&[], "nothing to change"),
     ] {
@@ -703,7 +705,12 @@ fn events_stats_tells_what_is_used() {
     assert_eq!((number(&data["pids"]["current"]), number(&data["pids"]["limit"])), (1, 10));
     assert!(number(&data["cpu"]["usage"]["total"]) > 1_000_000, "CPU time: {}", data["cpu"]);
     assert!(data["cpu"]["throttling"].is_object() && data["memory"]["raw"]["anon"].is_u64(), "{data}");
-    assert!(data["hugetlb"]["2MB"].is_object() && data["blkio"].is_object(), "{data}");
+    assert_eq!(data["hugetlb"]["2MB"], json!({ "usage": 0, "failcnt": 0 }));
+    assert!(data["blkio"].is_object() && data["network_interfaces"].is_null(), "{data}");
+    assert_eq!(number(&data["memory"]["swap"]["limit"]), 67_108_864, "memory and swap together");
+    for (group, name) in [("cpu", "psi"), ("memory", "psi"), ("cpuset", "cpus"), ("memory", "cache")] {
+        assert!(is_peer() || !data[group][name].is_null(), "{group}.{name}: {data}");
+    }
 }
 
 /// Again and again until the container ends; what the kernel kills is told at once.
@@ -743,6 +750,7 @@ fn events_work_without_controllers() {
     let container = runtime.start_ready(&bundle);
     let data = &container.call(["events", "--stats"]).outcome().json()["data"];
     assert!(number(&data["cpu"]["usage"]["total"]) > 0, "{data}");
+    assert_eq!(number(&data["pids"]["current"]), 1, "{data}");
     for wrong in ["0s", "5", "1x", "-1s", ""] {
         let call = runtime.call(["events", "--interval", wrong, container.id()]);
         let outcome = call.outcome().exits(1).in_one_line();

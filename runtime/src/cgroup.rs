@@ -21,6 +21,7 @@ use crate::plan;
 use crate::sys;
 
 pub use kills::Kills;
+pub use limits::Before;
 
 mod kills;
 pub(crate) mod limits;
@@ -317,7 +318,7 @@ pub struct Made {
     /// It was there before: then it is not ours to remove when the birth fails.
     existed: bool,
     /// Its limits of that time, which come back then.
-    before: RefCell<limits::Before>,
+    before: RefCell<Before>,
 }
 
 impl Made {

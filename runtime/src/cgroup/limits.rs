@@ -37,15 +37,6 @@ impl Cgroup {
         self.write_limits(limits, None)
     }
 
-    /// The same, all or none: after an error the old limits are in force again.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn change_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
-        let mut before = Before::default();
-        self.replace_limits(limits, &mut before).inspect_err(|_| self.put_back(&before))
-    }
-
     /// The same, and `before` gets what [`Cgroup::put_back`] needs, also after an error.
     ///
     /// # Errors
