@@ -325,7 +325,7 @@ fn update_changes_the_group_and_events_tell_it() {
     });
     assert_eq!(told(), expected);
     let outcome = update(&["--l3-cache-schema", "L3:0=1", "--mem-bw-schema", "MB:9=30"]).exits(1).in_one_line();
-    assert!(outcome.stderr.contains("write \"MB:9=30\" to schemata: E"), "{outcome}");
+    assert!(outcome.stderr.contains("write \"L3:0=1\\nMB:9=30\" to schemata: E"), "{outcome}");
     let _ = update(&["--mem-bw-schema", "L3:0=1"]).refused("--mem-bw-schema \"L3:0=1\": not one line that starts");
     assert_eq!(told(), expected);
     let other = Bundle::new().args(["/probe", "sleep"]);

@@ -82,7 +82,7 @@ impl OwnRdt {
         Ok(true)
     }
 
-    /// Changes what the group may use; after an error it is as before.
+    /// Changes what the group may use, all of it or nothing: the kernel reads a write as a whole first.
     ///
     /// # Errors
     /// The kernel refuses it; what resctrl says is told.
@@ -90,15 +90,9 @@ impl OwnRdt {
         let root = open_root(&self.root)?;
         let place = format!("intelRdt {}", self.full().display());
         let group = open_group(&root, &self.group).context(format_args!("{place}: open"))?;
-        let before = read(&group, "schemata").context(format_args!("{place}: read schemata"))?;
-        for line in lines {
-            write(&group, Path::new("schemata"), &format!("{line}\n")).map_err(|errno| {
-                let error = explain(&root, errno, &format!("{place}: write {line:?} to schemata"));
-                let _ = write(&group, Path::new("schemata"), &before);
-                error
-            })?;
-        }
-        Ok(())
+        let text = lines.join("\n");
+        write(&group, Path::new("schemata"), &format!("{text}\n"))
+            .map_err(|errno| explain(&root, errno, &format!("{place}: write {text:?} to schemata")))
     }
 
     /// What the group may use, for `events`; nothing where it has gone.

@@ -13,6 +13,7 @@
 //! | `sample.rs` | what did one command cost? |
 //! | `rounds.rs` | in which order are samples taken? |
 //! | `crowd.rs` | what does one more container cost when there are many? |
+//! | `smallest.rs` | under which limit of memory does a program still start? |
 //! | `compile.rs` | what does it cost to understand a profile of system calls? |
 //! | `report.rs` | what do the figures say, and are the budgets met? |
 //! | `floor/` | a program of its own: what does the kernel alone charge? |
@@ -25,6 +26,7 @@ mod place;
 mod report;
 mod rounds;
 mod sample;
+mod smallest;
 mod subject;
 
 use std::fmt::Display;
@@ -104,6 +106,11 @@ fn bench(options: &Options) -> Result<bool> {
     absent.extend(unfit);
     for line in &absent {
         eprintln!("bench: without {line}");
+    }
+    if let Some(smallest) = smallest::Smallest::measure(&place, &signals, &subjects, options)? {
+        print!("{smallest}");
+        place.sweep();
+        return Ok(!options.strict || smallest.is_met());
     }
     let figures = rounds::take(&place, &signals, &subjects, options)?;
     let crowd = crowd::measure(&place, &signals, &subjects, options)?;

@@ -84,7 +84,8 @@ impl Cgroup {
         }
         match self.write_text(file, text) {
             Err(errno) if limit.required || errno != Errno::EINVAL => {
-                let what = format!("{}: {}", self.file(&format!("write {text:?} to"), file), errno_text(errno));
+                let call = self.file(&format!("write {text:?} to"), file);
+                let what = format!("{call}: {}{}", errno_text(errno), why_refused(file, errno));
                 Err((errno, Error::at(&limit.place, what)))
             }
             _ => Ok(()),
@@ -160,6 +161,19 @@ impl Cgroup {
     }
 }
 
+/// What the kernel means by an answer that does not say it, for people.
+fn why_refused(file: &str, errno: Errno) -> &'static str {
+    match (file.split_once('.').map_or(file, |(controller, _)| controller), errno) {
+        ("rdma", Errno::ENODEV) => "; there is no such device, see /sys/class/infiniband",
+        ("io", Errno::ENODEV) => "; there is no such block device, or it is a partition, see /sys/block",
+        ("io", Errno::EOPNOTSUPP) => {
+            "; nothing gives weights to this device: set its scheduler to bfq, or see io.cost.qos"
+        }
+        ("misc", Errno::EINVAL) => "; see misc.capacity of the root cgroup",
+        _ => "",
+    }
+}
+
 /// The text that brings a file back, of which `text` is about to change one entry.
 fn undo(old: &str, text: &str) -> String {
     let (key, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -187,6 +201,14 @@ pub(super) fn enable_controllers(parent: &OwnedFd) {
     let missing: Vec<&str> =
         CONTROLLERS.iter().copied().filter(|name| has(&there, name) && !has(&enabled, name)).collect();
     if missing.is_empty() {
+        return;
+    }
+    // Processes that live there would compete with the children: the kernel refuses most controllers,
+    // and with the others makes all below a subtree of threads, in which no container can be born
+    // (cgroup-v2.rst, "No Internal Process Constraint", "Threads"). The root alone, which has no type,
+    // may have both.
+    let is_inner = read("cgroup.type").is_ok();
+    if is_inner && read("cgroup.procs").is_ok_and(|processes| !processes.is_empty()) {
         return;
     }
     let write = |names: &[&str]| {
