@@ -1,5 +1,5 @@
-//! Limits of block devices (runtime-spec config-linux.md § Block IO; Linux cgroup-v2.rst, "IO"), on one
-//! of the test's own: for the guest (`make guest`).
+//! Limits of devices (runtime-spec config-linux.md § Block IO, § RDMA; Linux cgroup-v2.rst, "IO", "RDMA"), on
+//! those of the tests' own: for the guest (`make guest`).
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
@@ -160,4 +160,54 @@ fn io_has_weights() {
     assert_eq!(file(&bundle, "io.bfq.weight"), format!("default 500\n{major}:{minor} 300"));
     let _ = container.call(["update", "--blkio-weight", "700"]).outcome().ok();
     assert_eq!(file(&bundle, "io.bfq.weight"), format!("default 700\n{major}:{minor} 300"));
+}
+
+/// RDMA over a network device, by software.
+struct Rdma(&'static str);
+
+impl Rdma {
+    /// `None`: not to be had here.
+    fn over_loopback(name: &'static str) -> Option<Self> {
+        modprobe("rdma_rxe");
+        let output = Command::new("rdma").args(["link", "add", name, "type", "rxe", "netdev", "lo"]).output();
+        match output {
+            Ok(output) if output.status.success() => Some(Self(name)),
+            Ok(output) => {
+                eprintln!("not here: rdma link add: {}", String::from_utf8_lossy(&output.stderr));
+                None
+            }
+            Err(error) => {
+                eprintln!("not here: rdma(8) of iproute2: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Rdma {
+    fn drop(&mut self) {
+        let _ = Command::new("rdma").args(["link", "delete", self.0]).status();
+    }
+}
+
+/// Handles and objects of a device; what is not named has no limit. Others are refused, with what was set
+/// before them undone.
+#[test]
+fn rdma_devices_are_limited() {
+    in_guest_only!();
+    integration::not_on_peer!("crun ignores them");
+    let Some(device) = Rdma::over_loopback("cleat0") else { return };
+    let runtime = Runtime::new();
+    let limits = json!({ device.0: { "hcaHandles": 3, "hcaObjects": 10_000 } });
+    let bundle = Bundle::new().args(["/probe", "sleep"]).set("/linux/resources/rdma", limits);
+    let container = runtime.start_ready(&bundle);
+    assert_eq!(file(&bundle, "rdma.max"), "cleat0 hca_handle=3 hca_object=10000");
+    let update = |rdma: Value| {
+        container.call(["update", "--resources", "-"]).stdin(json!({ "rdma": rdma }).to_string()).outcome()
+    };
+    let _ = update(json!({ "cleat0": { "hcaObjects": 5 } })).ok();
+    assert_eq!(file(&bundle, "rdma.max"), "cleat0 hca_handle=max hca_object=5");
+    let outcome = update(json!({ "cleat0": { "hcaHandles": 1 }, "mlx5_9": { "hcaHandles": 1 } })).exits(1);
+    assert!(outcome.stderr.contains("rdma.max: ENODEV; there is no such device"), "{outcome}");
+    assert_eq!(file(&bundle, "rdma.max"), "cleat0 hca_handle=max hca_object=5");
 }
