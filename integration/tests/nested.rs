@@ -150,7 +150,7 @@ fn limits_of_an_inner_container_hold_when_the_outer_makes_room() {
 #[test]
 fn exec_finds_no_place_where_the_first_process_has_left_the_containers_cgroup() {
     not_on_peer!("the message is ours");
-    if !has(&["pids"]) {
+    if !has(&["memory"]) {
         return;
     }
     let runtime = Runtime::new();
@@ -159,7 +159,7 @@ fn exec_finds_no_place_where_the_first_process_has_left_the_containers_cgroup() 
     let beside = cgroup_root().join(integration::unique_name());
     fs::create_dir(&beside).expect("a cgroup");
     fs::write(beside.join("cgroup.procs"), container.pid().to_string()).expect("the process moves");
-    fs::write(bundle.cgroup().join("cgroup.subtree_control"), "+pids").expect("an inner node");
+    fs::write(bundle.cgroup().join("cgroup.subtree_control"), "+memory").expect("an inner node");
     let outcome = container.exec(["/probe"]).exits(255).in_one_line();
     assert!(outcome.stderr.contains("the container's first process has left its cgroup"), "{outcome}");
     drop(container);
