@@ -11,12 +11,12 @@ ID      := demo-$(shell echo $$PPID)
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits apparmor selinux
+CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux
 
-.PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench clean
+.PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench bench-memory clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the static release binaries: cleat, and the probe that runs inside test containers
 	@echo "== building cleat and the probe (static, release)"
@@ -77,6 +77,11 @@ bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BEN
 	@echo "== building (static, release)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	$(OUT)/bench --cleat $(OUT)/cleat --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
+
+bench-memory: ## The smallest memory.max under which a container starts, beside crun and runc, in the guest
+	@echo "== building (static, release)"
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
+	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
 
 clean: ## Remove what was built
 	$(CARGO) clean

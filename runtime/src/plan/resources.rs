@@ -285,7 +285,9 @@ fn block_io(io: &BlockIo, limits: &mut Limits<'_>) {
                 ("io.bfq.weight".to_owned(), format!("{number} {weight}")),
                 ("io.weight".to_owned(), format!("{number} {}", io_weight(weight))),
             ];
-            limits.set_one_of(&["blockIO.weightDevice"], "io", files).place = format!("linux.resources.{name}");
+            // bfq takes a weight for all devices as that of each.
+            let from = &["blockIO.weightDevice", "blockIO.weight"];
+            limits.set_one_of(from, "io", files).place = format!("linux.resources.{name}");
         }
         limits.only_v1(&format!("{name}.leafWeight"), device.leaf_weight.is_some_and(|weight| weight != 0));
     }
