@@ -11,7 +11,7 @@ ID      := demo-$(shell echo $$PPID)
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux
+CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
 
 .PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench bench-memory clean
 

@@ -63,6 +63,10 @@ pub struct Runtime {
     user: Option<u32>,
     /// Shell commands that root runs first, in a mount namespace of the call's own.
     setup: Vec<String>,
+    /// Global options of each call.
+    options: Vec<String>,
+    /// Environment of each call.
+    env: Vec<(String, PathBuf)>,
 }
 
 impl Default for Runtime {
@@ -82,7 +86,22 @@ impl Runtime {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("PR_SET_CHILD_SUBREAPER");
         });
         let dir = TempDir::new();
-        Self { program: program(), root: dir.path().join("root"), dir, user: None, setup: Vec::new() }
+        let root = dir.path().join("root");
+        Self { program: program(), root, dir, user: None, setup: Vec::new(), options: Vec::new(), env: Vec::new() }
+    }
+
+    /// The same, with a global option on each call.
+    #[must_use]
+    pub fn with_option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
+        self
+    }
+
+    /// The same, with a variable in each call's environment.
+    #[must_use]
+    pub fn with_env(mut self, key: &str, value: impl Into<PathBuf>) -> Self {
+        self.env.push((key.to_owned(), value.into()));
+        self
     }
 
     /// The same, called by an ordinary user who owns its directory. The program is a copy that he
@@ -142,16 +161,17 @@ impl Runtime {
     /// `PROGRAM` as this runtime is called: by its user, after what is to be set up.
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Call {
-        match self.user {
-            None => Call::new(program, self.dir.path()),
+        let call = match self.user {
+            None if self.setup.is_empty() => Call::new(program, self.dir.path()),
             Some(uid) if self.setup.is_empty() => Call::new(program, self.dir.path()).user(uid),
-            Some(uid) => {
-                let user = format!("exec setpriv --reuid {uid} --regid {uid} --clear-groups -- \"$@\"");
-                let script = format!("{} && {user}", self.setup.join(" && "));
+            user => {
+                let user = user.map(|uid| format!("setpriv --reuid {uid} --regid {uid} --clear-groups -- "));
+                let script = format!("{} && exec {}\"$@\"", self.setup.join(" && "), user.unwrap_or_default());
                 let call = Call::new("unshare", self.dir.path()).args(["--mount", "--propagation", "private"]);
                 call.args(["sh", "-c", &script, "sh"]).arg(program)
             }
-        }
+        };
+        self.env.iter().fold(call, |call, (key, value)| call.env(key, value))
     }
 
     /// The same, with a copy of the program that a hostile container may damage, alone in its
@@ -188,7 +208,7 @@ impl Runtime {
     /// `runtime --root ROOT ARGS…`
     #[must_use]
     pub fn call<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, args: I) -> Call {
-        self.command(&self.program).arg("--root").arg(&self.root).args(args)
+        self.command(&self.program).arg("--root").arg(&self.root).args(&self.options).args(args)
     }
 
     /// `runtime --root ROOT` as it was built: root's copy may have been damaged by a container.

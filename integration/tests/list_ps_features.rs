@@ -193,7 +193,7 @@ fn features_has_every_field_of_the_specification() {
         "selinux",
     ];
     assert_eq!(fields, known);
-    let cgroup = json!({ "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true });
+    let cgroup = json!({ "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true });
     assert_eq!(linux["cgroup"], cgroup);
     for name in ["apparmor", "selinux", "netDevices", "seccomp", "intelRdt"] {
         assert_eq!(linux[name]["enabled"], true, "{name}");

@@ -26,6 +26,7 @@ pub use limits::Before;
 mod kills;
 pub(crate) mod limits;
 pub mod stats;
+pub mod systemd;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -153,7 +154,7 @@ impl Cgroup {
     /// `ENOENT`: the kernel is older than 5.14.
     pub fn kill(&self) -> Result<()> {
         match self.write("cgroup.kill", "1") {
-            Err(_) if matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+            Err(_) if self.is_gone() => Ok(()),
             other => other,
         }
     }
@@ -163,7 +164,13 @@ impl Cgroup {
     /// # Errors
     /// Those of reading `cgroup.events`.
     pub fn wait_empty(&self) -> Result<bool> {
-        self.wait_for_event("populated", Some(0))
+        let empty = self.wait_for_event("populated", Some(0));
+        // systemd removes a scope when it is empty.
+        if empty.is_err() && self.is_gone() { Ok(true) } else { empty }
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self.read("cgroup.procs"), Err(Errno::ENOENT | Errno::ENODEV))
     }
 
     /// The kernel wakes pollers of `cgroup.events` whenever a value in it changes.
@@ -210,7 +217,7 @@ impl Cgroup {
     pub fn remove(self, made_above: usize) -> Result<()> {
         let root = path::open_dir(&self.mount).context(format_args!("open {}", self.mount.display()))?;
         let mut path = self.path.as_path();
-        if remove_one(&root, path).is_err() {
+        if remove_one(&root, path).is_err() && !self.is_gone() {
             remove_children(&self.dir)
                 .context(format_args!("remove what is below cgroup {}", self.full().display()))?;
             remove_one(&root, path).context(format_args!("remove cgroup {}", self.full().display()))?;
@@ -233,13 +240,32 @@ impl Cgroup {
     /// # Errors
     /// The kernel refuses the program.
     pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
+        let place = format!("cgroup {}: bpf BPF_PROG_QUERY", self.full().display());
+        let old = sys::device_programs(self.as_fd()).context(place)?;
+        self.attach_devices(rules, old.first().map(AsFd::as_fd))
+    }
+
+    /// Puts a device program beside what systemd has put on a new scope and will put there again:
+    /// what one of them denies is denied.
+    ///
+    /// # Errors
+    /// The kernel refuses the program.
+    pub fn add_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
+        self.attach_devices(rules, None)
+    }
+
+    fn attach_devices(&self, rules: &[plan::DeviceRule], replace: Option<BorrowedFd<'_>>) -> Result<()> {
         let place = format!("cgroup {}", self.full().display());
         let program = sys::load_device_program(&plan::devices::compile(rules)?)
             .context(format_args!("{place}: bpf BPF_PROG_LOAD"))?;
-        let old = sys::device_programs(self.as_fd()).context(format_args!("{place}: bpf BPF_PROG_QUERY"))?;
-        let replace = old.first().map(AsFd::as_fd);
         sys::attach_device_program(self.as_fd(), program.as_fd(), replace)
             .context(format_args!("{place}: bpf BPF_PROG_ATTACH"))
+    }
+
+    /// Its number in the tree, which no other cgroup gets; 0: it cannot be told.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        nix::sys::stat::fstat(&self.dir).map_or(0, |stat| stat.st_ino)
     }
 }
 
@@ -319,6 +345,8 @@ pub struct Made {
     existed: bool,
     /// Its limits of that time, which come back then.
     before: RefCell<Before>,
+    /// systemd has made it.
+    unit: Option<systemd::OwnUnit>,
 }
 
 impl Made {
@@ -332,7 +360,8 @@ impl Made {
         let mut made = 0;
         let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard = Made { cgroup: None, made_above: 0, _lock: None, existed: true, before: RefCell::default() };
+        let mut guard =
+            Made { cgroup: None, made_above: 0, existed: true, before: RefCell::default(), unit: None, _lock: None };
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
@@ -400,12 +429,12 @@ impl Made {
     /// # Errors
     /// The kernel has no such limit or refuses it.
     pub fn limit(&self, limits: &[plan::Limit], late: bool) -> Result<()> {
-        let limits = limits.iter().filter(|limit| limit.late == late);
+        let limits: Vec<_> = limits.iter().filter(|limit| limit.late == late).collect();
         let cgroup = self.cgroup()?;
         if self.existed {
-            return cgroup.replace_limits(limits, &mut self.before.borrow_mut());
+            return cgroup.replace_limits(&limits, &mut self.before.borrow_mut());
         }
-        cgroup.limit(limits)
+        cgroup.limit(&limits)
     }
 
     /// The container lives: what was made stays.
@@ -422,6 +451,7 @@ impl Drop for Made {
                 // A child that was just killed may not have left yet.
                 let _ = cgroup.kill();
                 let _ = cgroup.wait_empty();
+                let _ = self.unit.as_ref().map(systemd::OwnUnit::stop);
                 let _ = cgroup.remove(self.made_above);
             } else {
                 cgroup.put_back(&self.before.borrow());

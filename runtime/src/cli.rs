@@ -25,7 +25,7 @@ pub struct Global {
     /// Directory of the containers' state [default: /run/cleat, or cleat in $XDG_RUNTIME_DIR]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Use systemd for cgroups (not in this version)
+    /// Have systemd make containers' cgroups: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Do without a cgroup where one cannot be made: true, false or auto

@@ -34,6 +34,8 @@ pub struct Shell<'a> {
     pub inherited: u32,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
+    /// `--systemd-cgroup`
+    pub systemd: bool,
 }
 
 /// Counts the descriptors from 3 on that are open, before any is opened here.

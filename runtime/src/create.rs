@@ -45,6 +45,8 @@ pub struct Orders<'a> {
     pub debug: Option<&'a dyn Fn(&str)>,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
+    /// `--systemd-cgroup`
+    pub systemd: bool,
     /// `NOTIFY_SOCKET` of the caller.
     pub notify: Option<PathBuf>,
 }
@@ -136,7 +138,8 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
-    let host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
+    let mut host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
+    host.find_systemd(orders.systemd)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -195,9 +198,10 @@ impl Birth<'_> {
         }
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
         let mut record = self.record();
-        let made = self.cgroup(&reserved, &mut record)?;
-        self.limit(made.as_ref(), false)?;
-        self.give_cgroup(made.as_ref())?;
+        let made_before = self.cgroup(&reserved, &mut record)?;
+        let made = made_before.as_ref();
+        self.limit(made, false)?;
+        self.give_cgroup(made)?;
         self.faults.at(Step::Resctrl)?;
         let group = rdt::prepare(self.plan.host.rdt.as_ref(), |own| {
             record.set_rdt(own);
@@ -206,10 +210,14 @@ impl Birth<'_> {
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
         let (conversation, theirs) = Conversation::pair()?;
-        let cgroup = made.as_ref().map(Made::cgroup).transpose()?;
+        let cgroup = made.map(Made::cgroup).transpose()?;
         let kills = Kills::from_now(cgroup);
         let born = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
+        let scope = self.scope(&reserved, &mut record, born.get()?)?;
+        let made = made.or(scope.as_ref());
+        let cgroup = made.map(Made::cgroup).transpose()?;
+        let kills = if scope.is_some() { Kills::from_birth(cgroup) } else { kills };
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(state::state_json(&record, Status::Stopped, 0)?);
         }
@@ -218,7 +226,7 @@ impl Birth<'_> {
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
-            self.limit(made.as_ref(), true)?;
+            self.limit(made, true)?;
             self.set_devices(cgroup)?;
         }
         self.faults.at(Step::SendPlan)?;
@@ -234,7 +242,7 @@ impl Birth<'_> {
         midwife.attend(&mut record, &reserved)?;
         let Midwife { child, console, .. } = midwife;
         if !early {
-            self.limit(made.as_ref(), true)?;
+            self.limit(made, true)?;
         }
         if let Some(told) = kills.told() {
             return Err(Error::new(told));
@@ -254,7 +262,7 @@ impl Birth<'_> {
         if self.orders.request.start_later {
             conversation.say(ToInit::Prepared)?;
         }
-        if let Some(made) = made {
+        if let Some(made) = made_before.or(scope) {
             drop(made.keep());
         }
         rdt::keep(group);
@@ -325,6 +333,9 @@ impl Birth<'_> {
                     path: c.path.clone(),
                     made_above: 0,
                     memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
+                    unit: c.unit.as_ref().map(|unit| unit.name.clone()),
+                    of_user: c.unit.as_ref().is_some_and(|unit| unit.user),
+                    inode: 0,
                 }),
                 namespaces: host.namespaces,
                 rdt: None,
@@ -345,6 +356,9 @@ impl Birth<'_> {
     fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         reserved.save(record)?;
+        if wanted.unit.is_some() {
+            return Ok(None);
+        }
         let made = Made::new(&wanted.mount, &wanted.path)?;
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
@@ -355,12 +369,30 @@ impl Birth<'_> {
         Ok(Some(made))
     }
 
+    /// Has systemd make the cgroup around the init, and sets its limits.
+    fn scope(&self, reserved: &Reserved, record: &mut Record, born: &Child) -> Result<Option<Made>> {
+        let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
+        let Some(unit) = &wanted.unit else { return Ok(None) };
+        let made = Made::scope(&wanted.mount, &wanted.path, unit, born.pid)?;
+        if let Some(own) = &mut record.cleat.cgroup {
+            own.inode = made.cgroup()?.inode();
+        }
+        reserved.save(record)?;
+        self.limit(Some(&made), false)?;
+        self.give_cgroup(Some(&made))?;
+        Ok(Some(made))
+    }
+
     /// Sets limits: before the birth, or those under which nobody can be born.
     fn limit(&self, made: Option<&Made>, late: bool) -> Result<()> {
         match (made, &self.plan.host.cgroup) {
             (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
                 self.faults.at(Step::Limits)?;
-                made.limit(&wanted.limits, late)
+                made.limit(&wanted.limits, late)?;
+                match (made.unit(), &wanted.unit) {
+                    (Some(own), Some(unit)) if late => own.set(&unit.late),
+                    _ => Ok(()),
+                }
             }
             _ => Ok(()),
         }
@@ -377,9 +409,11 @@ impl Birth<'_> {
     /// runs in the cgroup, be it a hook.
     fn set_devices(&self, cgroup: Option<&Cgroup>) -> Result<()> {
         self.faults.at(Step::Devices)?;
-        match (cgroup, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref())) {
-            (Some(cgroup), Some(rules)) => cgroup.set_devices(rules),
-            _ => Ok(()),
+        let Some((cgroup, wanted)) = cgroup.zip(self.plan.host.cgroup.as_ref()) else { return Ok(()) };
+        match &wanted.devices {
+            Some(rules) if wanted.unit.is_some() => cgroup.add_devices(rules),
+            Some(rules) => cgroup.set_devices(rules),
+            None => Ok(()),
         }
     }
 

@@ -151,8 +151,15 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
         // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate").
         Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error }) if !exactly && host.may_do_without_cgroup() => {
-            (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
-            clone_into(None, container, &theirs, exactly)
+            let child = clone_into(None, container, &theirs, exactly);
+            let attached = match (&child, container.unit()) {
+                (Ok(child), Some(unit)) => unit.attach(child.get()?.pid).map_err(|refused| error.within(refused)),
+                _ => Err(error),
+            };
+            if let Err(error) = attached {
+                (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+            }
+            child
         }
         other => other,
     }

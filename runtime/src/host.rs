@@ -47,6 +47,19 @@ pub struct Host {
     pub resctrl: Option<PathBuf>,
     /// Security modules with labels; asked for only where a label is.
     pub labels: Labels,
+    /// The manager of units; only with `--systemd-cgroup`.
+    pub systemd: Option<Systemd>,
+}
+
+/// A systemd that containers' cgroups are asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Systemd {
+    /// It is the user's own, not the machine's.
+    pub user: bool,
+    /// Its version, such as 252.
+    pub version: u32,
+    /// Where its units have their cgroups, with a leading slash.
+    pub cgroup: PathBuf,
 }
 
 /// Security modules that label processes.
@@ -142,6 +155,21 @@ impl Host {
     /// `/proc` is not there.
     pub fn of_update(rootless_asked: Option<bool>) -> Result<Host> {
         Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
+    }
+
+    /// Asks what `--systemd-cgroup` needs to know, if it was given.
+    ///
+    /// # Errors
+    /// No systemd answers.
+    pub fn find_systemd(&mut self, asked: bool) -> Result<()> {
+        if !asked {
+            return Ok(());
+        }
+        // Root of a user namespace may have a systemd of its own there.
+        let has_none = || self.euid != 0 || self.in_user_namespace && !crate::cgroup::systemd::is_of_root();
+        let user = self.rootless_asked.unwrap_or_else(has_none);
+        self.systemd = Some(crate::cgroup::systemd::probe(user)?);
+        Ok(())
     }
 
     fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {

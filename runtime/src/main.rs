@@ -80,11 +80,6 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
             "runc version {RUNC_VERSION} (cleat {version})\ncommit: v{version}\nspec: {OCI_VERSION}\n"
         )));
     }
-    if global.systemd_cgroup {
-        return Err(Error::new(
-            "--systemd-cgroup: this version of cleat has no systemd driver; leave the option out to manage cgroups directly",
-        ));
-    }
     let rootless = match global.rootless.as_str() {
         "true" => Some(true),
         "false" => Some(false),
@@ -92,15 +87,22 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     };
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
-        return commands::check::check(rootless, &state, options.bundle.as_deref(), options.json);
+        let asked = commands::check::Asked { rootless, systemd: global.systemd_cgroup };
+        return commands::check::check(asked, &state, options.bundle.as_deref(), options.json);
     }
     let warn = |message: &str| log.say(Level::Warning, message);
     let debug = |message: &str| log.say(Level::Debug, message);
     // Commands that remember nothing need no place for it.
     let stateless = matches!(invocation.action, Action::Spec(_) | Action::Features | Action::Plan(_));
     let root = if stateless { PathBuf::new() } else { root(global.root.as_deref(), true)? };
-    let shell =
-        Shell { store: Store::new(root), warn: &warn, debug: log.debug().then_some(&debug), inherited, rootless };
+    let shell = Shell {
+        store: Store::new(root),
+        warn: &warn,
+        debug: log.debug().then_some(&debug),
+        inherited,
+        rootless,
+        systemd: global.systemd_cgroup,
+    };
     act(&shell, &invocation.action)
 }
 

@@ -32,6 +32,7 @@ mod rdt;
 pub(crate) mod resources;
 mod scheduler;
 pub mod seccomp;
+pub mod systemd;
 
 pub use devices::Rule as DeviceRule;
 pub use findings::Findings;
@@ -208,6 +209,8 @@ pub struct Cgroup {
     pub limits: Vec<Limit>,
     /// Who may divide it further from inside, user and group: root of the user namespace.
     pub owner: Option<(u32, u32)>,
+    /// The unit of systemd that it is; `None`: it is made without systemd.
+    pub unit: Option<systemd::Unit>,
 }
 
 /// A place in config.json, for errors.
@@ -471,6 +474,19 @@ fn cgroup(
     findings: &mut Findings,
 ) -> Option<Cgroup> {
     let rules = devices::rules(&spec.linux.resources.devices, findings);
+    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
+    if let Some(systemd) = &host.systemd {
+        let mount = findings.keep(cgroup_mount(host).map(Some));
+        let asked = systemd::Asked {
+            id: &request.id,
+            path: &spec.linux.cgroups_path,
+            annotations: &spec.annotations,
+            limits: &limits,
+            devices: devices.as_deref(),
+        };
+        let (unit, path) = systemd::decide(&asked, systemd, findings)?;
+        return Some(Cgroup { mount: mount?, path, devices, limits, owner: None, unit: Some(unit) });
+    }
     let asked = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
     if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
         let orphans = if namespaces.has(NEWPID) {
@@ -489,8 +505,7 @@ fn cgroup(
         return None;
     }
     let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;
-    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
-    Some(Cgroup { mount, path, devices, limits, owner: None })
+    Some(Cgroup { mount, path, devices, limits, owner: None, unit: None })
 }
 
 /// Root of a new user namespace, where the container sees its own cgroup and may write there.
@@ -512,14 +527,7 @@ fn cgroup_path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, 
     if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
         return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
     }
-    if path.matches(':').count() == 2 && !path.contains('/') {
-        return Err(asked.error(format_args!(
-            "{path:?} is a path for the systemd driver, which this version of cleat does not have; use an absolute path"
-        )));
-    }
-    let Some(mount) = &host.cgroup.mount else {
-        return Err(asked.error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
-    };
+    let mount = cgroup_mount(host)?;
     // A relative path is relative to the parent of our own cgroup, which has processes in it and
     // so cannot have children with controllers; or to where an ordinary user may make one.
     let beside = host.cgroup.own.parent().unwrap_or(Path::new("/"));
@@ -529,7 +537,11 @@ fn cgroup_path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, 
     if full == Path::new("/") {
         return Err(asked.error("the root of the cgroup tree cannot be a container's"));
     }
-    Ok((mount.clone(), full))
+    Ok((mount, full))
+}
+
+fn cgroup_mount(host: &Host) -> Result<PathBuf> {
+    host.cgroup.mount.clone().ok_or_else(|| place("linux.cgroupsPath").error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
 }
 
 struct RootInput<'a> {

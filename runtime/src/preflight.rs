@@ -65,6 +65,16 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
+impl Report {
+    /// The same with one more problem.
+    #[must_use]
+    pub fn with(mut self, error: &Error) -> Report {
+        self.problems.push(Problem::of(error));
+        self.runs = false;
+        self
+    }
+}
+
 /// What the parts of the check share.
 struct Preflight<'a> {
     spec: &'a Spec,
@@ -144,7 +154,10 @@ fn read(path: &Path) -> std::result::Result<(PathBuf, Spec), (PathBuf, Error)> {
 }
 
 fn examine(bundle: &Path, spec: &Spec, host: &Host, survey: &mut Survey) -> (Vec<Problem>, Vec<String>) {
-    let host = Host::of_bundle(host.rootless_asked, spec).unwrap_or_else(|_| host.clone());
+    let host = match Host::of_bundle(host.rootless_asked, spec) {
+        Ok(found) => Host { systemd: host.systemd.clone(), ..found },
+        Err(_) => host.clone(),
+    };
     let id = bundle.file_name().map(|name| name.to_string_lossy().into_owned());
     let id = id.filter(|id| crate::state::check_id(id).is_ok()).unwrap_or_else(|| "check".into());
     let request = Request { id, bundle: bundle.into(), start_later: true, ..Request::default() };

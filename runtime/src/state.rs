@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::OwnUnit;
 use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
 use crate::plan;
@@ -148,6 +149,15 @@ pub struct OwnCgroup {
     /// Its memory is limited: processes may be killed for it.
     #[serde(default)]
     pub memory_limited: bool,
+    /// The unit of systemd that it is.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The user's systemd has that.
+    #[serde(default)]
+    pub of_user: bool,
+    /// The inode of such a cgroup, which tells it from another one of the same name; 0: not made yet.
+    #[serde(default)]
+    pub inode: u64,
 }
 
 /// How far a birth has come.
@@ -614,7 +624,16 @@ impl Container {
     #[must_use]
     pub fn cgroup(&self) -> Option<Cgroup> {
         let own = self.record.cleat.cgroup.as_ref()?;
-        Cgroup::open(&own.mount, &own.path).ok()
+        let cgroup = Cgroup::open(&own.mount, &own.path).ok()?;
+        // systemd removes a scope when its last process is gone; another one may have its name by now.
+        (own.inode == 0 || own.inode == cgroup.inode()).then_some(cgroup)
+    }
+
+    /// The unit of systemd that its cgroup is.
+    #[must_use]
+    pub fn unit(&self) -> Option<OwnUnit> {
+        let own = self.record.cleat.cgroup.as_ref()?;
+        Some(OwnUnit { name: own.unit.clone()?, user: own.of_user })
     }
 
     /// Whether its memory is limited: then its processes may be killed for want of it.

@@ -33,7 +33,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// The kernel has no such limit or refuses it; those written before hold.
-    pub fn limit<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<()> {
+    pub fn limit(&self, limits: &[&Limit]) -> Result<()> {
         self.write_limits(limits, None)
     }
 
@@ -41,7 +41,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// As above.
-    pub fn replace_limits<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>, before: &mut Before) -> Result<()> {
+    pub fn replace_limits(&self, limits: &[&Limit], before: &mut Before) -> Result<()> {
         self.write_limits(limits, Some(before))
     }
 
@@ -53,11 +53,7 @@ impl Cgroup {
         }
     }
 
-    fn write_limits<'a>(
-        &self,
-        limits: impl IntoIterator<Item = &'a Limit>,
-        mut before: Option<&mut Before>,
-    ) -> Result<()> {
+    fn write_limits(&self, limits: &[&Limit], mut before: Option<&mut Before>) -> Result<()> {
         let mut again = Vec::new();
         for limit in limits {
             match self.write_limit(limit, before.as_deref_mut()) {

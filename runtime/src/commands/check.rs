@@ -20,15 +20,30 @@ struct Document<'a> {
     bundle: Option<&'a Report>,
 }
 
+/// Global options that change the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+    /// `--systemd-cgroup`
+    pub systemd: bool,
+}
+
 /// `check`: the exit code is 0 unless a bundle was asked for that will not run. `state` is where
 /// containers would be remembered, or why they could not.
 ///
 /// # Errors
-/// `/proc` is not there; those of write(2).
-pub fn check(rootless: Option<bool>, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
-    let host = Host::probe(rootless)?;
+/// `/proc` is not there; no systemd answers, without a bundle; those of write(2).
+pub fn check(asked: Asked, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
+    let mut host = Host::probe(asked.rootless)?;
+    let refused = host.find_systemd(asked.systemd).err();
     let mut survey = Survey::take(&host);
     let report = bundle.map(|path| preflight::check(path, &host, state, &mut survey));
+    let report = match (report, refused) {
+        (Some(report), Some(error)) => Some(report.with(&error)),
+        (None, Some(error)) => return Err(error),
+        (report, None) => report,
+    };
     survey.ask_the_rest(&host);
     let document = Document { host: &survey, bundle: report.as_ref() };
     if json {

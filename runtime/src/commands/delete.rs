@@ -3,6 +3,7 @@
 use nix::fcntl::Flock;
 
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::OwnUnit;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
 use crate::state::{Alive, Container, Phase, Status};
@@ -106,6 +107,9 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
                         "container {id}: processes {left:?} did not end when killed; they may be stuck in the kernel"
                     )));
                 }
+            }
+            if let Some(Err(error)) = container.unit().as_ref().map(OwnUnit::stop) {
+                warn(&format!("{error}; its cgroup is removed without systemd"));
             }
             let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
             cgroup.remove(made_above)?;

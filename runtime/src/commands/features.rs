@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
-use crate::plan::{NAMESPACES, caps, ids, memory, mounts};
+use crate::plan::{NAMESPACES, caps, ids, memory, mounts, systemd};
 use crate::state::OCI_VERSION;
 use crate::sys;
 
@@ -30,7 +30,7 @@ pub fn document() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": caps::NAMES,
-            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
@@ -43,7 +43,7 @@ pub fn document() -> Value {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
             "io.github.opencontainers.cleat.init-size": crate::init::size().to_string()
         },
-        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS]
+        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS, systemd::ANNOTATION_PREFIX]
     })
 }
 

@@ -19,7 +19,9 @@ pub fn plan(shell: &super::Shell<'_>, path: &Path, id: &str, json: bool) -> Resu
     crate::state::check_id(id)?;
     let request =
         Request { id: id.into(), bundle, keyring: Some(format!("_ses.{id}")), start_later: true, ..Request::default() };
-    let plan = Plan::new(&request, &spec, &Host::of_bundle(shell.rootless, &spec)?)?;
+    let mut host = Host::of_bundle(shell.rootless, &spec)?;
+    host.find_systemd(shell.systemd)?;
+    let plan = Plan::new(&request, &spec, &host)?;
     if json { print_json(&plan) } else { print(&plan.to_string()) }
 }
 

@@ -6,12 +6,12 @@ use std::path::Path;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
-use crate::cgroup::{Before, Cgroup};
+use crate::cgroup::{Before, Cgroup, systemd};
 use crate::cli;
 use crate::config::{self, Resources};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::Host;
-use crate::plan::{Findings, resources};
+use crate::plan::{self, Findings, resources};
 use crate::state::{Container, Status};
 
 use super::Shell;
@@ -43,13 +43,25 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     let merged = merged(&container, &wanted)?;
     let all: Resources = typed("the limits of the container", &merged)?;
     let mut findings = Findings::default();
-    let limits = resources::decide(&all, &Host::of_update(shell.rootless)?, &mut findings);
+    let unit = container.unit();
+    let host = Host::of_update(shell.rootless)?;
+    let limits = resources::decide(&all, &host, &mut findings);
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
     check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
     let touched = |name: &&str| named(&wanted, name);
+    let changed: Vec<_> = limits.iter().filter(|limit| limit.from.iter().any(touched)).collect();
     let mut before = Before::default();
     cgroup
-        .replace_limits(limits.iter().filter(|limit| limit.from.iter().any(touched)), &mut before)
+        .replace_limits(&changed, &mut before)
+        .and_then(|()| match &unit {
+            Some(unit) => {
+                let version = systemd::probe(unit.user)?.version;
+                unit.set(&plan::systemd::of_limits(&changed, version))?;
+                // It rounds what it writes.
+                cgroup.limit(&changed)
+            }
+            None => Ok(()),
+        })
         .and_then(|()| change_rdt(&container, &schemata))
         .inspect_err(|_| cgroup.put_back(&before))?;
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;

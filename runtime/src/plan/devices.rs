@@ -41,10 +41,10 @@ pub enum DeviceKind {
     Char,
 }
 
-const MKNOD: u8 = 1;
-const READ: u8 = 2;
-const WRITE: u8 = 4;
-const ALL: u8 = MKNOD | READ | WRITE;
+pub(super) const MKNOD: u8 = 1;
+pub(super) const READ: u8 = 2;
+pub(super) const WRITE: u8 = 4;
+pub(super) const ALL: u8 = MKNOD | READ | WRITE;
 
 const fn char_device(major: Option<u32>, minor: Option<u32>, access: u8) -> Rule {
     Rule { allow: true, kind: Some(DeviceKind::Char), major, minor, access }

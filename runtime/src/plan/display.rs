@@ -75,6 +75,14 @@ fn id_maps(maps: &IdMaps) -> Vec<String> {
     deny.into_iter().chain(uids).chain(gids).collect()
 }
 
+/// A unit of systemd, and its properties.
+fn unit(unit: &super::systemd::Unit) -> Vec<String> {
+    let by = if unit.user { "the user's systemd" } else { "systemd" };
+    let properties = unit.properties.iter().map(|property| format!("  {property}"));
+    let late = unit.late.iter().map(|property| format!("  {property}, when all is ready"));
+    std::iter::once(format!("{} of {by}", unit.name)).chain(properties).chain(late).collect()
+}
+
 impl Plan {
     /// What a step does, a line each; none: nothing.
     fn lines(&self, step: Step) -> Vec<String> {
@@ -86,7 +94,9 @@ impl Plan {
         match step {
             Step::StateDir => vec![host.id.clone()],
             Step::Cgroup => {
-                one(host.cgroup.as_ref().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string()))
+                let path =
+                    host.cgroup.iter().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string());
+                path.chain(host.cgroup.iter().filter_map(|c| c.unit.as_ref()).flat_map(unit)).collect()
             }
             Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
                 let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();

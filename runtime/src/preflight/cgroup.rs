@@ -18,6 +18,13 @@ impl Preflight<'_> {
         let plan = self.plan;
         let Some(wanted) = &plan.host.cgroup else { return };
         let full = directory(&wanted.mount, &wanted.path);
+        if let (Some(unit), Some(systemd)) = (&wanted.unit, &self.host.systemd) {
+            if full.exists() && !self.spec.linux.cgroups_path.is_empty() {
+                let remedy = format!("choose another, or stop that one: systemctl stop {}", unit.name);
+                self.problem(PLACE, format!("unit {} is there already", unit.name), remedy);
+            }
+            return self.check_manager(&directory(&wanted.mount, &systemd.cgroup));
+        }
         let mut problems = Vec::new();
         if full.exists() {
             // Without a path of its own the container's id decides, which is not known here.
@@ -32,6 +39,23 @@ impl Preflight<'_> {
             self.problem(PLACE, format!("cgroup {}: {what}", full.display()), remedy);
         }
         self.check_controllers(&full);
+    }
+
+    /// Limits whose controllers systemd has not got itself, where it is the user's.
+    fn check_manager(&mut self, manager: &Path) {
+        let plan = self.plan;
+        let there = read(manager.join("cgroup.controllers")).unwrap_or_default();
+        let limits = plan.host.cgroup.iter().flat_map(|cgroup| &cgroup.limits);
+        for limit in limits.filter(|limit| limit.required && CONTROLLERS.contains(&limit.controller.as_str())) {
+            if !there.split_ascii_whitespace().any(|known| known == limit.controller) {
+                let what = format!("the {} controller is not to be had in {}", limit.controller, manager.display());
+                let remedy = format!(
+                    "have it delegated: systemctl edit user@.service, Delegate={there}",
+                    there = limit.controller
+                );
+                self.problem(limit.place.clone(), what, remedy);
+            }
+        }
     }
 
     /// Limits whose controllers the container's cgroup will not get.

@@ -1,0 +1,282 @@
+//! How does systemd make a container's cgroup?
+//!
+//! Host half, with the caller's privileges. A transient scope is made around a process: the init,
+//! which is born in the caller's cgroup, is in the scope before it hears of the container, or its
+//! ids are mapped. systemd moves it, since nobody else may from another session of the same user;
+//! no process is moved that has run anything else. In the scope, which is delegated to us, limits
+//! are written and devices guarded as without systemd.
+//!
+//! The manager is called on its private socket, which is there without a bus; where only the bus
+//! can be reached, by that. Every exchange has a deadline.
+//!
+//! Source: org.freedesktop.systemd1(5); systemd's docs/CONTROL_GROUP_INTERFACE.md, docs/CGROUP_DELEGATION.md.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result, printable};
+use crate::host::Systemd;
+use crate::plan::systemd::{Property, Unit, Value};
+
+use super::{Cgroup, Made, limits};
+use bus::{Answer, Bus, Reader, Refusal, Target, Writer};
+
+mod bus;
+
+/// How long systemd may take for one thing: for ever where it hangs, a moment where it does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const MANAGER: Target = Target {
+    destination: "org.freedesktop.systemd1",
+    object: "/org/freedesktop/systemd1",
+    interface: "org.freedesktop.systemd1.Manager",
+};
+const PROPERTIES: Target = Target { interface: "org.freedesktop.DBus.Properties", ..MANAGER };
+const DAEMON: Target =
+    Target { destination: "org.freedesktop.DBus", object: "/org/freedesktop/DBus", interface: "org.freedesktop.DBus" };
+const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',member='JobRemoved'";
+
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// The scope of a container.
+#[derive(Debug)]
+pub struct OwnUnit {
+    /// Its name.
+    pub name: String,
+    /// The user's manager has it.
+    pub user: bool,
+}
+
+/// Asks systemd what a plan needs to know.
+///
+/// # Errors
+/// It does not answer.
+pub fn probe(user: bool) -> Result<Systemd> {
+    let mut manager = Manager::connect(user)?;
+    let version = manager.property("Version")?;
+    let cgroup = manager.property("ControlGroup")?;
+    // An unknown one gets only what every systemd knows.
+    let version = version.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok()).unwrap_or(0);
+    Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup.trim_start_matches('/')) })
+}
+
+/// Whether the machine's systemd belongs to root as this process knows him.
+#[must_use]
+pub fn is_of_root() -> bool {
+    nix::sys::stat::stat("/run/systemd/private").is_ok_and(|stat| stat.st_uid == 0)
+}
+
+/// A connection to a manager of units.
+struct Manager {
+    bus: Bus,
+}
+
+impl Manager {
+    fn connect(user: bool) -> Result<Manager> {
+        let mut refused = Vec::new();
+        let (private, public) = sockets(user);
+        for (socket, is_private) in private.into_iter().map(|s| (s, true)).chain(public.map(|s| (s, false))) {
+            let connected = Bus::connect(&socket, PATIENCE).and_then(|bus| {
+                let mut manager = Manager { bus };
+                if !is_private {
+                    manager.subscribe()?;
+                }
+                Ok(manager)
+            });
+            match connected {
+                Ok(manager) => return Ok(manager),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        let refused = if refused.is_empty() { "XDG_RUNTIME_DIR is not set".into() } else { refused.join(", ") };
+        Err(Error::new(if user {
+            format!(
+                "--systemd-cgroup: no systemd of this user answers: {refused}; log in, or keep one running \
+                 (loginctl enable-linger) and set XDG_RUNTIME_DIR=/run/user/{}",
+                nix::unistd::geteuid()
+            )
+        } else {
+            format!("--systemd-cgroup: no systemd answers: {refused}; leave the option out to manage cgroups directly")
+        }))
+    }
+
+    /// What a connection to a bus takes before signals come.
+    fn subscribe(&mut self) -> Result<()> {
+        let told = |answer: Answer| answer.map(drop).map_err(|refusal| refused("subscribe", &refusal));
+        told(self.bus.call(&DAEMON, "Hello", "", &Writer::default())?)?;
+        told(self.bus.call(&DAEMON, "AddMatch", "s", &Writer::of(&[JOB_REMOVED]))?)?;
+        told(self.bus.call(&MANAGER, "Subscribe", "", &Writer::default())?)
+    }
+
+    /// A property of the manager itself, a text.
+    fn property(&mut self, name: &str) -> Result<String> {
+        let arguments = Writer::of(&[MANAGER.interface, name]);
+        let body = self.bus.call(&PROPERTIES, "Get", "ss", &arguments)?;
+        let body = body.map_err(|refusal| refused(name, &refusal))?;
+        let mut reader = Reader::new(&body);
+        let value = reader.signature().filter(|kind| kind == "s").and_then(|_| reader.text());
+        value.ok_or_else(|| Error::new(format!("systemd: {name}: its answer makes no sense")))
+    }
+
+    /// A call that makes a job, to the end of the job.
+    fn job(
+        &mut self,
+        method: &str,
+        signature: &str,
+        arguments: &Writer,
+    ) -> Result<std::result::Result<String, Refusal>> {
+        let body = match self.bus.call(&MANAGER, method, signature, arguments)? {
+            Ok(body) => body,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let job = Reader::new(&body).text();
+        let job = job.ok_or_else(|| Error::new(format!("systemd: {method}: its answer makes no sense")))?;
+        self.bus.end_of_job(&job).map(Ok)
+    }
+
+    /// Nothing to be told of: a unit that is not there has not failed.
+    fn reset_failed(&mut self, name: &str) -> Result<()> {
+        self.bus.call(&MANAGER, "ResetFailedUnit", "s", &Writer::of(&[name])).map(drop)
+    }
+
+    fn start(&mut self, unit: &Unit, pid: i32) -> Result<()> {
+        let pids = Property { name: "PIDs", value: Value::Pids(u32::try_from(pid).into_iter().collect()) };
+        let mut arguments = Writer::of(&[&unit.name, "fail"]);
+        arguments.properties(unit.properties.iter().chain([&pids]));
+        // No further units.
+        arguments.array(8, |_| ());
+        let start = |manager: &mut Manager| manager.job("StartTransientUnit", "ssa(sv)a(sa(sv))", &arguments);
+        let mut ended = start(self)?;
+        if ended.as_ref().is_err_and(|refusal| refusal.name == UNIT_EXISTS) {
+            // One that failed keeps its name until somebody has taken note.
+            self.reset_failed(&unit.name)?;
+            ended = start(self)?;
+        }
+        let name = &unit.name;
+        match ended {
+            Ok(result) if result == "done" => Ok(()),
+            Ok(result) => {
+                let _ = self.reset_failed(name);
+                Err(Error::new(format!(
+                    "systemd: start {name}: {result}; see systemctl status {name}, journalctl -u {name}"
+                )))
+            }
+            Err(refusal) if refusal.name == UNIT_EXISTS => Err(Error::at(
+                "linux.cgroupsPath",
+                format_args!("unit {name} is there already; choose another, or stop that one: systemctl stop {name}"),
+            )),
+            Err(refusal) => Err(refused(&format!("start {name}"), &refusal)),
+        }
+    }
+}
+
+/// The manager's own socket, and the bus where it can be found, too.
+fn sockets(user: bool) -> (Option<PathBuf>, Option<PathBuf>) {
+    if !user {
+        return (Some("/run/systemd/private".into()), Some("/run/dbus/system_bus_socket".into()));
+    }
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
+    let named = address.as_deref().and_then(|address| address.strip_prefix("unix:path=")?.split([',', ';']).next());
+    let bus = named.map(PathBuf::from).or_else(|| Some(runtime_dir.as_ref()?.join("bus")));
+    (runtime_dir.map(|dir| dir.join("systemd/private")), bus)
+}
+
+fn refused(what: &str, refusal: &Refusal) -> Error {
+    Error::new(format!("systemd: {what}: {} ({})", printable(&refusal.text), printable(&refusal.name)))
+}
+
+impl Made {
+    /// Has systemd make the scope around a process of ours.
+    ///
+    /// # Errors
+    /// It refuses, does not answer, or has put the process elsewhere. Nothing is left behind.
+    pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<Made> {
+        let mut manager = Manager::connect(unit.user)?;
+        manager.start(unit, pid)?;
+        // Owned by the guard from here on.
+        let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
+        let mut made = Made {
+            cgroup: None,
+            made_above: 0,
+            existed: false,
+            before: RefCell::default(),
+            unit: Some(unit),
+            _lock: None,
+        };
+        let elsewhere = |why: String| {
+            let full = super::directory(mount, path);
+            Error::new(format!(
+                "systemd: the process is not in cgroup {}: {why}; is it the systemd of this machine?",
+                full.display()
+            ))
+        };
+        let cgroup = Cgroup::open(mount, path).map_err(|errno| elsewhere(format!("open: {errno:?}")))?;
+        let inside = cgroup.processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok());
+        if !inside {
+            return Err(elsewhere("it is not listed there".into()));
+        }
+        // What systemd does not manage, such as hugetlb, is not enabled in its slices.
+        if let Ok(mut above) = super::path::open_dir(mount) {
+            for name in path.strip_prefix("/").unwrap_or(path).iter() {
+                limits::enable_controllers(&above);
+                let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY;
+                let Ok(next) = super::open_beneath(above.as_fd(), Path::new(name), flags) else { break };
+                above = next;
+            }
+        }
+        made.cgroup = Some(cgroup);
+        Ok(made)
+    }
+
+    /// The scope, if it is one.
+    #[must_use]
+    pub fn unit(&self) -> Option<&OwnUnit> {
+        self.unit.as_ref()
+    }
+}
+
+impl OwnUnit {
+    /// Sets properties until the next start of the machine, lest systemd takes limits back.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub fn set(&self, properties: &[Property]) -> Result<()> {
+        if properties.is_empty() {
+            return Ok(());
+        }
+        let mut arguments = Writer::of(&[&self.name]);
+        arguments.flag(true);
+        arguments.properties(properties);
+        let answer = Manager::connect(self.user)?.bus.call(&MANAGER, "SetUnitProperties", "sba(sv)", &arguments)?;
+        answer.map(drop).map_err(|refusal| refused(&format!("set properties of {}", self.name), &refusal))
+    }
+
+    /// Has a process of ours put into it, which only systemd can from another session of the user.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        let mut arguments = Writer::of(&[&self.name, "/"]);
+        arguments.array(4, |pids| u32::try_from(pid).into_iter().for_each(|pid| pids.number(pid)));
+        let answer = Manager::connect(self.user)?.bus.call(&MANAGER, "AttachProcessesToUnit", "ssau", &arguments)?;
+        answer.map(drop).map_err(|refusal| refused(&format!("attach a process to {}", self.name), &refusal))
+    }
+
+    /// Stops it, whose processes are gone by now, and forgets that it failed.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer. That there is no such unit is none.
+    pub fn stop(&self) -> Result<()> {
+        let mut manager = Manager::connect(self.user)?;
+        let stopped = manager.job("StopUnit", "ss", &Writer::of(&[&self.name, "replace"]))?;
+        match stopped {
+            Ok(_) => manager.reset_failed(&self.name),
+            Err(refusal) if refusal.name == NO_SUCH_UNIT => Ok(()),
+            Err(refusal) => Err(refused(&format!("stop {}", self.name), &refusal)),
+        }
+    }
+}
