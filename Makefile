@@ -7,13 +7,16 @@ CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
 
-# What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits apparmor systemd
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 20
 
-.PHONY: help build bundles demo test unit integration guest defences oracle check bench clean
+# What is tested in the guest.
+CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
+
+.PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench bench-memory clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the static release binaries: cleat, and the probe that runs inside test containers
 	@echo "== building cleat and the probe (static, release)"
@@ -45,9 +48,14 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 	@echo "== the security record without its defences (integration/SECURITY.md)"
 	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin defences -- $(ONLY)
 
-guest: bundles ## Tests in an emulated machine with pure cgroup v2 and AppArmor; CHAPTERS="apparmor …"
+guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
 	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe integration/guest/test $(GUEST) $(CHAPTERS)
+
+fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@echo "== fuzzing, $(FUZZ_SECONDS) s each"
+	@runtime/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 
 oracle: bundles ## The lifecycle tests on runc, in a mount namespace with cgroup v2 alone
 	@command -v runc >/dev/null || { echo "runc is not installed: apt-get install runc"; exit 1; }
@@ -69,6 +77,11 @@ bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BEN
 	@echo "== building (static, release)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	$(OUT)/bench --cleat $(OUT)/cleat --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
+
+bench-memory: ## The smallest memory.max under which a container starts, beside crun and runc, in the guest
+	@echo "== building (static, release)"
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
+	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -111,14 +111,33 @@ impl Decider {
     /// # Panics
     /// When none comes within [`DEADLINE`].
     pub fn decide(&self, answer: Answer) -> Notification {
+        let call = self.receive();
+        self.answer(&call, answer);
+        call
+    }
+
+    /// Waits for one call, which waits for its answer.
+    ///
+    /// # Panics
+    /// When none comes within [`DEADLINE`].
+    #[must_use]
+    pub fn receive(&self) -> Notification {
         const RECEIVE: u32 = opcode::read_write::<Notification>(b'!', 0);
-        const SEND: u32 = opcode::read_write::<Response>(b'!', 1);
         assert!(readable(self.0.as_fd(), DEADLINE), "no system call to decide on");
         let mut call = Notification::default();
         // SAFETY: a zeroed struct seccomp_notif of its first version is what this number stands for.
         let receive = unsafe { Updater::<RECEIVE, _>::new(&mut call) };
         // SAFETY: the kernel fills it.
         unsafe { ioctl(&self.0, receive) }.expect("SECCOMP_IOCTL_NOTIF_RECV");
+        call
+    }
+
+    /// Answers a call.
+    ///
+    /// # Panics
+    /// When it waits no longer.
+    pub fn answer(&self, call: &Notification, answer: Answer) {
+        const SEND: u32 = opcode::read_write::<Response>(b'!', 1);
         let mut response = Response { id: call.id, ..Response::default() };
         match answer {
             Answer::Value(value) => response.value = value,
@@ -129,6 +148,5 @@ impl Decider {
         let send = unsafe { Updater::<SEND, _>::new(&mut response) };
         // SAFETY: the kernel reads it.
         unsafe { ioctl(&self.0, send) }.expect("SECCOMP_IOCTL_NOTIF_SEND");
-        call
     }
 }

@@ -29,6 +29,7 @@ mod host;
 pub mod network;
 mod resctrl;
 mod runtime;
+pub mod selinux;
 mod terminal;
 mod user;
 mod wait;

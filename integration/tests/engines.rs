@@ -1,7 +1,10 @@
 //! What engines really write: `bundles/engines/*.json`.
 //!
 //! Each file is a config.json (`*-exec.json`: the process for `exec --process`) as containerd 2.1.9 (by `ctr`, and by its CRI plugin as for a
-//! kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime, without resource limits.
+//! kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime. Limits of control groups are as they write
+//! them on a host with pure cgroup v2, without options and with some (the CRI plugin's as its source
+//! composes them from what kubelets ask for); where the host's controllers are bound to version 1,
+//! they are left out.
 //! `@rootfs@`, `@cgroup@`, `@host@/NAME` (the source of a bind mount) and `@namespace@/KIND` (a
 //! namespace of another container) stand for what is this machine's, `@seccomp@/NAME` for a profile
 //! that many have, `bundles/engines/seccomp/NAME.json`. (`ctr` and kubelets ask for one only on request.)
@@ -54,6 +57,10 @@ impl Engine {
         if !spec["linux"]["uidMappings"].is_null() {
             own(&bundle.rootfs());
         }
+        if !limits_hold() {
+            let devices = spec["linux"]["resources"]["devices"].take();
+            spec["linux"]["resources"] = json!({ "devices": devices });
+        }
         Self { runtime: Runtime::new(), bundle: bundle.edit(|old| *old = spec) }
     }
 
@@ -89,7 +96,9 @@ impl Engine {
         let facts = if this.spec()["process"]["terminal"] == true {
             this.facts_on_a_terminal()
         } else {
-            this.runtime.start(&this.bundle).json()
+            let container = this.runtime.start(&this.bundle);
+            limits(&this.spec()["linux"]["resources"], &this.bundle.cgroup());
+            container.json()
         };
         let spec = this.spec();
         process(&spec["process"], &facts);
@@ -162,6 +171,57 @@ fn own(path: &Path) {
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+/// Whether cgroup v2 has every controller here; in the guest it must.
+fn limits_hold() -> bool {
+    let there = fs::read_to_string(integration::cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
+    let all = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
+    let hold = all.iter().all(|wanted| there.split_whitespace().any(|known| known == *wanted));
+    assert!(hold || !integration::in_guest(), "the guest has only {there}");
+    hold
+}
+
+/// Compares files of the cgroup with all limits that are asked for.
+fn limits(asked: &Value, cgroup: &Path) {
+    let (memory, cpu) = (&asked["memory"], &asked["cpu"]);
+    let swap = || Some(memory["swap"].as_u64()? - memory["limit"].as_u64()?);
+    let weight = cpu["shares"].as_u64().map(|shares| match shares {
+        2 => "1",
+        102 => "17",
+        512 => "59",
+        1024 => "100",
+        other => panic!("{other} shares: which weight?"),
+    });
+    let quota = || Some(format!("{} {}", cpu["quota"].as_u64()?, cpu["period"].as_u64()?));
+    let number = |value: &Value| value.as_u64().map(|number| number.to_string());
+    let mut expected = vec![
+        ("memory.max".to_owned(), number(&memory["limit"])),
+        ("memory.low".to_owned(), number(&memory["reservation"])),
+        ("memory.swap.max".to_owned(), swap().map(|bytes| bytes.to_string())),
+        ("cpu.weight".to_owned(), weight.map(str::to_owned)),
+        ("cpu.max".to_owned(), quota()),
+        ("cpuset.cpus".to_owned(), cpu["cpus"].as_str().map(str::to_owned)),
+        ("pids.max".to_owned(), number(&asked["pids"]["limit"])),
+        ("io.weight".to_owned(), asked["blockIO"]["weight"].as_u64().map(io_weight)),
+    ];
+    for limit in list(&asked["hugepageLimits"]) {
+        let size = limit["pageSize"].as_str().expect("a size");
+        expected.push((format!("hugetlb.{size}.max"), number(&limit["limit"])));
+    }
+    for (name, value) in object(&asked["unified"]) {
+        expected.push((name.clone(), value.as_str().map(str::to_owned)));
+    }
+    for (name, value) in expected {
+        let Some(value) = value else { continue };
+        let found = fs::read_to_string(cgroup.join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(found.trim_end(), value, "{name} for {asked}");
+    }
+}
+
+/// 10 to 1000 as 1 to 10000.
+fn io_weight(weight: u64) -> String {
+    format!("default {}", 1 + (weight - 10) * 9999 / 990)
 }
 
 fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {

@@ -171,17 +171,37 @@ fn cpu_time_is_shared_by_weight() {
         (runtime.start(&bundle), bundle)
     };
     let (small, large) = (burner(2), burner(262_144));
-    let used = |bundle: &Bundle| -> u64 {
-        let text = file(bundle, "cpu.stat");
-        let found = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
-        found.unwrap_or_else(|| panic!("no usage in {text}"))
-    };
-    let before = (used(&small.1), used(&large.1));
+    let before = (cpu_time(&small.1), cpu_time(&large.1));
     let got = eventually("a second of CPU time", || {
-        let got = (used(&small.1) - before.0, used(&large.1) - before.1);
+        let got = (cpu_time(&small.1) - before.0, cpu_time(&large.1) - before.1);
         if got.0 + got.1 > 1_000_000 { Ok(got) } else { Err(format!("{got:?}")) }
     });
     assert!(got.1 > 5 * got.0, "weight 10000 got {} us, weight 1 got {} us", got.1, got.0);
+}
+
+/// § CPU: idle gets what others leave: on one CPU next to nothing.
+#[test]
+fn an_idle_container_runs_when_nobody_else_does() {
+    controllers!("cpu", "cpuset");
+    let runtime = Runtime::new();
+    let burner = |cpu: Value| limited(&json!({ "cpu": cpu })).args(["/probe", "burn", "60000"]);
+    let bundles = [burner(json!({ "idle": 1, "cpus": "0" })), burner(json!({ "cpus": "0" }))];
+    let _containers = bundles.each_ref().map(|bundle| runtime.start(bundle));
+    let used = || bundles.each_ref().map(cpu_time);
+    let before = used();
+    let [idle, other] = eventually("two seconds of CPU time", || {
+        let now = used();
+        let got = [now[0] - before[0], now[1] - before[1]];
+        if got[0] + got[1] > 2_000_000 { Ok(got) } else { Err(format!("{got:?}")) }
+    });
+    assert!(other > 5 * idle, "the idle one got {idle} us, the other {other} us");
+}
+
+/// Microseconds of CPU time.
+fn cpu_time(bundle: &Bundle) -> u64 {
+    let text = file(bundle, "cpu.stat");
+    let found = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
+    found.unwrap_or_else(|| panic!("no usage in {text}"))
 }
 
 /// § CPU: cpus and mems.
@@ -196,89 +216,6 @@ fn programs_run_on_their_cpus_alone() {
     let status = runtime.json(&bundle.args(["/probe", "read", "/proc/self/status"]));
     let text = status["text"].as_str().expect("a text");
     assert!(text.lines().any(|line| line == "Cpus_allowed_list:\t1"), "{text}");
-}
-
-/// A block device of a file, for as long as the test runs.
-struct Loop(String);
-
-impl Loop {
-    fn new(runtime: &Runtime, bytes: u64) -> Self {
-        let modprobe = fs::read_to_string("/proc/sys/kernel/modprobe").expect("modprobe");
-        let _ = std::process::Command::new(modprobe.trim()).arg("loop").status();
-        let backing = runtime.dir().join("disk");
-        fs::File::create(&backing).and_then(|file| file.set_len(bytes)).expect("a file");
-        let output = std::process::Command::new("losetup").args(["--find", "--show"]).arg(&backing).output();
-        let output = output.expect("losetup");
-        assert!(output.status.success(), "losetup: {}", String::from_utf8_lossy(&output.stderr));
-        Self(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-
-    /// Its number, as `cgroup.io.max` has it.
-    fn number(&self) -> (u32, u32) {
-        let device = fs::metadata(&self.0).expect("the device");
-        let number = std::os::unix::fs::MetadataExt::rdev(&device);
-        (rustix::fs::major(number), rustix::fs::minor(number))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("losetup").args(["--detach", &self.0]).status();
-    }
-}
-
-/// § Block IO: throttles in bytes and operations a second, weights.
-#[test]
-fn io_is_throttled() {
-    controllers!("io");
-    if !in_guest() {
-        eprintln!("only in the guest: wants a block device of its own");
-        return;
-    }
-    let runtime = Runtime::new();
-    let disk = Loop::new(&runtime, 16 << 20);
-    let (major, minor) = disk.number();
-    let throttle = |rate: u64| json!([{ "major": major, "minor": minor, "rate": rate }]);
-    let device = json!({ "path": "/dev/disk", "type": "b", "major": major, "minor": minor });
-    let bundle = limited(&json!({
-        "blockIO": {
-            "throttleReadBpsDevice": throttle(1 << 20),
-            "throttleWriteBpsDevice": throttle(2 << 20),
-            "throttleReadIOPSDevice": throttle(1000),
-            "throttleWriteIOPSDevice": throttle(2000),
-        },
-        "devices": [
-            { "allow": false, "access": "rwm" },
-            { "allow": true, "type": "b", "major": major, "minor": minor, "access": "r" },
-        ],
-    }))
-    .set("/linux/devices", json!([device]));
-    let container = runtime.start_ready(&bundle);
-    let expected = format!("{major}:{minor} rbps=1048576 wbps=2097152 riops=1000 wiops=2000");
-    assert_eq!(file(&bundle, "io.max"), expected);
-    container.kill_and_delete();
-    let read = runtime.json(&bundle.args(["/probe", "read-direct", "/dev/disk", "3145728"]));
-    assert!(number(&read["us"]) > 1_800_000, "3 MiB at 1 MiB a second: {read}");
-    let free = Bundle::new().set("/linux/devices", json!([device])).set(
-        "/linux/resources/devices",
-        json!([{ "allow": true, "type": "b", "major": major, "minor": minor, "access": "r" }]),
-    );
-    let read = runtime.json(&free.args(["/probe", "read-direct", "/dev/disk", "3145728"]));
-    assert!(number(&read["us"]) < 1_500_000, "3 MiB without a limit: {read}");
-}
-
-/// § Block IO: weight, in the file that the kernel has for it.
-#[test]
-fn io_has_a_weight() {
-    controllers!("io");
-    let runtime = Runtime::new();
-    let bundle = limited(&json!({ "blockIO": { "weight": 500 } }));
-    let _container = runtime.start_ready(&bundle);
-    if is_there(&bundle, "io.bfq.weight") {
-        assert!(file(&bundle, "io.bfq.weight").ends_with("500"), "{}", file(&bundle, "io.bfq.weight"));
-    } else {
-        assert_eq!(file(&bundle, "io.weight"), "default 4950");
-    }
 }
 
 /// § Huge page limits: usage, and reservations where the kernel has them.
@@ -366,7 +303,10 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
         (json!({ "cpu": { "quota": 5000, "burst": 6000 } }), ["cpu.burst", "write \"6000\" to cpu.max.burst: EINVAL"]),
         (
             json!({ "blockIO": { "throttleReadBpsDevice": throttle } }),
-            ["blockIO.throttleReadBpsDevice[0]", "write \"250:9 rbps=5\" to io.max: ENODEV"],
+            [
+                "blockIO.throttleReadBpsDevice[0]",
+                "write \"250:9 rbps=5\" to io.max: ENODEV; there is no such block device",
+            ],
         ),
         (
             json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 5 }] }),
@@ -374,7 +314,11 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
         ),
         (
             json!({ "rdma": { "mlx5_1": { "hcaHandles": 3 } } }),
-            ["rdma[\"mlx5_1\"]", "write \"mlx5_1 hca_handle=3 hca_object=max\" to rdma.max: E"],
+            ["rdma[\"mlx5_1\"]", "hca_object=max\" to rdma.max: ENODEV; there is no such device"],
+        ),
+        (
+            json!({ "unified": { "misc.max": "sev 5" } }),
+            ["unified[\"misc.max\"]", "write \"sev 5\" to misc.max: EINVAL; see misc.capacity"],
         ),
         (
             json!({ "unified": { "memory.max": "much" } }),
@@ -414,6 +358,31 @@ fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
     if !is_peer() {
         assert_eq!(file(&bundle, "pids.max"), "77");
     }
+}
+
+/// The same when it fails over a limit that is set last, or over something else after the limits.
+#[test]
+fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails_late() {
+    not_on_peer!("they leave what they wrote");
+    controllers!("pids", "memory", "cpu");
+    let runtime = Runtime::new();
+    let early = json!({ "pids": { "limit": 5 }, "cpu": { "quota": 20_000 }, "memory": { "limit": 64 << 20 } });
+    let before =
+        [("pids.max", "77"), ("cpu.max", "max 50000"), ("memory.max", "99999744"), ("memory.swap.max", "4096")];
+    let failing = |change: fn(Bundle) -> Bundle, text: &str| {
+        let bundle = change(limited(&early));
+        fs::create_dir(bundle.cgroup()).expect("a cgroup");
+        for (name, value) in before {
+            fs::write(bundle.cgroup().join(name), value).expect(name);
+        }
+        let outcome = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
+        assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
+        assert_files(&bundle, &before, &format!("after {outcome}"));
+        fs::remove_dir(bundle.cgroup()).expect("the cgroup goes");
+    };
+    let much = |bundle: Bundle| bundle.set("/linux/resources/unified", json!({ "memory.max": "much" }));
+    failing(much, "write \"much\" to memory.max: EINVAL");
+    failing(|bundle| bundle.args(["/no/such/program"]), "/no/such/program");
 }
 
 /// Processes in the parent keep its controllers from its children: the error says what to do.
@@ -645,6 +614,8 @@ fn update_refuses_what_is_no_limit() {
         (&["--cpu-idle", "2"], "linux.resources.cpu.idle: 2 is neither 0 nor 1"),
         (&["--blkio-weight", "5"], "linux.resources.blockIO.weight: 5 is not between 10 and 1000"),
         (&["--pids-limit", "-3"], "linux.resources.pids.limit: -3 is neither"),
+        (&["--l3-cache-schema", "MB:0=1"], "--l3-cache-schema \"MB:0=1\": not one line that starts with \"L3\""),
+        (&["--mem-bw-schema", "MB:0=1"], "has no resctrl group to change"),
         (&["--resources", "/no/such/file"], "/no/such/file: no such file or directory"),
         (&[], "nothing to change"),
     ] {
@@ -678,7 +649,12 @@ fn events_stats_tells_what_is_used() {
     assert_eq!((number(&data["pids"]["current"]), number(&data["pids"]["limit"])), (1, 10));
     assert!(number(&data["cpu"]["usage"]["total"]) > 1_000_000, "CPU time: {}", data["cpu"]);
     assert!(data["cpu"]["throttling"].is_object() && data["memory"]["raw"]["anon"].is_u64(), "{data}");
-    assert!(data["hugetlb"]["2MB"].is_object() && data["blkio"].is_object(), "{data}");
+    assert_eq!(data["hugetlb"]["2MB"], json!({ "usage": 0, "failcnt": 0 }));
+    assert!(data["blkio"].is_object() && data["network_interfaces"].is_null(), "{data}");
+    assert_eq!(number(&data["memory"]["swap"]["limit"]), 67_108_864, "memory and swap together");
+    for (group, name) in [("cpu", "psi"), ("memory", "psi"), ("cpuset", "cpus"), ("memory", "cache")] {
+        assert!(is_peer() || !data[group][name].is_null(), "{group}.{name}: {data}");
+    }
 }
 
 /// Again and again until the container ends; what the kernel kills is told at once.
@@ -718,6 +694,7 @@ fn events_work_without_controllers() {
     let container = runtime.start_ready(&bundle);
     let data = &container.call(["events", "--stats"]).outcome().json()["data"];
     assert!(number(&data["cpu"]["usage"]["total"]) > 0, "{data}");
+    assert_eq!(number(&data["pids"]["current"]), 1, "{data}");
     for wrong in ["0s", "5", "1x", "-1s", ""] {
         let call = runtime.call(["events", "--interval", wrong, container.id()]);
         let outcome = call.outcome().exits(1).in_one_line();
@@ -800,12 +777,14 @@ fn an_exec_that_finds_no_room_for_a_process_says_so() {
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "pids": { "limit": 4 } })).args(["/probe", "fork-sleep", "3"]);
     let container = runtime.start_ready(&bundle);
-    let full = "pids.max is 4, and 4 live there; raise linux.resources.pids.limit";
-    let _ = container.exec(["/probe", "exit", "0"]).fails(255, full).in_one_line();
+    let outcome = container.exec(["/probe", "exit", "0"]).fails(255, "pids.max is 4, and 4 live there").in_one_line();
+    assert!(outcome.stderr.contains("; raise linux.resources.pids.limit"), "{outcome}");
     // Room for one: the joining takes two for a moment.
     let _ = container.call(["update", "--pids-limit", "5"]).outcome().ok();
     let outcome = container.exec(["/probe", "exit", "0"]).exits(255).in_one_line();
-    assert!(outcome.stderr.contains("EAGAIN") && outcome.stderr.contains("pids.max is 5"), "{outcome}");
+    for text in ["EAGAIN", "pids.max is 5", "to enter a pid namespace takes two processes for a moment"] {
+        assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
+    }
     let _ = container.call(["update", "--pids-limit", "6"]).outcome().ok();
     let _ = container.exec(["/probe", "exit", "0"]).ok();
 }

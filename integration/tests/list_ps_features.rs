@@ -173,6 +173,106 @@ fn features_tells_what_is_known() {
     }
 }
 
+/// features-linux.md: every field of `linux` is there, with a value.
+#[test]
+fn features_has_every_field_of_the_specification() {
+    not_on_peer!("its answers are its own");
+    let features = Runtime::new().call(["features"]).outcome().json();
+    let linux = &features["linux"];
+    let fields: Vec<&str> = linux.as_object().expect("an object").keys().map(String::as_str).collect();
+    let known = [
+        "apparmor",
+        "capabilities",
+        "cgroup",
+        "intelRdt",
+        "memoryPolicy",
+        "mountExtensions",
+        "namespaces",
+        "netDevices",
+        "seccomp",
+        "selinux",
+    ];
+    assert_eq!(fields, known);
+    let cgroup = json!({ "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true });
+    assert_eq!(linux["cgroup"], cgroup);
+    for name in ["apparmor", "selinux", "netDevices", "seccomp", "intelRdt"] {
+        assert_eq!(linux[name]["enabled"], true, "{name}");
+    }
+    let seccomp = linux["seccomp"].as_object().expect("an object");
+    for (list, least) in [("actions", 9), ("operators", 7), ("archs", 2), ("knownFlags", 4), ("supportedFlags", 3)] {
+        let len = seccomp.get(list).and_then(Value::as_array).map_or(0, Vec::len);
+        assert!(len >= least, "{len} {list}");
+    }
+    let known = seccomp["knownFlags"].as_array().expect("flags");
+    assert!(seccomp["supportedFlags"].as_array().is_some_and(|flags| flags.iter().all(|flag| known.contains(flag))));
+    assert!(features["annotations"].as_object().is_some_and(|all| all.values().all(Value::is_string)));
+    assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!(["run.oci.keep_original_groups"]));
+}
+
+/// Whatever word `features` lists is one that config.json may have.
+#[test]
+fn every_word_of_features_is_understood() {
+    not_on_peer!("only a plan tells without doing it");
+    let runtime = Runtime::new();
+    let features = runtime.call(["features"]).outcome().json();
+    let words = |path: &str| -> Vec<String> {
+        let list = features.pointer(path).and_then(Value::as_array).unwrap_or_else(|| panic!("no {path}"));
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let understood = |bundle: Bundle, what: &str| {
+        let outcome = runtime.call(["plan"]).arg(bundle.path()).outcome().ok();
+        assert_eq!(outcome.stderr, "", "{what}: {outcome}");
+    };
+    for option in words("/mountOptions") {
+        let mount = match option.as_str() {
+            // What is of the file system cannot be said of a bind mount.
+            "tmpcopyup" | "async" | "sync" | "dirsync" | "lazytime" | "nolazytime" | "mand" | "nomand" => {
+                json!({ "destination": "/a", "type": "tmpfs", "source": "tmpfs", "options": [option] })
+            }
+            "remount" => json!({ "destination": "/proc", "options": [option] }),
+            "idmap" | "ridmap" => {
+                let map = [json!({ "containerID": 0, "hostID": 1000, "size": 1 })];
+                json!({ "destination": "/a", "source": "/", "options": ["bind", option], "uidMappings": map, "gidMappings": map })
+            }
+            _ => json!({ "destination": "/a", "source": "/", "options": ["rbind", option] }),
+        };
+        understood(Bundle::new().mount(mount), &option);
+    }
+    for namespace in words("/linux/namespaces") {
+        let bundle = Bundle::new().without_namespace(&namespace).namespace(json!({ "type": namespace }));
+        let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+        let bundle = match namespace.as_str() {
+            "user" => bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map),
+            _ => bundle,
+        };
+        understood(bundle, &namespace);
+    }
+    for hook in words("/hooks") {
+        understood(Bundle::new().raw_hook(&hook, json!({ "path": "/bin/true" })), &hook);
+    }
+    for mode in words("/linux/memoryPolicy/modes") {
+        let nodes = if ["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode.as_str()) { "" } else { "0" };
+        understood(Bundle::new().set("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes })), &mode);
+    }
+    for flag in words("/linux/memoryPolicy/flags") {
+        let policy = json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [flag] });
+        understood(Bundle::new().set("/linux/memoryPolicy", policy), &flag);
+    }
+    let rule = |action: &str, operator: &str| {
+        let condition = json!({ "index": 0, "value": 1, "op": operator });
+        let rule = json!({ "names": ["getppid"], "action": action, "args": [condition] });
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/socket", "syscalls": [rule],
+            "architectures": words("/linux/seccomp/archs"), "flags": words("/linux/seccomp/knownFlags") });
+        Bundle::new().set("/linux/seccomp", profile)
+    };
+    for action in words("/linux/seccomp/actions") {
+        understood(rule(&action, "SCMP_CMP_EQ"), &action);
+    }
+    for operator in words("/linux/seccomp/operators") {
+        understood(rule("SCMP_ACT_ERRNO", &operator), &operator);
+    }
+}
+
 /// What is not there yet is not claimed.
 #[test]
 fn features_claims_nothing_that_is_refused() {

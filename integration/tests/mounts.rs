@@ -408,6 +408,7 @@ fn options_without_visible_effect_are_accepted() {
         "diratime",
         "norelatime",
         "nostrictatime",
+        "mand",
         "nomand",
         "noiversion",
         "nolazytime",
@@ -726,6 +727,7 @@ fn remount_changes_an_earlier_mount() {
         facts["mounts"].as_array().expect("mounts").iter().filter(|m| m["target"] == "/data").collect();
     assert_eq!(mounts.len(), 1, "{mounts:?}");
     assert_eq!(mounts[0]["type"], "tmpfs");
+    assert!(has(&mounts[0]["options"], "ro") && has(&mounts[0]["super_options"], "size=2048k"), "{mounts:?}");
 }
 
 /// Type `cgroup` without a cgroup namespace is the v2 tree too, read-only as configured

@@ -306,3 +306,31 @@ fn without_intel_rdt_nothing_is_touched() {
     let _ = runtime.run_with(&bundle, on(&resctrl)).ok();
     assert!(resctrl.groups().is_empty() && resctrl.tasks("").is_empty(), "{resctrl:?}");
 }
+
+/// `update` with runc's options for it, and what `events` tells then; what is refused changes nothing.
+#[test]
+fn update_changes_the_group_and_events_tell_it() {
+    let (resctrl, runtime) = (resctrl!(4), Runtime::new());
+    let bundle = sleeper(json!({ "l3CacheSchema": "L3:0=7f0;1=1f" }));
+    let container = start(&runtime, &bundle, &resctrl);
+    let update = |options: &[&str]| container.call(["update"].iter().chain(options)).outcome();
+    let _ = update(&["--l3-cache-schema", "L3:0=f", "--mem-bw-schema", "MB:1=30"]).ok();
+    let told = || container.call(["events", "--stats"]).outcome().json()["data"]["intel_rdt"].clone();
+    let expected = json!({
+        "l3_cache_schema_root": "L3:0=7ff;1=7ff",
+        "l3_cache_schema": "L3:0=f;1=1f",
+        "mem_bw_schema_root": "MB:0= 100;1= 100",
+        "mem_bw_schema": "MB:0= 100;1=  30",
+        "schemata": ["    L3:0=f;1=1f", "    MB:0= 100;1=  30"],
+    });
+    assert_eq!(told(), expected);
+    let outcome = update(&["--l3-cache-schema", "L3:0=1", "--mem-bw-schema", "MB:9=30"]).exits(1).in_one_line();
+    assert!(outcome.stderr.contains("write \"L3:0=1\\nMB:9=30\" to schemata: E"), "{outcome}");
+    let _ = update(&["--mem-bw-schema", "L3:0=1"]).refused("--mem-bw-schema \"L3:0=1\": not one line that starts");
+    assert_eq!(told(), expected);
+    let other = Bundle::new().args(["/probe", "sleep"]);
+    let other = start(&runtime, &other, &resctrl);
+    let outcome = other.call(["update", "--l3-cache-schema", "L3:0=1"]).outcome();
+    let _ = outcome.refused("has no resctrl group to change: its config.json has no linux.intelRdt").in_one_line();
+    assert_eq!(other.call(["events", "--stats"]).outcome().json()["data"]["intel_rdt"], json!({}));
+}

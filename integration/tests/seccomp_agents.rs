@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Agent, Answer, Bundle, Container, Runtime, is_peer, not_on_peer};
+use integration::{Agent, Answer, Bundle, Container, Runtime, eventually, is_peer, not_on_peer};
 use serde_json::{Value, json};
 
 /// `getppid` has no arguments, so that a test can give it any.
@@ -200,6 +200,40 @@ fn a_filter_that_asks_others_loads_with_every_flag() {
         let (_container, running) = runtime.spawn_run(&bundle, |call| call);
         let (_, decider) = agent.receive();
         let _ = decider.decide(Answer::Errno(77));
+        assert_eq!(running.outcome().json(), json!({ "error": "EBADFD" }), "{flags}");
+    }
+}
+
+/// seccomp(2), `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`: once its call is received, a process waits for
+/// the answer even when it is told to stop; else it stops, and will make the call again.
+#[test]
+fn the_flags_of_a_profile_are_the_kernels() {
+    not_on_peer!("crun's features have no flags");
+    const KILLABLE: &str = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
+    let runtime = Runtime::new();
+    let features = runtime.call(["features"]).outcome().json();
+    if !features["linux"]["seccomp"]["supportedFlags"].as_array().expect("flags").contains(&json!(KILLABLE)) {
+        eprintln!("{KILLABLE} is newer than this kernel");
+        return;
+    }
+    let agent = Agent::listen(runtime.dir());
+    for (flags, expected) in [(json!([]), "T"), (json!([KILLABLE]), "D")] {
+        let bundle = asking(notified(&["sethostname"]), &agent).set("/linux/seccomp/flags", flags.clone());
+        let bundle = bundle.args(["/probe", "sethostname", "other"]);
+        let (container, running) = runtime.spawn_run(&bundle, |call| call);
+        let (_, decider) = agent.receive();
+        let mut call = decider.receive();
+        container.kill("STOP");
+        eventually("the state of who was told to stop", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", call.pid)).map_err(|error| error.to_string())?;
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').next());
+            if state == Some(expected) { Ok(()) } else { Err(format!("{flags}: {stat}")) }
+        });
+        container.kill("CONT");
+        if expected == "T" {
+            call = decider.receive();
+        }
+        decider.answer(&call, Answer::Errno(77));
         assert_eq!(running.outcome().json(), json!({ "error": "EBADFD" }), "{flags}");
     }
 }

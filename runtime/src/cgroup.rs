@@ -3,6 +3,7 @@
 //! Host half. By directory descriptor: what a container does to the names inside its own cgroup
 //! leads nowhere (Linux cgroup-v2.rst).
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::plan;
 use crate::sys;
 
 pub use kills::Kills;
+pub use limits::Before;
 
 mod kills;
 pub(crate) mod limits;
@@ -341,6 +343,8 @@ pub struct Made {
     _lock: Option<Flock<OwnedFd>>,
     /// It was there before: then it is not ours to remove when the birth fails.
     existed: bool,
+    /// Its limits of that time, which come back then.
+    before: RefCell<Before>,
     /// systemd has made it.
     unit: Option<systemd::OwnUnit>,
 }
@@ -356,7 +360,8 @@ impl Made {
         let mut made = 0;
         let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard = Made { cgroup: None, made_above: 0, existed: true, unit: None, _lock: None };
+        let mut guard =
+            Made { cgroup: None, made_above: 0, existed: true, before: RefCell::default(), unit: None, _lock: None };
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
@@ -422,11 +427,14 @@ impl Made {
     /// Sets the limits that hold from the birth on, or with `late` those that cannot.
     ///
     /// # Errors
-    /// The kernel has no such limit or refuses it. A cgroup that was there before is as before.
+    /// The kernel has no such limit or refuses it.
     pub fn limit(&self, limits: &[plan::Limit], late: bool) -> Result<()> {
         let limits: Vec<_> = limits.iter().filter(|limit| limit.late == late).collect();
         let cgroup = self.cgroup()?;
-        if self.existed { cgroup.change_limits(&limits) } else { cgroup.limit(&limits) }
+        if self.existed {
+            return cgroup.replace_limits(&limits, &mut self.before.borrow_mut());
+        }
+        cgroup.limit(&limits)
     }
 
     /// The container lives: what was made stays.
@@ -445,6 +453,8 @@ impl Drop for Made {
                 let _ = cgroup.wait_empty();
                 let _ = self.unit.as_ref().map(systemd::OwnUnit::stop);
                 let _ = cgroup.remove(self.made_above);
+            } else {
+                cgroup.put_back(&self.before.borrow());
             }
         }
     }

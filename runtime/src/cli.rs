@@ -271,6 +271,12 @@ pub struct Update {
     /// Number of processes and threads, -1 for unlimited
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub pids_limit: Option<i64>,
+    /// Shares of the L3 cache, such as L3:0=7f0;1=1f
+    #[arg(long, value_name = "SCHEMA")]
+    pub l3_cache_schema: Option<String>,
+    /// Shares of memory bandwidth, such as MB:0=20;1=70
+    #[arg(long, value_name = "SCHEMA")]
+    pub mem_bw_schema: Option<String>,
     /// The container
     #[arg(value_name = "ID")]
     pub id: String,

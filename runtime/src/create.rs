@@ -543,6 +543,9 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         Errno::EACCES if cgroup.is_some() => {
             "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor"
         }
+        Errno::EOPNOTSUPP if cgroup.is_some() => {
+            "; it is in a subtree of threads (cgroup.type), where no process can be born; choose another"
+        }
         Errno::ENOENT if cgroup.is_some() => "; it is outside of the caller's cgroup namespace",
         Errno::EPERM if !nix::unistd::geteuid().is_root() => {
             "; ordinary users may make no user namespaces here: see the sysctls kernel.unprivileged_userns_clone and \
@@ -620,6 +623,10 @@ impl Midwife<'_, '_> {
 pub(crate) fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
     let text = failure_text(failure);
     match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::Fork => Error::new(format!(
+            "{text}; {}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
+            cgroup.process_refusal()
+        )),
         (nix::errno::Errno::EAGAIN, Some(cgroup)) => Error::new(format!("{text}; {}", cgroup.process_refusal())),
         _ => kills.explain(Error::new(text)),
     }

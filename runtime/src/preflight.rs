@@ -20,7 +20,7 @@ mod mounts;
 mod namespaces;
 mod permission;
 mod process;
-mod program;
+pub mod program;
 mod view;
 
 use view::View;

@@ -82,6 +82,29 @@ impl OwnRdt {
         Ok(true)
     }
 
+    /// Changes what the group may use, all of it or nothing: the kernel reads a write as a whole first.
+    ///
+    /// # Errors
+    /// The kernel refuses it; what resctrl says is told.
+    pub fn change(&self, lines: &[&str]) -> Result<()> {
+        let root = open_root(&self.root)?;
+        let place = format!("intelRdt {}", self.full().display());
+        let group = open_group(&root, &self.group).context(format_args!("{place}: open"))?;
+        let text = lines.join("\n");
+        write(&group, Path::new("schemata"), &format!("{text}\n"))
+            .map_err(|errno| explain(&root, errno, &format!("{place}: write {text:?} to schemata")))
+    }
+
+    /// What the group may use, for `events`; nothing where it has gone.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let schemata = || {
+            let root = open_root(&self.root).ok()?;
+            Some((read(&root, "schemata").ok()?, read(&open_group(&root, &self.group).ok()?, "schemata").ok()?))
+        };
+        schemata().map(|(all, own)| Stats::of(&all, &own)).unwrap_or_default()
+    }
+
     /// Removes what was made for the container.
     ///
     /// # Errors
@@ -105,6 +128,37 @@ impl OwnRdt {
                 .map_err(|errno| explain(&root, errno, &format!("{place} {}", monitor.display()))),
             Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno).context(format_args!("{place}: open")),
+        }
+    }
+}
+
+/// What a group may use, beside what the machine has, as `runc events` tells it.
+#[derive(Debug, Default, Serialize)]
+#[allow(missing_docs)]
+pub struct Stats {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l3_cache_schema_root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l3_cache_schema: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mem_bw_schema_root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mem_bw_schema: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schemata: Vec<String>,
+}
+
+impl Stats {
+    fn of(all: &str, own: &str) -> Stats {
+        let line = |text: &str, resource: &str| {
+            text.lines().map(str::trim).rfind(|line| line.starts_with(resource)).map(str::to_owned)
+        };
+        Stats {
+            l3_cache_schema_root: line(all, "L3"),
+            l3_cache_schema: line(own, "L3"),
+            mem_bw_schema_root: line(all, "MB"),
+            mem_bw_schema: line(own, "MB"),
+            schemata: own.lines().map(str::to_owned).collect(),
         }
     }
 }
@@ -216,7 +270,6 @@ impl Made {
         if wanted.expected.is_empty() {
             return Ok(());
         }
-        let read = |dir: &OwnedFd, file: &str| path::read(&open_beneath(dir, Path::new(file), OFlag::O_RDONLY)?);
         let schemata = read(group, "schemata").context(format_args!("{place}: read schemata"))?;
         let granularity = read(root, "info/MB/bandwidth_gran").ok().and_then(|text| text.trim().parse().ok());
         match wanted.mismatch(&schemata, granularity.unwrap_or(1).max(1)) {
@@ -256,6 +309,10 @@ impl Drop for Made {
             let _ = self.undo();
         }
     }
+}
+
+fn read(dir: &OwnedFd, file: &str) -> nix::Result<String> {
+    path::read(&open_beneath(dir, Path::new(file), OFlag::O_RDONLY)?)
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd> {

@@ -27,8 +27,10 @@ use crate::plan::seccomp::{Filter, Listener};
 use crate::rdt::OwnRdt;
 use crate::sys;
 
-/// The version of the specification that `state` and hooks speak.
-pub const OCI_VERSION: &str = "1.3.0";
+pub use told::{OCI_VERSION, state_json};
+
+mod told;
+
 const FILE: &str = "state.json";
 /// The program of the seccomp filter.
 const FILTER: &str = "seccomp.bpf";
@@ -668,36 +670,6 @@ impl Container {
         let hooks = plan::hooks(list, kind, &mut findings);
         findings.warnings().map(|_| hooks)
     }
-}
-
-/// runtime-spec runtime.md § State.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StateJson<'a> {
-    oci_version: &'a str,
-    id: &'a str,
-    status: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<i32>,
-    bundle: &'a Path,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
-}
-
-/// The state as hooks get it; a pid of 0 is not told.
-///
-/// # Errors
-/// Never in practice: plain data is encoded.
-pub fn state_json(record: &Record, status: Status, pid: i32) -> Result<String> {
-    let state = StateJson {
-        oci_version: OCI_VERSION,
-        id: &record.id,
-        status: status.name(),
-        pid: (pid > 0).then_some(pid),
-        bundle: &record.cleat.bundle,
-        annotations: &record.cleat.annotations,
-    };
-    serde_json::to_string(&state).map_err(|error| Error::new(format!("encode state: {error}")))
 }
 
 /// Start time in clock ticks after boot, and state letter, of a process (proc_pid_stat(5)).

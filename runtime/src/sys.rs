@@ -11,7 +11,10 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 
+pub use bpf::*;
+
 pub mod ask;
+mod bpf;
 
 /// Defines the program's C entry point, which calls a function that returns the exit code.
 #[macro_export]
@@ -475,125 +478,6 @@ pub fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> nix::Result<(usize,
     Ok((message.bytes, fds))
 }
 
-/// One eBPF instruction (kernel: `struct bpf_insn`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Insn {
-    /// Operation.
-    pub code: u8,
-    /// Destination register in the low half, source in the high one.
-    pub registers: u8,
-    /// Jump distance or memory offset.
-    pub off: i16,
-    /// Constant.
-    pub imm: i32,
-}
-
-/// `union bpf_attr` at a size that every kernel so far knows, zeroed: kernels 6.17 to 7.2 write
-/// `query.revision` whatever length they were told (opencontainers/cgroups#69).
-#[repr(C, align(8))]
-struct BpfAttr([u8; 128]);
-
-impl BpfAttr {
-    fn new() -> BpfAttr {
-        BpfAttr([0; 128])
-    }
-
-    fn set(&mut self, at: usize, bytes: &[u8]) {
-        self.0[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-
-    fn get_u32(&self, at: usize) -> u32 {
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(&self.0[at..at + 4]);
-        u32::from_ne_bytes(bytes)
-    }
-
-    /// # Safety
-    /// Pointers in the attribute must be valid for the command.
-    unsafe fn call(&mut self, command: c_int) -> nix::Result<c_long> {
-        // SAFETY: the buffer is passed with its true size; the caller answers for the pointers.
-        check(unsafe { libc::syscall(libc::SYS_bpf, command, self.0.as_mut_ptr(), self.0.len()) })
-    }
-}
-
-const BPF_PROG_LOAD: c_int = 5;
-const BPF_PROG_ATTACH: c_int = 8;
-const BPF_PROG_GET_FD_BY_ID: c_int = 13;
-const BPF_PROG_QUERY: c_int = 16;
-const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
-const BPF_CGROUP_DEVICE: u32 = 6;
-const BPF_F_ALLOW_MULTI: u32 = 2;
-const BPF_F_REPLACE: u32 = 4;
-
-/// Loads a program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
-///
-/// # Errors
-/// `EPERM`: without `CAP_BPF` or `CAP_SYS_ADMIN`. `EINVAL`, `EACCES`: the verifier refused it.
-pub fn load_device_program(program: &[Insn]) -> nix::Result<OwnedFd> {
-    let license = c"Apache-2.0";
-    let mut attr = BpfAttr::new();
-    attr.set(0, &BPF_PROG_TYPE_CGROUP_DEVICE.to_ne_bytes());
-    attr.set(4, &u32::try_from(program.len()).map_err(|_| Errno::E2BIG)?.to_ne_bytes());
-    attr.set(8, &(program.as_ptr().expose_provenance() as u64).to_ne_bytes());
-    attr.set(16, &(license.as_ptr().expose_provenance() as u64).to_ne_bytes());
-    // SAFETY: instructions and license outlive the call; their count and the string's end are true.
-    new_fd(unsafe { attr.call(BPF_PROG_LOAD) }?)
-}
-
-/// Attaches a device program to a cgroup; `replace` takes the place of one that is there, without
-/// a moment in which neither or both hold.
-///
-/// # Errors
-/// `EPERM`: without privilege. `EINVAL`: a kernel without cgroup device programs.
-pub fn attach_device_program(
-    cgroup: BorrowedFd<'_>,
-    program: BorrowedFd<'_>,
-    replace: Option<BorrowedFd<'_>>,
-) -> nix::Result<()> {
-    let mut attr = BpfAttr::new();
-    attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
-    attr.set(4, &program.as_raw_fd().to_ne_bytes());
-    attr.set(8, &BPF_CGROUP_DEVICE.to_ne_bytes());
-    let mut flags = BPF_F_ALLOW_MULTI;
-    if let Some(old) = replace {
-        flags |= BPF_F_REPLACE;
-        attr.set(16, &old.as_raw_fd().to_ne_bytes());
-    }
-    attr.set(12, &flags.to_ne_bytes());
-    // SAFETY: numbers only.
-    unsafe { attr.call(BPF_PROG_ATTACH) }.map(drop)
-}
-
-/// Asks for the ids of the device programs attached to a cgroup itself; `attr` gets their number.
-fn query_programs(cgroup: BorrowedFd<'_>, ids: &mut [u32], attr: &mut BpfAttr) -> nix::Result<()> {
-    attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
-    attr.set(4, &BPF_CGROUP_DEVICE.to_ne_bytes());
-    attr.set(16, &(ids.as_mut_ptr().expose_provenance() as u64).to_ne_bytes());
-    attr.set(24, &u32::try_from(ids.len()).unwrap_or(0).to_ne_bytes());
-    // SAFETY: ids outlives the call and its length is passed.
-    unsafe { attr.call(BPF_PROG_QUERY) }.map(drop)
-}
-
-/// The device programs attached to a cgroup itself.
-///
-/// # Errors
-/// Those of bpf(2), `BPF_PROG_QUERY`.
-pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
-    let (mut ids, mut attr) = ([0u32; 64], BpfAttr::new());
-    query_programs(cgroup, &mut ids, &mut attr)?;
-    let count = usize::try_from(attr.get_u32(24)).unwrap_or(0).min(ids.len());
-    ids[..count]
-        .iter()
-        .map(|id| {
-            let mut attr = BpfAttr::new();
-            attr.set(0, &id.to_ne_bytes());
-            // SAFETY: numbers only.
-            new_fd(unsafe { attr.call(BPF_PROG_GET_FD_BY_ID) }?)
-        })
-        .collect()
-}
-
 /// Whether the kernel knows a flag of `SECCOMP_SET_MODE_FILTER` (seccomp(2)).
 #[must_use]
 pub fn knows_filter_flag(flag: u32) -> bool {
@@ -733,6 +617,3 @@ pub fn stream(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: Rust's start-up code makes sure that 0, 1 and 2 are open, and nothing closes them.
     unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -190,8 +190,10 @@ pub(crate) fn trace() -> ! {
             let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
             let program = fs::read_link(format!("/proc/{raw}/exe")).ok();
             let status = facts::text(format!("/proc/{raw}/status")).unwrap_or_default();
-            let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap_or("").to_owned();
+            let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).map(str::to_owned);
             let _ = ptrace::detach(pid, None);
+            // It ended before it stopped.
+            let Some(permitted) = permitted else { continue };
             if program == own {
                 done.push(raw);
             }

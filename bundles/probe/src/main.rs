@@ -51,6 +51,7 @@ usage: probe [WORD [ARGUMENT…]]
   forks N                     fork until refused, at most N times: {\"forked\", \"error\"}
   burn MILLISECONDS           use the CPU for so long: {\"wall_us\", \"cpu_us\"}
   read-direct PATH BYTES      read past the page cache: {\"bytes\", \"us\"}
+  write-direct PATH BYTES     write past the page cache: the same
   allocate PATH BYTES         fallocate(2)
 
   attack-exe N                find the runtime's program in /proc N times and write to it
@@ -98,7 +99,8 @@ fn main() -> ExitCode {
         ("eat", [bytes]) => use_up::memory(bytes.parse().unwrap_or(0)),
         ("forks", [most]) => print_json(&use_up::forks(most.parse().unwrap_or(0))),
         ("burn", [ms]) => print_json(&use_up::cpu(ms.parse().unwrap_or(0))),
-        ("read-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0))),
+        ("read-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0), false)),
+        ("write-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0), true)),
         ("allocate", [path, bytes]) => print_json(&use_up::allocate(path, bytes.parse().unwrap_or(0))),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),
         ("hook", [file, tag, status]) => return act::hook(file, tag, status),

@@ -64,10 +64,10 @@ fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// O_DIRECT, 64 KiB at a time.
-pub(crate) fn device(path: &str, bytes: usize) -> Value {
+/// O_DIRECT, 64 KiB at a time; reads, or writes zeros.
+pub(crate) fn device(path: &str, bytes: usize, write: bool) -> Value {
     let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0);
-    let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match fs::OpenOptions::new().read(!write).write(write).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) => return json!({ "error": facts::errno(error) }),
     };
@@ -75,15 +75,16 @@ pub(crate) fn device(path: &str, bytes: usize) -> Value {
     let first = room.as_ptr().align_offset(PAGE);
     let buffer = &mut room[first..first + 65_536];
     let start = Instant::now();
-    let mut read = 0;
-    while read < bytes {
-        match io::Read::read(&mut &file, buffer) {
+    let mut done = 0;
+    while done < bytes {
+        let result = if write { io::Write::write(&mut &file, buffer) } else { io::Read::read(&mut &file, buffer) };
+        match result {
             Ok(0) => break,
-            Ok(n) => read += n,
+            Ok(n) => done += n,
             Err(error) => return json!({ "error": facts::errno(error) }),
         }
     }
-    json!({ "bytes": read, "us": us(start.elapsed()) })
+    json!({ "bytes": done, "us": us(start.elapsed()) })
 }
 
 pub(crate) fn allocate(path: &str, bytes: u64) -> Value {

@@ -12,17 +12,21 @@
 //! | `subject.rs` | what is measured, and how is each operation spelled? |
 //! | `sample.rs` | what did one command cost? |
 //! | `rounds.rs` | in which order are samples taken? |
+//! | `crowd.rs` | what does one more container cost when there are many? |
+//! | `smallest.rs` | under which limit of memory does a program still start? |
 //! | `compile.rs` | what does it cost to understand a profile of system calls? |
 //! | `report.rs` | what do the figures say, and are the budgets met? |
 //! | `floor/` | a program of its own: what does the kernel alone charge? |
 
 mod bundle;
 mod compile;
+mod crowd;
 mod options;
 mod place;
 mod report;
 mod rounds;
 mod sample;
+mod smallest;
 mod subject;
 
 use std::fmt::Display;
@@ -103,8 +107,13 @@ fn bench(options: &Options) -> Result<bool> {
     for line in &absent {
         eprintln!("bench: without {line}");
     }
+    if let Some(smallest) = smallest::Smallest::measure(&place, &signals, &subjects, options)? {
+        print!("{smallest}");
+        place.sweep();
+        return Ok(!options.strict || smallest.is_met());
+    }
     let figures = rounds::take(&place, &signals, &subjects, options)?;
-    let crowd = rounds::crowd(&place, &signals, &subjects, options)?;
+    let crowd = crowd::measure(&place, &signals, &subjects, options)?;
     let left = place.sweep();
     let report = Report {
         options,
@@ -120,5 +129,6 @@ fn bench(options: &Options) -> Result<bool> {
     if let Some(mut file) = json {
         writeln!(file, "{:#}", report.json()).at("--json")?;
     }
-    Ok(left.is_empty() && (!options.strict || report.all_met()))
+    let all_gone = left.is_empty() && crowd.as_ref().is_none_or(|crowd| crowd.left.is_empty());
+    Ok(all_gone && (!options.strict || report.all_met()))
 }

@@ -12,7 +12,9 @@ bench: cleat beside crun, runc and the kernel's floor, interleaved in one run (n
     --init PATH     cleat's init, for its size
     --rounds N      samples of each operation and runtime (60)
     --warmups N     rounds before those, not counted (5)
-    --crowd N       also: the cost of create with N containers present (0: skip)
+    --crowd N       also: the cost of create, exec and delete with N containers present (0: skip)
+    --memory N      instead of all that: the smallest memory.max under which true starts N times of N;
+                    wants the controller, as in the guest (make bench-memory)
     --json FILE     write the figures there too
     --strict        exit 1 when a budget is missed
     --help
@@ -34,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) warmups: usize,
     pub(crate) crowd: usize,
+    pub(crate) memory: usize,
     pub(crate) json: Option<PathBuf>,
     pub(crate) strict: bool,
 }
@@ -55,6 +58,7 @@ impl Options {
             rounds: 60,
             warmups: 5,
             crowd: 0,
+            memory: 0,
             json: None,
             strict: false,
         };
@@ -72,6 +76,7 @@ impl Options {
                 "--rounds" => options.rounds = number(value()?)?.max(1),
                 "--warmups" => options.warmups = number(value()?)?,
                 "--crowd" => options.crowd = number(value()?)?,
+                "--memory" => options.memory = number(value()?)?,
                 "--json" => options.json = Some(value()?.into()),
                 "--strict" => options.strict = true,
                 "--help" | "-h" => {

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::compile::Compile;
+use crate::crowd::{self, Crowd};
 use crate::options::Options;
-use crate::rounds::{Call, Crowd, Figures, Series};
+use crate::rounds::{Call, Figures, Series};
 use crate::subject::{FLOOR, Operation, Subject};
 use crate::{At as _, Result};
 
@@ -156,9 +157,10 @@ impl Report<'_> {
         judge("binary".into(), self.sizes.cleat_mb, 2.0, "MB");
         judge("init".into(), self.sizes.init_kb, 100.0, "kB");
         if let Some(crowd) = self.crowd.filter(|crowd| crowd.name == "cleat") {
-            let what = format!("create among {} to create alone", crowd.containers);
-            let ratio = median(&crowd.among.wall_ms) / median(&crowd.alone.wall_ms);
-            judge(what, Some(ratio), 1.1, "x");
+            for (operation, among, alone) in crowd_rows(crowd) {
+                let what = format!("{} among {} to alone", operation.name(), crowd.containers);
+                judge(what, Some(among / alone), 1.1, "x");
+            }
         }
         budgets
     }
@@ -223,8 +225,11 @@ impl Report<'_> {
             "crowd": self.crowd.map(|crowd| json!({
                 "runtime": crowd.name,
                 "containers": crowd.containers,
-                "alone_ms": median(&crowd.alone.wall_ms),
-                "among_ms": median(&crowd.among.wall_ms),
+                "operations": crowd_rows(crowd).map(|(operation, among, alone)| {
+                    json!({"operation": operation.name(), "alone_ms": alone, "among_ms": among})
+                }).collect::<Vec<_>>(),
+                "deleted_at_once_ms": crowd.deleted_ms,
+                "left": crowd.left,
             })),
             "budgets": budgets.collect::<Vec<_>>(),
             "left": self.left,
@@ -286,12 +291,24 @@ impl Report<'_> {
             writeln!(f, "init of cleat: {kb:.1} kB")?;
         }
         if let Some(crowd) = self.crowd {
-            let (alone, among) = (median(&crowd.alone.wall_ms), median(&crowd.among.wall_ms));
             let (name, count) = (crowd.name, crowd.containers);
-            writeln!(f, "create by {name}: {alone:.2} ms alone, {among:.2} ms among {count}")?;
+            for (operation, (among, alone)) in crowd::OPERATIONS.iter().zip(crowd.among.iter().zip(&crowd.alone)) {
+                let text = |it: &Series| format!("{:.2} ms ({:.2} of CPU)", median(&it.wall_ms), median(&it.cpu_ms));
+                let (alone, among) = (text(alone), text(among));
+                writeln!(f, "{} by {name}: {alone} alone, {among} among {count}", operation.name())?;
+            }
+            let left = crowd.left.len();
+            writeln!(f, "{count} containers deleted at once in {:.0} ms, {left} of them left", crowd.deleted_ms)?;
         }
         Ok(())
     }
+}
+
+/// What is measured with many containers: its median among them, and without them.
+fn crowd_rows(crowd: &Crowd) -> impl Iterator<Item = (Operation, f64, f64)> {
+    let series = crowd.among.iter().zip(&crowd.alone);
+    let rows = crowd::OPERATIONS.into_iter().zip(series);
+    rows.map(|(operation, (among, alone))| (operation, median(&among.wall_ms), median(&alone.wall_ms)))
 }
 
 fn kernel() -> String {

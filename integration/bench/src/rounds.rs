@@ -15,7 +15,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    fn add(&mut self, cost: Cost) {
+    pub(crate) fn add(&mut self, cost: Cost) {
         self.wall_ms.push(cost.wall_ms);
         self.cpu_ms.push(cost.cpu_ms);
         self.peak_mb.push(cost.peak_mb);
@@ -51,15 +51,6 @@ impl Figures {
     }
 }
 
-/// What `create` costs before and after many containers were created.
-#[derive(Debug)]
-pub(crate) struct Crowd {
-    pub(crate) name: &'static str,
-    pub(crate) containers: usize,
-    pub(crate) alone: Series,
-    pub(crate) among: Series,
-}
-
 /// Takes each runtime through one container's life, and returns those that came through, and why
 /// the others did not.
 pub(crate) fn fit(place: &Place, signals: &Signals, found: Vec<Subject>) -> Result<(Vec<Subject>, Vec<String>)> {
@@ -91,7 +82,13 @@ fn life(place: &Place, signals: &Signals, subject: &Subject) -> Result<()> {
 }
 
 /// One sample; `None` where the runtime has no such operation.
-fn once(place: &Place, signals: &Signals, subject: &Subject, operation: Operation, name: &str) -> Result<Option<Cost>> {
+pub(crate) fn once(
+    place: &Place,
+    signals: &Signals,
+    subject: &Subject,
+    operation: Operation,
+    name: &str,
+) -> Result<Option<Cost>> {
     let Some(command) = subject.command(place, operation, name) else {
         return Ok(None);
     };
@@ -184,41 +181,7 @@ fn calls(place: &Place, signals: &Signals, subject: &Subject, figures: &mut Figu
     Ok(())
 }
 
-/// Measures `create` alone, then among `--crowd` created containers, then removes them.
-pub(crate) fn crowd(
-    place: &Place,
-    signals: &Signals,
-    subjects: &[Subject],
-    options: &Options,
-) -> Result<Option<Crowd>> {
-    let Some(subject) = subjects.iter().find(|it| !it.is_floor() && options.crowd > 0) else {
-        return Ok(None);
-    };
-    let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
-    let alone = creates(place, signals, subject, options)?;
-    eprintln!("bench: {} containers by {}", names.len(), subject.name);
-    for name in &names {
-        once(place, signals, subject, Operation::Create, name)?;
-    }
-    let among = creates(place, signals, subject, options)?;
-    for name in &names {
-        remove(place, signals, subject, name)?;
-    }
-    Ok(Some(Crowd { name: subject.name, containers: names.len(), alone, among }))
-}
-
-fn creates(place: &Place, signals: &Signals, subject: &Subject, options: &Options) -> Result<Series> {
-    let mut series = Series::default();
-    for round in 0..options.warmups + options.rounds {
-        let cost = once(place, signals, subject, Operation::Create, subject.name)?;
-        if let (Some(cost), true) = (cost, round >= options.warmups) {
-            series.add(cost);
-        }
-        remove(place, signals, subject, subject.name)?;
-    }
-    Ok(series)
-}
-
+/// Kills a container and deletes it.
 fn remove(place: &Place, signals: &Signals, subject: &Subject, name: &str) -> Result<()> {
     once(place, signals, subject, Operation::Kill, name)?;
     once(place, signals, subject, Operation::Delete, name).map(drop)

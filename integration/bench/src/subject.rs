@@ -124,6 +124,14 @@ impl Subject {
         Some(words)
     }
 
+    /// `delete --force`
+    pub(crate) fn delete(&self, place: &Place, name: &str) -> Vec<OsString> {
+        let mut words = vec![self.program.clone().into_os_string(), "--root".into()];
+        words.extend([place.path("state").join(self.name).into(), "delete".into(), "--force".into()]);
+        words.push(place.id(name).into());
+        words
+    }
+
     /// The command line of a container that tells what its system calls cost.
     pub(crate) fn calls(&self, place: &Place, bundle: &str) -> Vec<OsString> {
         let mut words = vec![self.program.clone().into_os_string(), "--root".into()];

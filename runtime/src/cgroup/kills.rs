@@ -98,10 +98,13 @@ impl Cgroup {
     pub fn process_refusal(&self) -> String {
         match (self.number("pids.max"), self.number("pids.current")) {
             // The one that was refused another has gone by now.
-            (Some(max), Some(current)) if current + 1 >= max => format!(
-                "cgroup {}: pids.max is {max}, and {current} live there; raise linux.resources.pids.limit",
-                self.full().display()
-            ),
+            (Some(max), Some(current)) if current + 1 >= max => {
+                // Since Linux 6.12.
+                let peak = self.number("pids.peak").map(|peak| format!(", its peak was {peak}")).unwrap_or_default();
+                let place = self.full();
+                let what = format!("pids.max is {max}, and {current} live there{peak}");
+                format!("cgroup {}: {what}; raise linux.resources.pids.limit", place.display())
+            }
             _ => "the limit of processes is reached: see pids.max of the cgroups above, and RLIMIT_NPROC".into(),
         }
     }

@@ -23,11 +23,9 @@ pub(crate) const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "mem
 /// How long the kernel may take to settle what it has charged in advance.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What was in a file before a limit was written.
-struct Before {
-    file: String,
-    text: String,
-}
+/// What was in files before limits were written to them.
+#[derive(Debug, Default)]
+pub struct Before(Vec<(String, String)>);
 
 impl Cgroup {
     /// Writes limits in order. What depends on another one that comes later (a burst above the old
@@ -39,31 +37,23 @@ impl Cgroup {
         self.write_limits(limits, None)
     }
 
-    /// The same, all or none: after an error the old limits are in force again.
+    /// The same, and `before` gets what [`Cgroup::put_back`] needs, also after an error.
     ///
     /// # Errors
     /// As above.
-    pub fn change_limits(&self, limits: &[&Limit]) -> Result<()> {
-        self.change_limits_and(limits, &|| Ok(()))
+    pub fn replace_limits(&self, limits: &[&Limit], before: &mut Before) -> Result<()> {
+        self.write_limits(limits, Some(before))
     }
 
-    /// The same with something that must succeed, too.
-    ///
-    /// # Errors
-    /// As above, and those of `also`.
-    pub fn change_limits_and(&self, limits: &[&Limit], also: &dyn Fn() -> Result<()>) -> Result<()> {
-        let mut before = Vec::new();
-        let changed = self.write_limits(limits, Some(&mut before)).and_then(|()| also());
-        if changed.is_err() {
-            // The last first, as they may depend on each other.
-            for Before { file, text } in before.iter().rev() {
-                let _ = self.write_text(file, text);
-            }
+    /// Brings old limits back in force.
+    pub fn put_back(&self, before: &Before) {
+        // The last first, as they may depend on each other.
+        for (file, text) in before.0.iter().rev() {
+            let _ = self.write_text(file, text);
         }
-        changed
     }
 
-    fn write_limits(&self, limits: &[&Limit], mut before: Option<&mut Vec<Before>>) -> Result<()> {
+    fn write_limits(&self, limits: &[&Limit], mut before: Option<&mut Before>) -> Result<()> {
         let mut again = Vec::new();
         for limit in limits {
             match self.write_limit(limit, before.as_deref_mut()) {
@@ -76,21 +66,22 @@ impl Cgroup {
             .try_for_each(|limit| self.write_limit(limit, before.as_deref_mut()).map_err(|(_, error)| error))
     }
 
-    fn write_limit(&self, limit: &Limit, before: Option<&mut Vec<Before>>) -> std::result::Result<(), (Errno, Error)> {
+    fn write_limit(&self, limit: &Limit, before: Option<&mut Before>) -> std::result::Result<(), (Errno, Error)> {
         let there = limit.files.iter().find(|(file, _)| self.has(file));
         let Some((file, text)) = there else {
             return if limit.required { Err((Errno::ENOENT, self.no_such_limit(limit))) } else { Ok(()) };
         };
         if let Some(before) = before {
             let old = self.read(file).unwrap_or_default();
-            before.push(Before { file: file.clone(), text: undo(&old, text) });
+            before.0.push((file.clone(), undo(&old, text)));
         }
         if let Some(bytes) = text.parse().ok().filter(|_| limit.late && file == "memory.max") {
             self.settle(bytes);
         }
         match self.write_text(file, text) {
             Err(errno) if limit.required || errno != Errno::EINVAL => {
-                let what = format!("{}: {}", self.file(&format!("write {text:?} to"), file), errno_text(errno));
+                let call = self.file(&format!("write {text:?} to"), file);
+                let what = format!("{call}: {}{}", errno_text(errno), why_refused(file, errno));
                 Err((errno, Error::at(&limit.place, what)))
             }
             _ => Ok(()),
@@ -166,6 +157,19 @@ impl Cgroup {
     }
 }
 
+/// What the kernel means by an answer that does not say it, for people.
+fn why_refused(file: &str, errno: Errno) -> &'static str {
+    match (file.split_once('.').map_or(file, |(controller, _)| controller), errno) {
+        ("rdma", Errno::ENODEV) => "; there is no such device, see /sys/class/infiniband",
+        ("io", Errno::ENODEV) => "; there is no such block device, or it is a partition, see /sys/block",
+        ("io", Errno::EOPNOTSUPP) => {
+            "; nothing gives weights to this device: set its scheduler to bfq, or see io.cost.qos"
+        }
+        ("misc", Errno::EINVAL) => "; see misc.capacity of the root cgroup",
+        _ => "",
+    }
+}
+
 /// The text that brings a file back, of which `text` is about to change one entry.
 fn undo(old: &str, text: &str) -> String {
     let (key, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -193,6 +197,14 @@ pub(super) fn enable_controllers(parent: &OwnedFd) {
     let missing: Vec<&str> =
         CONTROLLERS.iter().copied().filter(|name| has(&there, name) && !has(&enabled, name)).collect();
     if missing.is_empty() {
+        return;
+    }
+    // Processes that live there would compete with the children: the kernel refuses most controllers,
+    // and with the others makes all below a subtree of threads, in which no container can be born
+    // (cgroup-v2.rst, "No Internal Process Constraint", "Threads"). The root alone, which has no type,
+    // may have both.
+    let is_inner = read("cgroup.type").is_ok();
+    if is_inner && read("cgroup.procs").is_ok_and(|processes| !processes.is_empty()) {
         return;
     }
     let write = |names: &[&str]| {

@@ -17,7 +17,7 @@ pub struct Stats {
     pub pids: Pids,
     pub blkio: BlockIo,
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    pub intel_rdt: BTreeMap<String, u64>,
+    pub intel_rdt: crate::rdt::Stats,
     pub network_interfaces: Option<Vec<u64>>,
 }
 
@@ -113,12 +113,11 @@ pub struct BlockIoEntry {
     pub value: u64,
 }
 
-/// Huge pages of one size, in bytes.
+/// Huge pages of one size: bytes in use or reserved, and how often the limit was met.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Hugetlb {
     pub usage: u64,
-    pub max: u64,
     pub failcnt: u64,
 }
 
@@ -188,7 +187,7 @@ impl Cgroup {
             },
             memory: self.memory_stats(),
             pids: Pids {
-                current: self.number("pids.current").unwrap_or(0),
+                current: self.number("pids.current").unwrap_or_else(|| self.count()),
                 limit: self.number("pids.max").unwrap_or(0),
             },
             blkio: self.io_stats(),
@@ -209,6 +208,11 @@ impl Cgroup {
         }
     }
 
+    /// Processes, where the controller is not there to count them.
+    fn count(&self) -> u64 {
+        self.processes().map_or(0, |list| u64::try_from(list.len()).unwrap_or(0))
+    }
+
     fn memory_stats(&self) -> Memory {
         let raw = self.keyed_file("memory.stat");
         let usage = MemoryEntry {
@@ -221,7 +225,8 @@ impl Cgroup {
         let swap = MemoryEntry {
             limit: self.limit_of("memory.swap.max").saturating_add(usage.limit),
             usage: self.number("memory.swap.current").unwrap_or(0).saturating_add(usage.usage),
-            max: self.number("memory.swap.peak").unwrap_or(0),
+            // Both peaks together are none of both together.
+            max: 0,
             failcnt: get(&self.keyed_file("memory.swap.events"), "max"),
         };
         Memory { cache: get(&raw, "file"), usage, swap, raw, psi: self.pressure("memory.pressure") }
@@ -255,8 +260,11 @@ impl Cgroup {
         let sizes = sizes.iter().filter_map(|file| file.strip_prefix("hugetlb.")?.strip_suffix(".current"));
         let sizes = sizes.filter(|size| !size.contains('.'));
         let one = |size: &str| Hugetlb {
-            usage: self.number(&format!("hugetlb.{size}.current")).unwrap_or(0),
-            max: self.limit_of(&format!("hugetlb.{size}.max")),
+            // Reservations, where the kernel counts them, as runc has it.
+            usage: [".rsvd", ""]
+                .iter()
+                .find_map(|kind| self.number(&format!("hugetlb.{size}{kind}.current")))
+                .unwrap_or(0),
             failcnt: get(&self.keyed_file(&format!("hugetlb.{size}.events")), "max"),
         };
         sizes.map(|size| (size.to_owned(), one(size))).collect()

@@ -11,6 +11,7 @@
 //!
 //! Source: org.freedesktop.systemd1(5); systemd's docs/CONTROL_GROUP_INTERFACE.md, docs/CGROUP_DELEGATION.md.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -199,7 +200,14 @@ impl Made {
         manager.start(unit, pid)?;
         // Owned by the guard from here on.
         let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
-        let mut made = Made { cgroup: None, made_above: 0, existed: false, unit: Some(unit), _lock: None };
+        let mut made = Made {
+            cgroup: None,
+            made_above: 0,
+            existed: false,
+            before: RefCell::default(),
+            unit: Some(unit),
+            _lock: None,
+        };
         let elsewhere = |why: String| {
             let full = super::directory(mount, path);
             Error::new(format!(

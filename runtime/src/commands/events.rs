@@ -59,8 +59,12 @@ fn tell(event: &Event<'_>) -> Result<()> {
     print(&format!("{text}\n"))
 }
 
-fn tell_stats(cgroup: &Cgroup, id: &str) -> Result<()> {
-    tell(&Event { r#type: "stats", id, data: Some(cgroup.stats()) })
+fn tell_stats(cgroup: &Cgroup, container: &Container) -> Result<()> {
+    let mut stats = cgroup.stats();
+    if let Some(rdt) = &container.record.cleat.rdt {
+        stats.intel_rdt = rdt.stats();
+    }
+    tell(&Event { r#type: "stats", id: container.id(), data: Some(stats) })
 }
 
 /// `events`: with `once`, the use of now alone; else every `interval`, until the container ends.
@@ -76,7 +80,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
     let cgroup =
         container.cgroup().ok_or_else(|| Error::new(format!("container {id} has no cgroup, which measures")))?;
     if once {
-        return tell_stats(&cgroup, id);
+        return tell_stats(&cgroup, &container);
     }
     let alive = container.alive()?.ok_or_else(not_running)?;
     let memory = cgroup.memory_events().ok();
@@ -102,7 +106,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
             return Ok(());
         }
         if Instant::now() >= next {
-            tell_stats(&cgroup, id)?;
+            tell_stats(&cgroup, &container)?;
             next += interval;
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
-use crate::cgroup::{Cgroup, systemd};
+use crate::cgroup::{Before, Cgroup, systemd};
 use crate::cli;
 use crate::config::{self, Resources};
 use crate::error::{Context, Error, Kind, Result};
@@ -25,9 +25,17 @@ const MAX_LEN: u64 = 1 << 20;
 /// A limit that is wrong, or that the kernel refuses: then the old ones are in force again.
 pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     let wanted = wanted(options)?;
+    let schemata = schemata(options)?;
+    let is_limit = wanted.as_object().is_some_and(|wanted| !wanted.is_empty());
+    if !is_limit && schemata.is_empty() {
+        return Err(Error::new("update: nothing to change; give a limit, or --resources FILE"));
+    }
     let (mut container, _lock) = shell.store.open(&options.id)?.locked()?;
     if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused) {
         return Err(Error::of(Kind::NotRunning, format!("container not running: {}", options.id)));
+    }
+    if !is_limit {
+        return change_rdt(&container, &schemata);
     }
     let cgroup = container
         .cgroup()
@@ -42,21 +50,52 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
     let touched = |name: &&str| named(&wanted, name);
     let changed: Vec<_> = limits.iter().filter(|limit| limit.from.iter().any(touched)).collect();
-    cgroup.change_limits_and(&changed, &|| match &unit {
-        Some(unit) => {
-            let version = systemd::probe(unit.user)?.version;
-            unit.set(&plan::systemd::of_limits(&changed, version))?;
-            // It rounds what it writes.
-            cgroup.limit(&changed)
-        }
-        None => Ok(()),
-    })?;
+    let mut before = Before::default();
+    cgroup
+        .replace_limits(&changed, &mut before)
+        .and_then(|()| match &unit {
+            Some(unit) => {
+                let version = systemd::probe(unit.user)?.version;
+                unit.set(&plan::systemd::of_limits(&changed, version))?;
+                // It rounds what it writes.
+                cgroup.limit(&changed)
+            }
+            None => Ok(()),
+        })
+        .and_then(|()| change_rdt(&container, &schemata))
+        .inspect_err(|_| cgroup.put_back(&before))?;
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
     if let Some(own) = &mut container.record.cleat.cgroup {
         own.memory_limited = limits.iter().any(|limit| limit.controller == "memory");
     }
     container.save()
+}
+
+/// What the container's resctrl group is to have.
+fn schemata(options: &cli::Update) -> Result<Vec<&str>> {
+    let all = [
+        ("--l3-cache-schema", options.l3_cache_schema.as_deref(), "L3"),
+        ("--mem-bw-schema", options.mem_bw_schema.as_deref(), "MB:"),
+    ];
+    let given = all.into_iter().filter_map(|(option, text, start)| Some((option, text?, start)));
+    given
+        .map(|(option, text, start)| match text.starts_with(start) && !text.contains('\n') {
+            true => Ok(text),
+            false => Err(Error::new(format!("{option} {text:?}: not one line that starts with {start:?}"))),
+        })
+        .collect()
+}
+
+fn change_rdt(container: &Container, schemata: &[&str]) -> Result<()> {
+    if schemata.is_empty() {
+        return Ok(());
+    }
+    let own = container.record.cleat.rdt.as_ref().ok_or_else(|| {
+        let what = "has no resctrl group to change: its config.json has no linux.intelRdt";
+        Error::new(format!("container {} {what}", container.id()))
+    })?;
+    own.change(schemata)
 }
 
 fn typed(name: &str, value: &Value) -> Result<Resources> {
@@ -130,9 +169,6 @@ fn wanted(options: &cli::Update) -> Result<Value> {
         if let Some(value) = value {
             wanted[group][name] = value;
         }
-    }
-    if wanted.as_object().is_none_or(Map::is_empty) {
-        return Err(Error::new("update: nothing to change; give a limit, or --resources FILE"));
     }
     Ok(wanted)
 }

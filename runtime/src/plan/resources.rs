@@ -285,7 +285,9 @@ fn block_io(io: &BlockIo, limits: &mut Limits<'_>) {
                 ("io.bfq.weight".to_owned(), format!("{number} {weight}")),
                 ("io.weight".to_owned(), format!("{number} {}", io_weight(weight))),
             ];
-            limits.set_one_of(&["blockIO.weightDevice"], "io", files).place = format!("linux.resources.{name}");
+            // bfq takes a weight for all devices as that of each.
+            let from = &["blockIO.weightDevice", "blockIO.weight"];
+            limits.set_one_of(from, "io", files).place = format!("linux.resources.{name}");
         }
         limits.only_v1(&format!("{name}.leafWeight"), device.leaf_weight.is_some_and(|weight| weight != 0));
     }
@@ -371,11 +373,14 @@ pub(crate) fn check_usage(memory: &Memory, used: Option<u64>, swap_used: Option<
     }
     let below =
         |limit: Option<i64>, used: u64| limit.and_then(|l| u64::try_from(l).ok()).filter(|l| *l > 0 && *l < used);
-    if let Some(limit) = below(memory.limit, used.unwrap_or(0)) {
-        let what = format_args!("{limit} is below the {} bytes in use", used.unwrap_or(0));
-        return Err(Error::at("linux.resources.memory.limit", what));
+    let used = used.unwrap_or(0);
+    if let Some(limit) = below(memory.limit, used) {
+        return Err(Error::at(
+            "linux.resources.memory.limit",
+            format_args!("{limit} is below the {used} bytes in use"),
+        ));
     }
-    let together = used.unwrap_or(0) + swap_used.unwrap_or(0);
+    let together = used + swap_used.unwrap_or(0);
     if let Some(swap) = below(memory.swap, together) {
         return Err(Error::at(
             "linux.resources.memory.swap",

@@ -38,7 +38,7 @@ impl Preflight<'_> {
         for (what, remedy) in problems {
             self.problem(PLACE, format!("cgroup {}: {what}", full.display()), remedy);
         }
-        self.check_controllers(&wanted.mount, &full);
+        self.check_controllers(&full);
     }
 
     /// Limits whose controllers systemd has not got itself, where it is the user's.
@@ -59,13 +59,14 @@ impl Preflight<'_> {
     }
 
     /// Limits whose controllers the container's cgroup will not get.
-    fn check_controllers(&mut self, mount: &Path, full: &Path) {
+    fn check_controllers(&mut self, full: &Path) {
         let plan = self.plan;
         let Some(parent) = full.ancestors().skip(1).find(|dir| dir.exists()) else { return };
         let list = |file: &str| read(parent.join(file)).unwrap_or_default();
         let has = |list: &str, name: &str| list.split_ascii_whitespace().any(|known| known == name);
         let (there, enabled) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
-        let is_busy = parent != mount && !list("cgroup.procs").is_empty();
+        // The root of the tree has no type; that of a cgroup namespace has one.
+        let is_busy = parent.join("cgroup.type").exists() && !list("cgroup.procs").is_empty();
         let may_enable = crate::survey::may(&parent.join("cgroup.subtree_control"), AccessFlags::W_OK).is_ok();
         let shown = parent.display();
         let limits = plan.host.cgroup.iter().flat_map(|cgroup| &cgroup.limits);

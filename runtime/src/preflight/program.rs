@@ -141,7 +141,7 @@ fn open(file: &OwnedFd) -> Option<std::fs::File> {
 }
 
 /// Reads some bytes at some place.
-type Reader<'a> = dyn Fn(u64, usize) -> Vec<u8> + 'a;
+pub type Reader<'a> = dyn Fn(u64, usize) -> Vec<u8> + 'a;
 
 fn reader(file: &std::fs::File) -> Box<Reader<'_>> {
     use std::os::unix::fs::FileExt;
@@ -155,7 +155,7 @@ fn reader(file: &std::fs::File) -> Box<Reader<'_>> {
 
 /// What the kernel makes of a file.
 #[derive(Debug, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     /// A program of this machine, all by itself.
     Native,
     /// What a script's first line or an ELF file's `PT_INTERP` names executes it.
@@ -167,7 +167,9 @@ enum Format {
 /// ELF's numbers of the machines whose programs this kernel executes (elf(5), `e_machine`).
 const MACHINES: &[u64] = if cfg!(target_arch = "aarch64") { &[183, 40] } else { &[62, 3] };
 
-fn format(read: &Reader<'_>) -> Format {
+/// Looks at a file, which may be anything.
+#[must_use]
+pub fn format(read: &Reader<'_>) -> Format {
     let head = read(0, 256);
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|b| *b == b'\n').next().unwrap_or_default();

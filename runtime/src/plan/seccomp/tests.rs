@@ -93,6 +93,41 @@ fn arguments_are_compared_in_all_their_bits() {
     assert_eq!(answer(&with("SCMP_CMP_LT", high), "personality", [6, 0, 0, 0, 0, 0]), verdict::ALLOW);
 }
 
+/// config-linux.md § Seccomp, `architectures`, and that none changes what the machine's own has.
+#[test]
+fn every_architecture_of_the_specification_is_known() {
+    let names = [
+        "X86",
+        "X86_64",
+        "X32",
+        "ARM",
+        "AARCH64",
+        "MIPS",
+        "MIPS64",
+        "MIPS64N32",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PPC",
+        "PPC64",
+        "PPC64LE",
+        "S390",
+        "S390X",
+        "PARISC",
+        "PARISC64",
+        "RISCV64",
+        "LOONGARCH64",
+        "M68K",
+        "SH",
+        "SHEB",
+    ];
+    for name in names {
+        let filter = filter(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": [format!("SCMP_ARCH_{name}")],
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}));
+        assert_eq!(answer(&filter.unwrap(), "read", [0; 6]), verdict::ALLOW, "{name}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     let rule = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});

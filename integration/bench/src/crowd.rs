@@ -1,0 +1,115 @@
+//! What does one more container cost when there are many?
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::options::Options;
+use crate::place::Place;
+use crate::rounds::{Series, once};
+use crate::sample::{self, Signals};
+use crate::subject::{Operation, Subject};
+use crate::{At as _, Result};
+
+/// What is measured with and without the others.
+pub(crate) const OPERATIONS: [Operation; 3] = [Operation::Create, Operation::Exec, Operation::Delete];
+
+/// The cost of one container without others, and among many that run.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pub(crate) name: &'static str,
+    pub(crate) containers: usize,
+    /// By [`OPERATIONS`]; half of the samples from before the others were there, half from after.
+    pub(crate) alone: [Series; OPERATIONS.len()],
+    pub(crate) among: [Series; OPERATIONS.len()],
+    /// How long it took to delete them all at once.
+    pub(crate) deleted_ms: f64,
+    /// What their state directory still held then.
+    pub(crate) left: Vec<String>,
+}
+
+/// Measures alone, among `--crowd` containers that run, and alone again once they have all been
+/// deleted at once: what else has changed meanwhile is in both halves. `None`: not asked for.
+///
+/// # Errors
+/// A command fails, or hangs.
+pub(crate) fn measure(
+    place: &Place,
+    signals: &Signals,
+    subjects: &[Subject],
+    options: &Options,
+) -> Result<Option<Crowd>> {
+    let Some(subject) = subjects.iter().find(|it| !it.is_floor() && options.crowd > 0) else {
+        return Ok(None);
+    };
+    let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
+    let (mut alone, mut among) = (<[Series; 3]>::default(), <[Series; 3]>::default());
+    let half = options.rounds.div_ceil(2);
+    let warm = |count| lives(place, signals, subject, count, &mut Default::default());
+    warm(options.warmups)?;
+    lives(place, signals, subject, half, &mut alone)?;
+    eprintln!("bench: {} containers by {}", names.len(), subject.name);
+    for name in &names {
+        once(place, signals, subject, Operation::Create, name)?;
+        once(place, signals, subject, Operation::Start, name)?;
+    }
+    warm(options.warmups)?;
+    lives(place, signals, subject, options.rounds, &mut among)?;
+    let start = Instant::now();
+    delete_at_once(place, subject, &names)?;
+    let deleted_ms = start.elapsed().as_secs_f64() * 1e3;
+    let state = place.path("state").join(subject.name);
+    let left = fs::read_dir(&state).at(state.display())?.flatten();
+    let left = left.map(|entry| entry.path().display().to_string()).collect();
+    warm(options.warmups)?;
+    lives(place, signals, subject, half, &mut alone)?;
+    Ok(Some(Crowd { name: subject.name, containers: names.len(), alone, among, deleted_ms, left }))
+}
+
+/// Whole lives of one container.
+fn lives(place: &Place, signals: &Signals, subject: &Subject, count: usize, into: &mut [Series; 3]) -> Result<()> {
+    let name = subject.name;
+    for _ in 0..count {
+        let mut take = |operation: Operation, index: usize| {
+            let cost = once(place, signals, subject, operation, name)?;
+            cost.into_iter().for_each(|cost| into[index].add(cost));
+            Ok::<(), String>(())
+        };
+        take(Operation::Create, 0)?;
+        once(place, signals, subject, Operation::Start, name)?;
+        take(Operation::Exec, 1)?;
+        once(place, signals, subject, Operation::Kill, name)?;
+        take(Operation::Delete, 2)?;
+        sample::reap();
+    }
+    Ok(())
+}
+
+/// `delete --force` of all of them, each by a process of its own, none of which waits for another.
+fn delete_at_once(place: &Place, subject: &Subject, names: &[String]) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let spawn = |name: &String| {
+        let mut command = Command::new(&subject.program);
+        command.arg("--root").arg(place.path("state").join(subject.name)).args(["delete", "--force"]);
+        command.arg(place.id(name)).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    };
+    let mut running: Vec<Child> = Vec::new();
+    let spawned = names.iter().try_for_each(|name| spawn(name).map(|child| running.push(child)));
+    let deadline = Instant::now() + PATIENCE;
+    let mut failed = 0;
+    for child in &mut running {
+        // The bench has one thread, and these end by themselves.
+        while child.try_wait().at("delete")?.is_none() {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        failed += usize::from(!child.wait().at("delete")?.success());
+    }
+    spawned.at("delete")?;
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("{failed} of {} deletes failed", names.len())),
+    }
+}
