@@ -590,6 +590,12 @@ fn a_users_container_is_a_scope_of_his_systemd() {
     let second = container.exec_detached(Vec::<&str>::new(), ["/probe", "sleep"]);
     assert_eq!(own_cgroup(second.pid()), own);
     drop(second);
+    // Not delegated to users by default.
+    let limited = runtime.bundle().set("/linux/resources/cpu", json!({ "cpus": "0" }));
+    let text = "user.slice has no cpuset controller; enable it in the cgroups above (a user's systemd: systemctl edit";
+    let _ = runtime.run(&limited).refused("linux.resources.cpu.cpus: ").refused(text).in_one_line();
+    let check = runtime.call(["check"]).arg(limited.path()).outcome().exits(1);
+    assert!(check.stdout.contains("linux.resources.cpu.cpus: the cpuset controller is not to be had in"), "{check}");
     let _ = container.call(["pause"]).outcome().ok();
     assert_eq!(container.status(), "paused");
     let _ = container.call(["delete", "--force"]).outcome().ok();
