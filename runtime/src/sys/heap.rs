@@ -58,11 +58,13 @@ impl Heap {
 }
 
 /// The size of the piece for a layout, or `None` where that is a mapping of its own.
+#[inline]
 fn piece(layout: Layout) -> Option<usize> {
     let size = layout.size().max(SMALLEST);
     (size <= LARGEST && layout.align() <= SMALLEST).then(|| size.next_power_of_two())
 }
 
+#[inline]
 fn class(piece: usize) -> usize {
     (piece / SMALLEST).ilog2() as usize
 }
