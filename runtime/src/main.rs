@@ -1,7 +1,7 @@
 //! How does argv become an exit code?
 //!
-//! Without the standard library's start-up code, which takes 0.06 ms of the 0.8 ms of a command
-//! (it looks up the stack's limits in `/proc` and installs signal handlers) and 0.1 MB.
+//! Without the standard library's start-up code, which takes 0.06 ms of a command (it looks up the
+//! stack's limits in `/proc` and installs signal handlers) and 0.1 MB.
 #![no_main]
 
 use std::ffi::OsString;
