@@ -144,7 +144,9 @@ impl Host {
                 host.own_uids = id_map(&format!("/proc/{pid}/uid_map"))?;
                 host.own_gids = id_map(&format!("/proc/{pid}/gid_map"))?;
             }
-            None => host.setgroups_denied = setgroups_denied("/proc/self/setgroups"),
+            None if host.in_user_namespace => host.setgroups_denied = setgroups_denied("/proc/self/setgroups"),
+            // Of the machine's own user namespace nobody can deny it (user_namespaces(7)).
+            None => {}
         }
         Ok(host)
     }
