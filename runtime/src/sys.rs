@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 
 pub mod ask;
+pub mod supervise;
 
 /// Defines the program's C entry point, which calls a function that returns the exit code.
 #[macro_export]

@@ -251,15 +251,20 @@ impl Cgroup {
     }
 
     fn hugetlb_stats(&self) -> BTreeMap<String, Hugetlb> {
-        let sizes = super::entries(&self.dir).unwrap_or_default();
-        let sizes = sizes.iter().filter_map(|file| file.strip_prefix("hugetlb.")?.strip_suffix(".current"));
-        let sizes = sizes.filter(|size| !size.contains('.'));
         let one = |size: &str| Hugetlb {
             usage: self.number(&format!("hugetlb.{size}.current")).unwrap_or(0),
             max: self.limit_of(&format!("hugetlb.{size}.max")),
             failcnt: get(&self.keyed_file(&format!("hugetlb.{size}.events")), "max"),
         };
-        sizes.map(|size| (size.to_owned(), one(size))).collect()
+        self.hugetlb_sizes().into_iter().map(|size| (size.clone(), one(&size))).collect()
+    }
+
+    /// Sizes of huge pages, such as `2MB`.
+    #[must_use]
+    pub fn hugetlb_sizes(&self) -> Vec<String> {
+        let files = super::entries(&self.dir).unwrap_or_default();
+        let sizes = files.iter().filter_map(|file| file.strip_prefix("hugetlb.")?.strip_suffix(".current"));
+        sizes.filter(|size| !size.contains('.')).map(str::to_owned).collect()
     }
 
     fn pressure(&self, file: &str) -> Option<Pressure> {

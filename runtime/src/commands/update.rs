@@ -24,21 +24,31 @@ const MAX_LEN: u64 = 1 << 20;
 /// # Errors
 /// A limit that is wrong, or that the kernel refuses: then the old ones are in force again.
 pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
-    let wanted = wanted(options)?;
-    let (mut container, _lock) = shell.store.open(&options.id)?.locked()?;
+    change(shell, &options.id, &wanted(options)?)
+}
+
+/// The same with limits as `linux.resources` has them, in JSON.
+///
+/// # Errors
+/// See [`update`].
+pub fn update_with(shell: &Shell<'_>, id: &str, resources: &[u8]) -> Result<()> {
+    change(shell, id, &from_json("resources", resources)?)
+}
+
+fn change(shell: &Shell<'_>, id: &str, wanted: &Value) -> Result<()> {
+    let (mut container, _lock) = shell.store.open(id)?.locked()?;
     if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused) {
-        return Err(Error::of(Kind::NotRunning, format!("container not running: {}", options.id)));
+        return Err(Error::of(Kind::NotRunning, format!("container not running: {id}")));
     }
-    let cgroup = container
-        .cgroup()
-        .ok_or_else(|| Error::new(format!("container {} has no cgroup of its own to limit", options.id)))?;
-    let merged = merged(&container, &wanted)?;
+    let cgroup =
+        container.cgroup().ok_or_else(|| Error::new(format!("container {id} has no cgroup of its own to limit")))?;
+    let merged = merged(&container, wanted)?;
     let all: Resources = typed("the limits of the container", &merged)?;
     let mut findings = Findings::default();
     let limits = resources::decide(&all, &Host::of_update(shell.rootless)?, &mut findings);
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
-    check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
-    let touched = |name: &&str| named(&wanted, name);
+    check_usage(&cgroup, &all, &typed("the limits", wanted)?)?;
+    let touched = |name: &&str| named(wanted, name);
     cgroup.change_limits(limits.iter().filter(|limit| limit.from.iter().any(touched)))?;
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
@@ -134,9 +144,13 @@ fn from_file(path: &Path) -> Result<Value> {
     } else {
         (path.display().to_string(), config::read_json(path)?)
     };
+    from_json(&name, &text)
+}
+
+fn from_json(name: &str, text: &[u8]) -> Result<Value> {
     // Once for the types of all properties, once for which of them are there.
-    let _: Resources = config::parse(&name, &text)?;
-    let mut all: Map<String, Value> = config::parse(&name, &text)?;
+    let _: Resources = config::parse(name, text)?;
+    let mut all: Map<String, Value> = config::parse(name, text)?;
     all.remove("devices");
     Ok(all.into())
 }
