@@ -156,6 +156,8 @@ fn spawn(args: &Args, given: &Given, path: &Path, listener: OwnedFd) -> Result<(
     if let Some(address) = &given.ttrpc_address {
         command.env("TTRPC_ADDRESS", address);
     }
+    // What containerd forgot to close is not for a process that outlives it.
+    cleat::sys::cloexec_from(3).context("close_range")?;
     // Its own group: what is sent to containerd's is not for it.
     command.process_group(0).stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(log());
     let mut child = command.arg("serve").spawn().context("execute the server")?;
