@@ -13,7 +13,7 @@ use prost::Message;
 
 use crate::args::Args;
 use crate::messages::{DeleteResponse, Timestamp};
-use crate::{bundle, rootfs};
+use crate::{bundle, rootfs, start};
 
 /// What a process is said to have ended with that was killed with its shim.
 const KILLED: u32 = 137;
@@ -44,6 +44,7 @@ pub fn remove(args: &Args) -> Result<()> {
     if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
         warn(&error.to_string());
     }
+    start::forget_socket(&bundle);
     let recorded = bundle::init_exit(&bundle);
     let response = match recorded {
         Some((pid, exit)) => DeleteResponse { pid, exit_status: exit.status, exited_at: Some(exit.at) },

@@ -24,6 +24,8 @@ use crate::messages::{Any, BootstrapParams, Options};
 
 /// Where sockets are, unless containerd says otherwise.
 const SOCKET_DIR: &str = "/run/containerd/s";
+/// In the bundle: where its server listens.
+const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 /// The type of the options.
@@ -201,14 +203,24 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
         .context(format_args!("write /proc/{pid}/oom_score_adj"))
 }
 
-/// containerd before 1.7 reads the address and nothing else, and looks for it in a file later.
+/// Removes the socket of a bundle whose server was killed, unless another listens there by now.
+pub fn forget_socket(bundle: &Path) {
+    let Ok(address) = std::fs::read_to_string(bundle.join(ADDRESS)) else { return };
+    let path = Path::new(address.trim_start_matches("unix://"));
+    let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
+    let Ok(address) = UnixAddr::new(path) else { return };
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    if socket.is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// containerd before 1.7 takes the address and nothing else, and looks for it in a file later.
 fn print(address: &str) -> Result<()> {
+    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)?;
     let text = match std::env::var_os("MAX_SHIM_VERSION") {
         Some(_) => format!(r#"{{"version":3,"address":"{address}","protocol":"ttrpc"}}"#),
-        None => {
-            cleat::state::write_atomically(Path::new("address"), address.as_bytes(), 0o600)?;
-            address.to_owned()
-        }
+        None => address.to_owned(),
     };
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
 }
