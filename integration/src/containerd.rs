@@ -19,6 +19,8 @@ pub struct Containerd {
     /// What holds the namespace.
     holder: Child,
     daemon: Option<Child>,
+    /// `ctr events`, as long as the daemon is up.
+    events: Option<Child>,
     programs: PathBuf,
     /// containerd's namespace, which is part of the cgroups' paths.
     namespace: String,
@@ -98,7 +100,7 @@ impl Containerd {
         let mut ready = [0u8; 6];
         let stdout = holder.stdout.as_mut().expect("a pipe");
         std::io::Read::read_exact(stdout, &mut ready).expect("a mount namespace with cgroup v2");
-        let mut containerd = Containerd { dir, holder, daemon: None, programs, namespace: unique_name() };
+        let mut containerd = Containerd { dir, holder, daemon: None, events: None, programs, namespace: unique_name() };
         containerd.configure();
         containerd.up();
         let image = cache.join("image.tar");
@@ -121,7 +123,7 @@ impl Containerd {
     #[must_use]
     pub fn inside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg("timeout").args(["-k", "1", "60"]);
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg("timeout").args(["-k", "1", "120"]);
         let path = std::env::var("PATH").unwrap_or_default();
         command.arg(program).env("PATH", format!("{}:{path}", self.programs.display()));
         command.stdin(Stdio::null());
@@ -144,6 +146,8 @@ impl Containerd {
             said if said.code == 0 => Ok(()),
             said => Err(format!("{said:?}\n{}", self.log())),
         });
+        let events = fs::File::options().append(true).create(true).open(self.events_path()).expect("events");
+        self.events = Some(self.ctr_command(["events"]).stdout(events).spawn().expect("ctr events"));
     }
 
     /// `SIGKILL` for the daemon.
@@ -154,6 +158,12 @@ impl Containerd {
         let mut daemon = self.daemon.take().expect("a daemon");
         daemon.kill().expect("kill");
         let _ = daemon.wait();
+        // It ends when its connection does.
+        let _ = self.events.take().map(|mut events| events.wait());
+    }
+
+    fn events_path(&self) -> PathBuf {
+        self.dir.path().join("events")
     }
 
     fn log_path(&self) -> PathBuf {
@@ -245,9 +255,9 @@ impl Containerd {
     /// The topics of the events so far that came from shims, in order.
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
-        let log = self.log();
-        let forwarded = log.lines().filter(|line| line.contains("event forwarded"));
-        forwarded.filter_map(|line| Some(line.split_once("topic=/tasks/")?.1.split(' ').next()?.to_owned())).collect()
+        let text = fs::read_to_string(self.events_path()).unwrap_or_default();
+        let topics = text.lines().filter_map(|line| line.split_once(" /tasks/")?.1.split(' ').next());
+        topics.map(str::to_owned).collect()
     }
 }
 

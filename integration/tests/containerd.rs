@@ -36,7 +36,10 @@ fn what_a_task_says_and_how_it_ends_comes_back() {
     let said = containerd.run(&["--rm"], "a", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((said.code, said.out.as_str()), (7, "out\n"), "{said:?}");
     assert!(said.err.contains("err\n"), "{said:?}");
-    assert_eq!(containerd.topics(), ["create", "start", "exit", "delete"]);
+    eventually("the events", || match containerd.topics() {
+        topics if topics == ["create", "start", "exit", "delete"] => Ok(()),
+        topics => Err(format!("{topics:?}")),
+    });
     containerd.nothing_is_left();
 }
 
@@ -153,9 +156,10 @@ fn a_task_outlives_containerd_and_its_exit_status_is_known() {
         task_is(&containerd, "a", "STOPPED");
         let said = containerd.ctr(["task", "rm", "a"]);
         assert!(said.err.contains("exit code 7"), "{said:?}");
-        eventually("the exit to be told", || {
-            let topics = containerd.topics();
-            if topics.iter().any(|topic| topic == "exit") { Ok(()) } else { Err(format!("{topics:?}")) }
+        // It waited in the shim until containerd could hear of it.
+        eventually("the events", || match containerd.topics() {
+            topics if topics.ends_with(&["delete".into()]) => Ok(()),
+            topics => Err(format!("{topics:?}")),
         });
     }
     containerd.nothing_is_left();
