@@ -13,7 +13,7 @@ use crate::host::{TempDir, unique_name};
 use crate::user::{DelegatedCgroup, etc_of, give, unused_uid};
 
 /// Where the workspace's own static programs are, by name.
-fn built(program: &str, variable: &str) -> PathBuf {
+pub(crate) fn built(program: &str, variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).map_or_else(
         || {
             let of = |libc: &str| {
@@ -29,7 +29,7 @@ fn built(program: &str, variable: &str) -> PathBuf {
     })
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     built("cleat", "CLEAT_RUNTIME")
 }
 
