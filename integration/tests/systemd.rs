@@ -14,15 +14,23 @@ use std::sync::{Mutex, Once, PoisonError};
 use integration::{Bundle, Container, Runtime, cgroup_root, eventually, in_guest, nothing_is_left, tries, unique_name};
 use serde_json::{Value, json};
 
-/// Leaves the test where systemd is not the guest's init; says so past the capture of test output.
+/// Whether systemd is the guest's init; says so, past the capture of test output, where it is not.
+fn has_systemd() -> bool {
+    if in_guest() && Path::new("/run/systemd/system").exists() {
+        return true;
+    }
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let why = "this is no guest with systemd (make guest CHAPTERS=systemd)";
+        let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
+    });
+    false
+}
+
+/// Leaves the test there.
 macro_rules! systemd {
     () => {
-        if !in_guest() || !Path::new("/run/systemd/system").exists() {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                let why = "no guest with systemd (make guest CHAPTERS=systemd)";
-                let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
-            });
+        if !has_systemd() {
             return;
         }
     };
@@ -582,6 +590,12 @@ fn a_users_container_is_a_scope_of_his_systemd() {
     let second = container.exec_detached(Vec::<&str>::new(), ["/probe", "sleep"]);
     assert_eq!(own_cgroup(second.pid()), own);
     drop(second);
+    // Not delegated to users by default.
+    let limited = runtime.bundle().set("/linux/resources/cpu", json!({ "cpus": "0" }));
+    let text = "user.slice has no cpuset controller; enable it in the cgroups above (a user's systemd: systemctl edit";
+    let _ = runtime.run(&limited).refused("linux.resources.cpu.cpus: ").refused(text).in_one_line();
+    let check = runtime.call(["check"]).arg(limited.path()).outcome().exits(1);
+    assert!(check.stdout.contains("linux.resources.cpu.cpus: the cpuset controller is not to be had in"), "{check}");
     let _ = container.call(["pause"]).outcome().ok();
     assert_eq!(container.status(), "paused");
     let _ = container.call(["delete", "--force"]).outcome().ok();

@@ -121,8 +121,13 @@ impl Cgroup {
         } else {
             let parent = self.full().parent().map(|dir| dir.display().to_string()).unwrap_or_default();
             let tried = format!("echo +{controller} > {parent}/cgroup.subtree_control");
-            let procs = std::fs::read_to_string(format!("{parent}/cgroup.procs")).unwrap_or_default();
-            if procs.is_empty() {
+            let list = |file: &str| std::fs::read_to_string(format!("{parent}/{file}")).unwrap_or_default();
+            if !list("cgroup.controllers").split_ascii_whitespace().any(|c| c == controller) {
+                format!(
+                    "{parent} has no {controller} controller; enable it in the cgroups above (a user's systemd: \
+                     systemctl edit user@.service, Delegate={controller})"
+                )
+            } else if list("cgroup.procs").is_empty() {
                 format!("the {controller} controller is not enabled there; enable it: {tried}")
             } else {
                 format!("processes live in {parent}, so its cgroups get no controllers; move them, then: {tried}")

@@ -193,7 +193,8 @@ impl Made {
     /// Has systemd make the scope around a process of ours.
     ///
     /// # Errors
-    /// It refuses, does not answer, or has put the process elsewhere. Nothing is left behind.
+    /// It refuses, does not answer, or has put the process elsewhere. A scope that is there all the
+    /// same ends with the process.
     pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<Made> {
         let mut manager = Manager::connect(unit.user)?;
         manager.start(unit, pid)?;
