@@ -10,21 +10,24 @@ CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
 
+# What a test needs to know of what was built.
+BUILT := CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe CLEAT_SHIM=$(CURDIR)/$(OUT)/containerd-shim-cleat-v2
+
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
 
-.PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench bench-memory clean
+.PHONY: help build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build the static release binaries: cleat, and the probe that runs inside test containers
-	@echo "== building cleat and the probe (static, release, $(TARGET))"
+build: ## Build the static release binaries: cleat, its shim, and the probe that runs inside test containers
+	@echo "== building cleat, containerd-shim-cleat-v2 and the probe (static, release, $(TARGET))"
 	@[ $(TARGET) = $(MUSL) ] || echo "== smaller, and faster in virtual machines, after: rustup target add $(MUSL)"
-	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p probe
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p containerd-shim-cleat -p probe
 
 bundles: build ## Fill the root file systems of bundles/
 	@bundles/make-rootfs $(OUT)/probe
@@ -40,13 +43,19 @@ test: check unit integration ## All tests: what CI runs
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
-	$(CARGO) test -p cleat -p cleat-plan -p bench
+	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench
 
 integration: bundles ## Tests against the kernel, as root
 	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
 	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
-	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
+	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
+	$(BUILT) $(CARGO) test -p integration
+
+containerd: bundles ## Fetch Debian's containerd (not installed), and see the shim below it; CLEAT_CONTAINERD=DIR for another
+	@echo "== the shim below containerd"
+	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
+	$(BUILT) $(CARGO) test -p integration --test containerd
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
@@ -54,7 +63,7 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
-	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe integration/guest/test $(GUEST) $(CHAPTERS)
+	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
 
 fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
