@@ -2,10 +2,14 @@
 //!
 //! In the host's mount namespace, with the shim's privileges; the paths are containerd's own.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cleat::error::{Context, Error, Result};
+use cleat::plan::IdMap;
+use cleat::sys::{self, TreeFlags, supervise};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 
@@ -56,6 +60,26 @@ pub fn mount(mounts: &[Mount], root: &Path) -> Result<Mounted> {
 struct Parsed {
     flags: u64,
     data: Vec<String>,
+    /// Whose files are whose: of a bind mount, or of an overlay's lower layers.
+    uids: Vec<IdMap>,
+    gids: Vec<IdMap>,
+}
+
+/// `0:1000:65536`, several with commas: ids of the container, of the host, and how many.
+fn id_maps(option: &str, text: &str) -> Result<Vec<IdMap>> {
+    let one = |range: &str| {
+        let mut numbers = range.split(':').map(str::parse::<u32>);
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(container_id)), Some(Ok(host_id)), Some(Ok(size)), None) => {
+                Some(IdMap { container_id, host_id, size })
+            }
+            _ => None,
+        }
+    };
+    let maps = text.split(',').map(one).collect::<Option<Vec<_>>>();
+    maps.ok_or_else(|| {
+        Error::new(format!("option {option}: ids are written CONTAINER:HOST:SIZE, such as 0:1000:65536"))
+    })
 }
 
 fn parse(options: &[String]) -> Result<Parsed> {
@@ -80,12 +104,15 @@ fn parse(options: &[String]) -> Result<Parsed> {
             "dirsync" => (MsFlags::MS_DIRSYNC, MsFlags::empty()),
             "defaults" => (MsFlags::empty(), MsFlags::empty()),
             "loop" => return Err(Error::new("option loop: set the loop device up first, and mount that")),
-            other if other.starts_with("uidmap=") || other.starts_with("gidmap=") => {
-                return Err(Error::new(format!(
-                    "option {other}: the shim makes no idmapped root file system; let the snapshotter do without"
-                )));
-            }
             other => {
+                if let Some(text) = other.strip_prefix("uidmap=") {
+                    parsed.uids = id_maps(other, text)?;
+                    continue;
+                }
+                if let Some(text) = other.strip_prefix("gidmap=") {
+                    parsed.gids = id_maps(other, text)?;
+                    continue;
+                }
                 parsed.data.push(other.into());
                 continue;
             }
@@ -96,11 +123,28 @@ fn parse(options: &[String]) -> Result<Parsed> {
 }
 
 fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
-    let parsed = parse(&mount.options)?;
+    let mut parsed = parse(&mount.options)?;
     let flags = MsFlags::from_bits_truncate(parsed.flags);
+    let owners = match parsed.uids.is_empty() && parsed.gids.is_empty() {
+        true => None,
+        false => Some(cleat::idmap::new_user_namespace(&parsed.uids, &parsed.gids)?),
+    };
     let below = open_below(root, &mount.target)?;
     let target = below.as_ref().map(|dir| PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())));
     let target = target.as_deref().unwrap_or(root);
+    let mut layers = None;
+    if let Some(owners) = &owners {
+        if flags.contains(MsFlags::MS_BIND) {
+            let recursive = flags.contains(MsFlags::MS_REC);
+            attach_mapped(Path::new(&mount.source), target, recursive, owners)?;
+            return remount(flags, target);
+        }
+        if mount.kind != "overlay" {
+            return Err(Error::new("uidmap and gidmap are for bind mounts and overlays"));
+        }
+        let dir = root.with_file_name("lower");
+        layers = Some(Layers::map(&mut parsed.data, dir, owners)?);
+    }
     let (data, from) = match mount.kind.as_str() {
         "overlay" => shorten(parsed.data),
         _ => (parsed.data, None),
@@ -112,13 +156,67 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
     nix::mount::mount(source, target, kind, flags, Some(data.as_str()).filter(|data| !data.is_empty()))
         .context(&place)?;
     drop(back);
-    let remount = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if flags.contains(MsFlags::MS_BIND) && flags.intersects(remount) {
-        // A bind mount takes no other flags when it is made.
+    // The overlay has copies of its own.
+    drop(layers);
+    remount(flags, target)
+}
+
+/// A bind mount takes no other flags when it is made.
+fn remount(flags: MsFlags, target: &Path) -> Result<()> {
+    let others = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if flags.contains(MsFlags::MS_BIND) && flags.intersects(others) {
         nix::mount::mount(None::<&str>, target, None::<&str>, flags | MsFlags::MS_REMOUNT, None::<&str>)
-            .context(format_args!("remount {place}"))?;
+            .context(format_args!("remount {}", target.display()))?;
     }
     Ok(())
+}
+
+/// A copy of a mount with other owners.
+fn attach_mapped(source: &Path, target: &Path, recursive: bool, owners: &OwnedFd) -> Result<()> {
+    let c_path = |path: &Path| {
+        CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new(format!("{}: a zero byte", path.display())))
+    };
+    let flags = TreeFlags { recursive, nofollow: false };
+    let tree = sys::open_tree(&c_path(source)?, flags).context(format_args!("open_tree {}", source.display()))?;
+    sys::idmap_mount(tree.as_fd(), recursive, owners.as_fd())
+        .context(format_args!("mount_setattr MOUNT_ATTR_IDMAP on {}", source.display()))?;
+    supervise::attach_mount(tree.as_fd(), &c_path(target)?).context(format_args!("move_mount {}", target.display()))
+}
+
+/// Lower layers with other owners, at paths of their own for as long as the overlay is being made.
+struct Layers {
+    dir: PathBuf,
+    count: usize,
+}
+
+impl Layers {
+    /// Puts their paths in the place of `lowerdir`'s.
+    fn map(data: &mut [String], dir: PathBuf, owners: &OwnedFd) -> Result<Layers> {
+        let mut layers = Layers { dir, count: 0 };
+        let lower = data.iter_mut().find(|option| option.starts_with("lowerdir="));
+        let lower = lower.ok_or_else(|| Error::new("an overlay without lowerdir"))?;
+        let mut paths = Vec::new();
+        for source in lower.trim_start_matches("lowerdir=").split(':') {
+            let at = layers.dir.join(layers.count.to_string());
+            std::fs::create_dir_all(&at).context(format_args!("mkdir {}", at.display()))?;
+            layers.count += 1;
+            attach_mapped(Path::new(source), &at, false, owners)?;
+            paths.push(at.to_string_lossy().into_owned());
+        }
+        *lower = format!("lowerdir={}", paths.join(":"));
+        Ok(layers)
+    }
+}
+
+impl Drop for Layers {
+    fn drop(&mut self) {
+        for number in 0..self.count {
+            let at = self.dir.join(number.to_string());
+            let _ = unmount(&at);
+            let _ = std::fs::remove_dir(&at);
+        }
+        let _ = std::fs::remove_dir(&self.dir);
+    }
 }
 
 /// A directory below the root: nothing there can lead out of it.
@@ -208,7 +306,13 @@ mod tests {
         let parsed = parse(&words("rbind ro nosuid suid upperdir=/u")).unwrap();
         assert_eq!(parsed.flags, (MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_RDONLY).bits());
         assert_eq!(parsed.data, ["upperdir=/u"]);
-        assert!(parse(&words("loop")).is_err() && parse(&words("uidmap=0:1000:1")).is_err());
+        assert!(parse(&words("loop")).is_err());
+        let parsed = parse(&words("bind uidmap=0:1000:2,5:7:1 gidmap=0:9:1")).unwrap();
+        assert_eq!(parsed.uids[1], IdMap { container_id: 5, host_id: 7, size: 1 });
+        assert_eq!(parsed.gids, [IdMap { container_id: 0, host_id: 9, size: 1 }]);
+        for wrong in ["uidmap=", "uidmap=0:1", "gidmap=0:1:2:3", "gidmap=a:1:1", "uidmap=0:-1:1"] {
+            assert!(parse(&words(wrong)).unwrap_err().to_string().starts_with("option "), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! System calls of a process that stays: the shim.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -37,6 +38,25 @@ pub fn peek_ended() -> Option<(i32, u8)> {
     let status = unsafe { info.si_status() };
     let code = if info.si_code == libc::CLD_EXITED { status } else { 128 + status };
     (pid > 0).then_some((pid, u8::try_from(code & 0xff).unwrap_or(255)))
+}
+
+/// Attaches a detached mount (move_mount(2)).
+///
+/// # Errors
+/// `ENOENT`, `ENOTDIR`: the target is not there. `EINVAL`: it is no place for a mount.
+pub fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
+    // SAFETY: both paths are C strings that outlive the call.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
+    .map(drop)
 }
 
 /// The command's process will have these descriptors as 3, 4 and so on, and no others.
