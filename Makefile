@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
 
-.PHONY: help build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory clean
+.PHONY: help build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,10 @@ bench-memory: ## The smallest memory.max under which a container starts, beside 
 	@echo "== building (static, release)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
+
+bench-shim: bundles ## The shim beside containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty output"
+	@integration/containerd/prepare target/containerd
+	integration/containerd/bench $(OUT)/containerd-shim-cleat-v2 $(OUT)/cleat target/containerd/image.tar $(ROUNDS)
 
 clean: ## Remove what was built
 	$(CARGO) clean
