@@ -1,11 +1,17 @@
 # The only door. `make help` lists what is behind it.
 
 ARCH    := $(shell uname -m)
-TARGET  := $(ARCH)-unknown-linux-gnu
+# The C library is musl where Rust's standard library for it is installed, else glibc (see README).
+GLIBC   := $(ARCH)-unknown-linux-gnu
+MUSL    := $(ARCH)-unknown-linux-musl
+TARGET  := $(if $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(MUSL)),$(MUSL),$(GLIBC))
 OUT     := target/$(TARGET)/release
 CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
+
+# What a test needs to know of what was built.
+BUILT := CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe CLEAT_SHIM=$(CURDIR)/$(OUT)/containerd-shim-cleat-v2
 
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
@@ -13,14 +19,15 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
 
-.PHONY: help build bundles demo test unit integration guest defences fuzz oracle check bench bench-memory clean
+.PHONY: help build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build the static release binaries: cleat, and the probe that runs inside test containers
-	@echo "== building cleat and the probe (static, release)"
-	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p probe
+build: ## Build the static release binaries: cleat, its shim, and the probe that runs inside test containers
+	@echo "== building cleat, containerd-shim-cleat-v2 and the probe (static, release, $(TARGET))"
+	@[ $(TARGET) = $(MUSL) ] || echo "== smaller, and faster in virtual machines, after: rustup target add $(MUSL)"
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p containerd-shim-cleat -p probe
 
 bundles: build ## Fill the root file systems of bundles/
 	@bundles/make-rootfs $(OUT)/probe
@@ -36,13 +43,19 @@ test: check unit integration ## All tests: what CI runs
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
-	$(CARGO) test -p cleat -p cleat-plan -p bench
+	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench
 
 integration: bundles ## Tests against the kernel, as root
 	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
 	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
-	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) test -p integration
+	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
+	$(BUILT) $(CARGO) test -p integration
+
+containerd: bundles ## Fetch Debian's containerd (not installed), and see the shim below it; CLEAT_CONTAINERD=DIR for another
+	@echo "== the shim below containerd"
+	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
+	$(BUILT) $(CARGO) test -p integration --test containerd
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
@@ -50,7 +63,7 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
-	CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe integration/guest/test $(GUEST) $(CHAPTERS)
+	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
 
 fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
@@ -74,14 +87,19 @@ check: ## Format, lints, layer rules, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --exclude cleat-init --quiet
 
 bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BENCH_ARGS="--rounds N …"
-	@echo "== building (static, release)"
-	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
-	$(OUT)/bench --cleat $(OUT)/cleat --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
+	@echo "== building (static, release; the floor is a program of glibc's)"
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat
+	$(STATIC) $(CARGO) build --release --target $(GLIBC) -p bench
+	target/$(GLIBC)/release/bench --cleat $(OUT)/cleat --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
 
 bench-memory: ## The smallest memory.max under which a container starts, beside crun and runc, in the guest
 	@echo "== building (static, release)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
+
+bench-shim: bundles ## The shim beside containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty output"
+	@integration/containerd/prepare target/containerd
+	integration/containerd/bench $(OUT)/containerd-shim-cleat-v2 $(OUT)/cleat target/containerd/image.tar $(ROUNDS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

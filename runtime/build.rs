@@ -13,6 +13,11 @@ fn main() {
     for watched in ["init", "plan"] {
         println!("cargo::rerun-if-changed={}", manifest.join(watched).display());
     }
+    let mut flags = "-Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro,--no-eh-frame-hdr".to_owned();
+    if target.ends_with("musl") {
+        // Rust brings start-up files for it, which the init has none of.
+        flags.push_str(" -Clink-self-contained=no");
+    }
     let mut cargo = Command::new(var("CARGO"));
     cargo
         .args(["build", "--release", "--package", "cleat-init", "--target", &target, "--target-dir"])
@@ -24,7 +29,7 @@ fn main() {
         .env_remove("RUSTC_WRAPPER")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
         .env("CARGO_PROFILE_RELEASE_STRIP", "true")
-        .env("RUSTFLAGS", "-Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro,--no-eh-frame-hdr");
+        .env("RUSTFLAGS", flags);
     let status = cargo.status().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     assert!(status.success(), "the init could not be built: {cargo:?}");
     let program = out.join(target).join("release/cleat-init");

@@ -13,12 +13,14 @@ use crate::host::{TempDir, unique_name};
 use crate::user::{DelegatedCgroup, etc_of, give, unused_uid};
 
 /// Where the workspace's own static programs are, by name.
-fn built(program: &str, variable: &str) -> PathBuf {
+pub(crate) fn built(program: &str, variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).map_or_else(
         || {
-            let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-            let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            workspace.join("target").join(target).join("release").join(program)
+            let of = |libc: &str| {
+                let target = format!("target/{}-unknown-linux-{libc}/release", std::env::consts::ARCH);
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(target).join(program)
+            };
+            Some(of("musl")).filter(|path| path.exists()).unwrap_or_else(|| of("gnu"))
         },
         PathBuf::from,
     );
@@ -27,7 +29,7 @@ fn built(program: &str, variable: &str) -> PathBuf {
     })
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     built("cleat", "CLEAT_RUNTIME")
 }
 

@@ -87,7 +87,11 @@ impl Cgroup {
         format!("cgroup {}: {call} {name}", self.full().display())
     }
 
-    fn read(&self, name: &str) -> nix::Result<String> {
+    /// One of its files.
+    ///
+    /// # Errors
+    /// `ENOENT`: the controller is not enabled, or the kernel has no such file.
+    pub fn read(&self, name: &str) -> nix::Result<String> {
         path::read(&open_beneath(&self.dir, Path::new(name), OFlag::O_RDONLY)?)
     }
 

@@ -390,14 +390,14 @@ const COMMANDS: &[(&str, &str, Build)] = &[
 const STOP_AT_FIRST_WORD: &[&str] = &["exec", "kill", "ps"];
 
 fn global_command() -> Command {
-    let command = Command::new("cleat")
+    let command = Global::augment_args(Command::new("cleat"));
+    command
         .about("An OCI container runtime: a drop-in for runc")
         .args_override_self(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .subcommand_value_name("COMMAND")
-        .subcommand_help_heading("Commands");
-    Global::augment_args(command)
+        .subcommand_help_heading("Commands")
 }
 
 /// The whole command line, for help, manual pages and shell completions.
@@ -409,7 +409,8 @@ pub fn whole() -> Command {
 }
 
 fn subcommand(name: &'static str, about: &'static str, build: Build) -> Command {
-    build(Command::new(name).about(about).args_override_self(true))
+    // What is built would be described as its options are.
+    build(Command::new(name)).about(about).args_override_self(true)
 }
 
 /// Understands a command line.
@@ -586,6 +587,17 @@ mod tests {
     fn help_is_no_error() {
         for line in ["--help", "run --help", "", "-h"] {
             assert!(parse_line(line).unwrap_err().asked, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn help_says_what_each_command_does() {
+        let help = parse_line("--help").unwrap_err().text;
+        assert!(help.starts_with("An OCI container runtime"), "{help}");
+        for (name, about, _) in COMMANDS {
+            assert!(help.contains(about), "{name}: {help}");
+            let own = parse_line(&format!("{name} --help")).unwrap_err().text;
+            assert!(own.starts_with(about), "{own}");
         }
     }
 

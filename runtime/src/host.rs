@@ -144,7 +144,9 @@ impl Host {
                 host.own_uids = id_map(&format!("/proc/{pid}/uid_map"))?;
                 host.own_gids = id_map(&format!("/proc/{pid}/gid_map"))?;
             }
-            None => host.setgroups_denied = setgroups_denied("/proc/self/setgroups"),
+            None if host.in_user_namespace => host.setgroups_denied = setgroups_denied("/proc/self/setgroups"),
+            // Of the machine's own user namespace nobody can deny it (user_namespaces(7)).
+            None => {}
         }
         Ok(host)
     }
@@ -250,11 +252,17 @@ impl Cgroup {
                 cgroup.v1_controllers.extend(controllers.split(',').filter(named).map(String::from));
             }
         }
-        cgroup.mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        cgroup.mount = Cgroup::mount_point();
+        Ok(cgroup)
+    }
+
+    /// Where the v2 tree is mounted.
+    #[must_use]
+    pub fn mount_point() -> Option<PathBuf> {
+        ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
             .into_iter()
             .find(|path| statfs(*path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC))
-            .map(PathBuf::from);
-        Ok(cgroup)
+            .map(PathBuf::from)
     }
 
     /// First beside our own cgroup, where controllers can be had; then below it, where processes

@@ -265,14 +265,12 @@ impl Store {
     pub fn open(&self, id: &str) -> Result<Container> {
         check_id(id)?;
         let path = self.root.join(id);
-        if !path.is_dir() {
-            return Err(Error::of(
-                Kind::NoContainer,
-                format!("container does not exist: {id}; there is no {}", path.display()),
-            ));
-        }
         let file = path.join(FILE);
         let text = match std::fs::read(&file) {
+            Err(error) if is_missing(&error) && !path.is_dir() => {
+                let what = format!("container does not exist: {id}; there is no {}", path.display());
+                return Err(Error::of(Kind::NoContainer, what));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let place = format!(
                     "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
@@ -333,6 +331,10 @@ impl Store {
     pub fn directory(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {

@@ -3,9 +3,10 @@
 //! Host half: the only file here with `unsafe`. Everything else says what it wants in types.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_long, c_uint};
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -15,17 +16,35 @@ pub use bpf::*;
 
 pub mod ask;
 mod bpf;
+mod heap;
+pub mod supervise;
 
-/// Defines the program's C entry point, which calls a function that returns the exit code.
+/// Defines the program's C entry point, which calls a function that gets the arguments and returns
+/// the exit code.
 #[macro_export]
 macro_rules! entry {
     ($command:path) => {
         #[unsafe(no_mangle)]
-        extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
+        extern "C" fn main(count: std::ffi::c_int, words: *const *const std::ffi::c_char) -> std::ffi::c_int {
             $crate::sys::begin();
-            i32::from($command())
+            // SAFETY: what a C program's first function gets is what is asked for.
+            std::ffi::c_int::from($command(unsafe { $crate::sys::arguments(count, words) }))
         }
     };
+}
+
+/// The words after the program's name. (Where the C library is musl, the standard library knows
+/// them only by its own start-up code.)
+///
+/// # Safety
+/// They are those that C's `main` got: `count` pointers to C strings that stay.
+#[must_use]
+pub unsafe fn arguments(count: c_int, words: *const *const c_char) -> Vec<OsString> {
+    // SAFETY: the caller answers for the array and its length.
+    let words = unsafe { std::slice::from_raw_parts(words, usize::try_from(count).unwrap_or(0)) };
+    // SAFETY: and for each of the strings.
+    let text = |word: &*const c_char| unsafe { CStr::from_ptr(*word) };
+    words.iter().skip(1).map(|word| OsStr::from_bytes(text(word).to_bytes()).to_owned()).collect()
 }
 
 /// What the standard library's start-up code does and is needed: a pipe without reader is an error

@@ -107,6 +107,6 @@ fn release_build(beside: &Path) -> PathBuf {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let workspace = workspace.unwrap_or(Path::new("."));
-    let target = format!("target/{}-unknown-linux-gnu/release/cleat", env::consts::ARCH);
-    workspace.join(target)
+    let of = |libc: &str| workspace.join(format!("target/{}-unknown-linux-{libc}/release/cleat", env::consts::ARCH));
+    Some(of("musl")).filter(|path| path.is_file()).unwrap_or_else(|| of("gnu"))
 }

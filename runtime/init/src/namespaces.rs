@@ -57,7 +57,9 @@ fn enter(fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
 }
 
 /// Goes on in a child where the joined namespaces take effect for children only. The child is a
-/// sibling, so that the host half waits for it and not for this process, which ends.
+/// sibling, so that the host half waits for it and not for this process, which ends. It has a copy
+/// of our memory, which sharing it would spare: who may trace it could write into ours, and have us
+/// run what he likes outside of his pid namespace.
 pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
     let Some(flags) = birth.plan.fork else { return Ok(()) };
     let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;

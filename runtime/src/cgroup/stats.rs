@@ -256,9 +256,6 @@ impl Cgroup {
     }
 
     fn hugetlb_stats(&self) -> BTreeMap<String, Hugetlb> {
-        let sizes = super::entries(&self.dir).unwrap_or_default();
-        let sizes = sizes.iter().filter_map(|file| file.strip_prefix("hugetlb.")?.strip_suffix(".current"));
-        let sizes = sizes.filter(|size| !size.contains('.'));
         let one = |size: &str| Hugetlb {
             // Reservations, where the kernel counts them, as runc has it.
             usage: [".rsvd", ""]
@@ -267,7 +264,15 @@ impl Cgroup {
                 .unwrap_or(0),
             failcnt: get(&self.keyed_file(&format!("hugetlb.{size}.events")), "max"),
         };
-        sizes.map(|size| (size.to_owned(), one(size))).collect()
+        self.hugetlb_sizes().into_iter().map(|size| (size.clone(), one(&size))).collect()
+    }
+
+    /// Sizes of huge pages, such as `2MB`.
+    #[must_use]
+    pub fn hugetlb_sizes(&self) -> Vec<String> {
+        let files = super::entries(&self.dir).unwrap_or_default();
+        let sizes = files.iter().filter_map(|file| file.strip_prefix("hugetlb.")?.strip_suffix(".current"));
+        sizes.filter(|size| !size.contains('.')).map(str::to_owned).collect()
     }
 
     fn pressure(&self, file: &str) -> Option<Pressure> {

@@ -139,7 +139,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     }
     let mut newborn = create::create(&orders)?;
     let signals = (!foreground.detach).then(Signals::block).transpose();
-    let own = newborn.container.cgroup().filter(|_| newborn.container.memory_limited());
+    let own = newborn.container.memory_limited().then(|| newborn.container.cgroup()).flatten();
     let kills = Kills::from_now(own.as_ref());
     let started = signals.and_then(|signals| start(&mut newborn, options, &orders).map(|()| signals));
     let started = match started {

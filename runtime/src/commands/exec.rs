@@ -189,7 +189,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         warn: shell.warn,
         rootless: shell.rootless,
     };
-    let own = container.cgroup().filter(|_| container.memory_limited());
+    let own = container.memory_limited().then(|| container.cgroup()).flatten();
     let kills = Kills::from_now(own.as_ref());
     let mut joined = join(&orders)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;

@@ -13,16 +13,7 @@ use super::{Shell, print};
 /// # Errors
 /// The container has neither a cgroup nor a pid namespace, or ps(1) cannot be run.
 pub fn ps(shell: &Shell<'_>, id: &str, json: bool, arguments: &[String]) -> Result<()> {
-    let container = shell.store.open(id)?;
-    let pids = match container.cgroup() {
-        Some(cgroup) => cgroup.processes()?,
-        None if container.record.cleat.namespaces & NEWPID != 0 => in_pid_namespace(&container)?,
-        None => {
-            return Err(Error::new(format!(
-                "container {id} has neither a cgroup nor a pid namespace of its own: its processes are not known"
-            )));
-        }
-    };
+    let pids = processes(&shell.store.open(id)?)?;
     if json {
         let text = serde_json::to_string(&pids).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
         return print(&format!("{text}\n"));
@@ -38,6 +29,21 @@ pub fn ps(shell: &Shell<'_>, id: &str, json: bool, arguments: &[String]) -> Resu
         )));
     }
     print(&filter(&String::from_utf8_lossy(&output.stdout), &pids)?)
+}
+
+/// The pids of a container's processes, as the caller sees them.
+///
+/// # Errors
+/// The container has neither a cgroup nor a pid namespace.
+pub fn processes(container: &Container) -> Result<Vec<i32>> {
+    match container.cgroup() {
+        Some(cgroup) => cgroup.processes(),
+        None if container.record.cleat.namespaces & NEWPID != 0 => in_pid_namespace(container),
+        None => Err(Error::new(format!(
+            "container {} has neither a cgroup nor a pid namespace of its own: its processes are not known",
+            container.id()
+        ))),
+    }
 }
 
 /// The processes in the pid namespace of the container's first one; none when that is gone. Those

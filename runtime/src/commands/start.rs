@@ -50,7 +50,7 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let pid = container.record.init_process_pid;
     let mut agent = exec::agent(&container, container.filter_at_start())?;
     let listener = |fd: OwnedFd| exec::hand_over(&container, Status::Created, agent.take(), &fd, pid);
-    let own = container.cgroup().filter(|_| container.memory_limited());
+    let own = container.memory_limited().then(|| container.cgroup()).flatten();
     let kills = Kills::from_now(own.as_ref());
     let first = own.as_ref().map(|_| container.alive()).transpose()?.flatten();
     let held = container.listener().map(|_| container.alive().map(|first| (first, container.cgroup()))).transpose()?;

@@ -30,25 +30,34 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     if !is_limit && schemata.is_empty() {
         return Err(Error::new("update: nothing to change; give a limit, or --resources FILE"));
     }
-    let (mut container, _lock) = shell.store.open(&options.id)?.locked()?;
+    change(shell, &options.id, is_limit.then_some(&wanted), &schemata)
+}
+
+/// The same with limits as `linux.resources` has them, in JSON.
+///
+/// # Errors
+/// See [`update`].
+pub fn update_with(shell: &Shell<'_>, id: &str, resources: &[u8]) -> Result<()> {
+    change(shell, id, Some(&from_json("resources", resources)?), &[])
+}
+
+fn change(shell: &Shell<'_>, id: &str, wanted: Option<&Value>, schemata: &[&str]) -> Result<()> {
+    let (mut container, _lock) = shell.store.open(id)?.locked()?;
     if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused) {
-        return Err(Error::of(Kind::NotRunning, format!("container not running: {}", options.id)));
+        return Err(Error::of(Kind::NotRunning, format!("container not running: {id}")));
     }
-    if !is_limit {
-        return change_rdt(&container, &schemata);
-    }
-    let cgroup = container
-        .cgroup()
-        .ok_or_else(|| Error::new(format!("container {} has no cgroup of its own to limit", options.id)))?;
-    let merged = merged(&container, &wanted)?;
+    let Some(wanted) = wanted else { return change_rdt(&container, schemata) };
+    let cgroup =
+        container.cgroup().ok_or_else(|| Error::new(format!("container {id} has no cgroup of its own to limit")))?;
+    let merged = merged(&container, wanted)?;
     let all: Resources = typed("the limits of the container", &merged)?;
     let mut findings = Findings::default();
     let unit = container.unit();
     let host = Host::of_update(shell.rootless)?;
     let limits = resources::decide(&all, &host, &mut findings);
     findings.warnings()?.iter().for_each(|warning| (shell.warn)(warning));
-    check_usage(&cgroup, &all, &typed("the limits", &wanted)?)?;
-    let touched = |name: &&str| named(&wanted, name);
+    check_usage(&cgroup, &all, &typed("the limits", wanted)?)?;
+    let touched = |name: &&str| named(wanted, name);
     let changed: Vec<_> = limits.iter().filter(|limit| limit.from.iter().any(touched)).collect();
     let mut before = Before::default();
     cgroup
@@ -62,7 +71,7 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
             }
             None => Ok(()),
         })
-        .and_then(|()| change_rdt(&container, &schemata))
+        .and_then(|()| change_rdt(&container, schemata))
         .inspect_err(|_| cgroup.put_back(&before))?;
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
@@ -181,9 +190,13 @@ fn from_file(path: &Path) -> Result<Value> {
     } else {
         (path.display().to_string(), config::read_json(path)?)
     };
+    from_json(&name, &text)
+}
+
+fn from_json(name: &str, text: &[u8]) -> Result<Value> {
     // Once for the types of all properties, once for which of them are there.
-    let _: Resources = config::parse(&name, &text)?;
-    let mut all: Map<String, Value> = config::parse(&name, &text)?;
+    let _: Resources = config::parse(name, text)?;
+    let mut all: Map<String, Value> = config::parse(name, text)?;
     all.remove("devices");
     Ok(all.into())
 }

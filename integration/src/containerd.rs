@@ -1,0 +1,290 @@
+//! A containerd of this test's own: its directories, its socket, its namespace of mounts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::host::{TempDir, unique_name};
+use crate::runtime::{built, program};
+use crate::wait::eventually;
+
+/// The image that is there.
+pub const IMAGE: &str = "test.local/busybox:1";
+
+/// containerd, and a mount namespace that outlives it, with a `/run` of its own and the cgroup v2
+/// tree alone.
+#[derive(Debug)]
+pub struct Containerd {
+    dir: TempDir,
+    /// What holds the namespace.
+    holder: Child,
+    daemon: Option<Child>,
+    /// `ctr events`, as long as the daemon is up.
+    events: Option<Child>,
+    programs: PathBuf,
+    /// containerd's namespace, which is part of the cgroups' paths.
+    namespace: String,
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Said {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// What it printed.
+    ///
+    /// # Panics
+    /// It failed.
+    #[must_use]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+}
+
+/// The runtime's type: cleat's, or the one of `CLEAT_RUNTIME_TYPE`, to see that the tests are right.
+#[must_use]
+pub fn runtime_type() -> String {
+    std::env::var("CLEAT_RUNTIME_TYPE").unwrap_or_else(|_| "io.containerd.cleat.v2".into())
+}
+
+/// Whether it is cleat's shim that is tested.
+#[must_use]
+pub fn is_cleat_shim() -> bool {
+    runtime_type().contains("cleat")
+}
+
+impl Containerd {
+    /// Starts it; `None`, with a word, where `make containerd` has not fetched it.
+    ///
+    /// # Panics
+    /// It does not come up.
+    #[must_use]
+    pub fn start() -> Option<Containerd> {
+        let cache = std::env::var_os("CLEAT_CONTAINERD")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/containerd"), PathBuf::from);
+        let Ok(cache) = cache.canonicalize() else {
+            eprintln!("SKIPPED: no containerd in {}; see make containerd", cache.display());
+            return None;
+        };
+        let dir = TempDir::new();
+        let programs = dir.path().join("bin");
+        fs::create_dir(&programs).expect("mkdir");
+        let link = |from: PathBuf| {
+            let to = programs.join(from.file_name().expect("a name"));
+            std::os::unix::fs::symlink(from, to).expect("symlink");
+        };
+        for name in ["containerd", "ctr", "containerd-shim-runc-v2", "runc"] {
+            link(cache.join("bin").join(name));
+        }
+        link(program());
+        link(built("containerd-shim-cleat-v2", "CLEAT_SHIM"));
+        let prepare = "mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs tmpfs /run && echo ready && \
+                       exec sleep infinity";
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", prepare])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare(1)");
+        let mut ready = [0u8; 6];
+        let stdout = holder.stdout.as_mut().expect("a pipe");
+        std::io::Read::read_exact(stdout, &mut ready).expect("a mount namespace with cgroup v2");
+        let mut containerd = Containerd { dir, holder, daemon: None, events: None, programs, namespace: unique_name() };
+        containerd.configure();
+        containerd.up();
+        let image = cache.join("image.tar");
+        let _ = containerd.ctr(["image", "import", &image.to_string_lossy()]).ok();
+        Some(containerd)
+    }
+
+    fn configure(&self) {
+        let root = self.dir.path().join("root");
+        let text = format!(
+            "version = 2\nroot = {root:?}\nstate = \"/run/containerd\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\n  address = \"/run/containerd/{name}.sock\"\n[debug]\n  level = \"debug\"\n",
+            name = self.namespace
+        );
+        fs::write(self.dir.path().join("config.toml"), text).expect("config.toml");
+    }
+
+    /// A command in its mount namespace.
+    #[must_use]
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg("timeout").args(["-k", "1", "120"]);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.arg(program).env("PATH", format!("{}:{path}", self.programs.display()));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the daemon, and waits until it answers.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn up(&mut self) {
+        let log = fs::File::options().append(true).create(true).open(self.log_path()).expect("containerd.log");
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg("containerd").arg("--config");
+        command.arg(self.dir.path().join("config.toml")).stdin(Stdio::null());
+        command.env("PATH", format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap_or_default()));
+        command.stdout(log.try_clone().expect("dup")).stderr(log);
+        self.daemon = Some(command.spawn().expect("nsenter(1)"));
+        eventually("containerd to answer", || match self.ctr(["version"]) {
+            said if said.code == 0 => Ok(()),
+            said => Err(format!("{said:?}\n{}", self.log())),
+        });
+        let events = fs::File::options().append(true).create(true).open(self.events_path()).expect("events");
+        self.events = Some(self.ctr_command(["events"]).stdout(events).spawn().expect("ctr events"));
+    }
+
+    /// `SIGKILL` for the daemon.
+    ///
+    /// # Panics
+    /// It is not up.
+    pub fn down(&mut self) {
+        let mut daemon = self.daemon.take().expect("a daemon");
+        daemon.kill().expect("kill");
+        let _ = daemon.wait();
+        // It ends when its connection does.
+        let _ = self.events.take().map(|mut events| events.wait());
+    }
+
+    fn events_path(&self) -> PathBuf {
+        self.dir.path().join("events")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("containerd.log")
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A directory of the test's, which is the same inside.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `ctr`, to be run.
+    pub fn ctr_command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = self.inside("ctr");
+        command.args(["--address", &format!("/run/containerd/{}.sock", self.namespace), "--namespace"]);
+        command.arg(&self.namespace).args(arguments);
+        command
+    }
+
+    /// `ctr`
+    ///
+    /// # Panics
+    /// nsenter(1) is not there.
+    pub fn ctr<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Said {
+        Said::of(&self.ctr_command(arguments).output().expect("nsenter(1)"))
+    }
+
+    /// `ctr run` with options, an id and a program.
+    pub fn run<'a>(&self, options: &[&'a str], id: &'a str, program: &[&'a str]) -> Said {
+        Said::of(&self.run_command(options, id, program).output().expect("nsenter(1)"))
+    }
+
+    /// The same, to be run.
+    #[must_use]
+    pub fn run_command<'a>(&self, options: &[&'a str], id: &'a str, program: &[&'a str]) -> Command {
+        let runtime = runtime_type();
+        // ctr asks for CPU shares by itself, whose controller a hybrid host has elsewhere.
+        let head = ["run", "--runtime", &runtime];
+        let all = head.iter().chain(options).chain(&[IMAGE, id]).chain(program).copied().collect::<Vec<_>>();
+        self.ctr_command(all)
+    }
+
+    /// The shims: their pids.
+    #[must_use]
+    pub fn shims(&self) -> Vec<i32> {
+        let processes = fs::read_dir("/proc").expect("/proc");
+        let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        let ours = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let text = String::from_utf8_lossy(&line);
+            let program = text.split('\0').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            program.starts_with("containerd-shim") && text.contains(&self.namespace)
+        };
+        pids.filter(ours).collect()
+    }
+
+    /// Files and directories inside, such as below `/run/containerd`.
+    #[must_use]
+    pub fn files(&self, below: &str) -> Vec<String> {
+        let output = self.inside("find").args([below, "-mindepth", "1"]).output().expect("find(1)");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// # Panics
+    /// When a shim, a bundle, a socket, a container's state, a cgroup or a mount is left after a while.
+    pub fn nothing_is_left(&self) {
+        eventually("everything to be gone", || {
+            let tasks = format!("/run/containerd/io.containerd.runtime.v2.task/{}", self.namespace);
+            let mut left = self.files(&tasks);
+            left.extend(self.files("/run/containerd/s"));
+            left.extend(self.files(&format!("/run/containerd/cleat/{}", self.namespace)));
+            left.extend(self.files(&format!("/run/containerd/runc/{}", self.namespace)));
+            let cgroups = self.files(&format!("/sys/fs/cgroup/{}", self.namespace));
+            left.extend(cgroups.into_iter().filter(|path| !path.rsplit('/').next().unwrap_or_default().contains('.')));
+            left.extend(self.shims().iter().map(|pid| format!("shim {pid}")));
+            let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id())).expect("mountinfo");
+            left.extend(mounts.lines().filter(|line| line.contains("/rootfs")).map(str::to_owned));
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+        });
+    }
+
+    /// The topics of the events so far that came from shims, in order.
+    #[must_use]
+    pub fn topics(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.events_path()).unwrap_or_default();
+        let topics = text.lines().filter_map(|line| line.split_once(" /tasks/")?.1.split(' ').next());
+        topics.map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        if self.daemon.is_some() {
+            let tasks = self.ctr(["tasks", "ls", "-q"]);
+            for id in tasks.out.lines() {
+                let _ = self.ctr(["tasks", "rm", "--force", id]);
+            }
+            self.down();
+        }
+        // What a failed test has left.
+        for state in self.files(&format!("/run/containerd/cleat/{}", self.namespace)) {
+            let root = format!("/run/containerd/cleat/{}", self.namespace);
+            if let Some(id) = state.strip_prefix(&format!("{root}/")).filter(|id| !id.contains('/')) {
+                let _ = self.inside("cleat").args(["--root", &root, "delete", "--force", id]).output();
+            }
+        }
+        for pid in self.shims() {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let _ = self.inside("sh").args(["-c", "umount -R -l /run/containerd/*/*/*/rootfs 2>/dev/null"]).output();
+        let _ = self.inside("rmdir").arg(format!("/sys/fs/cgroup/{}", self.namespace)).output();
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}

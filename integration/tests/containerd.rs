@@ -1,0 +1,244 @@
+//! The shim below a real containerd (`make containerd`), driven by `ctr`.
+
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
+
+use std::io::Write;
+use std::process::Stdio;
+
+use integration::{Containerd, eventually, is_cleat_shim};
+
+/// containerd, or the end of the test where there is none.
+macro_rules! containerd {
+    () => {
+        match Containerd::start() {
+            Some(containerd) => containerd,
+            None => return,
+        }
+    };
+}
+
+/// Waits for what a task has become.
+fn task_is(containerd: &Containerd, id: &str, status: &str) {
+    eventually(&format!("{id} to be {status}"), || {
+        let said = containerd.ctr(["task", "ls"]);
+        let line = said.out.lines().find(|line| line.starts_with(&format!("{id} "))).map(str::to_owned);
+        match line {
+            Some(line) if line.contains(status) => Ok(()),
+            other => Err(format!("{other:?} {said:?}")),
+        }
+    });
+}
+
+/// Output, errors and the exit code come back, and the events in their order; nothing stays.
+#[test]
+fn what_a_task_says_and_how_it_ends_comes_back() {
+    let containerd = containerd!();
+    let said = containerd.run(&["--rm"], "a", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((said.code, said.out.as_str()), (7, "out\n"), "{said:?}");
+    assert!(said.err.contains("err\n"), "{said:?}");
+    eventually("the events", || match containerd.topics() {
+        topics if topics == ["create", "start", "exit", "delete"] => Ok(()),
+        topics => Err(format!("{topics:?}")),
+    });
+    containerd.nothing_is_left();
+}
+
+/// What is written to standard input arrives, and so does its end.
+#[test]
+fn standard_input_arrives_and_ends() {
+    let containerd = containerd!();
+    let mut command = containerd.run_command(&["--rm"], "a", &["cat"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut ctr = command.spawn().expect("ctr");
+    let mut stdin = ctr.stdin.take().expect("a pipe");
+    stdin.write_all(b"some words\n").expect("write");
+    // ctr passes the end on only once the task is there: before, it forgets it.
+    eventually("the task", || {
+        let listed = containerd.ctr(["task", "ls", "-q"]).out;
+        if listed.contains('a') { Ok(()) } else { Err(listed) }
+    });
+    task_is(&containerd, "a", "RUNNING");
+    drop(stdin);
+    let output = ctr.wait_with_output().expect("ctr");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "some words\n", "{output:?}");
+    containerd.nothing_is_left();
+}
+
+/// A terminal is a terminal, and what is typed arrives.
+#[test]
+fn a_terminal_is_one() {
+    let containerd = containerd!();
+    let said = containerd.ctr_command(["version"]).output().expect("ctr");
+    assert!(said.status.success());
+    // script(1) gives ctr a terminal.
+    let run = containerd.run_command(&["--rm", "-t"], "a", &["sh", "-c", "test -t 0 && test -t 1 && stty -a"]);
+    let words: Vec<String> = std::iter::once(run.get_program())
+        .chain(run.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]).stdin(Stdio::null());
+    for (name, value) in run.get_envs() {
+        script.env(name, value.unwrap_or_default());
+    }
+    let output = script.output().expect("script(1)");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("speed"), "{text}");
+    containerd.nothing_is_left();
+}
+
+/// A further process has its own streams and exit code; children that keep its streams do not keep
+/// whoever waits for its end for ever.
+#[test]
+fn a_further_process_ends_though_its_children_live() {
+    let containerd = containerd!();
+    let _ = containerd.run(&["-d"], "a", &["sleep", "1000"]).ok();
+    let said = containerd.ctr(["task", "exec", "--exec-id", "e", "a", "sh", "-c", "echo one; exit 4"]);
+    assert_eq!((said.code, said.out.as_str()), (4, "one\n"), "{said:?}");
+    let said = containerd.ctr(["task", "exec", "--exec-id", "f", "a", "sh", "-c", "echo two; sleep 900 & exit 5"]);
+    assert_eq!((said.code, said.out.as_str()), (5, "two\n"), "{said:?}");
+    // The ids can be used again.
+    let said = containerd.ctr(["task", "exec", "--exec-id", "e", "a", "echo", "three"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "three\n"), "{said:?}");
+    let said = containerd.ctr(["task", "exec", "--exec-id", "g", "a", "/no/such/program"]);
+    assert!(said.code != 0 && said.err.contains("no such file or directory"), "{said:?}");
+    let _ = containerd.ctr(["task", "rm", "--force", "a"]).ok();
+    containerd.nothing_is_left();
+}
+
+/// `ps`, `pause`, `resume`, `metrics` and `kill` do what they say.
+#[test]
+fn a_task_is_listed_frozen_measured_and_killed() {
+    let containerd = containerd!();
+    let _ = containerd.run(&["-d"], "a", &["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"]).ok();
+    assert!(containerd.ctr(["task", "ps", "a"]).ok().lines().count() >= 2);
+    let _ = containerd.ctr(["task", "pause", "a"]).ok();
+    task_is(&containerd, "a", "PAUSED");
+    let refused = containerd.ctr(["task", "exec", "--exec-id", "e", "a", "true"]);
+    assert!(refused.code != 0 && refused.err.contains("paused"), "{refused:?}");
+    let _ = containerd.ctr(["task", "resume", "a"]).ok();
+    let metrics = containerd.ctr(["task", "metrics", "a"]).ok();
+    assert!(metrics.contains("cpu.usage_usec"), "{metrics}");
+    let _ = containerd.ctr(["task", "kill", "a"]).ok();
+    task_is(&containerd, "a", "STOPPED");
+    let said = containerd.ctr(["task", "rm", "a"]);
+    assert!(said.err.contains("exit code 3"), "{said:?}");
+    containerd.nothing_is_left();
+}
+
+/// A program that is not there is said so, and nothing is left of the attempt.
+#[test]
+fn a_start_that_fails_says_why_and_leaves_nothing() {
+    let containerd = containerd!();
+    let said = containerd.run(&["--rm"], "a", &["/no/such/program"]);
+    assert!(said.code != 0 && said.err.contains("no such file or directory"), "{said:?}");
+    let _ = containerd.ctr(["task", "rm", "--force", "a"]);
+    containerd.nothing_is_left();
+}
+
+/// containerd is killed while a task writes, and comes back: the task is neither killed nor told
+/// an error, no byte is lost or twice there, and its exit status is known though it ended meanwhile.
+#[test]
+fn a_task_outlives_containerd_and_its_exit_status_is_known() {
+    let mut containerd = containerd!();
+    let log = containerd.dir().join("out.log");
+    let uri = format!("file://{}", log.display());
+    let program = "i=0; while [ $i -lt 200 ]; do echo line $i || exit 1; i=$((i+1)); sleep 0.01; done; exit 7";
+    let _ = containerd.run(&["-d", "--log-uri", &uri], "a", &["sh", "-c", program]).ok();
+    containerd.down();
+    let expected: String = (0..200).map(|n| format!("line {n}\n")).collect();
+    eventually("all lines", || match std::fs::read_to_string(&log).expect("the log") {
+        text if text == expected => Ok(()),
+        text => Err(format!("{} lines", text.lines().count())),
+    });
+    containerd.up();
+    if is_cleat_shim() {
+        task_is(&containerd, "a", "STOPPED");
+        let said = containerd.ctr(["task", "rm", "a"]);
+        assert!(said.err.contains("exit code 7"), "{said:?}");
+        // It waited in the shim until containerd could hear of it.
+        eventually("the events", || match containerd.topics() {
+            topics if topics.ends_with(&["delete".into()]) => Ok(()),
+            topics => Err(format!("{topics:?}")),
+        });
+    }
+    containerd.nothing_is_left();
+}
+
+/// The same with a fifo: what nobody reads stays until somebody does.
+#[test]
+fn a_writer_to_a_fifo_survives_its_reader() {
+    let mut containerd = containerd!();
+    let program = "trap '' TERM; i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); sleep 0.01; done; sleep 1000";
+    let mut ctr = containerd.run_command(&[], "a", &["sh", "-c", program]);
+    let mut ctr = ctr.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ctr");
+    task_is(&containerd, "a", "RUNNING");
+    // The reader goes first, then containerd.
+    let pid = rustix::process::Pid::from_child(&ctr);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+    let _ = ctr.wait();
+    containerd.down();
+    containerd.up();
+    task_is(&containerd, "a", "RUNNING");
+    let said = containerd.ctr(["task", "exec", "--exec-id", "e", "a", "sh", "-c", "ps | grep -c 'sleep 1000'"]);
+    assert!(said.code == 0, "the writer has been killed: {said:?}");
+    let _ = containerd.ctr(["task", "kill", "-s", "KILL", "a"]).ok();
+    task_is(&containerd, "a", "STOPPED");
+    let _ = containerd.ctr(["task", "rm", "a"]);
+    containerd.nothing_is_left();
+}
+
+/// The shim is killed: its task is, too, and nothing of it is left.
+#[test]
+fn a_killed_shim_leaves_nothing() {
+    let containerd = containerd!();
+    for round in 0..3 {
+        let id = format!("a{round}");
+        let _ = containerd.run(&["-d"], &id, &["sleep", "1000"]).ok();
+        for pid in containerd.shims() {
+            let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+        }
+        eventually("the task to be gone", || match containerd.ctr(["task", "ls", "-q"]).out {
+            out if out.trim().is_empty() => Ok(()),
+            out => Err(out),
+        });
+        if is_cleat_shim() {
+            containerd.nothing_is_left();
+        }
+    }
+}
+
+/// Tasks of a group have one shim.
+#[test]
+fn a_group_has_one_shim() {
+    let containerd = containerd!();
+    let group = ["-d", "--annotation", "io.containerd.runc.v2.group=pod"];
+    for id in ["a", "b", "c"] {
+        let _ = containerd.run(&group, id, &["sleep", "1000"]).ok();
+    }
+    assert_eq!(containerd.shims().len(), 1);
+    for id in ["b", "a", "c"] {
+        assert_eq!(containerd.shims().len(), 1);
+        let _ = containerd.ctr(["task", "rm", "--force", id]).ok();
+    }
+    containerd.nothing_is_left();
+}
+
+/// Many at a time.
+#[test]
+fn fifty_tasks_start_at_once() {
+    let containerd = containerd!();
+    let ids: Vec<String> = (0..50).map(|n| format!("a{n}")).collect();
+    let start = |id: &String| {
+        let mut command = containerd.run_command(&["--rm"], id, &["sh", "-c", "echo it is me; exit 9"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ctr")
+    };
+    let running: Vec<_> = ids.iter().map(start).collect();
+    for (ctr, id) in running.into_iter().zip(&ids) {
+        let output = ctr.wait_with_output().expect("ctr");
+        assert_eq!(output.status.code(), Some(9), "{id}: {output:?}");
+        assert_eq!(output.stdout, b"it is me\n", "{id}");
+    }
+    containerd.nothing_is_left();
+}

@@ -1,0 +1,80 @@
+//! System calls of a process that stays: the shim.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+
+use super::cloexec_from;
+
+/// Takes a connection from a listening socket, which does not wait.
+///
+/// # Errors
+/// Those of accept4(2).
+pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no address is asked for.
+    let raw = unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    let raw = Errno::result(raw)?;
+    // SAFETY: the kernel has just returned this number as a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// A child that has ended, which stays a zombie, so that its pid is not used again: its pid, and
+/// its exit code as a shell would tell it. `None`: all of them live, or there are none.
+#[must_use]
+pub fn peek_ended() -> Option<(i32, u8)> {
+    // SAFETY: siginfo_t is plain numbers, for which zero is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: info outlives the call.
+    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }).ok()?;
+    // SAFETY: waitid has filled in these fields, or left them zero.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    let code = if info.si_code == libc::CLD_EXITED { status } else { 128 + status };
+    (pid > 0).then_some((pid, u8::try_from(code & 0xff).unwrap_or(255)))
+}
+
+/// Attaches a detached mount (move_mount(2)).
+///
+/// # Errors
+/// `ENOENT`, `ENOTDIR`: the target is not there. `EINVAL`: it is no place for a mount.
+pub fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
+    // SAFETY: both paths are C strings that outlive the call.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// The command's process will have these descriptors as 3, 4 and so on, and no others.
+pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
+    let prepare = move || {
+        let first = RawFd::try_from(fds.len()).unwrap_or(0) + 3;
+        // Away from the numbers that are to be taken, then to them.
+        let high: [RawFd; 4] = std::array::from_fn(|i| match fds.get(i) {
+            // SAFETY: an open descriptor is copied.
+            Some(fd) => unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, first.max(16)) },
+            None => -1,
+        });
+        for (number, raw) in (3..first).zip(high) {
+            // SAFETY: this is a child between fork and exec: nobody else uses its descriptors.
+            Errno::result(unsafe { libc::dup2(raw, number) }).map_err(std::io::Error::from)?;
+        }
+        cloexec_from(u32::try_from(first).unwrap_or(3)).map_err(std::io::Error::from)
+    };
+    // SAFETY: every call is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(prepare) };
+}

@@ -1,0 +1,118 @@
+//! What is written into a bundle, and read from it again?
+//!
+//! The bundle is containerd's directory for the task, which it removes. What lies there outlives
+//! the shim: `options.json` and `runtime` say where the container's state is, `init.pid` and
+//! `exits/NAME.json` who it was and how it ended.
+
+use std::path::{Path, PathBuf};
+
+use cleat::error::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::messages::{Options, Timestamp};
+use crate::task::Exit;
+
+/// The options that a later `delete` needs.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    root: String,
+    binary_name: String,
+    systemd_cgroup: bool,
+}
+
+/// How a process ended.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    pid: u32,
+    status: u32,
+    seconds: i64,
+    nanos: i32,
+}
+
+/// Where containers' state is, of one namespace of containerd.
+pub fn state_root(options: &Options, namespace: &str) -> PathBuf {
+    let root = if options.root.is_empty() { "/run/containerd/cleat" } else { &options.root };
+    Path::new(root).join(namespace)
+}
+
+/// Remembers what `delete` needs.
+///
+/// # Errors
+/// Those of the file system.
+pub fn keep_options(bundle: &Path, options: &Options) -> Result<()> {
+    let kept = Kept {
+        root: options.root.clone(),
+        binary_name: options.binary_name.clone(),
+        systemd_cgroup: options.systemd_cgroup,
+    };
+    write(&bundle.join("options.json"), &kept)
+}
+
+/// What was remembered; nothing when it is not there.
+pub fn options(bundle: &Path) -> Options {
+    let text = std::fs::read(bundle.join("options.json")).unwrap_or_default();
+    let kept: Kept = serde_json::from_slice(&text).unwrap_or_default();
+    Options {
+        root: kept.root,
+        binary_name: kept.binary_name,
+        systemd_cgroup: kept.systemd_cgroup,
+        ..Options::default()
+    }
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
+    cleat::state::write_atomically(path, &text, 0o600)
+}
+
+/// Writes down how a process ended.
+///
+/// # Errors
+/// Those of the file system.
+pub fn record_exit(bundle: &Path, exec: &str, pid: u32, exit: Exit) -> Result<()> {
+    let dir = bundle.join("exits");
+    match std::fs::create_dir(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).context(format_args!("mkdir {}", dir.display()));
+        }
+        _ => {}
+    }
+    let record = Record { pid, status: exit.status, seconds: exit.at.seconds, nanos: exit.at.nanos };
+    write(&exit_file(bundle, exec), &record)
+}
+
+fn exit_file(bundle: &Path, exec: &str) -> PathBuf {
+    // No id of a process begins with a point and a capital letter.
+    bundle.join("exits").join(if exec.is_empty() { ".INIT.json".into() } else { format!("{exec}.json") })
+}
+
+/// A process that was deleted.
+pub fn forget_exit(bundle: &Path, exec: &str) {
+    let _ = std::fs::remove_file(exit_file(bundle, exec));
+}
+
+/// How the init ended: its pid, and its exit.
+pub fn init_exit(bundle: &Path) -> Option<(u32, Exit)> {
+    let text = std::fs::read(exit_file(bundle, "")).ok()?;
+    let record: Record = serde_json::from_slice(&text).ok()?;
+    let at = Timestamp { seconds: record.seconds, nanos: record.nanos };
+    Some((record.pid, Exit { status: record.status, at }))
+}
+
+/// A pid that `cleat` wrote.
+pub fn pid(file: &Path) -> Option<u32> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The last error in a log of `cleat`.
+pub fn last_error(log: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let text = std::fs::read_to_string(log).ok()?;
+    let lines = text.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.filter(|line| line.level == "error").map(|line| line.msg).next()
+}

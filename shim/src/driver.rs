@@ -1,0 +1,827 @@
+//! How is it done what follows?
+//!
+//! Births and starts are processes of `cleat`, as many at a time as are asked for; everything else
+//! happens here and now, by the library. Runs as root in the host's namespaces.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cleat::commands::{self, Shell};
+use cleat::error::{Context, Error, Kind, Result};
+use cleat::plan::NEWPID;
+use cleat::state::{Container, Store};
+use cleat::sys::supervise;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use prost::Message;
+
+use crate::args::Args;
+use crate::messages::{Any, CreateRequest, Options, StatsResponse};
+use crate::rootfs::Mounted;
+use crate::stdio::{self, Pump, Target, Wants};
+use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who, process_infos};
+use crate::ttrpc::{Code, Failure};
+use crate::watch::{Source, Token, Watch};
+use crate::{bundle, metrics, rootfs};
+
+/// How long children of a process may keep its streams when it is deleted.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a logging program may take to say that it is ready.
+const READY: Duration = Duration::from_secs(10);
+/// How long it may take to end when it is asked to.
+const LOGGER_END: Duration = Duration::from_secs(12);
+/// Most bytes of a resize's or another message of the console's socket.
+const PACKET: usize = 4096;
+
+/// What came of it.
+pub enum Outcome {
+    /// Something happened.
+    Happened(Input),
+    /// Something else is to be done.
+    Do(Effect),
+}
+
+type Outcomes = VecDeque<Outcome>;
+
+/// What a child process of ours does.
+enum Work {
+    /// Makes a container.
+    Create(Who),
+    /// Lets it start.
+    Start(Who),
+    /// Makes another process.
+    Exec(Who),
+    /// Removes a container whose hooks may take long.
+    Remove(Who),
+    /// Takes what a process writes.
+    Log(Who),
+}
+
+/// What is to happen at some time.
+enum Timer {
+    /// Nobody waits for a process's output any more.
+    Drain(Who),
+    /// A logging program has not become ready.
+    Ready(Who),
+    /// A logging program has not ended.
+    Logger(i32),
+}
+
+/// A container.
+struct Place {
+    bundle: PathBuf,
+    options: Options,
+    /// Of a container that is being made.
+    mounted: Option<Mounted>,
+}
+
+/// The streams of a process.
+#[derive(Default)]
+struct Streams {
+    names: Names,
+    /// Read ends of what is written to.
+    held: Vec<OwnedFd>,
+    /// The write end of its standard input, until CloseIO.
+    stdin: Option<OwnedFd>,
+    /// The terminal.
+    console: Option<OwnedFd>,
+    /// Where the terminal comes from.
+    console_socket: Option<ConsoleSocket>,
+    /// Pumps that carry its output.
+    outputs: usize,
+    logger: Option<i32>,
+    /// Its birth waits for the logging program.
+    waiting: Option<(Command, bool, OwnedFd, Token)>,
+    /// The end of its output is waited for.
+    draining: bool,
+}
+
+/// The socket on which `cleat` gives us the terminal; its name goes with it.
+struct ConsoleSocket {
+    listener: OwnedFd,
+    path: PathBuf,
+}
+
+impl Drop for ConsoleSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A pump, what it is watched by, and whose it is.
+struct Running {
+    pump: Pump,
+    token: Option<(Token, Wants)>,
+    who: Who,
+    output: bool,
+}
+
+/// All that this process has open and in hand.
+pub struct Driver {
+    namespace: String,
+    debug: bool,
+    places: BTreeMap<String, Place>,
+    streams: BTreeMap<Who, Streams>,
+    work: BTreeMap<i32, Work>,
+    pumps: BTreeMap<u64, Running>,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    last: u64,
+    kills: Option<Inotify>,
+    watched: Vec<(WatchDescriptor, String, u64)>,
+}
+
+impl Driver {
+    /// Nothing in hand yet.
+    pub fn new(args: &Args) -> Driver {
+        Driver {
+            namespace: args.namespace.clone(),
+            debug: args.debug,
+            places: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            work: BTreeMap::new(),
+            pumps: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            last: 0,
+            kills: None,
+            watched: Vec::new(),
+        }
+    }
+
+    /// When `tick` wants to be called.
+    pub fn next(&self) -> Option<Instant> {
+        self.timers.keys().next().map(|(at, _)| *at)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn after(&mut self, delay: Duration, timer: Timer) {
+        let key = (Instant::now() + delay, self.number());
+        self.timers.insert(key, timer);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant, watch: &mut Watch, outcomes: &mut Outcomes) {
+        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Timer::Drain(who) => {
+                    if self.streams.get(&who).is_some_and(|streams| streams.draining) {
+                        self.stop_pumps(&who, watch);
+                        self.drained(&who, outcomes);
+                    }
+                }
+                Timer::Ready(who) => {
+                    if let Some((_, is_init, fd, token)) =
+                        self.streams.get_mut(&who).and_then(|streams| streams.waiting.take())
+                    {
+                        watch.remove(&fd, token);
+                        let text = "the logging program does not say that it is ready: it closes descriptor 5 then";
+                        let failure = Failure::new(Code::Unknown, text);
+                        self.unborn(&who, is_init, failure, outcomes);
+                    }
+                }
+                Timer::Logger(pid) => signal(pid, nix::libc::SIGKILL),
+            }
+        }
+    }
+
+    fn shell<'a>(&self, options: &Options, warn: &'a dyn Fn(&str)) -> Shell<'a> {
+        let store = Store::new(bundle::state_root(options, &self.namespace));
+        Shell { store, warn, debug: None, inherited: 0, rootless: None, systemd: options.systemd_cgroup }
+    }
+
+    /// With a container of ours.
+    fn with<T>(&self, id: &str, act: impl FnOnce(&Shell<'_>) -> Result<T>) -> Result<T> {
+        let place = self.places.get(id);
+        let place = place.ok_or_else(|| Error::of(Kind::NoContainer, format!("container does not exist: {id}")))?;
+        let warn = |text: &str| log("warning", &format!("{id}: {text}"));
+        act(&self.shell(&place.options, &warn))
+    }
+
+    fn container(&self, id: &str) -> Result<Container> {
+        self.with(id, |shell| shell.store.open(id))
+    }
+
+    /// Does one thing.
+    pub fn perform(&mut self, effect: Effect, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let answer =
+            |ticket, outcome: std::result::Result<Vec<u8>, Failure>| Outcome::Do(Effect::Answer(ticket, outcome));
+        match effect {
+            // Not ours.
+            Effect::Answer(..) | Effect::Publish(_) | Effect::Shutdown => {}
+            Effect::Create(request) => self.create(&request, watch, outcomes),
+            Effect::StartInit(id) => self.start(&id, outcomes),
+            Effect::StartExec(who, spec) => self.exec(&who, &spec, watch, outcomes),
+            Effect::Record(who, pid, exit) => {
+                let Some(place) = self.places.get(&who.id) else { return };
+                if let Err(error) = bundle::record_exit(&place.bundle, &who.exec, pid, exit) {
+                    log("error", &error.to_string());
+                }
+            }
+            Effect::Drain(who) => {
+                self.streams.entry(who.clone()).or_default().draining = true;
+                self.check_drained(&who, outcomes);
+            }
+            Effect::Hurry(who) => self.after(DRAIN, Timer::Drain(who)),
+            Effect::KillAll(id) => {
+                let killed = self.container(&id).and_then(|container| commands::delete::kill_all(&container));
+                killed.unwrap_or_else(|error| log("error", &error.to_string()));
+            }
+            Effect::Signal(ticket, request) => {
+                let signal = request.signal.to_string();
+                let done =
+                    self.with(&request.id, |shell| commands::kill::kill(shell, &request.id, &signal, request.all));
+                let done = done.map_err(|error| match error.kind() {
+                    Kind::NotRunning => Failure::new(Code::NotFound, "process already finished"),
+                    _ => error.into(),
+                });
+                outcomes.push_back(answer(ticket, done.map(|()| Vec::new())));
+            }
+            Effect::SignalExec(ticket, pid, number) => {
+                outcomes.push_back(answer(ticket, signal_exec(pid, number).map(|()| Vec::new())));
+            }
+            Effect::Freeze(ticket, id, freeze) => {
+                let done = self.with(&id, |shell| match freeze {
+                    true => commands::pause::pause(shell, &id),
+                    false => commands::pause::resume(shell, &id),
+                });
+                outcomes.push_back(Outcome::Happened(Input::Frozen(ticket, id, freeze, done.map_err(Failure::from))));
+            }
+            Effect::Pids(ticket, id, named) => {
+                let pids = self.container(&id).and_then(|container| commands::ps::processes(&container));
+                let pids = pids.map(|pids| process_infos(&pids, &named).encode_to_vec()).map_err(Failure::from);
+                outcomes.push_back(answer(ticket, pids));
+            }
+            Effect::Update(ticket, id, resources) => {
+                let done = self.with(&id, |shell| commands::update::update_with(shell, &id, &resources));
+                outcomes.push_back(answer(ticket, done.map(|()| Vec::new()).map_err(Failure::from)));
+            }
+            Effect::Stats(ticket, id) => outcomes.push_back(answer(ticket, self.stats(&id))),
+            Effect::Resize(who, width, height) => {
+                let size = nix::libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+                if let Some(console) = self.streams.get(&who).and_then(|streams| streams.console.as_ref()) {
+                    let _ = cleat::sys::set_window_size(console.as_fd(), &size);
+                }
+            }
+            Effect::CloseStdin(who) => {
+                if let Some(streams) = self.streams.get_mut(&who) {
+                    streams.stdin = None;
+                }
+            }
+            Effect::Remove(id) => self.remove(&id, outcomes),
+            Effect::Forget(who) => self.forget(&who, watch),
+        }
+    }
+
+    fn create(&mut self, request: &CreateRequest, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let who = Who::init(&request.id);
+        let outcome = self.try_create(&who, request, watch);
+        if let Err(error) = outcome {
+            self.unborn(&who, true, error.into(), outcomes);
+        }
+    }
+
+    fn try_create(&mut self, who: &Who, request: &CreateRequest, watch: &mut Watch) -> Result<()> {
+        let options = match &request.options {
+            Some(any) if any.type_url.ends_with("containerd.runc.v1.Options") => Options::decode(&*any.value)
+                .map_err(|error| Error::new(format!("options: not containerd.runc.v1.Options: {error}")))?,
+            Some(any) if !any.value.is_empty() => {
+                return Err(Error::new(format!(
+                    "options: unknown type {}; use containerd.runc.v1.Options",
+                    any.type_url
+                )));
+            }
+            _ => Options::default(),
+        };
+        let dir = Path::new(&request.bundle);
+        if !dir.is_absolute() {
+            return Err(Error::new(format!("bundle {:?}: must be absolute", request.bundle)));
+        }
+        bundle::keep_options(dir, &options)?;
+        let mounted = rootfs::mount(&request.rootfs, &dir.join("rootfs"))?;
+        let mut command = self.cleat(&options, &dir.join("log.json"));
+        command.arg("create").arg("--bundle").arg(dir).arg("--pid-file").arg(dir.join("init.pid"));
+        if options.no_pivot_root {
+            command.arg("--no-pivot");
+        }
+        if options.no_new_keyring {
+            command.arg("--no-new-keyring");
+        }
+        self.places.insert(who.id.clone(), Place { bundle: dir.into(), options, mounted: Some(mounted) });
+        let names = Names {
+            stdin: request.stdin.clone(),
+            stdout: request.stdout.clone(),
+            stderr: request.stderr.clone(),
+            terminal: request.terminal,
+        };
+        self.bear(who, command, names, watch)
+    }
+
+    fn exec(&mut self, who: &Who, spec: &ExecSpec, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let outcome = self.try_exec(who, spec, watch);
+        if let Err(error) = outcome {
+            self.unborn(who, false, error.into(), outcomes);
+        }
+    }
+
+    fn try_exec(&mut self, who: &Who, spec: &ExecSpec, watch: &mut Watch) -> Result<()> {
+        let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
+        let file = |suffix: &str| place.bundle.join(format!("{}.{suffix}", who.exec));
+        cleat::state::write_atomically(&file("process.json"), &spec.process, 0o600)?;
+        let mut command = self.cleat(&place.options, &file("log.json"));
+        command.args(["exec", "--detach", "--process"]).arg(file("process.json")).arg("--pid-file").arg(file("pid"));
+        self.bear(who, command, spec.stdio.clone(), watch)
+    }
+
+    /// `cleat` with the options that come before the command's name.
+    fn cleat(&self, options: &Options, log: &Path) -> Command {
+        let mut command = Command::new(runtime(options));
+        command.arg("--root").arg(bundle::state_root(options, &self.namespace));
+        command.arg("--log").arg(log).args(["--log-format", "json"]);
+        if self.debug {
+            command.arg("--debug");
+        }
+        if options.systemd_cgroup {
+            command.arg("--systemd-cgroup");
+        }
+        // Of whoever started containerd: no container's business.
+        for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Opens the streams and has the process born.
+    fn bear(&mut self, who: &Who, mut command: Command, names: Names, watch: &mut Watch) -> Result<()> {
+        let is_init = who.exec.is_empty();
+        let terminal = names.terminal;
+        let mut streams = Streams { names, ..Streams::default() };
+        let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
+        let (dir, uid, gid) = (place.bundle.clone(), place.options.io_uid, place.options.io_gid);
+        if terminal {
+            let (socket, name) = console_socket(&dir, who)?;
+            command.arg("--console-socket").arg(name).current_dir(&dir);
+            streams.console_socket = Some(socket);
+        } else {
+            self.connect(who, &mut streams, &mut command, (uid, gid), watch)?;
+        }
+        command.arg(&who.id);
+        let waits = streams.waiting.take();
+        self.streams.insert(who.clone(), streams);
+        if let Some((_, _, ready, _)) = waits {
+            let token = watch.read(&ready, Source::Ready(who.clone())).context("epoll_ctl")?;
+            if let Some(streams) = self.streams.get_mut(who) {
+                streams.waiting = Some((command, is_init, ready, token));
+            }
+            self.after(READY, Timer::Ready(who.clone()));
+            return Ok(());
+        }
+        self.spawn(who, &mut command, is_init)
+    }
+
+    fn spawn(&mut self, who: &Who, command: &mut Command, is_init: bool) -> Result<()> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().context(format_args!("execute {program}"))?;
+        let work = if is_init { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
+        self.work.insert(pid_of(&child), work);
+        Ok(())
+    }
+
+    /// Streams without a terminal.
+    fn connect(
+        &mut self,
+        who: &Who,
+        streams: &mut Streams,
+        command: &mut Command,
+        owner: (u32, u32),
+        watch: &mut Watch,
+    ) -> Result<()> {
+        let names = streams.names.clone();
+        if let Target::Fifo(path) = stdio::target(&names.stdin)? {
+            let input = stdio::input(&path, false)?;
+            stdio::give(&input.read, owner.0, owner.1);
+            command.stdin(input.read);
+            streams.stdin = input.hold;
+        }
+        let (out, err) = (stdio::target(&names.stdout)?, stdio::target(&names.stderr)?);
+        if let Target::Binary(program, arguments) = &out {
+            return self.log_to(who, streams, command, program, arguments, owner);
+        }
+        let out = self.output(who, streams, &out, owner, watch)?;
+        let err = self.output(who, streams, &err, owner, watch)?;
+        command.stdout(stdio::stdio(out)).stderr(stdio::stdio(err));
+        Ok(())
+    }
+
+    /// Where a process writes to.
+    fn output(
+        &mut self,
+        who: &Who,
+        streams: &mut Streams,
+        target: &Target,
+        owner: (u32, u32),
+        watch: &mut Watch,
+    ) -> Result<Option<OwnedFd>> {
+        let path = match target {
+            Target::Null => return Ok(None),
+            Target::File(path) => return stdio::file(path).map(Some),
+            Target::Fifo(path) => path,
+            Target::Binary(..) => return Err(Error::new("stdio: a logging program takes both streams or none")),
+        };
+        let direct = who.exec.is_empty();
+        let output = stdio::output(path, !direct)?;
+        streams.held.extend(output.hold);
+        if direct {
+            stdio::give(&output.write, owner.0, owner.1);
+            return Ok(Some(output.write));
+        }
+        let (read, write) = stdio::pipe()?;
+        stdio::give(&write, owner.0, owner.1);
+        streams.outputs += 1;
+        self.run_pump(who, Pump::new(read, output.write, true), true, watch)?;
+        Ok(Some(write))
+    }
+
+    /// A program that takes what is written: it gets the pipes as 3 and 4, and closes 5 (or writes
+    /// to it) when it is ready.
+    fn log_to(
+        &mut self,
+        who: &Who,
+        streams: &mut Streams,
+        command: &mut Command,
+        program: &Path,
+        arguments: &[String],
+        owner: (u32, u32),
+    ) -> Result<()> {
+        let (out_read, out) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
+        let (err_read, err) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
+        let (ready, is_ready) = stdio::pipe()?;
+        // Like a fifo's: should it end, nobody is told EPIPE.
+        streams.held.push(out_read.try_clone().context("dup")?);
+        streams.held.push(err_read.try_clone().context("dup")?);
+        stdio::give(&out, owner.0, owner.1);
+        stdio::give(&err, owner.0, owner.1);
+        let mut logger = Command::new(program);
+        logger.args(arguments).env("CONTAINER_ID", &who.id).env("CONTAINER_NAMESPACE", &self.namespace);
+        logger.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        supervise::pass_descriptors(&mut logger, vec![out_read, err_read, is_ready]);
+        let child = logger.spawn().context(format_args!("execute {}", program.display()))?;
+        streams.logger = Some(pid_of(&child));
+        self.work.insert(pid_of(&child), Work::Log(who.clone()));
+        command.stdout(out).stderr(err);
+        // Filled in by the caller, who has the whole command.
+        streams.waiting = Some((Command::new(""), true, ready, 0));
+        Ok(())
+    }
+
+    /// A logging program is ready, or has ended.
+    pub fn ready(&mut self, who: &Who, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let Some((mut command, is_init, fd, token)) = self.streams.get_mut(who).and_then(|s| s.waiting.take()) else {
+            return;
+        };
+        watch.remove(&fd, token);
+        if let Err(error) = self.spawn(who, &mut command, is_init) {
+            self.unborn(who, is_init, error.into(), outcomes);
+        }
+    }
+
+    /// It came to nothing; what was opened for it is closed.
+    fn unborn(&mut self, who: &Who, is_init: bool, failure: Failure, outcomes: &mut Outcomes) {
+        if is_init {
+            self.places.remove(&who.id);
+        }
+        outcomes.push_back(Outcome::Happened(Input::Born(who.clone(), Err(failure))));
+    }
+
+    fn start(&mut self, id: &str, outcomes: &mut Outcomes) {
+        let who = Who::init(id);
+        let Some(place) = self.places.get(id) else { return };
+        let mut command = self.cleat(&place.options, &place.bundle.join("log.json"));
+        match command.arg("start").arg(id).spawn().context("execute cleat start") {
+            Ok(child) => drop(self.work.insert(pid_of(&child), Work::Start(who))),
+            Err(error) => outcomes.push_back(Outcome::Happened(Input::Started(who, Err(error.into())))),
+        }
+    }
+
+    /// A child has ended. False: it is none that does our work.
+    pub fn ended(&mut self, pid: i32, status: u8, watch: &mut Watch, outcomes: &mut Outcomes) -> bool {
+        let Some(work) = self.work.remove(&pid) else { return false };
+        match work {
+            Work::Create(who) => {
+                let born = self.created(&who, status, watch);
+                match born {
+                    Ok(birth) => outcomes.push_back(Outcome::Happened(Input::Born(who, Ok(birth)))),
+                    Err(error) => {
+                        let text = format!("OCI runtime create failed: {error}");
+                        self.unborn(&who, true, Failure::new(Code::Unknown, text), outcomes);
+                    }
+                }
+            }
+            Work::Exec(who) => {
+                let born = self.executed(&who, status, watch);
+                let born =
+                    born.map_err(|error| Failure::new(Code::Unknown, format!("OCI runtime exec failed: {error}")));
+                outcomes.push_back(Outcome::Happened(Input::Born(who, born)));
+            }
+            Work::Start(who) => {
+                let failed = |error| Failure::new(Code::Unknown, format!("OCI runtime start failed: {error}"));
+                let outcome = self.outcome(&who.id, "log.json", status).map_err(failed);
+                outcomes.push_back(Outcome::Happened(Input::Started(who, outcome)));
+            }
+            Work::Remove(who) => {
+                let outcome = self.outcome(&who.id, "log.json", status);
+                self.removed(&who.id, outcome, outcomes);
+            }
+            Work::Log(who) => {
+                if let Some(streams) = self.streams.get_mut(&who) {
+                    streams.logger = None;
+                }
+                self.check_drained(&who, outcomes);
+            }
+        }
+        true
+    }
+
+    /// What `cleat` says of its failure.
+    fn outcome(&self, id: &str, log: &str, status: u8) -> Result<()> {
+        if status == 0 {
+            return Ok(());
+        }
+        let told = self.places.get(id).and_then(|place| bundle::last_error(&place.bundle.join(log)));
+        Err(Error::new(told.unwrap_or_else(|| format!("cleat ended with status {status} and no word"))))
+    }
+
+    fn created(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
+        self.outcome(&who.id, "log.json", status)?;
+        let place = self.places.get_mut(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
+        let file = place.bundle.join("init.pid");
+        let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
+        place.mounted.take().into_iter().for_each(Mounted::keep);
+        let container = self.container(&who.id)?;
+        self.watch_kills(&who.id, &container, watch);
+        self.take_console(who, watch)?;
+        Ok(Birth { pid, shares_pids: container.record.cleat.namespaces & NEWPID == 0 })
+    }
+
+    fn executed(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
+        let outcome = self.outcome(&who.id, &format!("{}.log.json", who.exec), status);
+        let place = self.places.get(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
+        for suffix in ["process.json", "log.json"] {
+            let _ = std::fs::remove_file(place.bundle.join(format!("{}.{suffix}", who.exec)));
+        }
+        outcome?;
+        let file = place.bundle.join(format!("{}.pid", who.exec));
+        let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
+        self.take_console(who, watch)?;
+        Ok(Birth { pid, shares_pids: false })
+    }
+
+    /// The terminal that `cleat` has sent, and its two directions.
+    fn take_console(&mut self, who: &Who, watch: &mut Watch) -> Result<()> {
+        let Some(streams) = self.streams.get_mut(who) else { return Ok(()) };
+        let Some(socket) = streams.console_socket.take() else { return Ok(()) };
+        let connection = supervise::accept(socket.listener.as_fd()).context("console socket: accept")?;
+        let mut packet = [0u8; PACKET];
+        let (_, fds) = cleat::sys::receive(connection.as_fd(), &mut packet).context("console socket: recvmsg")?;
+        let master = fds.into_iter().next().ok_or_else(|| Error::new("console socket: no terminal came"))?;
+        stdio::never_wait(&master)?;
+        let names = streams.names.clone();
+        let mut pumps = Vec::new();
+        if let Target::Fifo(path) | Target::File(path) = stdio::target(&names.stdout)? {
+            let output = stdio::output(&path, true)?;
+            streams.held.extend(output.hold);
+            streams.outputs += 1;
+            pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, false), true));
+        }
+        if let Target::Fifo(path) = stdio::target(&names.stdin)? {
+            let input = stdio::input(&path, true)?;
+            streams.stdin = input.hold;
+            pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, false), false));
+        }
+        streams.console = Some(master);
+        for (pump, output) in pumps {
+            self.run_pump(who, pump, output, watch)?;
+        }
+        Ok(())
+    }
+
+    fn run_pump(&mut self, who: &Who, pump: Pump, output: bool, watch: &mut Watch) -> Result<()> {
+        let number = self.number();
+        let token = watch.read(&pump.from, Source::Pump(number)).context("epoll_ctl")?;
+        let running = Running { pump, token: Some((token, Wants::Read)), who: who.clone(), output };
+        self.pumps.insert(number, running);
+        Ok(())
+    }
+
+    /// One side of a pump is ready.
+    pub fn pump(&mut self, number: u64, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let Some(running) = self.pumps.get_mut(&number) else { return };
+        let wants = running.pump.run();
+        let has = running.token.as_ref().map(|(_, has)| *has);
+        if has == Some(wants) {
+            return;
+        }
+        running.unwatch(watch);
+        let source = Source::Pump(number);
+        let token = match wants {
+            Wants::Read => watch.read(&running.pump.from, source),
+            Wants::Write => watch.write(&running.pump.to, source),
+            Wants::Nothing => Err(nix::errno::Errno::ENOENT),
+        };
+        match token {
+            Ok(token) => running.token = Some((token, wants)),
+            Err(_) => {
+                let Some(running) = self.pumps.remove(&number) else { return };
+                let who = running.who.clone();
+                if running.output {
+                    if let Some(streams) = self.streams.get_mut(&who) {
+                        streams.outputs = streams.outputs.saturating_sub(1);
+                    }
+                    // Closed before anybody is told that all has been handed over.
+                    drop(running);
+                    self.check_drained(&who, outcomes);
+                }
+            }
+        }
+    }
+
+    fn stop_pumps(&mut self, who: &Who, watch: &mut Watch) {
+        let numbers: Vec<u64> = self.pumps.iter().filter(|(_, pump)| pump.who == *who).map(|(n, _)| *n).collect();
+        for number in numbers {
+            if let Some(mut running) = self.pumps.remove(&number) {
+                running.unwatch(watch);
+            }
+        }
+    }
+
+    fn check_drained(&mut self, who: &Who, outcomes: &mut Outcomes) {
+        let Some(streams) = self.streams.get(who) else { return };
+        if streams.draining && streams.outputs == 0 && streams.logger.is_none() {
+            self.drained(who, outcomes);
+        }
+    }
+
+    fn drained(&mut self, who: &Who, outcomes: &mut Outcomes) {
+        if let Some(streams) = self.streams.get_mut(who) {
+            streams.draining = false;
+        }
+        outcomes.push_back(Outcome::Happened(Input::Drained(who.clone())));
+    }
+
+    fn remove(&mut self, id: &str, outcomes: &mut Outcomes) {
+        let Some(place) = self.places.get(id) else { return };
+        if self.container(id).is_ok_and(|container| takes_long(&container)) {
+            let mut command = self.cleat(&place.options, &place.bundle.join("log.json"));
+            match command.arg("delete").arg(id).spawn().context("execute cleat delete") {
+                Ok(child) => drop(self.work.insert(pid_of(&child), Work::Remove(Who::init(id)))),
+                Err(error) => self.removed(id, Err(error), outcomes),
+            }
+            return;
+        }
+        let outcome = self.with(id, |shell| match commands::delete::delete(shell, id, false) {
+            // It was deleted behind our back: that is what was wanted.
+            Err(error) if error.kind() == Kind::NoContainer => Ok(()),
+            other => other,
+        });
+        self.removed(id, outcome, outcomes);
+    }
+
+    fn removed(&mut self, id: &str, outcome: Result<()>, outcomes: &mut Outcomes) {
+        let outcome = outcome.and_then(|()| match self.places.get(id) {
+            Some(place) => rootfs::unmount(&place.bundle.join("rootfs")),
+            None => Ok(()),
+        });
+        let outcome = outcome.map_err(|error| Failure::from(error.within("delete task")));
+        outcomes.push_back(Outcome::Happened(Input::Removed(id.into(), outcome)));
+    }
+
+    fn forget(&mut self, who: &Who, watch: &mut Watch) {
+        self.stop_pumps(who, watch);
+        if let Some(streams) = self.streams.remove(who) {
+            if let Some((_, _, fd, token)) = streams.waiting {
+                watch.remove(&fd, token);
+            }
+            if let Some(logger) = streams.logger {
+                signal(logger, nix::libc::SIGTERM);
+                self.after(LOGGER_END, Timer::Logger(logger));
+            }
+        }
+        if who.exec.is_empty() {
+            self.places.remove(&who.id);
+            self.watched.retain(|(_, id, _)| *id != who.id);
+        } else if let Some(place) = self.places.get(&who.id) {
+            bundle::forget_exit(&place.bundle, &who.exec);
+            let _ = std::fs::remove_file(place.bundle.join(format!("{}.pid", who.exec)));
+        }
+    }
+
+    fn stats(&self, id: &str) -> std::result::Result<Vec<u8>, Failure> {
+        let container = self.container(id)?;
+        let cgroup = container
+            .cgroup()
+            .ok_or_else(|| Failure::new(Code::NotFound, format!("container {id} has no cgroup, which measures")))?;
+        let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup));
+        Ok(StatsResponse { stats: Some(stats) }.encode_to_vec())
+    }
+
+    /// Hears of kills for want of memory from now on.
+    fn watch_kills(&mut self, id: &str, container: &Container, watch: &mut Watch) {
+        let Some(cgroup) = container.cgroup() else { return };
+        if self.kills.is_none() {
+            let Ok(kills) = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) else { return };
+            if watch.read(&kills, Source::Kills).is_ok() {
+                self.kills = Some(kills);
+            }
+        }
+        let Some(kills) = &self.kills else { return };
+        if let Ok(descriptor) = kills.add_watch(&cgroup.full().join("memory.events"), AddWatchFlags::IN_MODIFY) {
+            self.watched.push((descriptor, id.into(), cgroup.memory_kills()));
+        }
+    }
+
+    /// Some container's file has changed.
+    pub fn killed(&mut self, outcomes: &mut Outcomes) {
+        let Some(Ok(events)) = self.kills.as_ref().map(Inotify::read_events) else { return };
+        for event in events {
+            let Some(at) = self.watched.iter().position(|(descriptor, ..)| *descriptor == event.wd) else { continue };
+            let id = self.watched[at].1.clone();
+            let now = self.container(&id).ok().and_then(|container| Some(container.cgroup()?.memory_kills()));
+            let Some(now) = now else { continue };
+            if now > self.watched[at].2 {
+                self.watched[at].2 = now;
+                outcomes.push_back(Outcome::Happened(Input::Oom(id)));
+            }
+        }
+    }
+}
+
+impl Running {
+    fn unwatch(&mut self, watch: &mut Watch) {
+        match self.token.take() {
+            Some((token, Wants::Read)) => watch.remove(&self.pump.from, token),
+            Some((token, _)) => watch.remove(&self.pump.to, token),
+            None => {}
+        }
+    }
+}
+
+/// Whether removing it may keep us from others: hooks, or processes that do not end.
+fn takes_long(container: &Container) -> bool {
+    let hooks = container.hooks().map_or(true, |hooks| !hooks.poststop.is_empty());
+    hooks || container.cgroup().is_some_and(|cgroup| cgroup.populated().unwrap_or(true))
+}
+
+/// The runtime: what the options say, else the one beside us, else that of `PATH`.
+fn runtime(options: &Options) -> PathBuf {
+    if !options.binary_name.is_empty() {
+        return options.binary_name.clone().into();
+    }
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("cleat"));
+    beside.filter(|path| path.exists()).unwrap_or_else(|| "cleat".into())
+}
+
+/// A socket in the bundle, however long its path is, and its name there.
+fn console_socket(dir: &Path, who: &Who) -> Result<(ConsoleSocket, String)> {
+    let name = if who.exec.is_empty() { ".console".to_owned() } else { format!(".console-{}", who.exec) };
+    let path = dir.join(&name);
+    let _ = std::fs::remove_file(&path);
+    let at = cleat::path::open_dir(dir).context(format_args!("open {}", dir.display()))?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listener = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")?;
+    let short = format!("/proc/self/fd/{}/{name}", at.as_raw_fd());
+    let address = UnixAddr::new(short.as_str()).context("socket address")?;
+    socket::bind(listener.as_raw_fd(), &address).context(format_args!("bind {}", path.display()))?;
+    let socket = ConsoleSocket { listener, path };
+    socket::listen(&socket.listener, Backlog::new(1).context("listen")?).context("listen")?;
+    Ok((socket, name))
+}
+
+fn pid_of(child: &std::process::Child) -> i32 {
+    i32::try_from(child.id()).unwrap_or(-1)
+}
+
+/// Signals a child of ours that has not been reaped: its pid is its own.
+fn signal(pid: i32, number: i32) {
+    if let Ok(pidfd) = cleat::sys::pidfd_open(pid) {
+        let _ = cleat::sys::pidfd_send_signal(pidfd.as_fd(), number);
+    }
+}
+
+fn signal_exec(pid: u32, number: u32) -> std::result::Result<(), Failure> {
+    let gone = |_| Failure::new(Code::NotFound, "process already finished");
+    let wrong = || Failure::new(Code::InvalidArgument, format!("unknown signal {number}; it is from 0 to 64"));
+    let number = i32::try_from(number).ok().filter(|number| *number <= 64).ok_or_else(wrong)?;
+    let pidfd = cleat::sys::pidfd_open(i32::try_from(pid).unwrap_or(-1)).map_err(gone)?;
+    cleat::sys::pidfd_send_signal(pidfd.as_fd(), number).map_err(gone)
+}
+
+/// Writes to containerd's log.
+pub fn log(level: &str, text: &str) {
+    eprintln!("level={level} msg={text:?}");
+}

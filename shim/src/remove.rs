@@ -1,0 +1,59 @@
+//! How is a task removed whose server is gone?
+//!
+//! `delete` is executed by containerd in a bundle in any state, half-made or half-removed, and after
+//! a regular end, too: then nothing is left to do.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cleat::commands::Shell;
+use cleat::error::{Context, Result};
+use cleat::state::Store;
+use prost::Message;
+
+use crate::args::Args;
+use crate::messages::{DeleteResponse, Timestamp};
+use crate::{bundle, rootfs, start};
+
+/// What a process is said to have ended with that was killed with its shim.
+const KILLED: u32 = 137;
+
+/// Kills and removes the container, unmounts its root file system, and prints how it ended.
+///
+/// # Errors
+/// Those of write(2). What cannot be removed is told in the log.
+pub fn remove(args: &Args) -> Result<()> {
+    let here = std::env::current_dir().context("getcwd")?;
+    // containerd's working directory is the bundle, or a neighbour of it.
+    let bundle: PathBuf = match &args.bundle {
+        Some(bundle) => bundle.into(),
+        None => here.parent().unwrap_or(Path::new("/")).join(&args.id),
+    };
+    let options = bundle::options(&bundle);
+    let warn = |text: &str| eprintln!("delete {}: {text}", args.id);
+    let shell = Shell {
+        store: Store::new(bundle::state_root(&options, &args.namespace)),
+        warn: &warn,
+        debug: None,
+        inherited: 0,
+        rootless: None,
+        systemd: options.systemd_cgroup,
+    };
+    if let Err(error) = cleat::commands::delete::delete(&shell, &args.id, true) {
+        warn(&error.to_string());
+    }
+    if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
+        warn(&error.to_string());
+    }
+    start::forget_socket(&bundle);
+    let recorded = bundle::init_exit(&bundle);
+    let response = match recorded {
+        Some((pid, exit)) => DeleteResponse { pid, exit_status: exit.status, exited_at: Some(exit.at) },
+        None => DeleteResponse {
+            pid: bundle::pid(&bundle.join("init.pid")).unwrap_or(0),
+            exit_status: KILLED,
+            exited_at: Some(Timestamp::now()),
+        },
+    };
+    std::io::stdout().write_all(&response.encode_to_vec()).context("write to standard output")
+}

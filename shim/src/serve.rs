@@ -1,0 +1,241 @@
+//! The server: one thread that waits, asks `task` what follows, and has it done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use cleat::error::{Context, Result};
+use cleat::sys::supervise;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::args::Args;
+use crate::driver::{Driver, Outcome};
+use crate::messages::Timestamp;
+use crate::publisher::Publisher;
+use crate::server::{self, Flushed, Heard, MAX_PEERS, Peers};
+use crate::task::{Effect, Exit, Input, Tasks};
+use crate::watch::{Source, Token, Watch};
+
+/// Without a task and without a peer it ends after so long: whoever started it was killed.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long events may take at the end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+struct Server {
+    watch: Watch,
+    listener: OwnedFd,
+    signals: SignalFd,
+    peers: Peers,
+    /// Of each peer, and whether it is watched for space to write.
+    tokens: BTreeMap<u32, (Token, bool)>,
+    publisher: Publisher,
+    publisher_token: Option<Token>,
+    tasks: Tasks,
+    driver: Driver,
+    idle_since: Option<Instant>,
+    /// When to end, whatever waits.
+    farewell: Option<Instant>,
+}
+
+/// Serves until the last task is gone and containerd says so.
+///
+/// # Errors
+/// Those of its descriptors' making.
+pub fn serve(args: &Args) -> Result<()> {
+    cleat::sys::become_subreaper().context("prctl PR_SET_CHILD_SUBREAPER")?;
+    // The bundle we were started in may be removed before we end.
+    nix::unistd::chdir("/").context("chdir /")?;
+    let listener = take_listener()?;
+    let address = std::env::var("TTRPC_ADDRESS").unwrap_or_else(|_| match args.address.is_empty() {
+        true => String::new(),
+        false => format!("{}.ttrpc", args.address),
+    });
+    let mut signals = SigSet::empty();
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().for_each(|signal| signals.add(signal));
+    signals.thread_block().context("sigprocmask")?;
+    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
+    let mut watch = Watch::new().context("epoll_create1")?;
+    watch.read(&listener, Source::Listener).context("epoll_ctl")?;
+    watch.read(&signals, Source::Signals).context("epoll_ctl")?;
+    let mut server = Server {
+        watch,
+        listener,
+        signals,
+        peers: Peers::default(),
+        tokens: BTreeMap::new(),
+        publisher: Publisher::new(&address, &args.namespace),
+        publisher_token: None,
+        tasks: Tasks::default(),
+        driver: Driver::new(args),
+        idle_since: Some(Instant::now()),
+        farewell: None,
+    };
+    let outcome = server.run();
+    if !args.socket.is_empty() {
+        let _ = std::fs::remove_file(&args.socket);
+    }
+    outcome
+}
+
+/// The socket is standard input, whose place it leaves.
+fn take_listener() -> Result<OwnedFd> {
+    let listener = std::io::stdin().as_fd().try_clone_to_owned().context("the socket on standard input")?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").context("open /dev/null")?;
+    nix::unistd::dup2_stdin(&null).context("dup2")?;
+    crate::stdio::never_wait(&listener)?;
+    Ok(listener)
+}
+
+impl Server {
+    fn run(&mut self) -> Result<()> {
+        loop {
+            let until =
+                [self.publisher.next(), self.driver.next(), self.farewell, self.idle_since.map(|since| since + IDLE)];
+            let ready = self.watch.wait(until.into_iter().flatten().min()).context("epoll_wait")?;
+            for (source, writable) in ready {
+                self.ready(source, writable);
+            }
+            let now = Instant::now();
+            self.publisher.tick(now);
+            let mut outcomes = VecDeque::new();
+            self.driver.tick(now, &mut self.watch, &mut outcomes);
+            self.settle(outcomes);
+            self.watch_publisher();
+            if self.is_over(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_over(&mut self, now: Instant) -> bool {
+        if let Some(farewell) = self.farewell {
+            return self.publisher.is_idle() || farewell <= now;
+        }
+        let idle = self.tasks.is_empty() && self.peers.count() == 0;
+        self.idle_since = idle.then(|| self.idle_since.unwrap_or(now));
+        if self.idle_since.is_some_and(|since| since + IDLE <= now) {
+            self.farewell = Some(now + FAREWELL);
+            return self.publisher.is_idle();
+        }
+        false
+    }
+
+    fn ready(&mut self, source: Source, writable: bool) {
+        let mut outcomes = VecDeque::new();
+        match source {
+            Source::Listener => self.accept(),
+            Source::Signals => self.signalled(&mut outcomes),
+            Source::Publisher => self.publisher.readable(),
+            Source::Peer(number) => {
+                if writable {
+                    self.flush(number);
+                }
+                self.hear(number, &mut outcomes);
+            }
+            Source::Kills => self.driver.killed(&mut outcomes),
+            Source::Pump(number) => self.driver.pump(number, &mut self.watch, &mut outcomes),
+            Source::Ready(who) => self.driver.ready(&who, &mut self.watch, &mut outcomes),
+        }
+        self.settle(outcomes);
+    }
+
+    /// Has everything done that follows.
+    fn settle(&mut self, mut outcomes: VecDeque<Outcome>) {
+        while let Some(outcome) = outcomes.pop_front() {
+            let effects = match outcome {
+                Outcome::Happened(input) => self.tasks.step(input),
+                Outcome::Do(effect) => vec![effect],
+            };
+            for effect in effects {
+                match effect {
+                    Effect::Answer(ticket, answer) => {
+                        if let Some(peer) = self.peers.answer(ticket, answer) {
+                            self.flush(peer);
+                        }
+                    }
+                    Effect::Publish(event) => self.publisher.publish(&event),
+                    Effect::Shutdown => self.farewell = Some(Instant::now() + FAREWELL),
+                    effect => self.driver.perform(effect, &mut self.watch, &mut outcomes),
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        // One at a time: whoever else waits makes us come again.
+        let Some(socket) = server::accept(&self.listener) else { return };
+        if self.peers.count() >= MAX_PEERS {
+            return;
+        }
+        let number = self.peers.add(socket);
+        let Some(socket) = self.peers.get(number) else { return };
+        match self.watch.read(socket, Source::Peer(number)) {
+            Ok(token) => drop(self.tokens.insert(number, (token, false))),
+            Err(_) => drop(self.peers.remove(number)),
+        }
+    }
+
+    fn hear(&mut self, number: u32, outcomes: &mut VecDeque<Outcome>) {
+        match self.peers.hear(number) {
+            Heard::Gone => self.drop_peer(number),
+            Heard::Calls(calls) => {
+                for (stream, call) in calls {
+                    let ticket = server::ticket(number, stream);
+                    outcomes.push_back(match call {
+                        Ok(call) => Outcome::Happened(Input::Call(ticket, call)),
+                        Err(failure) => Outcome::Do(Effect::Answer(ticket, Err(failure))),
+                    });
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, number: u32) {
+        match self.peers.flush(number) {
+            Flushed::Broken => self.drop_peer(number),
+            flushed => {
+                let wanted = flushed == Flushed::Some;
+                if let (Some(socket), Some((token, writes))) = (self.peers.get(number), self.tokens.get_mut(&number)) {
+                    if *writes != wanted {
+                        self.watch.also_write(socket, *token, wanted);
+                        *writes = wanted;
+                    }
+                }
+            }
+        }
+    }
+
+    fn drop_peer(&mut self, number: u32) {
+        if let (Some(socket), Some((token, _))) = (self.peers.remove(number), self.tokens.remove(&number)) {
+            self.watch.remove(&socket, token);
+        }
+    }
+
+    fn signalled(&mut self, outcomes: &mut VecDeque<Outcome>) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+            if number == nix::libc::SIGTERM || number == nix::libc::SIGINT {
+                self.farewell = Some(Instant::now() + FAREWELL);
+            }
+        }
+        while let Some((pid, status)) = supervise::peek_ended() {
+            if !self.driver.ended(pid, status, &mut self.watch, outcomes) {
+                if let Ok(number) = u32::try_from(pid) {
+                    let exit = Exit { status: u32::from(status), at: Timestamp::now() };
+                    outcomes.push_back(Outcome::Happened(Input::Exited(number, exit)));
+                }
+            }
+            // What is known of it is written down before its pid can be used again.
+            self.settle(std::mem::take(outcomes));
+            let _ = cleat::sys::wait_for(pid);
+        }
+    }
+
+    fn watch_publisher(&mut self) {
+        if let Some(socket) = self.publisher.take_new() {
+            self.publisher_token.take().into_iter().for_each(|token| self.watch.forget(token));
+            self.publisher_token = self.watch.read(socket, Source::Publisher).ok();
+        }
+    }
+}

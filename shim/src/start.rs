@@ -1,0 +1,266 @@
+//! How does the server come to be?
+//!
+//! `start` binds the socket, hands it to a server, which it leaves behind, and prints its address.
+//! A task of a group (a pod) gets the address of the group's server, if that listens.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cleat::error::{Context, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use nix::sys::stat::Mode;
+use prost::Message;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::args::Args;
+use crate::messages::{Any, BootstrapParams, Options};
+
+/// Where sockets are, unless containerd says otherwise.
+const SOCKET_DIR: &str = "/run/containerd/s";
+/// In the bundle: where its server listens.
+const ADDRESS: &str = "address";
+/// Annotations that name a group, in order.
+const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+/// The type of the options.
+const OPTIONS: &str = "containerd.runc.v1.Options";
+
+/// What containerd says on standard input.
+#[derive(Debug, Default, PartialEq)]
+struct Given {
+    options: Options,
+    socket_dir: Option<String>,
+    ttrpc_address: Option<String>,
+}
+
+/// Since 2.3 it is a `BootstrapParams`, before that an `Any`. Either may decode as the other: the
+/// former says what the command line says, too.
+fn given(input: &[u8], args: &Args) -> Given {
+    let options = |any: &Any| {
+        let ours = any.type_url.ends_with(OPTIONS);
+        ours.then(|| Options::decode(&*any.value).ok()).flatten()
+    };
+    if let Ok(params) = BootstrapParams::decode(input) {
+        if params.instance_id == args.id && params.namespace == args.namespace {
+            let found = params.extensions.iter().find_map(|extension| options(extension.value.as_ref()?));
+            return Given {
+                options: found.unwrap_or_default(),
+                socket_dir: params.socket_dir.filter(|dir| !dir.is_empty()),
+                ttrpc_address: Some(params.ttrpc_address).filter(|address| !address.is_empty()),
+            };
+        }
+    }
+    let options = Any::decode(input).ok().and_then(|any| options(&any)).unwrap_or_default();
+    Given { options, ..Given::default() }
+}
+
+/// What of config.json matters here.
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+fn group(args: &Args) -> Result<String> {
+    let text = cleat::config::read_json(Path::new("config.json"))?;
+    let spec: Spec = cleat::config::parse("config.json", &text)?;
+    Ok(GROUPS.iter().find_map(|name| spec.annotations.get(*name)).unwrap_or(&args.id).clone())
+}
+
+fn socket_path(dir: &Path, args: &Args, group: &str) -> PathBuf {
+    let name = Path::new(&args.address).join(&args.namespace).join(group);
+    let digest = Sha256::digest(name.to_string_lossy().as_bytes());
+    dir.join(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// Starts a server, or finds the one of the group, and prints its address.
+///
+/// # Errors
+/// config.json cannot be read, or the socket cannot be made.
+pub fn start(args: &Args) -> Result<()> {
+    let mut input = Vec::new();
+    std::io::stdin().take(1 << 20).read_to_end(&mut input).context("read standard input")?;
+    let given = given(&input, args);
+    if !given.options.task_api_address.is_empty() {
+        return print(&given.options.task_api_address);
+    }
+    let dir = PathBuf::from(given.socket_dir.as_deref().unwrap_or(SOCKET_DIR));
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .context(format_args!("mkdir {}", dir.display()))?;
+    let path = socket_path(&dir, args, &group(args)?);
+    let address = format!("unix://{}", path.display());
+    let _one_at_a_time = lock(&dir)?;
+    let Some(listener) = listen(&path)? else { return print(&address) };
+    let outcome = spawn(args, &given, &path, listener);
+    if outcome.is_err() {
+        let _ = std::fs::remove_file(&path);
+    }
+    outcome?;
+    print(&address)
+}
+
+/// Two starts of a group at once must not each remove the other's socket.
+fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
+    let fd = nix::fcntl::open(
+        dir,
+        nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
+        Mode::empty(),
+    );
+    let fd = fd.context(format_args!("open {}", dir.display()))?;
+    Flock::lock(fd, FlockArg::LockExclusive).map_err(|(_, errno)| errno).context(format_args!("lock {}", dir.display()))
+}
+
+/// A socket that listens; `None` when another process listens there.
+fn listen(path: &Path) -> Result<Option<OwnedFd>> {
+    let place = format!("socket {}", path.display());
+    let address = UnixAddr::new(path).context(&place)?;
+    let new = || socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context("socket");
+    let bind = |fd: &OwnedFd| {
+        // Before it has a name: whoever may connect owns the containers.
+        nix::sys::stat::fchmod(fd, Mode::from_bits_truncate(0o600))?;
+        socket::bind(fd.as_raw_fd(), &address)
+    };
+    let listener = new()?;
+    match bind(&listener) {
+        Ok(()) => {}
+        Err(Errno::EADDRINUSE) => {
+            if socket::connect(new()?.as_raw_fd(), &address).is_ok() {
+                return Ok(None);
+            }
+            // Left behind by one that was killed.
+            std::fs::remove_file(path).context(format_args!("remove {}", path.display()))?;
+            bind(&listener).context(format_args!("{place}: bind"))?;
+        }
+        Err(errno) => return Err(errno).context(format_args!("{place}: bind")),
+    }
+    let backlog = Backlog::new(128).context("listen")?;
+    socket::listen(&listener, backlog).context(format_args!("{place}: listen"))?;
+    Ok(Some(listener))
+}
+
+fn spawn(args: &Args, given: &Given, path: &Path, listener: OwnedFd) -> Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("containerd-shim-cleat-v2");
+    command.args(["-namespace", &args.namespace, "-id", &args.id, "-address", &args.address]);
+    command.arg("-socket").arg(path);
+    if args.debug {
+        command.arg("-debug");
+    }
+    if let Some(address) = &given.ttrpc_address {
+        command.env("TTRPC_ADDRESS", address);
+    }
+    // What containerd forgot to close is not for a process that outlives it.
+    cleat::sys::cloexec_from(3).context("close_range")?;
+    // Its own group: what is sent to containerd's is not for it.
+    command.process_group(0).stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(log());
+    let mut child = command.arg("serve").spawn().context("execute the server")?;
+    let moved = join_cgroup(&given.options.shim_cgroup, child.id());
+    moved.and_then(|()| adjust_oom_score(child.id())).inspect_err(|_| drop(child.kill()))
+}
+
+/// containerd's log: a fifo in the bundle, also while nobody reads it.
+fn log() -> Stdio {
+    use nix::fcntl::OFlag;
+    let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let is_fifo = std::fs::metadata("log").is_ok_and(|metadata| {
+        use std::os::unix::fs::FileTypeExt;
+        metadata.file_type().is_fifo()
+    });
+    match nix::fcntl::open("log", flags, Mode::empty()) {
+        Ok(log) if is_fifo => log.into(),
+        _ => Stdio::null(),
+    }
+}
+
+/// `ShimCgroup`: relative to the mount point.
+fn join_cgroup(path: &str, pid: u32) -> Result<()> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    let mount = cleat::host::Cgroup::mount_point()
+        .ok_or_else(|| Error::new(format!("shim cgroup {path}: no cgroup v2 tree is mounted here")))?;
+    let dir = mount.join(path.trim_start_matches('/'));
+    std::fs::create_dir_all(&dir).context(format_args!("shim cgroup {}: mkdir", dir.display()))?;
+    std::fs::write(dir.join("cgroup.procs"), pid.to_string())
+        .context(format_args!("shim cgroup {}: write cgroup.procs", dir.display()))
+}
+
+/// The kernel kills the shim rather than containerd, which started it.
+fn adjust_oom_score(pid: u32) -> Result<()> {
+    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").context("read /proc/self/oom_score_adj")?;
+    let score: i32 = ours.trim().parse().unwrap_or(0);
+    let score = (score + 1).min(1000);
+    std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
+        .context(format_args!("write /proc/{pid}/oom_score_adj"))
+}
+
+/// Removes the socket of a bundle whose server was killed, unless another listens there by now.
+pub fn forget_socket(bundle: &Path) {
+    let Ok(address) = std::fs::read_to_string(bundle.join(ADDRESS)) else { return };
+    let path = Path::new(address.trim_start_matches("unix://"));
+    let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
+    let Ok(address) = UnixAddr::new(path) else { return };
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    if socket.is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// containerd before 1.7 takes the address and nothing else, and looks for it in a file later.
+fn print(address: &str) -> Result<()> {
+    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)?;
+    let text = match std::env::var_os("MAX_SHIM_VERSION") {
+        Some(_) => format!(r#"{{"version":3,"address":"{address}","protocol":"ttrpc"}}"#),
+        None => address.to_owned(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::Extension;
+
+    fn args() -> Args {
+        Args { id: "c1".into(), namespace: "n".into(), address: "/run/c.sock".into(), ..Args::default() }
+    }
+
+    #[test]
+    fn options_come_in_either_dress() {
+        let options = Options { root: "/run/x".into(), systemd_cgroup: true, ..Options::default() };
+        let any = Any::of(OPTIONS, &options);
+        assert_eq!(given(&any.encode_to_vec(), &args()).options, options);
+        let params = BootstrapParams {
+            instance_id: "c1".into(),
+            namespace: "n".into(),
+            ttrpc_address: "/t".into(),
+            extensions: vec![Extension { value: Some(any) }],
+            socket_dir: Some("/s".into()),
+            ..BootstrapParams::default()
+        };
+        let read = given(&params.encode_to_vec(), &args());
+        assert_eq!((read.options, read.socket_dir.as_deref()), (options, Some("/s")));
+        assert_eq!(given(b"", &args()), Given::default());
+        assert_eq!(given(b"\xff\xff nonsense", &args()), Given::default());
+    }
+
+    #[test]
+    fn a_group_has_one_socket() {
+        let dir = Path::new("/run/containerd/s");
+        let mut other = args();
+        other.id = "c2".into();
+        assert_eq!(socket_path(dir, &args(), "pod"), socket_path(dir, &other, "pod"));
+        assert_ne!(socket_path(dir, &args(), "c1"), socket_path(dir, &args(), "c2"));
+        other.namespace = "m".into();
+        assert_ne!(socket_path(dir, &args(), "pod"), socket_path(dir, &other, "pod"));
+    }
+}
