@@ -333,7 +333,7 @@ impl Birth<'_> {
                     path: c.path.clone(),
                     made_above: 0,
                     memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
-                    unit: c.unit.as_ref().map(|unit| unit.name.clone()),
+                    unit: c.unit.as_ref().map(|unit| unit.name.clone()).unwrap_or_default(),
                     of_user: c.unit.as_ref().is_some_and(|unit| unit.user),
                     inode: 0,
                 }),

@@ -149,9 +149,9 @@ pub struct OwnCgroup {
     /// Its memory is limited: processes may be killed for it.
     #[serde(default)]
     pub memory_limited: bool,
-    /// The unit of systemd that it is.
+    /// The unit of systemd that it is; empty: it was made without systemd.
     #[serde(default)]
-    pub unit: Option<String>,
+    pub unit: String,
     /// The user's systemd has that.
     #[serde(default)]
     pub of_user: bool,
@@ -635,7 +635,7 @@ impl Container {
     #[must_use]
     pub fn unit(&self) -> Option<OwnUnit> {
         let own = self.record.cleat.cgroup.as_ref()?;
-        Some(OwnUnit { name: own.unit.clone()?, user: own.of_user })
+        (!own.unit.is_empty()).then(|| OwnUnit { name: own.unit.clone(), user: own.of_user })
     }
 
     /// Whether its memory is limited: then its processes may be killed for want of it.

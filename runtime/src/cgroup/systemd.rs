@@ -60,7 +60,7 @@ pub fn probe(user: bool) -> Result<Systemd> {
     let cgroup = manager.property("ControlGroup")?;
     // An unknown one gets only what every systemd knows.
     let version = version.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok()).unwrap_or(0);
-    Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup.trim_start_matches('/')) })
+    Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup) })
 }
 
 /// Whether the machine's systemd belongs to root as this process knows him.
@@ -76,22 +76,16 @@ struct Manager {
 
 impl Manager {
     fn connect(user: bool) -> Result<Manager> {
-        let mut refused = Vec::new();
-        let (private, public) = sockets(user);
-        for (socket, is_private) in private.into_iter().map(|s| (s, true)).chain(public.map(|s| (s, false))) {
-            let connected = Bus::connect(&socket, PATIENCE).and_then(|bus| {
-                let mut manager = Manager { bus };
-                if !is_private {
-                    manager.subscribe()?;
-                }
-                Ok(manager)
-            });
-            match connected {
+        let mut refused = String::new();
+        for (socket, is_private) in sockets(user) {
+            match Manager::connect_to(&socket, is_private) {
                 Ok(manager) => return Ok(manager),
-                Err(error) => refused.push(error.to_string()),
+                Err(error) => refused += &format!("{}{error}", if refused.is_empty() { "" } else { ", " }),
             }
         }
-        let refused = if refused.is_empty() { "XDG_RUNTIME_DIR is not set".into() } else { refused.join(", ") };
+        if refused.is_empty() {
+            refused += "XDG_RUNTIME_DIR is not set";
+        }
         Err(Error::new(if user {
             format!(
                 "--systemd-cgroup: no systemd of this user answers: {refused}; log in, or keep one running \
@@ -101,6 +95,14 @@ impl Manager {
         } else {
             format!("--systemd-cgroup: no systemd answers: {refused}; leave the option out to manage cgroups directly")
         }))
+    }
+
+    fn connect_to(socket: &Path, is_private: bool) -> Result<Manager> {
+        let mut manager = Manager { bus: Bus::connect(socket, PATIENCE)? };
+        if !is_private {
+            manager.subscribe()?;
+        }
+        Ok(manager)
     }
 
     /// What a connection to a bus takes before signals come.
@@ -173,16 +175,20 @@ impl Manager {
     }
 }
 
-/// The manager's own socket, and the bus where it can be found, too.
-fn sockets(user: bool) -> (Option<PathBuf>, Option<PathBuf>) {
+/// The manager's own socket, and that of a bus which it is on: whether it is the first.
+fn sockets(user: bool) -> Vec<(PathBuf, bool)> {
     if !user {
-        return (Some("/run/systemd/private".into()), Some("/run/dbus/system_bus_socket".into()));
+        return vec![("/run/systemd/private".into(), true), ("/run/dbus/system_bus_socket".into(), false)];
     }
-    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
-    let named = address.as_deref().and_then(|address| address.strip_prefix("unix:path=")?.split([',', ';']).next());
-    let bus = named.map(PathBuf::from).or_else(|| Some(runtime_dir.as_ref()?.join("bus")));
-    (runtime_dir.map(|dir| dir.join("systemd/private")), bus)
+    let mut found = Vec::new();
+    if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from) {
+        found = vec![(dir.join("systemd/private"), true), (dir.join("bus"), false)];
+    }
+    let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
+    if let Some(path) = address.strip_prefix("unix:path=") {
+        found.push((path.split([',', ';']).next().unwrap_or_default().into(), false));
+    }
+    found
 }
 
 fn refused(what: &str, refusal: &Refusal) -> Error {

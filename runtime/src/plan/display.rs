@@ -76,11 +76,13 @@ fn id_maps(maps: &IdMaps) -> Vec<String> {
 }
 
 /// A unit of systemd, and its properties.
-fn unit(unit: &super::systemd::Unit) -> Vec<String> {
-    let by = if unit.user { "the user's systemd" } else { "systemd" };
-    let properties = unit.properties.iter().map(|property| format!("  {property}"));
-    let late = unit.late.iter().map(|property| format!("  {property}, when all is ready"));
-    std::iter::once(format!("{} of {by}", unit.name)).chain(properties).chain(late).collect()
+fn unit_lines(unit: &super::systemd::Unit, lines: &mut Vec<String>) {
+    lines.push(format!("{} of {}", unit.name, if unit.user { "the user's systemd" } else { "systemd" }));
+    for (properties, when) in [(&unit.properties, ""), (&unit.late, ", when all is ready")] {
+        for property in properties {
+            lines.push(format!("  {property}{when}"));
+        }
+    }
 }
 
 impl Plan {
@@ -94,9 +96,12 @@ impl Plan {
         match step {
             Step::StateDir => vec![host.id.clone()],
             Step::Cgroup => {
-                let path =
-                    host.cgroup.iter().map(|c| crate::cgroup::directory(&c.mount, &c.path).display().to_string());
-                path.chain(host.cgroup.iter().filter_map(|c| c.unit.as_ref()).flat_map(unit)).collect()
+                let Some(cgroup) = &host.cgroup else { return Vec::new() };
+                let mut lines = vec![crate::cgroup::directory(&cgroup.mount, &cgroup.path).display().to_string()];
+                if let Some(unit) = &cgroup.unit {
+                    unit_lines(unit, &mut lines);
+                }
+                lines
             }
             Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
                 let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();

@@ -92,23 +92,27 @@ pub(super) struct Asked<'a> {
 pub(super) fn decide(asked: &Asked<'_>, systemd: &Systemd, findings: &mut Findings) -> Option<(Unit, PathBuf)> {
     let annotated = annotated(asked.annotations, findings);
     let (slice, name) = findings.keep(names(asked.path, asked.id, systemd.user).map(Some))?;
-    let above = findings.keep(expand(&slice).map(Some))?;
+    let mut units = findings.keep(expand(&slice).map(Some))?;
+    units.push(name.clone());
+    let mut path = systemd.cgroup.clone();
+    units.iter().for_each(|unit| path.push(directory(unit)));
     let mut properties = vec![
         property("Description", Value::Text(format!("cleat container {}", asked.id))),
         property("Slice", Value::Text(slice)),
-        property("Delegate", Value::Flag(true)),
-        property("DefaultDependencies", Value::Flag(false)),
         // Gone when its last process is, whatever became of that: its name can be used again.
         property("CollectMode", Value::Text("inactive-or-failed".into())),
+        property("DefaultDependencies", Value::Flag(false)),
     ];
-    let accounting = ["CPUAccounting", "MemoryAccounting", "IOAccounting", "TasksAccounting"];
-    properties.extend(accounting.map(|name| property(name, Value::Flag(true))));
-    properties.extend(asked.devices.into_iter().flat_map(device_properties));
+    for name in ["Delegate", "CPUAccounting", "MemoryAccounting", "IOAccounting", "TasksAccounting"] {
+        properties.push(property(name, Value::Flag(true)));
+    }
+    if let Some(rules) = asked.devices {
+        device_properties(rules, &mut properties);
+    }
     let (late, early): (Vec<&Limit>, Vec<&Limit>) = asked.limits.iter().partition(|limit| limit.late);
     properties.extend(of_limits(&early, systemd.version));
     properties.extend(annotated);
     let late = of_limits(&late, systemd.version);
-    let path = above.iter().chain([&name]).fold(systemd.cgroup.clone(), |path, unit| path.join(directory(unit)));
     Some((Unit { name, user: systemd.user, properties, late }, path))
 }
 
@@ -157,8 +161,12 @@ fn expand(slice: &str) -> Result<Vec<String>> {
     if slice.len() > NAME_MAX || !stem.split('-').all(is_sane) {
         return Err(wrong());
     }
-    let ends = stem.match_indices('-').map(|(at, _)| at).chain([stem.len()]);
-    Ok(ends.map(|end| format!("{}.slice", &stem[..end])).collect())
+    let mut slices = Vec::new();
+    for (at, _) in stem.match_indices('-') {
+        slices.push(format!("{}.slice", &stem[..at]));
+    }
+    slices.push(slice.to_owned());
+    Ok(slices)
 }
 
 /// The cgroup of a unit: what could be a file of the kernel's gets a character in front.
@@ -254,25 +262,39 @@ fn members(list: &str) -> Option<Vec<u8>> {
 
 /// All that some rule allows: a device that ours allows is allowed by the last rule about it. What
 /// comes before a rule that denies everything counts for nothing.
-fn device_properties(rules: &[DeviceRule]) -> Vec<Property> {
-    let is_any = |rule: &DeviceRule| {
-        rule.kind.is_none() && rule.major.is_none() && rule.minor.is_none() && rule.access == devices::ALL
-    };
-    let begin = rules.iter().rposition(|rule| !rule.allow && is_any(rule)).map_or(0, |at| at + 1);
-    let allowed = || rules[begin..].iter().filter(|rule| rule.allow);
-    let policy = |word: &str| property("DevicePolicy", Value::Text(word.into()));
-    if allowed().any(is_any) {
-        return vec![policy("auto")];
-    }
+fn device_properties(rules: &[DeviceRule], properties: &mut Vec<Property>) {
+    let mut policy = "strict";
     let mut pairs: Vec<(String, String)> = Vec::new();
-    for rule in allowed() {
-        let letters = [(devices::READ, 'r'), (devices::WRITE, 'w'), (devices::MKNOD, 'm')];
-        let access: String =
-            letters.iter().filter(|(bit, _)| rule.access & bit != 0).map(|(_, letter)| *letter).collect();
-        let kinds = rule.kind.map_or(vec![DeviceKind::Char, DeviceKind::Block], |kind| vec![kind]);
-        pairs.extend(kinds.into_iter().map(|kind| (device_path(rule, kind), access.clone())));
+    for rule in rules {
+        let any = rule.kind.is_none() && rule.major.is_none() && rule.minor.is_none() && rule.access == devices::ALL;
+        match (rule.allow, any) {
+            (true, true) => policy = "auto",
+            (true, false) => device_pairs(rule, &mut pairs),
+            (false, true) => {
+                policy = "strict";
+                pairs.clear();
+            }
+            (false, false) => {}
+        }
     }
-    vec![policy("strict"), property("DeviceAllow", Value::Pairs(pairs))]
+    properties.push(property("DevicePolicy", Value::Text(policy.into())));
+    if policy == "strict" {
+        properties.push(property("DeviceAllow", Value::Pairs(pairs)));
+    }
+}
+
+fn device_pairs(rule: &DeviceRule, pairs: &mut Vec<(String, String)>) {
+    let mut access = String::new();
+    for (bit, letter) in [(devices::READ, 'r'), (devices::WRITE, 'w'), (devices::MKNOD, 'm')] {
+        if rule.access & bit != 0 {
+            access.push(letter);
+        }
+    }
+    for kind in [DeviceKind::Char, DeviceKind::Block] {
+        if rule.kind.is_none_or(|only| only == kind) {
+            pairs.push((device_path(rule, kind), access.clone()));
+        }
+    }
 }
 
 fn device_path(rule: &DeviceRule, kind: DeviceKind) -> String {
@@ -343,7 +365,7 @@ fn annotation(key: &str, text: &str) -> Result<Property> {
     };
     let text = text.trim();
     let (value, form) = match kind {
-        Kind::Flag => (text.parse().ok().map(Value::Flag), "true or false"),
+        Kind::Flag => (matches!(text, "true" | "false").then(|| Value::Flag(text == "true")), "true or false"),
         Kind::Number => (integer(text).and_then(|n| n.parse().ok()).map(Value::Number), "a number, such as 15"),
         Kind::Count if seconds.is_some() => (microseconds(text).map(Value::Count), "a number of seconds, such as 10"),
         Kind::Count => {
