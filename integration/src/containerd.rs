@@ -73,8 +73,8 @@ impl Containerd {
     pub fn start() -> Option<Containerd> {
         let cache = std::env::var_os("CLEAT_CONTAINERD")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/containerd"), PathBuf::from);
-        let Ok(cache) = cache.canonicalize() else {
-            eprintln!("SKIPPED: no containerd in {}; see make containerd", cache.display());
+        let Some(cache) = cache.canonicalize().ok().filter(|cache| cache.join("image.tar").is_file()) else {
+            eprintln!("SKIPPED: no containerd is there; see make containerd");
             return None;
         };
         let dir = TempDir::new();
