@@ -206,7 +206,10 @@ fn features_has_every_field_of_the_specification() {
     let known = seccomp["knownFlags"].as_array().expect("flags");
     assert!(seccomp["supportedFlags"].as_array().is_some_and(|flags| flags.iter().all(|flag| known.contains(flag))));
     assert!(features["annotations"].as_object().is_some_and(|all| all.values().all(Value::is_string)));
-    assert_eq!(features["potentiallyUnsafeConfigAnnotations"], json!(["run.oci.keep_original_groups", "org.systemd.property."]));
+    assert_eq!(
+        features["potentiallyUnsafeConfigAnnotations"],
+        json!(["run.oci.keep_original_groups", "org.systemd.property."])
+    );
 }
 
 /// Whatever word `features` lists is one that config.json may have.

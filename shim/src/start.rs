@@ -99,8 +99,12 @@ pub fn start(args: &Args) -> Result<()> {
     let path = socket_path(&dir, args, &group(args)?);
     let address = format!("unix://{}", path.display());
     let _one_at_a_time = lock(&dir)?;
-    let Some(listener) = listen(&path)? else { return print(&address) };
-    let outcome = spawn(args, &given, &path, listener);
+    let Some(listener) = listen(&path)? else {
+        keep_address(&address)?;
+        return print(&address);
+    };
+    // Before there is a server: should it be killed, the socket is found by this.
+    let outcome = keep_address(&address).and_then(|()| spawn(args, &given, &path, listener));
     if outcome.is_err() {
         let _ = std::fs::remove_file(&path);
     }
@@ -215,9 +219,13 @@ pub fn forget_socket(bundle: &Path) {
     }
 }
 
-/// containerd before 1.7 takes the address and nothing else, and looks for it in a file later.
+/// containerd before 1.7 looks for it there, too.
+fn keep_address(address: &str) -> Result<()> {
+    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)
+}
+
+/// containerd before 1.7 takes the address and nothing else.
 fn print(address: &str) -> Result<()> {
-    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)?;
     let text = match std::env::var_os("MAX_SHIM_VERSION") {
         Some(_) => format!(r#"{{"version":3,"address":"{address}","protocol":"ttrpc"}}"#),
         None => address.to_owned(),
