@@ -236,6 +236,12 @@ impl Containerd {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// The path of a file in a task's bundle, inside.
+    #[must_use]
+    pub fn bundle(&self, id: &str, file: &str) -> String {
+        format!("/run/containerd/io.containerd.runtime.v2.task/{}/{id}/{file}", self.namespace)
+    }
+
     /// A file inside; nothing when it is not there.
     #[must_use]
     pub fn read(&self, path: &str) -> String {

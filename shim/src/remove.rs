@@ -45,7 +45,7 @@ pub fn remove(args: &Args) -> Result<()> {
     if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
         warn(&error.to_string());
     }
-    start::forget_socket(&bundle);
+    start::forget_socket(&bundle, args);
     let recorded = bundle::init_exit(&bundle);
     let response = match recorded {
         Some((pid, exit)) => DeleteResponse { pid, exit_status: exit.status, exited_at: Some(exit.at) },

@@ -19,6 +19,8 @@ use crate::watch::{Source, Token, Watch};
 
 /// Without a task and without a peer it ends after so long: whoever started it was killed.
 const IDLE: Duration = Duration::from_secs(10);
+/// Without a task, though there is a peer: a containerd that came back does not know what it was for.
+const USELESS: Duration = Duration::from_secs(20);
 /// How long events may take at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -108,13 +110,18 @@ impl Server {
         }
     }
 
+    /// How long it stays without a task.
+    fn patience(&self) -> Duration {
+        if self.peers.count() == 0 { IDLE } else { USELESS }
+    }
+
     fn is_over(&mut self, now: Instant) -> bool {
         if let Some(farewell) = self.farewell {
             return self.publisher.is_idle() || farewell <= now;
         }
-        let idle = self.tasks.is_empty() && self.peers.count() == 0;
-        self.idle_since = idle.then(|| self.idle_since.unwrap_or(now));
-        if self.idle_since.is_some_and(|since| since + IDLE <= now) {
+        let since = self.idle_since.unwrap_or(now);
+        self.idle_since = self.tasks.is_empty().then_some(since);
+        if self.tasks.is_empty() && since + self.patience() <= now {
             self.farewell = Some(now + FAREWELL);
             return self.publisher.is_idle();
         }

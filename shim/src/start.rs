@@ -208,11 +208,15 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
 }
 
 /// Removes the socket of a bundle whose server was killed, unless another listens there by now.
-pub fn forget_socket(bundle: &Path) {
-    let Ok(address) = std::fs::read_to_string(bundle.join(ADDRESS)) else { return };
-    let path = Path::new(address.trim_start_matches("unix://"));
+///
+/// containerd may have removed the bundle already: then it is where a task without a group has it.
+pub fn forget_socket(bundle: &Path, args: &Args) {
+    let path = match std::fs::read_to_string(bundle.join(ADDRESS)) {
+        Ok(address) => PathBuf::from(address.trim_start_matches("unix://")),
+        Err(_) => socket_path(Path::new(SOCKET_DIR), args, &args.id),
+    };
     let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
-    let Ok(address) = UnixAddr::new(path) else { return };
+    let Ok(address) = UnixAddr::new(&path) else { return };
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
     if socket.is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
         let _ = std::fs::remove_file(path);
