@@ -32,9 +32,10 @@ pub type Told<T> = Result<T, (i32, String)>;
 /// events. Everything goes with it.
 #[derive(Debug)]
 pub struct ShimHost {
+    // Before the directory that its socket is in.
+    events: Listener,
     dir: TempDir,
     namespace: String,
-    events: Listener,
 }
 
 impl Default for ShimHost {
