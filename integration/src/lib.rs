@@ -31,6 +31,7 @@ pub mod network;
 mod resctrl;
 mod runtime;
 pub mod selinux;
+pub mod shim;
 mod terminal;
 mod user;
 mod wait;

@@ -30,7 +30,7 @@ pub fn remove(args: &Args) -> Result<()> {
         None => here.parent().unwrap_or(Path::new("/")).join(&args.id),
     };
     let options = bundle::options(&bundle);
-    let warn = |text: &str| eprintln!("delete {}: {text}", args.id);
+    let warn = |text: &str| drop(writeln!(std::io::stderr(), "delete {}: {text}", args.id));
     let shell = Shell {
         store: Store::new(bundle::state_root(&options, &args.namespace)),
         warn: &warn,

@@ -120,7 +120,20 @@ fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
         Mode::empty(),
     );
     let fd = fd.context(format_args!("open {}", dir.display()))?;
+    let stat = nix::sys::stat::fstat(&fd).context(format_args!("stat {}", dir.display()))?;
+    if stat.st_uid != nix::unistd::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+        return Err(Error::new(format!(
+            "socket directory {}: others may write there; it must be ours, and of mode 0700",
+            dir.display()
+        )));
+    }
     Flock::lock(fd, FlockArg::LockExclusive).map_err(|(_, errno)| errno).context(format_args!("lock {}", dir.display()))
+}
+
+/// A socket that finds out who listens, and waits for nobody.
+fn probe() -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")
 }
 
 /// A socket that listens; `None` when another process listens there.
@@ -137,7 +150,8 @@ fn listen(path: &Path) -> Result<Option<OwnedFd>> {
     match bind(&listener) {
         Ok(()) => {}
         Err(Errno::EADDRINUSE) => {
-            if socket::connect(new()?.as_raw_fd(), &address).is_ok() {
+            // One that is too busy to take us yet is there, too.
+            if matches!(socket::connect(probe()?.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN)) {
                 return Ok(None);
             }
             // Left behind by one that was killed.
@@ -217,8 +231,7 @@ pub fn forget_socket(bundle: &Path, args: &Args) {
     };
     let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
     let Ok(address) = UnixAddr::new(&path) else { return };
-    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
-    if socket.is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+    if probe().is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
         let _ = std::fs::remove_file(path);
     }
 }
@@ -231,7 +244,7 @@ fn keep_address(address: &str) -> Result<()> {
 /// containerd before 1.7 takes the address and nothing else.
 fn print(address: &str) -> Result<()> {
     let text = match std::env::var_os("MAX_SHIM_VERSION") {
-        Some(_) => format!(r#"{{"version":3,"address":"{address}","protocol":"ttrpc"}}"#),
+        Some(_) => serde_json::json!({ "version": 3, "address": address, "protocol": "ttrpc" }).to_string(),
         None => address.to_owned(),
     };
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
