@@ -222,7 +222,9 @@ impl Containerd {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let text = String::from_utf8_lossy(&line);
             let program = text.split('\0').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-            program.starts_with("containerd-shim") && text.contains(&self.namespace)
+            // Servers, that is, and not those who start or remove one.
+            let passing = text.contains("\0start\0") || text.contains("\0delete\0");
+            program.starts_with("containerd-shim") && text.contains(&self.namespace) && !passing
         };
         pids.filter(ours).collect()
     }
@@ -232,6 +234,19 @@ impl Containerd {
     pub fn files(&self, below: &str) -> Vec<String> {
         let output = self.inside("find").args([below, "-mindepth", "1"]).output().expect("find(1)");
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// The path of a file in a task's bundle, inside.
+    #[must_use]
+    pub fn bundle(&self, id: &str, file: &str) -> String {
+        format!("/run/containerd/io.containerd.runtime.v2.task/{}/{id}/{file}", self.namespace)
+    }
+
+    /// A file inside; nothing when it is not there.
+    #[must_use]
+    pub fn read(&self, path: &str) -> String {
+        let output = self.inside("cat").arg(path).output().expect("cat(1)");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// # Panics

@@ -31,6 +31,7 @@ pub mod network;
 mod resctrl;
 mod runtime;
 pub mod selinux;
+pub mod shim;
 mod terminal;
 mod user;
 mod wait;
@@ -48,7 +49,7 @@ pub use resctrl::Resctrl;
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
 pub use user::{DelegatedCgroup, give, has_idmap_helpers, unused_uid};
-pub use wait::{DEADLINE, eventually, tries};
+pub use wait::{DEADLINE, ended_within, eventually, tries};
 
 /// Leaves the test when the runtime is a peer, and says why.
 ///

@@ -31,6 +31,17 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> 
     }
 }
 
+/// Waits for the end of a child. False: it has not come within `limit`.
+///
+/// # Panics
+/// Without pidfds.
+#[must_use]
+pub fn ended_within(child: &std::process::Child, limit: Duration) -> bool {
+    let pid = rustix::process::Pid::from_child(child);
+    let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd_open");
+    readable(std::os::fd::AsFd::as_fd(&fd), limit)
+}
+
 /// Waits until `fd` is readable (a pidfd: until the process has exited). False after `limit`.
 pub(crate) fn readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let end = Instant::now() + limit;

@@ -4,8 +4,9 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::Duration;
 
-use integration::{Containerd, eventually, is_cleat_shim};
+use integration::{Containerd, ended_within, eventually, is_cleat_shim, tries};
 
 /// containerd, or the end of the test where there is none.
 macro_rules! containerd {
@@ -241,4 +242,72 @@ fn fifty_tasks_start_at_once() {
         assert_eq!(output.stdout, b"it is me\n", "{id}");
     }
     containerd.nothing_is_left();
+}
+
+/// Whatever is killed at whatever moment of a task's life, containerd, the shim or the task's init: what
+/// should live lives, and nothing is left once it has been removed.
+#[test]
+fn nothing_is_left_whatever_is_killed_whenever() {
+    let mut containerd = containerd!();
+    let mut random = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut draw = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    for round in 0..tries().div_ceil(20) {
+        let id = format!("k{round}");
+        let mut command = containerd.run_command(&["-d"], &id, &["sleep", "1000"]);
+        let mut ctr = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ctr");
+        let (victim, at) = (draw(3), Duration::from_micros(draw(200_000)));
+        // The moment, or the end of what is going on, whichever comes first.
+        let _ = ended_within(&ctr, at);
+        match victim {
+            0 => containerd.down(),
+            1 => containerd.shims().into_iter().for_each(kill),
+            _ => inits(&containerd, &id).into_iter().for_each(kill),
+        }
+        if victim == 0 {
+            let lived = inits(&containerd, &id);
+            containerd.up();
+            let _ = ctr.wait();
+            let lives = |pid: &i32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+            // containerd itself removes tasks that it does not know of.
+            let known = containerd.ctr(["task", "ls", "-q"]).out.contains(&id);
+            assert!(!known || lived.iter().all(lives), "round {round}: the task died with containerd, after {at:?}");
+        }
+        let _ = ctr.wait();
+        let _ = containerd.ctr(["task", "rm", "--force", &id]);
+        let _ = containerd.ctr(["container", "rm", &id]);
+        eventually(&format!("round {round}: the task to be gone, victim {victim} after {at:?}"), || {
+            match containerd.ctr(["task", "ls", "-q"]).out {
+                out if out.trim().is_empty() => Ok(()),
+                out => {
+                    let _ = containerd.ctr(["task", "rm", "--force", &id]);
+                    Err(out)
+                }
+            }
+        });
+        eprintln!("round {round}: victim {victim} after {at:?}");
+        if victim == 1 {
+            // Of a shim that dies before its Create is answered, nobody is told to remove the socket.
+            eventually("the shim's end", || if containerd.shims().is_empty() { Ok(()) } else { Err(String::new()) });
+            for socket in containerd.files("/run/containerd/s") {
+                let _ = containerd.inside("rm").arg(socket).output();
+            }
+        }
+        containerd.nothing_is_left();
+    }
+}
+
+fn kill(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// A task's init, when it has got that far.
+fn inits(containerd: &Containerd, id: &str) -> Vec<i32> {
+    containerd.read(&containerd.bundle(id, "init.pid")).trim().parse().into_iter().collect()
 }

@@ -83,8 +83,17 @@ pub fn record_exit(bundle: &Path, exec: &str, pid: u32, exit: Exit) -> Result<()
 }
 
 fn exit_file(bundle: &Path, exec: &str) -> PathBuf {
-    // No id of a process begins with a point and a capital letter.
-    bundle.join("exits").join(if exec.is_empty() { ".INIT.json".into() } else { format!("{exec}.json") })
+    bundle.join("exits").join(if exec.is_empty() { "init.json".into() } else { exec_name(exec, "json") })
+}
+
+/// A file's name that is of a process: never one of the container's own, whatever its id is.
+pub fn exec_name(exec: &str, suffix: &str) -> String {
+    format!("exec-{exec}.{suffix}")
+}
+
+/// The file itself.
+pub fn exec_file(bundle: &Path, exec: &str, suffix: &str) -> PathBuf {
+    bundle.join(exec_name(exec, suffix))
 }
 
 /// A process that was deleted.

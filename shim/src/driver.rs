@@ -62,10 +62,11 @@ enum Work {
 
 /// What is to happen at some time.
 enum Timer {
-    /// Nobody waits for a process's output any more.
-    Drain(Who),
+    /// Nobody waits for a process's output any more. The number is that of its streams: its name may
+    /// be another's by then.
+    Drain(Who, u64),
     /// A logging program has not become ready.
-    Ready(Who),
+    Ready(Who, u64),
     /// A logging program has not ended.
     Logger(i32),
 }
@@ -81,6 +82,8 @@ struct Place {
 /// The streams of a process.
 #[derive(Default)]
 struct Streams {
+    /// No others have it.
+    number: u64,
     names: Names,
     /// Read ends of what is written to.
     held: Vec<OwnedFd>,
@@ -169,16 +172,15 @@ impl Driver {
     pub fn tick(&mut self, now: Instant, watch: &mut Watch, outcomes: &mut Outcomes) {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             match entry.remove() {
-                Timer::Drain(who) => {
-                    if self.streams.get(&who).is_some_and(|streams| streams.draining) {
+                Timer::Drain(who, number) => {
+                    if self.streams.get(&who).is_some_and(|streams| streams.number == number && streams.draining) {
                         self.stop_pumps(&who, watch);
                         self.drained(&who, outcomes);
                     }
                 }
-                Timer::Ready(who) => {
-                    if let Some((_, is_init, fd, token)) =
-                        self.streams.get_mut(&who).and_then(|streams| streams.waiting.take())
-                    {
+                Timer::Ready(who, number) => {
+                    let streams = self.streams.get_mut(&who).filter(|streams| streams.number == number);
+                    if let Some((_, is_init, fd, token)) = streams.and_then(|streams| streams.waiting.take()) {
                         watch.remove(&fd, token);
                         let text = "the logging program does not say that it is ready: it closes descriptor 5 then";
                         let failure = Failure::new(Code::Unknown, text);
@@ -227,7 +229,10 @@ impl Driver {
                 self.streams.entry(who.clone()).or_default().draining = true;
                 self.check_drained(&who, outcomes);
             }
-            Effect::Hurry(who) => self.after(DRAIN, Timer::Drain(who)),
+            Effect::Hurry(who) => {
+                let number = self.streams.get(&who).map_or(0, |streams| streams.number);
+                self.after(DRAIN, Timer::Drain(who, number));
+            }
             Effect::KillAll(id) => {
                 let killed = self.container(&id).and_then(|container| commands::delete::kill_all(&container));
                 killed.unwrap_or_else(|error| log("error", &error.to_string()));
@@ -303,8 +308,12 @@ impl Driver {
             return Err(Error::new(format!("bundle {:?}: must be absolute", request.bundle)));
         }
         bundle::keep_options(dir, &options)?;
+        // Of another task, which was here before.
+        bundle::forget_exit(dir, "");
         let mounted = rootfs::mount(&request.rootfs, &dir.join("rootfs"))?;
         let mut command = self.cleat(&options, &dir.join("log.json"));
+        // Nothing may be made after whoever removes it has looked.
+        supervise::die_with_parent(&mut command);
         command.arg("create").arg("--bundle").arg(dir).arg("--pid-file").arg(dir.join("init.pid"));
         if options.no_pivot_root {
             command.arg("--no-pivot");
@@ -331,7 +340,7 @@ impl Driver {
 
     fn try_exec(&mut self, who: &Who, spec: &ExecSpec, watch: &mut Watch) -> Result<()> {
         let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
-        let file = |suffix: &str| place.bundle.join(format!("{}.{suffix}", who.exec));
+        let file = |suffix: &str| bundle::exec_file(&place.bundle, &who.exec, suffix);
         cleat::state::write_atomically(&file("process.json"), &spec.process, 0o600)?;
         let mut command = self.cleat(&place.options, &file("log.json"));
         command.args(["exec", "--detach", "--process"]).arg(file("process.json")).arg("--pid-file").arg(file("pid"));
@@ -361,7 +370,8 @@ impl Driver {
     fn bear(&mut self, who: &Who, mut command: Command, names: Names, watch: &mut Watch) -> Result<()> {
         let is_init = who.exec.is_empty();
         let terminal = names.terminal;
-        let mut streams = Streams { names, ..Streams::default() };
+        let number = self.number();
+        let mut streams = Streams { number, names, ..Streams::default() };
         let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
         let (dir, uid, gid) = (place.bundle.clone(), place.options.io_uid, place.options.io_gid);
         if terminal {
@@ -379,7 +389,7 @@ impl Driver {
             if let Some(streams) = self.streams.get_mut(who) {
                 streams.waiting = Some((command, is_init, ready, token));
             }
-            self.after(READY, Timer::Ready(who.clone()));
+            self.after(READY, Timer::Ready(who.clone(), number));
             return Ok(());
         }
         self.spawn(who, &mut command, is_init)
@@ -518,6 +528,9 @@ impl Driver {
                 match born {
                     Ok(birth) => outcomes.push_back(Outcome::Happened(Input::Born(who, Ok(birth)))),
                     Err(error) => {
+                        if status == 0 {
+                            self.undo(&who.id);
+                        }
                         let text = format!("OCI runtime create failed: {error}");
                         self.unborn(&who, true, Failure::new(Code::Unknown, text), outcomes);
                     }
@@ -539,10 +552,13 @@ impl Driver {
                 self.removed(&who.id, outcome, outcomes);
             }
             Work::Log(who) => {
-                if let Some(streams) = self.streams.get_mut(&who) {
+                // Its pid is free, and not to be killed.
+                self.timers.retain(|_, timer| !matches!(timer, Timer::Logger(logger) if *logger == pid));
+                // Another one may have its process's name by now.
+                if let Some(streams) = self.streams.get_mut(&who).filter(|streams| streams.logger == Some(pid)) {
                     streams.logger = None;
+                    self.check_drained(&who, outcomes);
                 }
-                self.check_drained(&who, outcomes);
             }
         }
         true
@@ -569,14 +585,23 @@ impl Driver {
         Ok(Birth { pid, shares_pids: container.record.cleat.namespaces & NEWPID == 0 })
     }
 
+    /// Removes a container that was made, and cannot be used.
+    fn undo(&mut self, id: &str) {
+        let undone = self.with(id, |shell| commands::delete::delete(shell, id, true));
+        let unmounted = self.places.get(id).map_or(Ok(()), |place| rootfs::unmount(&place.bundle.join("rootfs")));
+        for error in [undone, unmounted].into_iter().filter_map(Result::err) {
+            log("error", &format!("{id}: {error}"));
+        }
+    }
+
     fn executed(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
-        let outcome = self.outcome(&who.id, &format!("{}.log.json", who.exec), status);
+        let outcome = self.outcome(&who.id, &bundle::exec_name(&who.exec, "log.json"), status);
         let place = self.places.get(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
         for suffix in ["process.json", "log.json"] {
-            let _ = std::fs::remove_file(place.bundle.join(format!("{}.{suffix}", who.exec)));
+            let _ = std::fs::remove_file(bundle::exec_file(&place.bundle, &who.exec, suffix));
         }
         outcome?;
-        let file = place.bundle.join(format!("{}.pid", who.exec));
+        let file = bundle::exec_file(&place.bundle, &who.exec, "pid");
         let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
         self.take_console(who, watch)?;
         Ok(Birth { pid, shares_pids: false })
@@ -714,10 +739,25 @@ impl Driver {
         }
         if who.exec.is_empty() {
             self.places.remove(&who.id);
-            self.watched.retain(|(_, id, _)| *id != who.id);
+            // The kernel does not end the watch of a cgroup's file by itself.
+            let (gone, watched) = std::mem::take(&mut self.watched).into_iter().partition(|(_, id, _)| *id == who.id);
+            self.watched = watched;
+            let gone: Vec<(WatchDescriptor, String, u64)> = gone;
+            for (descriptor, ..) in gone {
+                let _ = self.kills.as_ref().map(|kills| kills.rm_watch(descriptor));
+            }
         } else if let Some(place) = self.places.get(&who.id) {
             bundle::forget_exit(&place.bundle, &who.exec);
-            let _ = std::fs::remove_file(place.bundle.join(format!("{}.pid", who.exec)));
+            let _ = std::fs::remove_file(bundle::exec_file(&place.bundle, &who.exec, "pid"));
+        }
+    }
+
+    /// The end: a logging program that was asked to end, and has not, is killed.
+    pub fn end(&mut self) {
+        for timer in std::mem::take(&mut self.timers).into_values() {
+            if let Timer::Logger(pid) = timer {
+                signal(pid, nix::libc::SIGKILL);
+            }
         }
     }
 
@@ -823,5 +863,7 @@ fn signal_exec(pid: u32, number: u32) -> std::result::Result<(), Failure> {
 
 /// Writes to containerd's log.
 pub fn log(level: &str, text: &str) {
-    eprintln!("level={level} msg={text:?}");
+    use std::io::Write;
+    // Nobody may read it: then it is full some time.
+    let _ = writeln!(std::io::stderr(), "level={level} msg={text:?}");
 }

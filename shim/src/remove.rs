@@ -30,7 +30,7 @@ pub fn remove(args: &Args) -> Result<()> {
         None => here.parent().unwrap_or(Path::new("/")).join(&args.id),
     };
     let options = bundle::options(&bundle);
-    let warn = |text: &str| eprintln!("delete {}: {text}", args.id);
+    let warn = |text: &str| drop(writeln!(std::io::stderr(), "delete {}: {text}", args.id));
     let shell = Shell {
         store: Store::new(bundle::state_root(&options, &args.namespace)),
         warn: &warn,
@@ -45,7 +45,7 @@ pub fn remove(args: &Args) -> Result<()> {
     if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
         warn(&error.to_string());
     }
-    start::forget_socket(&bundle);
+    start::forget_socket(&bundle, args);
     let recorded = bundle::init_exit(&bundle);
     let response = match recorded {
         Some((pid, exit)) => DeleteResponse { pid, exit_status: exit.status, exited_at: Some(exit.at) },

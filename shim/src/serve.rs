@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Result};
 use cleat::sys::supervise;
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -19,6 +20,8 @@ use crate::watch::{Source, Token, Watch};
 
 /// Without a task and without a peer it ends after so long: whoever started it was killed.
 const IDLE: Duration = Duration::from_secs(10);
+/// Without a task, though there is a peer: a containerd that came back does not know what it was for.
+const USELESS: Duration = Duration::from_secs(20);
 /// How long events may take at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -34,6 +37,8 @@ struct Server {
     tasks: Tasks,
     driver: Driver,
     idle_since: Option<Instant>,
+    /// A descriptor to be had when there are no others.
+    spare: Option<OwnedFd>,
     /// When to end, whatever waits.
     farewell: Option<Instant>,
 }
@@ -52,7 +57,9 @@ pub fn serve(args: &Args) -> Result<()> {
         false => format!("{}.ttrpc", args.address),
     });
     let mut signals = SigSet::empty();
-    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().for_each(|signal| signals.add(signal));
+    // Of the last three nothing follows: no tool's habit may end containers.
+    let heard = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+    heard.into_iter().for_each(|signal| signals.add(signal));
     signals.thread_block().context("sigprocmask")?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
     let mut watch = Watch::new().context("epoll_create1")?;
@@ -69,13 +76,19 @@ pub fn serve(args: &Args) -> Result<()> {
         tasks: Tasks::default(),
         driver: Driver::new(args),
         idle_since: Some(Instant::now()),
+        spare: spare(),
         farewell: None,
     };
     let outcome = server.run();
+    server.driver.end();
     if !args.socket.is_empty() {
         let _ = std::fs::remove_file(&args.socket);
     }
     outcome
+}
+
+fn spare() -> Option<OwnedFd> {
+    std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
 }
 
 /// The socket is standard input, whose place it leaves.
@@ -108,13 +121,18 @@ impl Server {
         }
     }
 
+    /// How long it stays without a task.
+    fn patience(&self) -> Duration {
+        if self.peers.count() == 0 { IDLE } else { USELESS }
+    }
+
     fn is_over(&mut self, now: Instant) -> bool {
         if let Some(farewell) = self.farewell {
             return self.publisher.is_idle() || farewell <= now;
         }
-        let idle = self.tasks.is_empty() && self.peers.count() == 0;
-        self.idle_since = idle.then(|| self.idle_since.unwrap_or(now));
-        if self.idle_since.is_some_and(|since| since + IDLE <= now) {
+        let since = self.idle_since.unwrap_or(now);
+        self.idle_since = self.tasks.is_empty().then_some(since);
+        if self.tasks.is_empty() && since + self.patience() <= now {
             self.farewell = Some(now + FAREWELL);
             return self.publisher.is_idle();
         }
@@ -164,15 +182,36 @@ impl Server {
 
     fn accept(&mut self) {
         // One at a time: whoever else waits makes us come again.
-        let Some(socket) = server::accept(&self.listener) else { return };
+        let Some(socket) = self.take_peer() else { return };
         if self.peers.count() >= MAX_PEERS {
-            return;
+            // Who has asked something is containerd, perhaps, which takes the end of its connection for
+            // ours; who has only come makes room.
+            let Some(silent) = self.peers.silent() else { return };
+            self.drop_peer(silent);
         }
         let number = self.peers.add(socket);
         let Some(socket) = self.peers.get(number) else { return };
         match self.watch.read(socket, Source::Peer(number)) {
             Ok(token) => drop(self.tokens.insert(number, (token, false))),
             Err(_) => drop(self.peers.remove(number)),
+        }
+    }
+
+    /// A new peer. Where no descriptor is left, one that has asked nothing makes room, or else the new
+    /// one is sent away: it must not wait for ever, nor keep us busy.
+    fn take_peer(&mut self) -> Option<OwnedFd> {
+        match server::accept(&self.listener) {
+            Ok(socket) => socket,
+            Err(Errno::EMFILE | Errno::ENFILE) => {
+                match self.peers.silent() {
+                    Some(silent) => self.drop_peer(silent),
+                    None => drop(self.spare.take()),
+                }
+                let socket = server::accept(&self.listener).ok().flatten().filter(|_| self.spare.is_some());
+                self.spare = self.spare.take().or_else(spare);
+                socket
+            }
+            Err(_) => None,
         }
     }
 

@@ -18,15 +18,15 @@ use crate::ttrpc::{Answer, Code, Failure, Frame, Incoming, respond};
 /// Most bytes of answers that wait for a peer that does not read.
 const MAX_UNREAD: usize = 16 << 20;
 /// Most peers at a time.
-pub const MAX_PEERS: usize = 64;
+pub const MAX_PEERS: usize = 256;
 
 /// A peer.
 pub struct Peer {
     socket: OwnedFd,
     incoming: Incoming,
     outgoing: Vec<u8>,
-    /// Calls without an answer.
-    pub open_calls: usize,
+    /// It has asked something.
+    asked: bool,
 }
 
 /// What a peer did.
@@ -55,17 +55,20 @@ fn parts(ticket: Ticket) -> (u32, u32) {
 }
 
 /// Takes a peer of our own user from the socket.
-pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
-    let socket = supervise::accept(listener.as_fd()).ok()?;
-    let user = socket::getsockopt(&socket, socket::sockopt::PeerCredentials).ok()?.uid();
-    (user == nix::unistd::geteuid().as_raw()).then_some(socket)
+///
+/// # Errors
+/// Those of accept4(2) and getsockopt(2).
+pub fn accept(listener: &OwnedFd) -> nix::Result<Option<OwnedFd>> {
+    let socket = supervise::accept(listener.as_fd())?;
+    let user = socket::getsockopt(&socket, socket::sockopt::PeerCredentials)?.uid();
+    Ok((user == nix::unistd::geteuid().as_raw()).then_some(socket))
 }
 
 impl Peers {
     /// Another peer: its number.
     pub fn add(&mut self, socket: OwnedFd) -> u32 {
         self.last = self.last.wrapping_add(1);
-        let peer = Peer { socket, incoming: Incoming::default(), outgoing: Vec::new(), open_calls: 0 };
+        let peer = Peer { socket, incoming: Incoming::default(), outgoing: Vec::new(), asked: false };
         self.peers.insert(self.last, peer);
         self.last
     }
@@ -73,6 +76,11 @@ impl Peers {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.peers.len()
+    }
+
+    /// The one that has come first of those that have asked nothing yet.
+    pub fn silent(&self) -> Option<u32> {
+        self.peers.iter().find(|(_, peer)| !peer.asked).map(|(number, _)| *number)
     }
 
     /// One of them.
@@ -93,6 +101,8 @@ impl Peers {
         // A peer that never stops must not keep others waiting.
         for _ in 0..64 {
             match socket::recv(peer.socket.as_raw_fd(), &mut piece, MsgFlags::empty()) {
+                // What it said before it went is heard; then it is asked again, and has gone.
+                Ok(0) if !calls.is_empty() => break,
                 Ok(0) => return Heard::Gone,
                 Ok(len) => peer.incoming.push(&piece[..len]),
                 Err(Errno::EINTR) => {}
@@ -110,7 +120,7 @@ impl Peers {
                 }
             }
         }
-        peer.open_calls += calls.len();
+        peer.asked |= !calls.is_empty();
         Heard::Calls(calls)
     }
 
@@ -118,7 +128,6 @@ impl Peers {
     pub fn answer(&mut self, ticket: Ticket, answer: Answer) -> Option<u32> {
         let (number, stream) = parts(ticket);
         let peer = self.peers.get_mut(&number)?;
-        peer.open_calls = peer.open_calls.saturating_sub(1);
         respond(stream, answer, &mut peer.outgoing);
         Some(number)
     }

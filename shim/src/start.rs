@@ -99,8 +99,12 @@ pub fn start(args: &Args) -> Result<()> {
     let path = socket_path(&dir, args, &group(args)?);
     let address = format!("unix://{}", path.display());
     let _one_at_a_time = lock(&dir)?;
-    let Some(listener) = listen(&path)? else { return print(&address) };
-    let outcome = spawn(args, &given, &path, listener);
+    let Some(listener) = listen(&path)? else {
+        keep_address(&address)?;
+        return print(&address);
+    };
+    // Before there is a server: should it be killed, the socket is found by this.
+    let outcome = keep_address(&address).and_then(|()| spawn(args, &given, &path, listener));
     if outcome.is_err() {
         let _ = std::fs::remove_file(&path);
     }
@@ -116,7 +120,20 @@ fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
         Mode::empty(),
     );
     let fd = fd.context(format_args!("open {}", dir.display()))?;
+    let stat = nix::sys::stat::fstat(&fd).context(format_args!("stat {}", dir.display()))?;
+    if stat.st_uid != nix::unistd::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+        return Err(Error::new(format!(
+            "socket directory {}: others may write there; it must be ours, and of mode 0700",
+            dir.display()
+        )));
+    }
     Flock::lock(fd, FlockArg::LockExclusive).map_err(|(_, errno)| errno).context(format_args!("lock {}", dir.display()))
+}
+
+/// A socket that finds out who listens, and waits for nobody.
+fn probe() -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")
 }
 
 /// A socket that listens; `None` when another process listens there.
@@ -133,7 +150,8 @@ fn listen(path: &Path) -> Result<Option<OwnedFd>> {
     match bind(&listener) {
         Ok(()) => {}
         Err(Errno::EADDRINUSE) => {
-            if socket::connect(new()?.as_raw_fd(), &address).is_ok() {
+            // One that is too busy to take us yet is there, too.
+            if matches!(socket::connect(probe()?.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN)) {
                 return Ok(None);
             }
             // Left behind by one that was killed.
@@ -204,22 +222,29 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
 }
 
 /// Removes the socket of a bundle whose server was killed, unless another listens there by now.
-pub fn forget_socket(bundle: &Path) {
-    let Ok(address) = std::fs::read_to_string(bundle.join(ADDRESS)) else { return };
-    let path = Path::new(address.trim_start_matches("unix://"));
+///
+/// containerd may have removed the bundle already: then it is where a task without a group has it.
+pub fn forget_socket(bundle: &Path, args: &Args) {
+    let path = match std::fs::read_to_string(bundle.join(ADDRESS)) {
+        Ok(address) => PathBuf::from(address.trim_start_matches("unix://")),
+        Err(_) => socket_path(Path::new(SOCKET_DIR), args, &args.id),
+    };
     let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
-    let Ok(address) = UnixAddr::new(path) else { return };
-    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
-    if socket.is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+    let Ok(address) = UnixAddr::new(&path) else { return };
+    if probe().is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
         let _ = std::fs::remove_file(path);
     }
 }
 
-/// containerd before 1.7 takes the address and nothing else, and looks for it in a file later.
+/// containerd before 1.7 looks for it there, too.
+fn keep_address(address: &str) -> Result<()> {
+    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)
+}
+
+/// containerd before 1.7 takes the address and nothing else.
 fn print(address: &str) -> Result<()> {
-    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)?;
     let text = match std::env::var_os("MAX_SHIM_VERSION") {
-        Some(_) => format!(r#"{{"version":3,"address":"{address}","protocol":"ttrpc"}}"#),
+        Some(_) => serde_json::json!({ "version": 3, "address": address, "protocol": "ttrpc" }).to_string(),
         None => address.to_owned(),
     };
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")

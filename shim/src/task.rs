@@ -455,11 +455,8 @@ impl Tasks {
             let Phase::Creating(ticket) = task.init.phase else { return };
             match outcome {
                 Err(failure) => {
-                    let waiting = std::mem::take(&mut task.init.waiting);
-                    self.tasks.remove(&who.id);
-                    effects.push(Effect::Forget(who.clone()));
-                    for ticket in waiting {
-                        refuse(effects, ticket, Code::NotFound, format!("container not created: {}", who.id));
+                    if let Some(task) = self.tasks.remove(&who.id) {
+                        task.abandon(&who.id, effects);
                     }
                     effects.push(Effect::Answer(ticket, Err(failure)));
                 }
@@ -619,6 +616,7 @@ impl Tasks {
         }
         let Some(process) = self.tasks.get_mut(&who.id).and_then(|task| task.execs.remove(&who.exec)) else { return };
         effects.push(Effect::Forget(who.clone()));
+        process.abandon(&who.exec, effects);
         if let Some(ticket) = process.delete {
             answer(effects, ticket, &process.deleted());
         }
@@ -633,10 +631,7 @@ impl Tasks {
         }
         let Some(task) = self.tasks.remove(id) else { return };
         let deleted = task.init.deleted();
-        for exec in task.execs.into_keys() {
-            effects.push(Effect::Forget(Who { id: id.into(), exec }));
-        }
-        effects.push(Effect::Forget(Who::init(id)));
+        task.abandon(id, effects);
         effects.push(Effect::Publish(Event::Delete(TaskDelete {
             container_id: id.into(),
             pid: deleted.pid,
@@ -676,7 +671,26 @@ impl Process {
     }
 }
 
+impl Process {
+    /// It will never end: whoever waits for that hears so.
+    fn abandon(&self, name: &str, effects: &mut Effects) {
+        for ticket in &self.waiting {
+            refuse(effects, *ticket, Code::NotFound, format!("process does not exist {name}: it was deleted"));
+        }
+    }
+}
+
 impl Task {
+    /// Forgets all its processes.
+    fn abandon(&self, id: &str, effects: &mut Effects) {
+        for (exec, process) in &self.execs {
+            effects.push(Effect::Forget(Who { id: id.into(), exec: exec.clone() }));
+            process.abandon(exec, effects);
+        }
+        effects.push(Effect::Forget(Who::init(id)));
+        self.init.abandon(id, effects);
+    }
+
     fn created(&self, id: &str) -> Event {
         let stdio = &self.init.stdio;
         Event::Create(TaskCreate {

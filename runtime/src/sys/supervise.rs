@@ -59,6 +59,17 @@ pub fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
     .map(drop)
 }
 
+/// The command's process is killed when the thread that starts it ends.
+pub fn die_with_parent(command: &mut Command) {
+    let prepare = || {
+        // SAFETY: a number is set.
+        let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        Errno::result(done).map(drop).map_err(std::io::Error::from)
+    };
+    // SAFETY: every call is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(prepare) };
+}
+
 /// The command's process will have these descriptors as 3, 4 and so on, and no others.
 pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
     let prepare = move || {

@@ -1,0 +1,350 @@
+//! The shim's standard streams: every byte, every end.
+
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use containerd_shim_cleat::messages::{CloseIoRequest, PidResponse, ResizePtyRequest};
+use integration::shim::{Client, Reader, Shim, ShimHost, Streams, Told, fifo};
+use integration::{Bundle, eventually};
+
+/// Standard output alone.
+fn to(stdout: impl Into<String>) -> Streams {
+    Streams { stdout: stdout.into(), ..Streams::default() }
+}
+
+fn start(shim: &Shim<'_>, client: &mut Client) {
+    let told: Told<PidResponse> = client.call("Start", &shim.process(""));
+    assert!(told.is_ok(), "{told:?}");
+}
+
+fn close_stdin(shim: &Shim<'_>, client: &mut Client, exec: &str) {
+    let request = CloseIoRequest { id: shim.id().into(), exec_id: exec.into(), stdin: true };
+    client.done("CloseIO", &request).expect("CloseIO");
+}
+
+/// A fifo's write end, opened once somebody can read it.
+fn writer(path: &str) -> File {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags"));
+    eventually("a reader", || options.open(path).map_err(|error| error.to_string()))
+}
+
+/// Two writers, one after the other, then the word that no third will come; what came out of `cat`.
+fn speak(shim: &Shim<'_>, client: &mut Client, exec: &str, streams: &Streams) {
+    for words in ["some words\n", "more words\n"] {
+        // Between the two nobody writes, and that is no end.
+        writer(&streams.stdin).write_all(words.as_bytes()).expect("write");
+    }
+    close_stdin(shim, client, exec);
+    assert_eq!(shim.wait(client, exec), 3);
+}
+
+const CAT: &str = "cat; echo error >&2; exit 3";
+
+#[test]
+fn bytes_come_and_go_through_fifos_and_standard_input_ends() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script(CAT));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let name = |stream: &str| fifo(host.dir(), stream);
+    let streams = Streams { stdin: name("in"), stdout: name("out"), stderr: name("err"), terminal: false };
+    let (out, err) = (Reader::of(&streams.stdout), Reader::of(&streams.stderr));
+    shim.run(&mut client, &streams);
+    speak(&shim, &mut client, "", &streams);
+    // Nobody has to ask for the end.
+    assert_eq!((out.text().as_str(), err.text().as_str()), ("some words\nmore words\n", "error\n"));
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_further_process_has_fifos_of_its_own() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let name = |stream: &str| fifo(host.dir(), stream);
+    let streams = Streams { stdin: name("in"), stdout: name("out"), stderr: name("err"), terminal: false };
+    let (out, err) = (Reader::of(&streams.stdout), Reader::of(&streams.stderr));
+    shim.exec(&mut client, "e", &["/bin/sh", "-c", CAT], &streams);
+    speak(&shim, &mut client, "e", &streams);
+    assert_eq!((out.text().as_str(), err.text().as_str()), ("some words\nmore words\n", "error\n"));
+    assert_eq!(shim.delete(&mut client, "e"), 3);
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_writer_survives_its_reader_and_nothing_is_lost() {
+    let script = "i=0; while [ $i -lt 200 ]; do echo line $i || exit 9; i=$((i+1)); done; exit 7";
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script(script));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let out = fifo(host.dir(), "out");
+    shim.create(&mut client, &to(&out));
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+    let open = || OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
+    drop(open());
+    start(&shim, &mut client);
+    assert_eq!(shim.wait(&mut client, ""), 7, "neither SIGPIPE nor EPIPE");
+    let text = std::io::read_to_string(open()).expect("what waited");
+    assert_eq!(text, (0..200).map(|n| format!("line {n}\n")).collect::<String>());
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_file_is_appended_to() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("echo out; echo err >&2; sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let log = host.dir().join("logs/here/log");
+    fs::create_dir_all(log.parent().expect("a parent")).expect("mkdir");
+    fs::write(&log, "before\n").expect("write");
+    let uri = format!("file://{}", log.display());
+    shim.run(&mut client, &Streams { stderr: uri.clone(), ..to(&uri) });
+    let expect = |text: &str| {
+        eventually("the log", || {
+            let log = fs::read_to_string(&log).expect("the log");
+            if log == text { Ok(()) } else { Err(log) }
+        });
+    };
+    expect("before\nout\nerr\n");
+    shim.exec(&mut client, "e", &["/bin/echo", "exec"], &to(&uri));
+    assert_eq!(shim.wait(&mut client, "e"), 0);
+    expect("before\nout\nerr\nexec\n");
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// An executable script of the host's.
+fn script(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    // By another process: see `Bundle::new`.
+    let mut install = std::process::Command::new("install");
+    install.args(["-m", "0755", "/dev/stdin"]).arg(&path).stdin(std::process::Stdio::piped());
+    let mut install = install.spawn().expect("install(1)");
+    install.stdin.take().expect("a pipe").write_all(format!("#!/bin/sh\n{text}").as_bytes()).expect("write");
+    assert!(install.wait().expect("install(1)").success());
+    path.to_str().expect("UTF-8").into()
+}
+
+#[test]
+fn a_logging_program_has_everything_before_the_task_is_deleted() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("echo out; echo err >&2; sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let dir = host.dir().display().to_string();
+    let text = format!(
+        "printf '%s|' \"$CONTAINER_ID\" \"$CONTAINER_NAMESPACE\" \"$@\" >{dir}/words.$CONTAINER_ID.$2\nexec 5>&-\n\
+         cat <&3 >{dir}/out.$2 & cat <&4 >{dir}/err.$2\nwait\necho end >{dir}/end.$2\n"
+    );
+    let uri = |name: &str| format!("binary://{}?name={name}&a%20word=x%26y&last", script(host.dir(), "log", &text));
+    let read = |name: &str| fs::read_to_string(host.dir().join(name)).unwrap_or_default();
+    shim.run(&mut client, &Streams { stderr: uri("init"), ..to(uri("init")) });
+    let words = format!("a|{}|name|init|a word|x&y|last|", host.namespace());
+    assert_eq!(read("words.a.init"), words);
+    let more = ["/bin/sh", "-c", "seq 1 20000; echo err >&2; exit 6"];
+    shim.exec(&mut client, "e", &more, &Streams { stderr: uri("exec"), ..to(uri("exec")) });
+    assert_eq!(shim.wait(&mut client, "e"), 6);
+    assert_eq!(shim.delete(&mut client, "e"), 6);
+    assert_eq!((read("end.exec").as_str(), read("err.exec").as_str()), ("end\n", "err\n"));
+    assert_eq!(read("out.exec"), (1..=20000).map(|n| format!("{n}\n")).collect::<String>());
+    assert_eq!(read("end.init"), "");
+    shim.end(&mut client);
+    assert_eq!(
+        (read("out.init").as_str(), read("err.init").as_str(), read("end.init").as_str()),
+        ("out\n", "err\n", "end\n")
+    );
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_logging_program_that_is_no_help_is_told_and_ended() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let mut told = |uri: String, text: &str| {
+        let request = shim.create_request(&Streams { stderr: uri.clone(), ..to(uri) });
+        let told: Told<PidResponse> = client.call("Create", &request);
+        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+    };
+    told("binary:///no/such/program".into(), "execute /no/such/program: no such file or directory (ENOENT)");
+    told("npipe:///a".into(), "unknown scheme");
+    told("file://relative".into(), "must be absolute");
+    let pid = host.dir().join("pid");
+    let never = script(host.dir(), "never", &format!("echo $$ >{}\nexec sleep 1000\n", pid.display()));
+    told(format!("binary://{never}"), "does not say that it is ready");
+    let pid = fs::read_to_string(pid).expect("its pid");
+    let process = format!("/proc/{}", pid.trim());
+    eventually("its end", || if Path::new(&process).exists() { Err(process.clone()) } else { Ok(()) });
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_terminal_has_a_size_and_takes_what_is_typed() {
+    let bundle = Bundle::new().with_shell().args(["/probe", "winsize"]).set("/process/terminal", true.into());
+    let host = ShimHost::new();
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let log = host.dir().join("log");
+    let streams = Streams { terminal: true, ..to(format!("file://{}", log.display())) };
+    shim.run(&mut client, &streams);
+    let expect = |text: &str| {
+        eventually("what the terminal says", || {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            if log.ends_with(text) { Ok(()) } else { Err(format!("{log:?}")) }
+        });
+    };
+    expect("ready\r\n");
+    let size = ResizePtyRequest { id: "a".into(), exec_id: String::new(), width: 132, height: 43 };
+    client.done("ResizePty", &size).expect("ResizePty");
+    expect("43x132\r\n");
+    let stdin = fifo(host.dir(), "in");
+    let out = fifo(host.dir(), "out");
+    let reader = Reader::of(&out);
+    let typed = Streams { stdin: stdin.clone(), terminal: true, ..to(&out) };
+    let program = "test -t 0 && test -t 1 && stty -echo && read line && echo got $line; exit 4";
+    shim.exec(&mut client, "e", &["/bin/sh", "-c", program], &typed);
+    writer(&stdin).write_all(b"hello\n").expect("write");
+    assert_eq!(shim.wait(&mut client, "e"), 4);
+    assert_eq!(shim.delete(&mut client, "e"), 4);
+    let text = reader.text();
+    assert!(text.ends_with("got hello\r\n"), "{text:?}");
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// CVE-2026-53495: children keep the streams of a process that has ended.
+#[test]
+fn cve_2026_53495_children_that_keep_the_streams_do_not_keep_who_waits() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let out = fifo(host.dir(), "out");
+    let reader = Reader::of(&out);
+    shim.exec(&mut client, "e", &["/bin/sh", "-c", "echo two; sleep 900 & exit 5"], &to(&out));
+    assert_eq!(shim.wait(&mut client, "e"), 5);
+    let before = Instant::now();
+    assert_eq!(shim.delete(&mut client, "e"), 5);
+    assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());
+    assert_eq!(reader.text(), "two\n");
+    let pid = shim.pid(&mut client);
+    eventually("its pipes to be closed", || {
+        let pipes = fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").flatten();
+        let pipes = pipes.filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|to| to.starts_with(&out)).count();
+        if pipes == 0 { Ok(()) } else { Err(pipes.to_string()) }
+    });
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn the_deadline_of_a_process_is_not_that_of_the_next_one_with_its_id() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let out = fifo(host.dir(), "out");
+    let reader = Reader::of(&out);
+    shim.exec(&mut client, "e", &["/bin/sh", "-c", "echo one; sleep 4 & exit 5"], &to(&out));
+    assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e"), reader.text()), (5, 5, "one\n".into()));
+    // The first one's ten seconds end before this one's.
+    let reader = Reader::of(&out);
+    shim.exec(&mut client, "e", &["/bin/sh", "-c", "(sleep 7; echo late) & exit 6"], &to(&out));
+    assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e"), reader.text()), (6, 6, "late\n".into()));
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+fn resident(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// CVE-2022-31030, CVE-2022-1708: output without end, and nobody or somebody slow who reads.
+#[test]
+fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let out = fifo(host.dir(), "out");
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+    let mut reader = OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
+    shim.exec(&mut client, "e", &["/bin/cat", "/dev/zero"], &to(&out));
+    let pid = shim.pid(&mut client);
+    let before = resident(pid);
+    let mut piece = vec![0u8; 1 << 20];
+    let mut read = 0;
+    eventually("64 MiB", || {
+        // In between it is answered, though the fifo is full.
+        assert!(shim.state(&mut client, "e").1 > 0);
+        while let Ok(len) = std::io::Read::read(&mut reader, &mut piece) {
+            read += len;
+        }
+        if read > 64 << 20 { Ok(()) } else { Err(format!("{read} bytes")) }
+    });
+    let after = resident(pid);
+    assert!(after < before + 1024, "{before} kB, then {after} kB");
+    shim.kill(&mut client, "e", 9, false).expect("Kill");
+    assert_eq!(shim.wait(&mut client, "e"), 137);
+    drop(reader);
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// CVE-2026-53488: what an image says becomes a logging program.
+#[test]
+fn cve_2026_53488_the_request_alone_names_a_logging_program() {
+    let host = ShimHost::new();
+    let evil = host.dir().join("evil");
+    let uri = format!("binary://{}", script(host.dir(), "log", &format!("touch {}\n", evil.display())));
+    let names = ["log-uri", "containerd.io/log-uri", "io.containerd.log-uri", "io.containerd.cri.log_uri", "logger"];
+    let annotations: serde_json::Map<_, _> =
+        names.iter().map(|name| ((*name).to_owned(), uri.as_str().into())).collect();
+    let bundle = Bundle::new().args(["/probe", "print", "words"]).set("/annotations", annotations.into());
+    let bundle = bundle.edit(|spec| spec["process"]["env"] = serde_json::json!([format!("LOG_URI={uri}")]));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    assert_eq!(shim.wait(&mut client, ""), 0);
+    shim.end(&mut client);
+    assert!(!evil.exists(), "what an image names was executed");
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// The log is a fifo that nobody reads, and full: the server lives on.
+#[test]
+fn a_full_log_ends_nobody() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+    let path = fifo(bundle.path(), "log");
+    let mut log = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).expect("the log");
+    while log.write(&[b'.'; 4096]).is_ok() {}
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    // Exits cannot be written down, which is an error.
+    fs::write(bundle.path().join("exits"), "a file").expect("write");
+    for exec in ["e", "f"] {
+        shim.exec(&mut client, exec, &["/probe", "exit", "1"], &Streams::default());
+        assert_eq!(shim.wait(&mut client, exec), 1);
+    }
+    let pid = shim.pid(&mut client);
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    for signal in [rustix::process::Signal::HUP, rustix::process::Signal::USR1, rustix::process::Signal::USR2] {
+        rustix::process::kill_process(pid, signal).expect("kill");
+        assert!(shim.pid(&mut client) > 0);
+    }
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
