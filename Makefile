@@ -55,7 +55,7 @@ integration: bundles ## Tests against the kernel, as root
 containerd: bundles ## Fetch Debian's containerd (not installed), and see the shim below it; CLEAT_CONTAINERD=DIR for another
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
-	$(BUILT) $(CARGO) test -p integration --test containerd
+	$(BUILT) $(CARGO) test -p integration --test containerd --test shim --test shim_streams --test shim_ends
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"

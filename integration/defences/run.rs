@@ -18,6 +18,9 @@ use serde_json::Value;
 const SMOKE: [(&str, &str); 2] =
     [("exec", "exec_joins_the_containers_namespaces_and_cgroup"), ("mounts", "the_root_is_the_bundles_rootfs")];
 
+/// It is built and tested with the runtime.
+const SHIM: &str = "containerd-shim-cleat-v2";
+
 /// As the release, built a hundred times faster. (The init is built as ever, by its own cargo.)
 const PROFILE: [&str; 4] = [
     "profile.mutant.inherits=\"release\"",
@@ -68,7 +71,7 @@ impl Copy {
     fn new(workspace: &Path) -> Self {
         let out = workspace.join("target/defences");
         let this = Self { workspace: workspace.into(), tree: out.join("tree"), out, tests: test_programs(workspace) };
-        for dir in ["runtime", "bundles/probe", "integration"] {
+        for dir in ["runtime", "bundles/probe", "shim", "integration"] {
             let theirs = files(&this.tree.join(dir));
             let ours = files(&workspace.join(dir));
             for gone in theirs.iter().filter(|path| !ours.contains(path)) {
@@ -97,6 +100,7 @@ impl Copy {
         let flags = "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no";
         let mut cargo = self.cargo();
         cargo.args(["build", "--quiet", "--profile", "mutant", "--target", &target, "-p", "cleat"]);
+        cargo.args(["-p", "containerd-shim-cleat"]);
         cargo.args(PROFILE.iter().flat_map(|option| ["--config", option]));
         let output = cargo.env("RUSTFLAGS", flags).output().expect("cargo");
         if !output.status.success() {
@@ -105,9 +109,11 @@ impl Copy {
         let dir = self.out.join("bin").join(name);
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("a directory below target");
-        let program = dir.join("cleat");
-        fs::copy(self.out.join("build").join(target).join("mutant/cleat"), &program).expect("the program");
-        Ok(program)
+        let built = self.out.join("build").join(target).join("mutant");
+        for name in ["cleat", SHIM] {
+            fs::copy(built.join(name), dir.join(name)).expect("the program");
+        }
+        Ok(dir.join("cleat"))
     }
 
     /// Whether one test passes with this runtime, and what was printed.
@@ -122,6 +128,7 @@ impl Copy {
             command.arg(program).current_dir(self.workspace.join("integration"));
         }
         command.args(["--exact", test]).env("RUST_BACKTRACE", "0").env("CLEAT_TRIES", tries.to_string());
+        command.env("CLEAT_SHIM", runtime.with_file_name(SHIM));
         let output = command.env("CLEAT_RUNTIME", runtime).output().expect("timeout(1)");
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         match (output.status.success(), text.contains("1 passed"), text.contains("1 failed")) {

@@ -36,6 +36,7 @@ pub struct ShimHost {
     events: Listener,
     dir: TempDir,
     namespace: String,
+    bundles: Mutex<Vec<PathBuf>>,
 }
 
 impl Default for ShimHost {
@@ -51,7 +52,7 @@ impl ShimHost {
         let (dir, namespace) = (TempDir::new(), unique_name());
         fs::create_dir(dir.path().join("work")).expect("a directory");
         let events = Listener::new(dir.path().join("events"));
-        Self { dir, namespace, events }
+        Self { dir, namespace, events, bundles: Mutex::default() }
     }
 
     /// For a test's files.
@@ -125,6 +126,7 @@ impl ShimHost {
     /// It fails.
     #[must_use]
     pub fn start(&self, bundle: &Path, id: &str) -> String {
+        self.bundles.lock().expect("a lock").push(bundle.into());
         let mut command = self.command(bundle, id);
         command.arg("start");
         let (code, out, err) = finish(command, &self.bootstrap(id));
@@ -172,13 +174,15 @@ impl ShimHost {
 
     /// `SIGKILL` for every server, and waits until they have ended.
     pub fn kill_servers(&self) {
-        for pid in self.servers() {
-            let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-        eventually("the servers' end", || match self.servers() {
-            none if none.is_empty() => Ok(()),
-            some => Err(format!("{some:?}")),
+        let mut seen = 0;
+        eventually("the servers' end", || {
+            let servers = self.servers();
+            for pid in servers.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                seen += 1;
+            }
+            // One that has just been executed has no command line yet.
+            if servers.is_empty() && seen > 0 { Ok(()) } else { Err(format!("{servers:?}")) }
         });
     }
 
@@ -218,6 +222,9 @@ impl Drop for ShimHost {
             let mut command = Command::new(program());
             command.arg("--root").arg(self.state()).args(["delete", "--force"]).arg(entry.file_name());
             let _ = command.stdin(Stdio::null()).output();
+        }
+        for bundle in self.bundles.get_mut().into_iter().flatten() {
+            let _ = rustix::mount::unmount(bundle.join("rootfs"), rustix::mount::UnmountFlags::DETACH);
         }
     }
 }

@@ -95,6 +95,27 @@ fn cve_2020_15257_the_socket_is_its_owners() {
     host.kill_servers();
 }
 
+/// CVE-2021-41103, CVE-2024-25621: directories that are open to others.
+#[test]
+fn cve_2021_41103_a_socket_directory_that_others_write_to_is_refused() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    std::fs::create_dir(host.sockets()).expect("mkdir");
+    let start = || {
+        let mut command = host.command(bundle.path(), "a");
+        command.arg("start");
+        finish(command, &host.bootstrap("a"))
+    };
+    for mode in [0o777, 0o1777, 0o770] {
+        std::fs::set_permissions(host.sockets(), PermissionsExt::from_mode(mode)).expect("chmod");
+        let (code, _, err) = start();
+        assert!(code == 1 && err.contains("others may write there"), "{mode:o}: it is accepted: {err}");
+    }
+    std::fs::set_permissions(host.sockets(), PermissionsExt::from_mode(0o700)).expect("chmod");
+    std::os::unix::fs::chown(host.sockets(), Some(65534), None).expect("chown");
+    assert!(start().2.contains("others may write there"), "another user's directory");
+    assert!(host.servers().is_empty());
+}
+
 #[test]
 fn a_group_has_one_server_and_a_dead_ones_socket_is_replaced() {
     let host = ShimHost::new();

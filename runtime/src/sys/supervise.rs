@@ -61,10 +61,13 @@ pub fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
 
 /// The command's process is killed when the thread that starts it ends.
 pub fn die_with_parent(command: &mut Command) {
-    let prepare = || {
+    let parent = nix::unistd::getpid();
+    let prepare = move || {
         // SAFETY: a number is set.
         let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        Errno::result(done).map(drop).map_err(std::io::Error::from)
+        Errno::result(done).map_err(std::io::Error::from)?;
+        // It may have ended before.
+        if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
     };
     // SAFETY: every call is async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(prepare) };

@@ -1,0 +1,367 @@
+//! What a shim withstands, and what is left when it ends.
+
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use containerd_shim_cleat::messages::{
+    CreateRequest, DeleteResponse, ExecRequest, Mount, PidResponse, TaskStatus, WaitResponse,
+};
+use integration::shim::{Shim, ShimHost, Streams, Told, fifo, frame};
+use integration::{Bundle, DEADLINE, tries};
+
+fn sleeper() -> Bundle {
+    Bundle::new().args(["/probe", "sleep"])
+}
+
+/// It still answers.
+fn lives(shim: &Shim<'_>) {
+    assert!(shim.pid(&mut shim.connect()) > 0);
+}
+
+#[test]
+fn nonsense_is_refused_and_harms_nobody() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let raw = |bytes: &[u8]| client.stream().write_all(bytes).expect("write");
+    // Garbage in a frame; garbage in a request; a frame of no known type; one with no data.
+    raw(&frame(1, 1, b"\xff\xff\xff"));
+    let request = containerd_shim_cleat::messages::Request {
+        service: "containerd.task.v3.Task".into(),
+        method: "Create".into(),
+        payload: b"\x0a\xff".to_vec(),
+        timeout_nano: 0,
+    };
+    raw(&frame(3, 1, &prost::Message::encode_to_vec(&request)));
+    raw(&frame(5, 7, b"what"));
+    raw(&frame(7, 1, b""));
+    let other = containerd_shim_cleat::messages::Request { service: "a.b.C".into(), ..request };
+    raw(&frame(9, 1, &prost::Message::encode_to_vec(&other)));
+    // Longer than is allowed, and all of it is sent.
+    raw(&frame(11, 1, &vec![0; (4 << 20) + 1]));
+    for (stream, code) in [(1, 3), (3, 3), (7, 12), (9, 12), (11, 8)] {
+        let told = client.answer(stream).expect_err("nonsense");
+        assert_eq!(told.0, code, "{stream}: {told:?}");
+    }
+    assert!(shim.pid(&mut client) > 0, "the connection is as good as before");
+    // A frame that never comes to its end, and one whose end never comes.
+    for bytes in [&b"\0\0"[..], &frame(1, 1, &[0; 64])[..40], &[0xff; 10]] {
+        let stream = UnixStream::connect(shim.socket()).expect("connect");
+        (&stream).write_all(bytes).expect("write");
+        drop(stream);
+        lives(&shim);
+    }
+    // Who has said everything is answered, though it says that no more will come.
+    let mut asked = shim.connect();
+    let stream = asked.ask("Connect", &shim.process(""));
+    asked.stream().shutdown(std::net::Shutdown::Write).expect("shutdown");
+    assert!(asked.answer(stream).is_ok());
+    host.kill_servers();
+}
+
+#[test]
+fn names_that_could_be_paths_are_refused() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let request = shim.create_request(&Streams::default());
+    for id in ["", "..", ".", "../a", "a/b", "/a", "a\0b", "ä"] {
+        let told = client.done("Create", &CreateRequest { id: id.into(), ..request.clone() });
+        assert!(told.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")), "{id:?}: {told:?}");
+    }
+    shim.create(&mut client, &Streams::default());
+    let exec = shim.exec_request("e", &["/probe", "exit", "0"], &Streams::default());
+    for id in ["", "..", "../init", "a/b"] {
+        let told = client.done("Exec", &ExecRequest { exec_id: id.into(), ..exec.clone() });
+        assert!(told.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")), "{id:?}: {told:?}");
+    }
+    for (id, name) in [("..", host.namespace()), ("a", "../x")] {
+        let mut command = host.command(bundle.path(), id);
+        command.args(["-namespace", name, "start"]);
+        let (code, _, err) = integration::shim::finish(command, b"");
+        assert!(code == 2 && err.contains("not a name"), "{id} {name}: {err}");
+    }
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let request = shim.create_request(&Streams::default());
+    let mut fails = |request: &CreateRequest, text: &str| {
+        let told: Told<PidResponse> = client.call("Create", request);
+        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+    };
+    fails(&CreateRequest { bundle: "relative".into(), ..request.clone() }, "must be absolute");
+    fails(&CreateRequest { bundle: "/no/such/bundle".into(), ..request.clone() }, "/no/such/bundle");
+    let mount = |kind: &str, source: &str, options: &[&str]| Mount {
+        kind: kind.into(),
+        source: source.into(),
+        target: String::new(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    };
+    let with = |mounts: &[Mount]| CreateRequest { rootfs: mounts.to_vec(), ..request.clone() };
+    let missing = mount("bind", "/no/such/source", &["rbind"]);
+    fails(&with(&[missing.clone()]), "/no/such/source");
+    // What was mounted before goes again.
+    fails(&with(&[mount("tmpfs", "tmpfs", &[]), missing]), "/no/such/source");
+    fails(&with(&[mount("bind", "/tmp", &["loop"])]), "loop");
+    // Mounted well, and then there is no program in it.
+    fails(&with(&[mount("tmpfs", "tmpfs", &[])]), "create failed");
+    let config = bundle.path().join("config.json");
+    let text = fs::read(&config).expect("config.json");
+    fs::remove_file(&config).expect("remove");
+    fails(&request, "config.json");
+    fs::write(&config, "{").expect("write");
+    fails(&request, "config.json");
+    fs::write(&config, text).expect("write");
+    let left = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+    assert!(!left.contains(bundle.path().to_str().expect("UTF-8")), "{left}");
+    // And then it can be created.
+    shim.run(&mut client, &Streams::default());
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// Who connects and says nothing makes room; who has asked something is not sent away.
+#[test]
+fn a_flood_of_peers_locks_nobody_out() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut first = shim.connect();
+    lives(&shim);
+    shim.create(&mut first, &Streams::default());
+    let waits = first.ask("Wait", &shim.process(""));
+    let flood: Vec<UnixStream> = (0..600).map(|_| UnixStream::connect(shim.socket()).expect("connect")).collect();
+    let half: Vec<_> = flood.iter().filter(|stream| (&**stream).write_all(&[0, 0, 0]).is_ok()).collect();
+    assert!(half.len() > 100, "{}", half.len());
+    lives(&shim);
+    assert_eq!(shim.state(&mut first, "").0, TaskStatus::Created, "the first one is still served");
+    drop(flood);
+    shim.kill(&mut first, "", 9, false).expect("Kill");
+    assert!(first.answer(waits).is_ok());
+    shim.end(&mut first);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// Who never reads its answers is dropped some time, and until then keeps nobody waiting.
+#[test]
+fn a_peer_that_never_reads_keeps_nobody_waiting() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut good = shim.connect();
+    shim.create(&mut good, &Streams::default());
+    let deaf = shim.connect();
+    let end = Instant::now() + Duration::from_secs(3);
+    deaf.stream().set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    let request = containerd_shim_cleat::messages::Request {
+        service: "containerd.task.v3.Task".into(),
+        method: "State".into(),
+        payload: prost::Message::encode_to_vec(&shim.process("")),
+        timeout_nano: 0,
+    };
+    let many = frame(1, 1, &prost::Message::encode_to_vec(&request)).repeat(1000);
+    while Instant::now() < end && deaf.stream().write_all(&many).is_ok() {
+        assert_eq!(shim.state(&mut good, "").0, TaskStatus::Created);
+    }
+    let pid = shim.pid(&mut good);
+    let memory = number(&format!("/proc/{pid}/status"), "VmRSS:");
+    assert!(memory < 64 << 10, "{memory} kB");
+    drop(deaf);
+    shim.end(&mut good);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// The number after a word in a file of procfs.
+fn number(file: &str, word: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let line = text.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_else(|| panic!("no {word} in {file}"));
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn an_exit_is_written_down_before_it_is_told_and_known_after_the_server() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "exit", "7"]));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let pid = shim.run(&mut client, &Streams::default());
+    assert_eq!(shim.wait(&mut client, ""), 7);
+    assert!(bundle.path().join("exits/init.json").exists());
+    host.kill_servers();
+    let told = host.delete(bundle.path(), "a");
+    assert_eq!((told.pid, told.exit_status), (pid, 7));
+    assert!(told.exited_at.is_some_and(|at| at.seconds > 1_700_000_000), "{told:?}");
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
+    let host = ShimHost::new();
+    let rootfs = sleeper();
+    let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let source = rootfs.rootfs().to_str().expect("UTF-8").to_owned();
+    let mount = Mount { kind: "bind".into(), source, target: String::new(), options: vec!["rbind".into()] };
+    let request = CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) };
+    let created: PidResponse = client.call("Create", &request).expect("Create");
+    let _: PidResponse = client.call("Start", &shim.process("")).expect("Start");
+    // An exec that is called like a file of the task's.
+    shim.exec(&mut client, "init", &["/probe", "exit", "3"], &Streams::default());
+    assert_eq!(shim.wait(&mut client, "init"), 3);
+    assert_eq!(shim.delete(&mut client, "init"), 3);
+    host.kill_servers();
+    let told = host.delete(bundle.path(), "a");
+    assert_eq!((told.pid, told.exit_status), (created.pid, 137));
+    host.nothing_is_left(&[&bundle]);
+    // Once more, and where there is nothing, or not even a directory.
+    assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
+    let empty = host.dir().join("empty");
+    fs::create_dir(&empty).expect("mkdir");
+    for bundle in [&empty, &host.dir().join("nothing")] {
+        let told = host.delete(bundle, "b");
+        assert_eq!((told.pid, told.exit_status), (0, 137), "{}", bundle.display());
+    }
+}
+
+#[test]
+fn a_server_that_nobody_needs_ends() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let pid = shim.pid(&mut client);
+    // As long as somebody is there it stays: longer than it would alone.
+    let stays = client.ask("Connect", &shim.process(""));
+    assert!(client.is_answered(stays, DEADLINE));
+    drop(client);
+    let before = Instant::now();
+    host.nothing_is_left(&[&bundle]);
+    assert!(before.elapsed() > Duration::from_secs(5), "{:?}: rather soon", before.elapsed());
+    assert!(!std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists());
+}
+
+/// Neither descriptors nor watches nor children nor memory stay of what has gone.
+#[test]
+fn nothing_grows() {
+    let execs: u32 = std::env::var("CLEAT_EXECS").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let pid = shim.pid(&mut client);
+    let out = fifo(host.dir(), "out");
+    // Somebody who reads.
+    let reader = fs::File::options().read(true).write(true).open(&out).expect("the fifo");
+    let streams = Streams { stdout: out, ..Streams::default() };
+    let mut one = || {
+        shim.exec(&mut client, "e", &["/probe", "exit", "2"], &streams);
+        assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e")), (2, 2));
+    };
+    let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
+    let dirty = || number(&format!("/proc/{pid}/smaps_rollup"), "Private_Dirty:");
+    (0..50).for_each(|_| one());
+    let (open, memory) = (fds(), dirty());
+    let end = Instant::now() + Duration::from_secs(if std::env::var_os("CLEAT_EXECS").is_some() { 600 } else { 25 });
+    let done = (0..execs).take_while(|_| Instant::now() < end).map(|_| one()).count();
+    assert!(done >= 100, "only {done} in the time there is");
+    assert_eq!(fds(), open, "descriptors after {done} execs");
+    let now = dirty();
+    assert!(now <= memory + 128, "{memory} kB, {now} kB after {done} execs");
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("children");
+    assert_eq!(children.split_whitespace().count(), 1, "the first process alone: {children}");
+    let files: Vec<_> = fs::read_dir(bundle.path()).expect("the bundle").flatten().map(|e| e.file_name()).collect();
+    assert!(files.iter().all(|name| !name.to_string_lossy().starts_with("exec-")), "{files:?}");
+    drop(reader);
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// Tasks that come and go in one server leave no descriptor and no watch.
+#[test]
+fn a_servers_tasks_leave_nothing_in_it() {
+    let host = ShimHost::new();
+    let (keeper, bundle) = (sleeper(), sleeper());
+    let shim = host.serve(keeper.path(), "keeper");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let pid = shim.pid(&mut client);
+    let watches = || -> usize {
+        let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("fdinfo").flatten();
+        let texts = infos.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
+    };
+    let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
+    let before = (fds(), watches());
+    for round in 0..5 {
+        let id = format!("c{round}");
+        let request = CreateRequest {
+            id: id.clone(),
+            bundle: bundle.path().to_str().expect("UTF-8").into(),
+            ..shim.create_request(&Streams::default())
+        };
+        let asked = |exec: &str| containerd_shim_cleat::messages::ProcessRequest { id: id.clone(), exec_id: exec.into() };
+        let _: PidResponse = client.call("Create", &request).expect("Create");
+        // Never started: its end is told first.
+        let waits = client.ask("Wait", &asked(""));
+        let deleted: DeleteResponse = client.call("Delete", &asked("")).expect("Delete");
+        let told: WaitResponse = prost::Message::decode(&*client.answer(waits).expect("Wait")).expect("a WaitResponse");
+        assert_eq!((deleted.exit_status, told.exit_status), (137, 137));
+    }
+    assert_eq!((fds(), watches()), before);
+    shim.end(&mut client);
+    host.nothing_is_left(&[&keeper, &bundle]);
+}
+
+/// The server is killed at any moment of a container's life; what `delete` then leaves is nothing.
+#[test]
+fn whenever_the_server_is_killed_delete_leaves_nothing() {
+    let rounds = tries().min(if std::env::var_os("CLEAT_TRIES").is_some() { u32::MAX } else { 20 });
+    let rootfs = sleeper();
+    let source = rootfs.rootfs().to_str().expect("UTF-8").to_owned();
+    for round in 0..rounds {
+        let host = ShimHost::new();
+        let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
+        let shim = host.serve(bundle.path(), "a");
+        let mut client = shim.connect();
+        let (kind, options) = ("bind".into(), vec!["rbind".into()]);
+        let mount = Mount { kind, source: source.clone(), target: String::new(), options };
+        let request = CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) };
+        // All in one go, and the end comes at some point of it.
+        client.ask("Create", &request);
+        let killer = std::thread::scope(|scope| {
+            let host = &host;
+            let killer = scope.spawn(move || {
+                let after = Duration::from_micros(u64::from(round) * 3_700 % 60_000);
+                let end = Instant::now() + after;
+                while Instant::now() < end {
+                    std::thread::yield_now();
+                }
+                host.kill_servers();
+            });
+            let mut byte = [0u8; 1];
+            if client.stream().read(&mut byte).is_ok_and(|len| len > 0) {
+                let mut other = &*client.stream();
+                let start = containerd_shim_cleat::messages::Request {
+                    service: "containerd.task.v3.Task".into(),
+                    method: "Start".into(),
+                    payload: prost::Message::encode_to_vec(&shim.process("")),
+                    timeout_nano: 0,
+                };
+                // It may be gone by now.
+                let _ = other.write_all(&frame(99, 1, &prost::Message::encode_to_vec(&start)));
+            }
+            killer.join()
+        });
+        killer.expect("the killer");
+        let told = host.delete(bundle.path(), "a");
+        assert_eq!(told.exit_status, 137, "round {round}: {told:?}");
+        host.nothing_is_left(&[&bundle]);
+    }
+}
