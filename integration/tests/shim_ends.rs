@@ -109,7 +109,7 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     };
     let with = |mounts: &[Mount]| CreateRequest { rootfs: mounts.to_vec(), ..request.clone() };
     let missing = mount("bind", "/no/such/source", &["rbind"]);
-    fails(&with(&[missing.clone()]), "/no/such/source");
+    fails(&with(std::slice::from_ref(&missing)), "/no/such/source");
     // What was mounted before goes again.
     fails(&with(&[mount("tmpfs", "tmpfs", &[]), missing]), "/no/such/source");
     fails(&with(&[mount("bind", "/tmp", &["loop"])]), "loop");
@@ -306,7 +306,8 @@ fn a_servers_tasks_leave_nothing_in_it() {
             bundle: bundle.path().to_str().expect("UTF-8").into(),
             ..shim.create_request(&Streams::default())
         };
-        let asked = |exec: &str| containerd_shim_cleat::messages::ProcessRequest { id: id.clone(), exec_id: exec.into() };
+        let asked =
+            |exec: &str| containerd_shim_cleat::messages::ProcessRequest { id: id.clone(), exec_id: exec.into() };
         let _: PidResponse = client.call("Create", &request).expect("Create");
         // Never started: its end is told first.
         let waits = client.ask("Wait", &asked(""));
@@ -347,7 +348,7 @@ fn whenever_the_server_is_killed_delete_leaves_nothing() {
             });
             let mut byte = [0u8; 1];
             if client.stream().read(&mut byte).is_ok_and(|len| len > 0) {
-                let mut other = &*client.stream();
+                let mut other = client.stream();
                 let start = containerd_shim_cleat::messages::Request {
                     service: "containerd.task.v3.Task".into(),
                     method: "Start".into(),
