@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use containerd_shim_cleat::messages::{
-    CreateRequest, DeleteResponse, ExecRequest, Mount, PidResponse, TaskStatus, WaitResponse,
+    Any, CreateRequest, DeleteResponse, ExecRequest, Mount, Options, PidResponse, TaskStatus, WaitResponse,
 };
-use integration::shim::{Shim, ShimHost, Streams, Told, fifo, frame};
-use integration::{Bundle, DEADLINE, tries};
+use integration::shim::{OPTIONS, Shim, ShimHost, Streams, Told, fifo, frame};
+use integration::{Bundle, DEADLINE, eventually, tries};
 
 fn sleeper() -> Bundle {
     Bundle::new().args(["/probe", "sleep"])
@@ -352,6 +352,34 @@ fn a_servers_tasks_leave_nothing_in_it() {
     assert_eq!((fds(), watches()), before);
     shim.end(&mut client);
     host.nothing_is_left(&[&keeper, &bundle]);
+}
+
+/// The server is killed while a container is being made, and `delete` is faster than its maker.
+#[test]
+fn a_birth_ends_with_its_server() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (pid, runtime) = (host.dir().join("pid"), host.dir().join("slow"));
+    let text = format!(
+        "#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}; sleep 2; exec {cleat} \"$@\"\n",
+        pid = pid.display(),
+        cleat = host.options().binary_name
+    );
+    fs::write(&runtime, text).expect("write");
+    fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let slow = Options { binary_name: runtime.to_str().expect("UTF-8").into(), ..host.options() };
+    let request = CreateRequest { options: Some(Any::of(OPTIONS, &slow)), ..shim.create_request(&Streams::default()) };
+    client.ask("Create", &request);
+    let maker = eventually("its maker", || fs::read_to_string(&pid).map_err(|error| error.to_string()));
+    host.kill_servers();
+    assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
+    let maker = format!("/proc/{}/cmdline", maker.trim());
+    eventually("its maker's end", || match fs::read(&maker) {
+        Ok(line) if !line.is_empty() => Err(String::from_utf8_lossy(&line).into_owned()),
+        _ => Ok(()),
+    });
+    host.nothing_is_left(&[&bundle]);
 }
 
 /// The server is killed at any moment of a container's life; what `delete` then leaves is nothing.
