@@ -56,9 +56,13 @@ fn nonsense_is_refused_and_harms_nobody() {
         lives(&shim);
     }
     // Who has said everything is answered, though it says that no more will come.
+    let pid = i32::try_from(shim.pid(&mut client)).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
     let mut asked = shim.connect();
+    // Both are there when it looks.
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("SIGSTOP");
     let stream = asked.ask("Connect", &shim.process(""));
     asked.stream().shutdown(std::net::Shutdown::Write).expect("shutdown");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("SIGCONT");
     assert!(asked.answer(stream).is_ok());
     host.kill_servers();
 }
@@ -229,6 +233,36 @@ fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
         let told = host.delete(bundle, "b");
         assert_eq!((told.pid, told.exit_status), (0, 137), "{}", bundle.display());
     }
+}
+
+/// A server that is stopped, and has more peers waiting than it may have.
+#[test]
+fn a_server_that_hangs_keeps_neither_start_nor_delete_waiting() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let said = host.start(bundle.path(), "a");
+    let shim = host.serve(bundle.path(), "a");
+    let pid =
+        i32::try_from(shim.pid(&mut shim.connect())).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("SIGSTOP");
+    let mut waiting = Vec::new();
+    loop {
+        let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, flags, None);
+        let socket = socket.expect("a socket");
+        let address = rustix::net::SocketAddrUnix::new(shim.socket()).expect("an address");
+        if rustix::net::connect(&socket, &address).is_err() {
+            break;
+        }
+        waiting.push(socket);
+    }
+    assert!(waiting.len() >= 100, "{}", waiting.len());
+    let before = Instant::now();
+    assert_eq!(host.start(bundle.path(), "a"), said, "it is there");
+    assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert!(shim.socket().exists(), "and keeps its socket");
+    host.kill_servers();
 }
 
 #[test]
