@@ -22,6 +22,8 @@ pub(crate) struct Crowd {
     /// By [`OPERATIONS`]; half of the samples from before the others were there, half from after.
     pub(crate) alone: [Series; OPERATIONS.len()],
     pub(crate) among: [Series; OPERATIONS.len()],
+    /// The same of what the kernel alone charges for a container's birth and death: without and with them.
+    pub(crate) floor: [Series; 2],
     /// How long it took to delete them all at once.
     pub(crate) deleted_ms: f64,
     /// What their state directory still held then.
@@ -45,9 +47,18 @@ pub(crate) fn measure(
     let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
     let (mut alone, mut among) = (<[Series; 3]>::default(), <[Series; 3]>::default());
     let half = options.rounds.div_ceil(2);
+    let mut floor = <[Series; 2]>::default();
+    let kernel = subjects.iter().find(|it| it.is_floor());
+    let charge = |count: usize, into: &mut Series| {
+        let floors = std::iter::repeat_n(kernel, count).flatten();
+        floors
+            .map(|floor| once(place, signals, floor, Operation::Run, "floor"))
+            .try_for_each(|cost| cost.map(|cost| cost.into_iter().for_each(|cost| into.add(cost))))
+    };
     let warm = |count| lives(place, signals, subject, count, &mut Default::default());
     warm(options.warmups)?;
     lives(place, signals, subject, half, &mut alone)?;
+    charge(half, &mut floor[0])?;
     eprintln!("bench: {} containers by {}", names.len(), subject.name);
     for name in &names {
         once(place, signals, subject, Operation::Create, name)?;
@@ -55,6 +66,7 @@ pub(crate) fn measure(
     }
     warm(options.warmups)?;
     lives(place, signals, subject, options.rounds, &mut among)?;
+    charge(options.rounds, &mut floor[1])?;
     let start = Instant::now();
     delete_at_once(place, subject, &names)?;
     let deleted_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -63,7 +75,8 @@ pub(crate) fn measure(
     let left = left.map(|entry| entry.path().display().to_string()).collect();
     warm(options.warmups)?;
     lives(place, signals, subject, half, &mut alone)?;
-    Ok(Some(Crowd { name: subject.name, containers: names.len(), alone, among, deleted_ms, left }))
+    charge(half, &mut floor[0])?;
+    Ok(Some(Crowd { name: subject.name, containers: names.len(), alone, among, floor, deleted_ms, left }))
 }
 
 /// Whole lives of one container.

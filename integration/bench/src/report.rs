@@ -297,6 +297,11 @@ impl Report<'_> {
                 let (alone, among) = (text(alone), text(among));
                 writeln!(f, "{} by {name}: {alone} alone, {among} among {count}", operation.name())?;
             }
+            let [alone, among] = crowd.floor.each_ref().map(|it| median(&it.wall_ms));
+            writeln!(
+                f,
+                "run by the floor, which is the kernel's share: {alone:.2} ms alone, {among:.2} ms among {count}"
+            )?;
             let left = crowd.left.len();
             writeln!(f, "{count} containers deleted at once in {:.0} ms, {left} of them left", crowd.deleted_ms)?;
         }

@@ -1,0 +1,268 @@
+//! Which streams has a process, and who carries what flows through them?
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cleat::error::{Context, Error, Result};
+use cleat::sys::supervise;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+
+use crate::stdio::{self, Pump, Target, Wants};
+use crate::task::{Input, Stdio as Names, Who};
+use crate::watch::{Source, Token, Watch};
+
+use super::{Driver, Outcome, Outcomes, Work, pid_of};
+
+/// Most bytes of a message of the console's socket.
+const PACKET: usize = 4096;
+
+/// The streams of a process.
+#[derive(Default)]
+pub(super) struct Streams {
+    /// No others have it.
+    pub(super) number: u64,
+    pub(super) names: Names,
+    /// Read ends of what is written to.
+    pub(super) held: Vec<OwnedFd>,
+    /// The write end of its standard input, until CloseIO.
+    pub(super) stdin: Option<OwnedFd>,
+    /// The terminal.
+    pub(super) console: Option<OwnedFd>,
+    /// Where the terminal comes from.
+    pub(super) console_socket: Option<ConsoleSocket>,
+    /// Pumps that carry its output.
+    pub(super) outputs: usize,
+    pub(super) logger: Option<i32>,
+    /// Its birth waits for the logging program.
+    pub(super) waiting: Option<(Command, bool, OwnedFd, Token)>,
+    /// The end of its output is waited for.
+    pub(super) draining: bool,
+}
+
+/// The socket on which `cleat` gives us the terminal; its name goes with it.
+pub(super) struct ConsoleSocket {
+    pub(super) listener: OwnedFd,
+    pub(super) path: PathBuf,
+}
+
+impl Drop for ConsoleSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A pump, what it is watched by, and whose it is.
+pub(super) struct Running {
+    pub(super) pump: Pump,
+    pub(super) token: Option<(Token, Wants)>,
+    pub(super) who: Who,
+    pub(super) output: bool,
+}
+
+impl Running {
+    pub(super) fn unwatch(&mut self, watch: &mut Watch) {
+        match self.token.take() {
+            Some((token, Wants::Read)) => watch.remove(&self.pump.from, token),
+            Some((token, _)) => watch.remove(&self.pump.to, token),
+            None => {}
+        }
+    }
+}
+
+impl Driver {
+    /// Streams without a terminal.
+    pub(super) fn connect(
+        &mut self,
+        who: &Who,
+        streams: &mut Streams,
+        command: &mut Command,
+        owner: (u32, u32),
+        watch: &mut Watch,
+    ) -> Result<()> {
+        let names = streams.names.clone();
+        if let Target::Fifo(path) = stdio::target(&names.stdin)? {
+            let input = stdio::input(&path, false)?;
+            stdio::give(&input.read, owner.0, owner.1);
+            command.stdin(input.read);
+            streams.stdin = input.hold;
+        }
+        let (out, err) = (stdio::target(&names.stdout)?, stdio::target(&names.stderr)?);
+        if let Target::Binary(program, arguments) = &out {
+            return self.log_to(who, streams, command, program, arguments, owner);
+        }
+        let out = self.output(who, streams, &out, owner, watch)?;
+        let err = self.output(who, streams, &err, owner, watch)?;
+        command.stdout(stdio::stdio(out)).stderr(stdio::stdio(err));
+        Ok(())
+    }
+
+    /// Where a process writes to.
+    pub(super) fn output(
+        &mut self,
+        who: &Who,
+        streams: &mut Streams,
+        target: &Target,
+        owner: (u32, u32),
+        watch: &mut Watch,
+    ) -> Result<Option<OwnedFd>> {
+        let path = match target {
+            Target::Null => return Ok(None),
+            Target::File(path) => return stdio::file(path).map(Some),
+            Target::Fifo(path) => path,
+            Target::Binary(..) => return Err(Error::new("stdio: a logging program takes both streams or none")),
+        };
+        let direct = who.exec.is_empty();
+        let output = stdio::output(path, !direct)?;
+        streams.held.extend(output.hold);
+        if direct {
+            stdio::give(&output.write, owner.0, owner.1);
+            return Ok(Some(output.write));
+        }
+        let (read, write) = stdio::pipe()?;
+        stdio::give(&write, owner.0, owner.1);
+        streams.outputs += 1;
+        self.run_pump(who, Pump::new(read, output.write, true), true, watch)?;
+        Ok(Some(write))
+    }
+
+    /// A program that takes what is written: it gets the pipes as 3 and 4, and closes 5 (or writes
+    /// to it) when it is ready.
+    pub(super) fn log_to(
+        &mut self,
+        who: &Who,
+        streams: &mut Streams,
+        command: &mut Command,
+        program: &Path,
+        arguments: &[String],
+        owner: (u32, u32),
+    ) -> Result<()> {
+        let (out_read, out) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
+        let (err_read, err) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
+        let (ready, is_ready) = stdio::pipe()?;
+        // Like a fifo's: should it end, nobody is told EPIPE.
+        streams.held.push(out_read.try_clone().context("dup")?);
+        streams.held.push(err_read.try_clone().context("dup")?);
+        stdio::give(&out, owner.0, owner.1);
+        stdio::give(&err, owner.0, owner.1);
+        let mut logger = Command::new(program);
+        logger.args(arguments).env("CONTAINER_ID", &who.id).env("CONTAINER_NAMESPACE", &self.namespace);
+        logger.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        supervise::pass_descriptors(&mut logger, vec![out_read, err_read, is_ready]);
+        let child = logger.spawn().context(format_args!("execute {}", program.display()))?;
+        streams.logger = Some(pid_of(&child));
+        self.work.insert(pid_of(&child), Work::Log(who.clone()));
+        command.stdout(out).stderr(err);
+        // Filled in by the caller, who has the whole command.
+        streams.waiting = Some((Command::new(""), true, ready, 0));
+        Ok(())
+    }
+
+    /// The terminal that `cleat` has sent, and its two directions.
+    pub(super) fn take_console(&mut self, who: &Who, watch: &mut Watch) -> Result<()> {
+        let Some(streams) = self.streams.get_mut(who) else { return Ok(()) };
+        let Some(socket) = streams.console_socket.take() else { return Ok(()) };
+        let connection = supervise::accept(socket.listener.as_fd()).context("console socket: accept")?;
+        let mut packet = [0u8; PACKET];
+        let (_, fds) = cleat::sys::receive(connection.as_fd(), &mut packet).context("console socket: recvmsg")?;
+        let master = fds.into_iter().next().ok_or_else(|| Error::new("console socket: no terminal came"))?;
+        stdio::never_wait(&master)?;
+        let names = streams.names.clone();
+        let mut pumps = Vec::new();
+        if let Target::Fifo(path) | Target::File(path) = stdio::target(&names.stdout)? {
+            let output = stdio::output(&path, true)?;
+            streams.held.extend(output.hold);
+            streams.outputs += 1;
+            pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, false), true));
+        }
+        if let Target::Fifo(path) = stdio::target(&names.stdin)? {
+            let input = stdio::input(&path, true)?;
+            streams.stdin = input.hold;
+            pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, false), false));
+        }
+        streams.console = Some(master);
+        for (pump, output) in pumps {
+            self.run_pump(who, pump, output, watch)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_pump(&mut self, who: &Who, pump: Pump, output: bool, watch: &mut Watch) -> Result<()> {
+        let number = self.number();
+        let token = watch.read(&pump.from, Source::Pump(number)).context("epoll_ctl")?;
+        let running = Running { pump, token: Some((token, Wants::Read)), who: who.clone(), output };
+        self.pumps.insert(number, running);
+        Ok(())
+    }
+
+    /// One side of a pump is ready.
+    pub fn pump(&mut self, number: u64, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let Some(running) = self.pumps.get_mut(&number) else { return };
+        let wants = running.pump.run();
+        let has = running.token.as_ref().map(|(_, has)| *has);
+        if has == Some(wants) {
+            return;
+        }
+        running.unwatch(watch);
+        let source = Source::Pump(number);
+        let token = match wants {
+            Wants::Read => watch.read(&running.pump.from, source),
+            Wants::Write => watch.write(&running.pump.to, source),
+            Wants::Nothing => Err(nix::errno::Errno::ENOENT),
+        };
+        match token {
+            Ok(token) => running.token = Some((token, wants)),
+            Err(_) => {
+                let Some(running) = self.pumps.remove(&number) else { return };
+                let who = running.who.clone();
+                if running.output {
+                    if let Some(streams) = self.streams.get_mut(&who) {
+                        streams.outputs = streams.outputs.saturating_sub(1);
+                    }
+                    // Closed before anybody is told that all has been handed over.
+                    drop(running);
+                    self.check_drained(&who, outcomes);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stop_pumps(&mut self, who: &Who, watch: &mut Watch) {
+        let numbers: Vec<u64> = self.pumps.iter().filter(|(_, pump)| pump.who == *who).map(|(n, _)| *n).collect();
+        for number in numbers {
+            if let Some(mut running) = self.pumps.remove(&number) {
+                running.unwatch(watch);
+            }
+        }
+    }
+
+    pub(super) fn check_drained(&mut self, who: &Who, outcomes: &mut Outcomes) {
+        let Some(streams) = self.streams.get(who) else { return };
+        if streams.draining && streams.outputs == 0 && streams.logger.is_none() {
+            self.drained(who, outcomes);
+        }
+    }
+
+    pub(super) fn drained(&mut self, who: &Who, outcomes: &mut Outcomes) {
+        if let Some(streams) = self.streams.get_mut(who) {
+            streams.draining = false;
+        }
+        outcomes.push_back(Outcome::Happened(Input::Drained(who.clone())));
+    }
+}
+
+/// A socket in the bundle, however long its path is, and its name there.
+pub(super) fn console_socket(dir: &Path, who: &Who) -> Result<(ConsoleSocket, String)> {
+    let name = if who.exec.is_empty() { ".console".to_owned() } else { format!(".console-{}", who.exec) };
+    let path = dir.join(&name);
+    let _ = std::fs::remove_file(&path);
+    let at = cleat::path::open_dir(dir).context(format_args!("open {}", dir.display()))?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listener = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")?;
+    let short = format!("/proc/self/fd/{}/{name}", at.as_raw_fd());
+    let address = UnixAddr::new(short.as_str()).context("socket address")?;
+    socket::bind(listener.as_raw_fd(), &address).context(format_args!("bind {}", path.display()))?;
+    let socket = ConsoleSocket { listener, path };
+    socket::listen(&socket.listener, Backlog::new(1).context("listen")?).context("listen")?;
+    Ok((socket, name))
+}
