@@ -115,9 +115,11 @@ impl Pieces {
         *list = at;
     }
 
-    /// Makes the piece that was cut last longer, where it lies.
+    /// Makes the piece that was cut last longer, where it lies; not when there is one of that size,
+    /// or a process that lives on would cut a small one, make it long and give it back long, for ever.
     fn extend(&mut self, at: *mut u8, old: usize, new: usize) -> bool {
-        let last = at.wrapping_add(old) == self.next && new - old <= self.left;
+        let unused = self.free[class(new)].is_null();
+        let last = unused && at.wrapping_add(old) == self.next && new - old <= self.left;
         if last {
             self.next = at.wrapping_add(new);
             self.left -= new - old;
@@ -176,6 +178,8 @@ unsafe impl GlobalAlloc for Heap {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn memory_is_kept_apart_and_keeps_what_is_in_it_when_it_grows() {
         let mut lists: Vec<Vec<u64>> = (0..50).map(|_| Vec::new()).collect();
@@ -196,5 +200,24 @@ mod tests {
         let seen: std::collections::BTreeSet<usize> =
             (0..10_000).map(|_| Vec::<u8>::with_capacity(3000)).map(|piece| piece.as_ptr().addr()).collect();
         assert!(seen.len() < 1000, "{} places", seen.len());
+    }
+
+    #[test]
+    fn what_grows_and_is_given_back_again_and_again_takes_no_more() {
+        let mut pieces = Pieces { next: null_mut(), left: 0, free: [null_mut(); CLASSES] };
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let mut at = pieces.take(2048);
+            if !pieces.extend(at, 2048, 8192) {
+                let longer = pieces.take(8192);
+                // SAFETY: it was taken above with this size.
+                unsafe { pieces.give(at, 2048) };
+                at = longer;
+            }
+            // SAFETY: it is as long as that now, however it came to be.
+            unsafe { pieces.give(at, 8192) };
+            seen.insert(at.addr());
+        }
+        assert_eq!(seen.len(), 1);
     }
 }
