@@ -207,8 +207,8 @@ impl Containerd {
     #[must_use]
     pub fn run_command<'a>(&self, options: &[&'a str], id: &'a str, program: &[&'a str]) -> Command {
         let runtime = runtime_type();
-        // ctr asks for CPU shares by itself, whose controller a hybrid host has elsewhere.
-        let head = ["run", "--runtime", &runtime];
+        // Newer ones ask for CPU shares by themselves, whose controller a hybrid host has elsewhere.
+        let head = ["run", "--cpu-shares", "0", "--runtime", &runtime];
         let all = head.iter().chain(options).chain(&[IMAGE, id]).chain(program).copied().collect::<Vec<_>>();
         self.ctr_command(all)
     }
