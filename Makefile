@@ -1,17 +1,18 @@
 # The only door. `make help` lists what is behind it.
 
 ARCH    := $(shell uname -m)
-# The C library is musl where Rust's standard library for it is installed, else glibc (see README).
+# The C library is musl where Rust's standard library for it is installed, else glibc (see README):
+# asked anew in every recipe, as `make toolchain` may have installed it.
 GLIBC   := $(ARCH)-unknown-linux-gnu
 MUSL    := $(ARCH)-unknown-linux-musl
-TARGET  := $(if $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(MUSL)),$(MUSL),$(GLIBC))
-OUT     := target/$(TARGET)/release
+TARGET   = $(if $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && echo yes),$(MUSL),$(GLIBC))
+OUT      = target/$(TARGET)/release
 CARGO   := cargo
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
 ID      := demo-$(shell echo $$PPID)
 
 # What a test needs to know of what was built.
-BUILT := CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe CLEAT_SHIM=$(CURDIR)/$(OUT)/containerd-shim-cleat-v2
+BUILT  = CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe CLEAT_SHIM=$(CURDIR)/$(OUT)/containerd-shim-cleat-v2
 
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
@@ -19,14 +20,18 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
 
-.PHONY: help build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build the static release binaries: cleat, its shim, and the probe that runs inside test containers
+toolchain:
+	@[ $(TARGET) = $(MUSL) ] || ! command -v rustup >/dev/null || { echo "== installing Rust's standard library for $(MUSL)"; \
+	  timeout 180 rustup target add $(MUSL) || :; }
+
+build: toolchain ## Build the static release binaries: cleat, its shim, and the probe that runs inside test containers
 	@echo "== building cleat, containerd-shim-cleat-v2 and the probe (static, release, $(TARGET))"
-	@[ $(TARGET) = $(MUSL) ] || echo "== smaller, and faster in virtual machines, after: rustup target add $(MUSL)"
+	@[ $(TARGET) = $(MUSL) ] || echo "== with glibc: with musl it is smaller, and in virtual machines faster (see README, Speed)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p containerd-shim-cleat -p probe
 
 bundles: build ## Fill the root file systems of bundles/
