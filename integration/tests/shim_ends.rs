@@ -281,6 +281,27 @@ fn a_server_that_nobody_needs_ends() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists());
 }
 
+/// Nor does one stay, or do anything, that has a peer and no task.
+#[test]
+fn a_server_without_a_task_does_nothing_until_it_ends() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let client = shim.connect();
+    let pid = *host.servers().first().expect("a server");
+    let mut woken = 0;
+    eventually("the server to end", || match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) if !status.contains("zombie") => {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            woken = line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(woken);
+            Err(format!("it was woken {woken} times"))
+        }
+        _ => Ok(()),
+    });
+    assert!(woken < 100, "woken {woken} times, for nothing");
+    drop(client);
+    host.nothing_is_left(&[&bundle]);
+}
+
 /// Neither descriptors nor watches nor children nor memory stay of what has gone.
 #[test]
 fn nothing_grows() {

@@ -103,8 +103,9 @@ fn take_listener() -> Result<OwnedFd> {
 impl Server {
     fn run(&mut self) -> Result<()> {
         loop {
-            let until =
-                [self.publisher.next(), self.driver.next(), self.farewell, self.idle_since.map(|since| since + IDLE)];
+            let patience = self.patience();
+            let idle_until = self.idle_since.map(|since| since + patience);
+            let until = [self.publisher.next(), self.driver.next(), self.farewell, idle_until];
             let ready = self.watch.wait(until.into_iter().flatten().min()).context("epoll_wait")?;
             for (source, writable) in ready {
                 self.ready(source, writable);
