@@ -452,7 +452,7 @@ impl Driver {
         let container = self.container(&who.id)?;
         self.watch_kills(&who.id, &container, watch);
         self.take_console(who, watch)?;
-        Ok(Birth { pid, shares_pids: container.record.cleat.namespaces & NEWPID == 0 })
+        Ok(Birth { pid, gone: is_gone(pid), shares_pids: container.record.cleat.namespaces & NEWPID == 0 })
     }
 
     /// Removes a container that was made, and cannot be used.
@@ -474,7 +474,7 @@ impl Driver {
         let file = bundle::exec_file(&place.bundle, &who.exec, "pid");
         let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
         self.take_console(who, watch)?;
-        Ok(Birth { pid, shares_pids: false })
+        Ok(Birth { pid, gone: is_gone(pid), shares_pids: false })
     }
 
     fn remove(&mut self, id: &str, outcomes: &mut Outcomes) {
@@ -592,6 +592,11 @@ fn runtime(options: &Options) -> PathBuf {
     }
     let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("cleat"));
     beside.filter(|path| path.exists()).unwrap_or_else(|| "cleat".into())
+}
+
+/// A process that was born became our child when `cleat` ended.
+fn is_gone(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| !supervise::is_child(pid))
 }
 
 fn pid_of(child: &std::process::Child) -> i32 {

@@ -303,8 +303,8 @@ impl Tasks {
     }
 
     fn born(&mut self, who: &Who, outcome: Result<Birth, Failure>, effects: &mut Effects) {
-        let pid = outcome.as_ref().ok().map(|birth| birth.pid);
-        let early = pid.and_then(|pid| Some((pid, self.unclaimed.remove(&pid)?)));
+        let birth = outcome.as_ref().ok().copied();
+        let early = birth.and_then(|birth| Some((birth, self.unclaimed.remove(&birth.pid)?)));
         self.births -= 1;
         if self.births == 0 {
             self.unclaimed.clear();
@@ -349,8 +349,8 @@ impl Tasks {
                 }
             }
         }
-        if let Some((pid, exit)) = early {
-            self.exited(pid, exit, effects);
+        if let Some((birth, exit)) = early.filter(|(birth, _)| birth.gone) {
+            self.exited(birth.pid, exit, effects);
         }
         self.end_held_init(&who.id, effects);
     }

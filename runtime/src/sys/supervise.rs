@@ -40,6 +40,17 @@ pub fn peek_ended() -> Option<(i32, u8)> {
     (pid > 0).then_some((pid, u8::try_from(code & 0xff).unwrap_or(255)))
 }
 
+/// Whether that is a child of ours that has not been reaped, alive or not.
+#[must_use]
+pub fn is_child(pid: i32) -> bool {
+    // SAFETY: siginfo_t is plain numbers, for which zero is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let Ok(pid) = libc::id_t::try_from(pid) else { return false };
+    // SAFETY: info outlives the call.
+    Errno::result(unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, flags) }).is_ok()
+}
+
 /// Attaches a detached mount (move_mount(2)).
 ///
 /// # Errors

@@ -60,7 +60,10 @@ impl Play {
     }
 
     fn born(&mut self, exec: &str, pid: u32) -> Vec<String> {
-        self.step(Input::Born(who(exec), Ok(Birth { pid, shares_pids: false })))
+        self.step(Input::Born(
+            who(exec),
+            Ok(Birth { pid, gone: self.tasks.unclaimed.contains_key(&pid), shares_pids: false }),
+        ))
     }
 
     fn running() -> Play {
@@ -93,6 +96,18 @@ fn an_exec_that_ends_before_its_birth_is_told_has_started_first() {
     assert_eq!(play.step(Input::Exited(20, exit(3))), [""; 0]);
     let told = play.born("e", 20);
     assert_eq!(told, ["exec-started", "answer 4", "record e 20 3", "exit", "drain e"]);
+}
+
+#[test]
+fn a_pid_that_is_used_again_does_not_end_who_has_it_now() {
+    let mut play = Play::running();
+    play.call(3, exec("e"));
+    play.call(4, Call::Start(who("e")));
+    // Somebody's orphan, which nobody claims, and then the same number.
+    play.step(Input::Exited(20, exit(1)));
+    let birth = Birth { pid: 20, gone: false, shares_pids: false };
+    assert_eq!(play.step(Input::Born(who("e"), Ok(birth))), ["exec-started", "answer 4"]);
+    assert_eq!(play.step(Input::Exited(20, exit(3))), ["record e 20 3", "exit", "drain e"]);
 }
 
 #[test]
@@ -131,7 +146,7 @@ fn the_end_of_an_init_is_the_last() {
 fn others_are_killed_where_pids_are_shared() {
     let mut play = Play::default();
     play.call(1, create());
-    play.step(Input::Born(who(""), Ok(Birth { pid: 10, shares_pids: true })));
+    play.step(Input::Born(who(""), Ok(Birth { pid: 10, gone: false, shares_pids: true })));
     assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "kill all", "exit", "drain c"]);
 }
 
@@ -250,7 +265,7 @@ fn any_order_keeps_the_promises() {
                 7 if !births.is_empty() => {
                     pid += 1;
                     living.push(pid);
-                    Input::Born(births.remove(0), Ok(Birth { pid, shares_pids: draw(2) == 0 }))
+                    Input::Born(births.remove(0), Ok(Birth { pid, gone: false, shares_pids: draw(2) == 0 }))
                 }
                 8 if !births.is_empty() => Input::Born(births.remove(0), Err(Failure::new(Code::Unknown, "no"))),
                 9 if !starts.is_empty() => Input::Started(starts.remove(0), Ok(())),

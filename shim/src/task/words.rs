@@ -100,6 +100,8 @@ pub enum Input {
 pub struct Birth {
     /// Its pid.
     pub pid: u32,
+    /// It has ended and been reaped. If not, whoever ended with that pid was another.
+    pub gone: bool,
     /// Other processes of its container outlive it: it has no pid namespace of its own.
     pub shares_pids: bool,
 }
