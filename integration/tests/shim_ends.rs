@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,45 @@ fn names_that_could_be_paths_are_refused() {
         assert!(code == 2 && err.contains("not a name"), "{id} {name}: {err}");
     }
     shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// Root's files are the mapped root's, in a bind mount and in an overlay, whose layers are not left
+/// mounted anywhere; also when the server was killed with them.
+#[test]
+fn a_root_file_system_may_have_other_owners() {
+    let (host, bundle) = (ShimHost::new(), sleeper().mapped());
+    let (root, lower) = (bundle.path().join("rootfs"), bundle.path().join("lower"));
+    let path = |name: &str| host.dir().join(name).to_str().expect("UTF-8").to_owned();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&root).arg(path("layer")).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    ["over-upper", "over-work"].iter().for_each(|name| fs::create_dir(path(name)).expect("mkdir"));
+    let ids = ["uidmap=0:100000:65536".to_owned(), "gidmap=0:100000:65536".to_owned()];
+    let layers = format!("lowerdir={}", path("layer"));
+    let over = [layers, format!("upperdir={}", path("over-upper")), format!("workdir={}", path("over-work"))];
+    for (kind, source, options) in
+        [("bind", path("layer"), vec!["rbind".to_owned()]), ("overlay", "overlay".into(), over.into())]
+    {
+        let shim = host.serve(bundle.path(), "a");
+        let mut client = shim.connect();
+        let options = options.iter().chain(&ids).cloned().collect();
+        let mount = Mount { kind: kind.into(), source, target: String::new(), options };
+        let request = CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) };
+        let told: Told<PidResponse> = client.call("Create", &request);
+        assert!(told.is_ok(), "{kind}: {told:?}");
+        let owner = fs::metadata(root.join("probe")).map(|file| (file.uid(), file.gid())).expect("the program");
+        assert_eq!(owner, (100_000, 100_000), "{kind}");
+        assert!(!lower.exists(), "{kind}: {} is left", lower.display());
+        host.kill_servers();
+        // As if it had been killed before the layers were used.
+        let stale = lower.join("0");
+        fs::create_dir_all(&stale).expect("mkdir");
+        rustix::mount::mount("tmpfs", &stale, "tmpfs", rustix::mount::MountFlags::empty(), None).expect("mount");
+        assert_eq!(host.delete(bundle.path(), "a").exit_status, 137, "{kind}");
+        let left = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+        assert!(!left.contains(bundle.path().to_str().expect("UTF-8")), "{kind}: {left}");
+        assert!(!lower.exists(), "{kind}: {} is left", lower.display());
+    }
     host.nothing_is_left(&[&bundle]);
 }
 

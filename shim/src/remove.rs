@@ -45,6 +45,7 @@ pub fn remove(args: &Args) -> Result<()> {
     if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
         warn(&error.to_string());
     }
+    rootfs::forget_layers(&bundle.join("rootfs"));
     start::forget_socket(&bundle, args);
     let recorded = bundle::init_exit(&bundle);
     let response = match recorded {

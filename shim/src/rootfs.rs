@@ -15,6 +15,9 @@ use nix::mount::{MntFlags, MsFlags};
 
 use crate::messages::Mount;
 
+/// Beside the root: lower layers with other owners.
+const LOWER: &str = "lower";
+
 /// Mounts that are taken away again unless they are kept.
 pub struct Mounted {
     root: PathBuf,
@@ -142,7 +145,7 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
         if mount.kind != "overlay" {
             return Err(Error::new("uidmap and gidmap are for bind mounts and overlays"));
         }
-        let dir = root.with_file_name("lower");
+        let dir = root.with_file_name(LOWER);
         layers = Some(Layers::map(&mut parsed.data, dir, owners)?);
     }
     let (data, from) = match mount.kind.as_str() {
@@ -279,6 +282,13 @@ impl Drop for Elsewhere {
     fn drop(&mut self) {
         let _ = nix::unistd::fchdir(&self.0);
     }
+}
+
+/// Takes lower layers away that a shim was killed between making and using them.
+pub fn forget_layers(root: &Path) {
+    let dir = root.with_file_name(LOWER);
+    let count = std::fs::read_dir(&dir).map_or(0, Iterator::count);
+    drop(Layers { dir, count });
 }
 
 /// Takes every mount away that lies at `root`, one above the other, with all below them.
