@@ -71,20 +71,22 @@ fn a_terminal_is_one() {
     let containerd = containerd!();
     let said = containerd.ctr_command(["version"]).output().expect("ctr");
     assert!(said.status.success());
-    // script(1) gives ctr a terminal.
+    // script(1) gives ctr a terminal. `exec`: a shell between would leave it in the background of that,
+    // for timeout(1) leads a group of its own unless it leads the session.
     let run = containerd.run_command(&["--rm", "-t"], "a", &["sh", "-c", "test -t 0 && test -t 1 && stty -a"]);
     let words: Vec<String> = std::iter::once(run.get_program())
         .chain(run.get_args())
         .map(|word| format!("'{}'", word.to_string_lossy()))
         .collect();
     let mut script = std::process::Command::new("script");
-    script.args(["-qec", &words.join(" "), "/dev/null"]).stdin(Stdio::null());
+    script.args(["-qec", &format!("exec {}", words.join(" ")), "/dev/null"]).stdin(Stdio::null());
+    script.env("SHELL", "/bin/sh");
     for (name, value) in run.get_envs() {
         script.env(name, value.unwrap_or_default());
     }
     let output = script.output().expect("script(1)");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("speed"), "{text}");
+    assert!(output.status.success() && text.contains("speed"), "{output:?}\n{}", containerd.log());
     containerd.nothing_is_left();
 }
 
