@@ -185,6 +185,22 @@ fn null_is_not_given() {
     let _ = Runtime::new().run(&bundle).ok();
 }
 
+// --- namespaces -------------------------------------------------------------------------------------
+
+/// No more network namespaces, in a user namespace of the test's own: told, after the init was born.
+#[test]
+fn a_limit_of_no_network_namespaces_is_an_error() {
+    not_on_peer!("a step of ours");
+    let bundle = Bundle::new().without_mount("/dev/pts");
+    let runtime = Runtime::new();
+    let script = r#"exec unshare --user --map-root-user --mount --pid --fork --mount-proc sh -c \
+        'echo 0 >/proc/sys/user/max_net_namespaces && exec "$0" "$@"' "$0" "$@""#;
+    let call = runtime.through_shell(script, ["run", "--bundle"]).arg(bundle.path());
+    let outcome = call.arg(unique_name()).outcome().exits(1).in_one_line();
+    assert!(outcome.stderr.contains("network-namespace: unshare: ENOSPC; the limit"), "{outcome}");
+    assert_nothing_left(&runtime, &bundle, "no network namespaces");
+}
+
 // --- the state directory ---------------------------------------------------------------------------
 
 /// Calls the runtime in a mount namespace of its own, after the shell words of `before`.

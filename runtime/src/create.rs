@@ -22,6 +22,7 @@ use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{
     self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
 };
+use crate::sys::beside::Network;
 use crate::sys::{self, Child};
 use crate::visit;
 use crate::wire::{Conversation, Heard, failure_text};
@@ -138,6 +139,9 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     state::check_id(&request.id)?;
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
+    let faults = Faults::new(request);
+    faults.at(Step::Network)?;
+    let network = begin_network(&spec)?;
     let mut host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
     host.find_systemd(orders.systemd)?;
     let plan = Plan::new(request, &spec, &host)?;
@@ -151,7 +155,8 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let born = std::cell::RefCell::new(None);
     let moved = std::cell::RefCell::default();
     let kept = config::parse("config.json", &text)?;
-    let birth = Birth { orders, plan, kept, spec: &spec, faults: Faults::new(request), born: &born, moved: &moved };
+    network.iter().for_each(Network::hurry);
+    let birth = Birth { orders, plan, kept, spec: &spec, faults, network, born: &born, moved: &moved };
     birth.perform().inspect_err(|_| {
         moved.take().bring_back(orders.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
@@ -181,6 +186,8 @@ struct Birth<'a> {
     kept: Kept<'a>,
     spec: &'a Spec,
     faults: Faults,
+    /// The new network namespace, in the making.
+    network: Option<Network>,
     /// The state as `poststop` hooks get it, once there is something to stop.
     born: &'a std::cell::RefCell<Option<String>>,
     /// Network devices that have left the host.
@@ -458,6 +465,10 @@ impl Birth<'_> {
             self.plan.host.fds.iter().take(early).partition(|source| !matches!(source, FdSource::Tree(_)));
         let open = |source: &FdSource| match source {
             FdSource::Namespace(path) => self.open_namespace(path),
+            FdSource::Network => {
+                let made = self.network.as_ref().map_or(Err(nix::errno::Errno::EBADF), Network::namespace);
+                made.map_err(|errno| network_error("unshare", errno))
+            }
             FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
             FdSource::Tree(_) | FdSource::ContainerPidfd | FdSource::ContainerRoot => {
                 Err(Error::new("not part of a birth"))
@@ -560,6 +571,26 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
         _ => "",
     };
     Error::new(format!("clone: clone3{place}: {errno:?}{hint}"))
+}
+
+/// Has a new network namespace made while we go on.
+fn begin_network(spec: &Spec) -> Result<Option<Network>> {
+    let Some(wanted) = plan::Network::wanted(spec, nix::unistd::geteuid().as_raw()) else { return Ok(None) };
+    let begun = Network::begin(Proc::open()?.into(), wanted.sysfs);
+    begun.map(Some).map_err(|errno| network_error("clone3", errno))
+}
+
+fn network_error(call: &str, errno: nix::errno::Errno) -> Error {
+    use nix::errno::Errno;
+    let hint = match errno {
+        Errno::EPERM => "; new namespaces need privileges, or a user namespace",
+        Errno::ENOSPC => "; the limit of network namespaces is reached: see /proc/sys/user/max_net_namespaces",
+        Errno::EAGAIN => "; the caller may not have one more process: see RLIMIT_NPROC, and pids.max of its cgroup",
+        Errno::EINVAL => "; this kernel has no network namespaces",
+        Errno::ESRCH => "; the process that makes it was killed",
+        _ => "",
+    };
+    Error::new(format!("{}: {call}: {errno:?}{hint}", Step::Network.name()))
 }
 
 /// Listens to an init until the container is made.

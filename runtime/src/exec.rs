@@ -283,7 +283,7 @@ fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result
     let open = |source: &FdSource| match source {
         FdSource::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
         FdSource::ContainerRoot => container_root(container),
-        FdSource::Namespace(_) | FdSource::Tree(_) | FdSource::StartListener => {
+        FdSource::Namespace(_) | FdSource::Network | FdSource::Tree(_) | FdSource::StartListener => {
             Err(Error::new("not part of a joining"))
         }
     };

@@ -42,6 +42,12 @@ pub fn open_dir(path: &Path) -> nix::Result<OwnedFd> {
 /// The host's procfs, verified to be one (CVE-2019-16884, CVE-2025-52881).
 pub struct Proc(OwnedFd);
 
+impl From<Proc> for OwnedFd {
+    fn from(proc: Proc) -> OwnedFd {
+        proc.0
+    }
+}
+
 impl Proc {
     /// Opens `/proc`.
     ///

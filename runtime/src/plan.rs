@@ -88,6 +88,8 @@ pub struct HostHalf {
     pub id: String,
     /// The root directory, absolute.
     pub rootfs: PathBuf,
+    /// A network namespace that is made beside the rest, and how; the init joins it.
+    pub network: Option<Network>,
     /// Namespaces made by `clone3`, `CLONE_NEW*`.
     pub clone_flags: u64,
     /// All namespaces that are not the runtime's own, for commands that join later.
@@ -122,11 +124,34 @@ pub struct HostHalf {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// A new network namespace, made by a process of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// With a sysfs, which the kernel makes for each of them: the init's mount finds it.
+    pub sysfs: bool,
+}
+
+impl Network {
+    /// Whether a bundle gets one, before all of its plan is known.
+    #[must_use]
+    pub fn wanted(spec: &Spec, euid: u32) -> Option<Network> {
+        Network::of(&Namespaces::decide(&spec.linux.namespaces, &mut Findings::default()), spec, euid)
+    }
+
+    /// It must belong to our own user namespace, in which anybody with the privilege can make it.
+    fn of(namespaces: &Namespaces, spec: &Spec, euid: u32) -> Option<Network> {
+        let beside = namespaces.new & NEWNET != 0 && !namespaces.has(NEWUSER) && euid == 0;
+        beside.then(|| Network { sysfs: spec.mounts.iter().any(|mount| mount.kind == "sysfs") })
+    }
+}
+
 /// Where a descriptor of the plan comes from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum FdSource {
     /// A namespace file.
     Namespace(PathBuf),
+    /// The new network namespace.
+    Network,
     /// A detached mount.
     Tree(Tree),
     /// The socket on which the init waits for `start`.
@@ -326,7 +351,7 @@ impl Plan {
         let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
         let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
-        let join = findings.each(&namespaces.joined, |_, (flag, path)| {
+        let mut join = findings.each(&namespaces.joined, |_, (flag, path)| {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
             Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
         });
@@ -355,12 +380,20 @@ impl Plan {
         let rdt = spec.linux.intel_rdt.as_ref();
         let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         // cgroup and time namespaces are made by the init: their contents depend on where it is.
-        let by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
+        let mut by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
         // What belongs to our user namespace can be entered only before there is a new one, and a new
         // one must be born in the others: by the init, since whoever lives there sees it being born
         // and what program it is then (CVE-2019-5736).
         let born_inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
         let forks = born_inside || namespaces.joins(NEWPID);
+        let network = Network::of(&namespaces, spec, host.euid);
+        if network.is_some() {
+            by_clone &= !NEWNET;
+            let flags = u32::try_from(NEWNET).unwrap_or(0);
+            let made = push_fd(&mut fds, FdSource::Network)
+                .and_then(|fd| Ok(wire::Join { fd, flags, path: text("the new network namespace")? }));
+            join.extend(findings.keep(made.map(Some)));
+        }
         let fork = forks.then_some(if born_inside { by_clone } else { 0 });
         let start = if request.start_later {
             findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
@@ -426,6 +459,7 @@ impl Plan {
         let host_half = HostHalf {
             id: request.id.clone(),
             rootfs,
+            network,
             clone_flags: if born_inside { 0 } else { by_clone },
             namespaces: namespaces.all(),
             id_maps,

@@ -15,6 +15,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags};
 pub use bpf::*;
 
 pub mod ask;
+pub mod beside;
 mod bpf;
 mod heap;
 pub mod supervise;
@@ -159,7 +160,7 @@ pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
         args.stack_size = CHILD_STACK as u64;
         // SAFETY: args and child outlive the call, the stack is the child's alone, 16-byte aligned
         // and as long as said; become_init does not return.
-        let result = unsafe { clone3_vfork(&args, become_init, &child) };
+        let result = unsafe { clone3_sharing(&args, become_init, &child) };
         check(result)?
     };
     let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
@@ -177,18 +178,14 @@ struct InitArgs<'a> {
     envp: *const *const c_char,
 }
 
-/// `clone3(2)` with `CLONE_VM | CLONE_VFORK`: the child runs `entry(data)` on the stack in `args`
-/// while the caller stands still. Returns the pid, or an error as libc does.
+/// `clone3(2)` with `CLONE_VM`: the child runs `entry(data)` on the stack in `args`, with
+/// `CLONE_VFORK` while the caller stands still. Returns the pid, or an error as libc does.
 ///
 /// # Safety
 /// `args.stack` is memory of `args.stack_size` bytes for the child alone, its end 16-byte aligned;
-/// `entry` never returns.
+/// it and `data` stay until the child has another program or has ended; `entry` never returns.
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone3_vfork(
-    args: &libc::clone_args,
-    entry: unsafe extern "C" fn(&InitArgs<'_>) -> !,
-    data: &InitArgs<'_>,
-) -> c_long {
+unsafe fn clone3_sharing<T>(args: &libc::clone_args, entry: unsafe extern "C" fn(&T) -> !, data: &T) -> c_long {
     let result: c_long;
     // SAFETY: the kernel preserves every register but rax, rcx and r11, in both processes; the
     // child finds its stack empty and aligned, as a call wants it, and never comes back here.
@@ -219,11 +216,7 @@ unsafe fn clone3_vfork(
 /// # Safety
 /// As above.
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone3_vfork(
-    args: &libc::clone_args,
-    entry: unsafe extern "C" fn(&InitArgs<'_>) -> !,
-    data: &InitArgs<'_>,
-) -> c_long {
+unsafe fn clone3_sharing<T>(args: &libc::clone_args, entry: unsafe extern "C" fn(&T) -> !, data: &T) -> c_long {
     let result: c_long;
     // SAFETY: the kernel preserves every register but x0, in both processes; the child finds its
     // stack empty and aligned and never comes back here.

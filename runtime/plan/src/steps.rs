@@ -22,6 +22,8 @@ macro_rules! steps {
 }
 
 steps! {
+    /// Host: a new network namespace, made beside the steps up to the plan's sending.
+    Network = "network-namespace",
     /// Host: the state directory, which reserves the id.
     StateDir = "state-dir",
     /// Host: the cgroup.

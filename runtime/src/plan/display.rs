@@ -95,6 +95,13 @@ impl Plan {
         let hooks = |list: &[cleat_plan::Hook]| list.iter().map(|hook| hook.path.to_string()).collect::<Vec<_>>();
         match step {
             Step::StateDir => vec![host.id.clone()],
+            Step::Network => one(host.network.map(|network| {
+                format!(
+                    "made beside the steps up to {}{}",
+                    Step::SendPlan.name(),
+                    if network.sysfs { ", with its sysfs" } else { "" }
+                )
+            })),
             Step::Cgroup => {
                 let Some(cgroup) = &host.cgroup else { return Vec::new() };
                 let mut lines = vec![crate::cgroup::directory(&cgroup.mount, &cgroup.path).display().to_string()];

@@ -49,12 +49,25 @@ fn plan_on(host: &Host, change: Value) -> std::result::Result<Plan, String> {
 #[test]
 fn the_plan_of_a_plain_bundle() {
     let plan = plan_with(json!({})).unwrap();
-    assert_eq!(plan.host.clone_flags, NEWPID | NEWNS | NEWIPC | NEWUTS | NEWNET);
+    assert_eq!(plan.host.clone_flags, NEWPID | NEWNS | NEWIPC | NEWUTS);
+    assert_eq!(plan.host.network, Some(Network { sysfs: false }), "beside the rest");
+    assert_eq!(plan.init.join.iter().map(|join| u64::from(join.flags)).collect::<Vec<_>>(), [NEWNET]);
     assert!(plan.init.unshare_cgroup, "the cgroup namespace is made inside the cgroup");
     assert_eq!(plan.host.rootfs, Path::new("/bundle/rootfs"));
     assert_eq!(plan.init.fork, None);
     // A relative or missing path is relative to the parent of our own cgroup.
     assert_eq!(plan.host.cgroup.unwrap().path, Path::new("/user/web1"));
+}
+
+/// Made by a process of ours it would belong to our user namespace.
+#[test]
+fn a_network_namespace_that_belongs_to_a_new_user_namespace_is_born_with_it() {
+    let kinds = json!([{"type": "network"}, {"type": "mount"}, {"type": "user"}]);
+    let plan = plan_with(mapped(json!({"linux": {"namespaces": kinds}}))).unwrap();
+    assert_eq!((plan.host.network, plan.init.join.len()), (None, 0));
+    assert!(plan.host.clone_flags & NEWNET != 0);
+    let plan = plan_with(json!({"mounts": [{"destination": "/sys", "type": "sysfs"}]})).unwrap();
+    assert_eq!(plan.host.network, Some(Network { sysfs: true }));
 }
 
 #[test]
