@@ -14,24 +14,27 @@ use crate::{At as _, Result};
 /// What is measured with and without the others.
 pub(crate) const OPERATIONS: [Operation; 3] = [Operation::Create, Operation::Exec, Operation::Delete];
 
+/// How often the others come and go.
+const TURNS: usize = 5;
+
 /// The cost of one container without others, and among many that run.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     pub(crate) name: &'static str,
     pub(crate) containers: usize,
-    /// By [`OPERATIONS`]; half of the samples from before the others were there, half from after.
+    /// By [`OPERATIONS`].
     pub(crate) alone: [Series; OPERATIONS.len()],
     pub(crate) among: [Series; OPERATIONS.len()],
     /// The same of what the kernel alone charges for a container's birth and death: without and with them.
     pub(crate) floor: [Series; 2],
-    /// How long it took to delete them all at once.
+    /// How long it took to delete them all at once, at most.
     pub(crate) deleted_ms: f64,
     /// What their state directory still held then.
     pub(crate) left: Vec<String>,
 }
 
-/// Measures alone, among `--crowd` containers that run, and alone again once they have all been
-/// deleted at once: what else has changed meanwhile is in both halves. `None`: not asked for.
+/// Measures alone and among `--crowd` containers that run, which are then all deleted at once, by turns:
+/// what else changes on the machine meanwhile is in both. `None`: not asked for.
 ///
 /// # Errors
 /// A command fails, or hangs.
@@ -45,9 +48,15 @@ pub(crate) fn measure(
         return Ok(None);
     };
     let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
-    let (mut alone, mut among) = (<[Series; 3]>::default(), <[Series; 3]>::default());
-    let half = options.rounds.div_ceil(2);
-    let mut floor = <[Series; 2]>::default();
+    let mut crowd = Crowd {
+        name: subject.name,
+        containers: names.len(),
+        alone: Default::default(),
+        among: Default::default(),
+        floor: Default::default(),
+        deleted_ms: 0.0,
+        left: Vec::new(),
+    };
     let kernel = subjects.iter().find(|it| it.is_floor());
     let charge = |count: usize, into: &mut Series| {
         let floors = std::iter::repeat_n(kernel, count).flatten();
@@ -56,27 +65,27 @@ pub(crate) fn measure(
             .try_for_each(|cost| cost.map(|cost| cost.into_iter().for_each(|cost| into.add(cost))))
     };
     let warm = |count| lives(place, signals, subject, count, &mut Default::default());
-    warm(options.warmups)?;
-    lives(place, signals, subject, half, &mut alone)?;
-    charge(half, &mut floor[0])?;
-    eprintln!("bench: {} containers by {}", names.len(), subject.name);
-    for name in &names {
-        once(place, signals, subject, Operation::Create, name)?;
-        once(place, signals, subject, Operation::Start, name)?;
-    }
-    warm(options.warmups)?;
-    lives(place, signals, subject, options.rounds, &mut among)?;
-    charge(options.rounds, &mut floor[1])?;
-    let start = Instant::now();
-    delete_at_once(place, subject, &names)?;
-    let deleted_ms = start.elapsed().as_secs_f64() * 1e3;
+    let count = options.rounds.div_ceil(TURNS);
     let state = place.path("state").join(subject.name);
-    let left = fs::read_dir(&state).at(state.display())?.flatten();
-    let left = left.map(|entry| entry.path().display().to_string()).collect();
-    warm(options.warmups)?;
-    lives(place, signals, subject, half, &mut alone)?;
-    charge(half, &mut floor[0])?;
-    Ok(Some(Crowd { name: subject.name, containers: names.len(), alone, among, floor, deleted_ms, left }))
+    for turn in 1..=TURNS {
+        warm(options.warmups)?;
+        lives(place, signals, subject, count, &mut crowd.alone)?;
+        charge(count, &mut crowd.floor[0])?;
+        eprintln!("bench: {} containers by {}, turn {turn} of {TURNS}", names.len(), subject.name);
+        for name in &names {
+            once(place, signals, subject, Operation::Create, name)?;
+            once(place, signals, subject, Operation::Start, name)?;
+        }
+        warm(options.warmups)?;
+        lives(place, signals, subject, count, &mut crowd.among)?;
+        charge(count, &mut crowd.floor[1])?;
+        let start = Instant::now();
+        delete_at_once(place, subject, &names)?;
+        crowd.deleted_ms = crowd.deleted_ms.max(start.elapsed().as_secs_f64() * 1e3);
+        let left = fs::read_dir(&state).at(state.display())?.flatten();
+        crowd.left.extend(left.map(|entry| entry.path().display().to_string()));
+    }
+    Ok(Some(crowd))
 }
 
 /// Whole lives of one container.
