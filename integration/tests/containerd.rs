@@ -1,4 +1,5 @@
-//! The shim below a real containerd (`make containerd`), driven by `ctr`.
+//! The shim below a real containerd (`make containerd`), driven by `ctr`. The chapter `containerd_sid` is this
+//! one again, on the newest containerd there is.
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
@@ -6,12 +7,18 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use integration::{Containerd, ended_within, eventually, is_cleat_shim, tries};
+use integration::{Containerd, Release, ended_within, eventually, is_cleat_shim, tries};
+
+/// Which containerd it is here.
+const RELEASE: Release = match env!("CARGO_CRATE_NAME").as_bytes() {
+    b"containerd_sid" => Release::Sid,
+    _ => Release::Host,
+};
 
 /// containerd, or the end of the test where there is none.
 macro_rules! containerd {
     () => {
-        match Containerd::start() {
+        match Containerd::start(RELEASE) {
             Some(containerd) => containerd,
             None => return,
         }
@@ -225,7 +232,10 @@ fn a_group_has_one_shim() {
         assert_eq!(containerd.shims().len(), 1);
         let _ = containerd.ctr(["task", "rm", "--force", id]).ok();
     }
-    containerd.nothing_is_left();
+    // Of a group, containerd 2's own shim leaves its sockets.
+    if is_cleat_shim() {
+        containerd.nothing_is_left();
+    }
 }
 
 /// Many at a time.
