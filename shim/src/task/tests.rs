@@ -295,3 +295,19 @@ fn any_order_keeps_the_promises() {
         }
     }
 }
+
+/// Between its start and its end, whichever the kernel tells first.
+#[test]
+fn a_want_of_memory_is_told_after_the_start_and_before_the_exit() {
+    let mut play = Play::running();
+    assert_eq!(play.step(Input::Oom("c".into())), ["oom"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "exit", "drain c"]);
+    let mut play = Play::default();
+    play.call(1, create());
+    play.born("", 10);
+    assert_eq!(play.call(2, Call::Start(who(""))), ["order start"]);
+    assert!(play.step(Input::Oom("c".into())).is_empty());
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137"]);
+    assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2", "oom", "exit", "drain c"]);
+    assert!(play.step(Input::Oom("gone".into())).is_empty());
+}
