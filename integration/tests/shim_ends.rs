@@ -491,3 +491,67 @@ fn whenever_the_server_is_killed_delete_leaves_nothing() {
         host.nothing_is_left(&[&bundle]);
     }
 }
+
+/// The first process or a further one is killed at any moment of others' coming and going: whoever was
+/// started has an exit, which is told once, waited for and found by Delete.
+#[test]
+fn every_exit_is_told_whoever_is_killed_during_execs() {
+    let host = ShimHost::new();
+    let pid_of = |pid: u32| i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let mut expected = 0;
+    for round in 0..tries() {
+        let bundle = sleeper();
+        let shim = host.serve(bundle.path(), &format!("a{round}"));
+        let mut client = shim.connect();
+        let init = shim.run(&mut client, &Streams::default());
+        let names: Vec<String> = (0..6).map(|n| format!("e{n}")).collect();
+        let program = |n: usize| if n % 2 == 0 { &["/probe", "sleep"][..] } else { &["/probe", "exit", "4"] };
+        for (n, name) in names.iter().enumerate() {
+            client.done("Exec", &shim.exec_request(name, program(n), &Streams::default())).expect("Exec");
+        }
+        let starts: Vec<u32> = names.iter().map(|name| client.ask("Start", &shim.process(name))).collect();
+        let end = Instant::now() + Duration::from_micros(u64::from(round) * 777 % 20_000);
+        while Instant::now() < end {
+            std::thread::yield_now();
+        }
+        let victim = if round % 2 == 0 { init } else { shim.state(&mut client, "e0").1 };
+        if let Some(pid) = pid_of(victim) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("SIGKILL");
+        }
+        let mut told = Vec::new();
+        for ((n, name), start) in names.iter().enumerate().zip(starts) {
+            if client.answer(start).is_err() {
+                // Its container had ended, or ended meanwhile.
+                assert!(round % 2 == 0, "round {round}: {name} is refused");
+                shim.delete(&mut client, name);
+                continue;
+            }
+            if n % 2 == 0 {
+                let _ = shim.kill(&mut client, name, 9, false);
+            }
+            let status = shim.wait(&mut client, name);
+            assert!(status == 137 || n % 2 == 1 && status == 4, "round {round}: {name} has {status}");
+            assert_eq!(shim.delete(&mut client, name), status, "round {round}: {name}");
+            told.push(name);
+        }
+        let _ = shim.kill(&mut client, "", 9, false);
+        assert_eq!(shim.wait(&mut client, ""), 137, "round {round}");
+        assert_eq!(shim.delete(&mut client, ""), 137, "round {round}");
+        client.done("Shutdown", &shim.process("")).expect("Shutdown");
+        host.nothing_is_left(&[&bundle]);
+        let topics = host.events().topics().split_off(expected);
+        expected += topics.len();
+        let at = |topic: &str| {
+            let mut all = topics.iter().enumerate().filter(|(_, one)| *one == topic).map(|(at, _)| at);
+            let first = all.next().unwrap_or_else(|| panic!("round {round}: no {topic:?} in {topics:?}"));
+            assert!(all.next().is_none(), "round {round}: {topic:?} twice in {topics:?}");
+            first
+        };
+        for name in &told {
+            let (started, exit) = (at(&format!("exec-started {name}")), at(&format!("exit {name}")));
+            assert!(started < exit && exit < at("exit"), "round {round}: {topics:?}");
+        }
+        let exits = topics.iter().filter(|topic| topic.starts_with("exit")).count();
+        assert_eq!((exits, at("delete")), (told.len() + 1, topics.len() - 1), "round {round}: {topics:?}");
+    }
+}
