@@ -17,6 +17,7 @@ pub use bpf::*;
 pub mod ask;
 mod bpf;
 mod heap;
+pub mod loops;
 pub mod supervise;
 
 /// Defines the program's C entry point, which calls a function that gets the arguments and returns
