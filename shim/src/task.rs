@@ -495,9 +495,6 @@ impl Tasks {
         let Some(process) = self.tasks.get_mut(&who.id).and_then(|task| task.execs.remove(&who.exec)) else { return };
         effects.push(Effect::Forget(who.clone()));
         process.abandon(&who.exec, effects);
-        if let Some(ticket) = process.delete {
-            answer(effects, ticket, &process.deleted());
-        }
     }
 
     fn removed(&mut self, id: &str, outcome: Result<(), Failure>, effects: &mut Effects) {
@@ -521,7 +518,9 @@ impl Tasks {
     }
 
     fn frozen(&mut self, ticket: Ticket, id: &str, frozen: bool, outcome: Result<(), Failure>, effects: &mut Effects) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return refuse(effects, ticket, Code::NotFound, format!("container not created: {id}"));
+        };
         let was = if frozen { Phase::Running } else { Phase::Paused };
         let is = if frozen { Phase::Paused } else { Phase::Running };
         // It may have ended meanwhile.
@@ -550,10 +549,13 @@ impl Process {
 }
 
 impl Process {
-    /// It will never end: whoever waits for that hears so.
+    /// It is gone: whoever waits for its end hears that there will be none, and who asked for this has it.
     fn abandon(&self, name: &str, effects: &mut Effects) {
         for ticket in &self.waiting {
             refuse(effects, *ticket, Code::NotFound, format!("process does not exist {name}: it was deleted"));
+        }
+        if let Some(ticket) = self.delete {
+            answer(effects, ticket, &self.deleted());
         }
     }
 }
