@@ -145,6 +145,18 @@ impl Containerd {
         fs::write(self.dir.path().join("config.toml"), text).expect("config.toml");
     }
 
+    /// Starts the daemon again with more of a configuration.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn configure_more(&mut self, text: &str) {
+        let config = self.dir.path().join("config.toml");
+        let before = fs::read_to_string(&config).expect("config.toml");
+        fs::write(config, format!("{before}{text}")).expect("config.toml");
+        self.down();
+        self.up();
+    }
+
     /// A command in its mount namespace.
     #[must_use]
     pub fn inside(&self, program: &str) -> Command {

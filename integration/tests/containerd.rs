@@ -238,6 +238,31 @@ fn a_group_has_one_shim() {
     }
 }
 
+/// A snapshotter that makes images of file systems hands over the option `loop`.
+#[test]
+fn a_root_file_system_may_be_in_a_file() {
+    let mut containerd = containerd!();
+    let scratch = containerd.dir().join("scratch");
+    let mut make = std::process::Command::new("mke2fs");
+    let made = make.args(["-q", "-t", "ext4"]).arg(&scratch).arg("32M").status().is_ok_and(|made| made.success());
+    let root = containerd.dir().join("blockfile");
+    containerd.configure_more(&format!(
+        "[plugins.\"io.containerd.snapshotter.v1.blockfile\"]\n  root_path = {root:?}\n  \
+         scratch_file = {scratch:?}\n  fs_type = \"ext4\"\n  mount_options = []\n",
+    ));
+    let plugins = containerd.ctr(["plugins", "ls"]).ok();
+    let has = |line: &str| line.contains(" blockfile ") && line.trim_end().ends_with("ok");
+    if !made || !plugins.lines().any(has) {
+        eprintln!("SKIPPED: no mke2fs(8), or a containerd that has no blockfile snapshotter");
+        return;
+    }
+    let mount = "while read -r a b c; do test $b = / || continue; echo $a $c; done </proc/mounts";
+    let said = containerd.run(&["--rm", "--snapshotter", "blockfile"], "a", &["sh", "-c", mount]);
+    let out = said.out.as_str();
+    assert!(said.code == 0 && out.starts_with("/dev/loop") && out.contains(" ext4 "), "{said:?}\n{}", containerd.log());
+    containerd.nothing_is_left();
+}
+
 /// Many at a time.
 #[test]
 fn fifty_tasks_start_at_once() {
