@@ -18,7 +18,7 @@ BUILT  = CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io shim selinux systemd
 
 .PHONY: help toolchain build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
@@ -55,12 +55,14 @@ integration: bundles ## Tests against the kernel, as root
 	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
+	@integration/containerd/prepare-sid target/containerd || :
 	$(BUILT) $(CARGO) test -p integration
 
-containerd: bundles ## Fetch Debian's containerd (not installed), and see the shim below it; CLEAT_CONTAINERD=DIR for another
+containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and see the shim below them; CLEAT_CONTAINERD=DIR for another
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
-	$(BUILT) $(CARGO) test -p integration --test containerd --test shim --test shim_streams --test shim_ends
+	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
+	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test shim --test shim_options --test shim_streams --test shim_ends
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"

@@ -64,18 +64,45 @@ pub fn is_cleat_shim() -> bool {
     runtime_type().contains("cleat")
 }
 
+/// Whose containerd it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// That of this host's release of Debian, or that of `CLEAT_CONTAINERD`.
+    Host,
+    /// The newest one that Debian has.
+    Sid,
+}
+
+impl Release {
+    /// Where its programs are, and the image; or why there is nothing.
+    fn files(self) -> Result<(PathBuf, PathBuf), &'static str> {
+        let named = std::env::var_os("CLEAT_CONTAINERD").map(PathBuf::from);
+        if self == Release::Sid && named.is_some() {
+            return Err("CLEAT_CONTAINERD names another containerd");
+        }
+        let cache = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/containerd"));
+        let programs = cache.join(if self == Release::Sid { "sid/bin" } else { "bin" });
+        match (programs.canonicalize(), cache.join("image.tar").canonicalize()) {
+            (Ok(programs), Ok(image)) => Ok((programs, image)),
+            (Err(_), Ok(_)) if self == Release::Sid => Err("sid's containerd is not there; see make containerd"),
+            _ => Err("no containerd is there; see make containerd"),
+        }
+    }
+}
+
 impl Containerd {
     /// Starts it; `None`, with a word, where `make containerd` has not fetched it.
     ///
     /// # Panics
     /// It does not come up.
     #[must_use]
-    pub fn start() -> Option<Containerd> {
-        let cache = std::env::var_os("CLEAT_CONTAINERD")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/containerd"), PathBuf::from);
-        let Some(cache) = cache.canonicalize().ok().filter(|cache| cache.join("image.tar").is_file()) else {
-            eprintln!("SKIPPED: no containerd is there; see make containerd");
-            return None;
+    pub fn start(release: Release) -> Option<Containerd> {
+        let (bin, image) = match release.files() {
+            Ok(files) => files,
+            Err(why) => {
+                eprintln!("SKIPPED: {why}");
+                return None;
+            }
         };
         let dir = TempDir::new();
         let programs = dir.path().join("bin");
@@ -85,7 +112,7 @@ impl Containerd {
             std::os::unix::fs::symlink(from, to).expect("symlink");
         };
         for name in ["containerd", "ctr", "containerd-shim-runc-v2", "runc"] {
-            link(cache.join("bin").join(name));
+            link(bin.join(name));
         }
         link(program());
         link(built("containerd-shim-cleat-v2", "CLEAT_SHIM"));
@@ -103,7 +130,6 @@ impl Containerd {
         let mut containerd = Containerd { dir, holder, daemon: None, events: None, programs, namespace: unique_name() };
         containerd.configure();
         containerd.up();
-        let image = cache.join("image.tar");
         let _ = containerd.ctr(["image", "import", &image.to_string_lossy()]).ok();
         Some(containerd)
     }
@@ -117,6 +143,18 @@ impl Containerd {
             name = self.namespace
         );
         fs::write(self.dir.path().join("config.toml"), text).expect("config.toml");
+    }
+
+    /// Starts the daemon again with more of a configuration.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn configure_more(&mut self, text: &str) {
+        let config = self.dir.path().join("config.toml");
+        let before = fs::read_to_string(&config).expect("config.toml");
+        fs::write(config, format!("{before}{text}")).expect("config.toml");
+        self.down();
+        self.up();
     }
 
     /// A command in its mount namespace.

@@ -42,7 +42,7 @@ pub use attack::{Exchange, contents, json_lines};
 pub use bundle::{Bundle, default_spec, mount_of, options_of};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};
-pub use containerd::{Containerd, IMAGE, Said, is_cleat_shim, runtime_type};
+pub use containerd::{Containerd, IMAGE, Release, Said, is_cleat_shim, runtime_type};
 pub use defence::{Defence, Edit, Failure};
 pub use host::{Snapshot, TempDir, cgroup_root, in_guest, nothing_is_left, reap_orphans, unique_name};
 pub use resctrl::Resctrl;

@@ -111,13 +111,19 @@ impl ShimHost {
     /// What containerd since 2.3 says on standard input.
     #[must_use]
     pub fn bootstrap(&self, id: &str) -> Vec<u8> {
+        self.bootstrap_with(id, &self.options())
+    }
+
+    /// The same with other options.
+    #[must_use]
+    pub fn bootstrap_with(&self, id: &str, options: &Options) -> Vec<u8> {
         use containerd_shim_cleat::messages::{BootstrapParams, Extension};
         let text = |path: PathBuf| path.to_str().expect("a path of UTF-8").to_owned();
         let params = BootstrapParams {
             instance_id: id.into(),
             namespace: self.namespace.clone(),
             ttrpc_address: text(self.events.path().to_owned()),
-            extensions: vec![Extension { value: Some(Any::of(OPTIONS, &self.options())) }],
+            extensions: vec![Extension { value: Some(Any::of(OPTIONS, options)) }],
             socket_dir: Some(text(self.sockets())),
             ..BootstrapParams::default()
         };

@@ -1,4 +1,5 @@
-//! The shim below a real containerd (`make containerd`), driven by `ctr`.
+//! The shim below a real containerd (`make containerd`), driven by `ctr`. The chapter `containerd_sid` is this
+//! one again, on the newest containerd there is.
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
@@ -6,12 +7,18 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use integration::{Containerd, ended_within, eventually, is_cleat_shim, tries};
+use integration::{Containerd, Release, ended_within, eventually, is_cleat_shim, tries};
+
+/// Which containerd it is here.
+const RELEASE: Release = match env!("CARGO_CRATE_NAME").as_bytes() {
+    b"containerd_sid" => Release::Sid,
+    _ => Release::Host,
+};
 
 /// containerd, or the end of the test where there is none.
 macro_rules! containerd {
     () => {
-        match Containerd::start() {
+        match Containerd::start(RELEASE) {
             Some(containerd) => containerd,
             None => return,
         }
@@ -225,6 +232,34 @@ fn a_group_has_one_shim() {
         assert_eq!(containerd.shims().len(), 1);
         let _ = containerd.ctr(["task", "rm", "--force", id]).ok();
     }
+    // Of a group, containerd 2's own shim leaves its sockets.
+    if is_cleat_shim() {
+        containerd.nothing_is_left();
+    }
+}
+
+/// A snapshotter that makes images of file systems hands over the option `loop`.
+#[test]
+fn a_root_file_system_may_be_in_a_file() {
+    let mut containerd = containerd!();
+    let scratch = containerd.dir().join("scratch");
+    let mut make = std::process::Command::new("mke2fs");
+    let made = make.args(["-q", "-t", "ext4"]).arg(&scratch).arg("32M").status().is_ok_and(|made| made.success());
+    let root = containerd.dir().join("blockfile");
+    containerd.configure_more(&format!(
+        "[plugins.\"io.containerd.snapshotter.v1.blockfile\"]\n  root_path = {root:?}\n  \
+         scratch_file = {scratch:?}\n  fs_type = \"ext4\"\n  mount_options = []\n",
+    ));
+    let plugins = containerd.ctr(["plugins", "ls"]).ok();
+    let has = |line: &str| line.contains(" blockfile ") && line.trim_end().ends_with("ok");
+    if !made || !plugins.lines().any(has) {
+        eprintln!("SKIPPED: no mke2fs(8), or a containerd that has no blockfile snapshotter");
+        return;
+    }
+    let mount = "while read -r a b c; do test $b = / || continue; echo $a $c; done </proc/mounts";
+    let said = containerd.run(&["--rm", "--snapshotter", "blockfile"], "a", &["sh", "-c", mount]);
+    let out = said.out.as_str();
+    assert!(said.code == 0 && out.starts_with("/dev/loop") && out.contains(" ext4 "), "{said:?}\n{}", containerd.log());
     containerd.nothing_is_left();
 }
 
@@ -255,13 +290,7 @@ fn nothing_is_left_whatever_is_killed_whenever() {
         eprintln!("not on containerd's own shim: of a task that is killed at its birth, something stays");
         return;
     }
-    let mut random = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut draw = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut draw = dice();
     for round in 0..tries().div_ceil(20) {
         let id = format!("k{round}");
         let mut command = containerd.run_command(&["-d"], &id, &["sleep", "1000"]);
@@ -304,6 +333,84 @@ fn nothing_is_left_whatever_is_killed_whenever() {
             }
         }
         containerd.nothing_is_left();
+    }
+}
+
+/// The same while further processes come and go: each of them, or whoever asked for one, is told of an end;
+/// a task that nobody killed goes on.
+#[test]
+fn nothing_is_left_whatever_is_killed_during_execs() {
+    let mut containerd = containerd!();
+    if !is_cleat_shim() {
+        eprintln!("not on containerd's own shim: its processes are not known by their files");
+        return;
+    }
+    let mut draw = dice();
+    for round in 0..tries().div_ceil(20) {
+        let id = format!("x{round}");
+        let _ = containerd.run(&["-d"], &id, &["sleep", "1000"]).ok();
+        let exec = |name: &str| {
+            let program = ["sh", "-c", "sleep 0.05; exit 5"];
+            let all = ["task", "exec", "--exec-id", name, &id].into_iter().chain(program);
+            containerd.ctr_command(all).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ctr")
+        };
+        let execs: Vec<_> = ["e0", "e1", "e2", "e3"].into_iter().map(exec).collect();
+        let (victim, at) = (draw(4), Duration::from_micros(draw(250_000)));
+        let case = format!("round {round}: victim {victim} after {at:?}");
+        let _ = ended_within(&execs[3], at);
+        let init = inits(&containerd, &id);
+        match victim {
+            0 => containerd.down(),
+            1 => containerd.shims().into_iter().for_each(kill),
+            2 => init.iter().copied().for_each(kill),
+            _ => {
+                let pid = containerd.read(&containerd.bundle(&id, "exec-e1.pid"));
+                pid.trim().parse().into_iter().for_each(kill);
+            }
+        }
+        if victim == 0 {
+            containerd.up();
+        }
+        let ended: Vec<_> = execs.into_iter().map(|ctr| ctr.wait_with_output().expect("ctr")).collect();
+        let codes: Vec<_> = ended.iter().map(|output| output.status.code()).collect();
+        let told = || format!("{case}: {codes:?} {ended:?}");
+        match victim {
+            0 => {
+                assert!(containerd.ctr(["task", "ls"]).out.contains("RUNNING"), "{}", told());
+                let said = containerd.ctr(["task", "exec", "--exec-id", "f", &id, "sh", "-c", "exit 6"]);
+                assert_eq!(said.code, 6, "{said:?} {}", told());
+            }
+            2 => {
+                task_is(&containerd, &id, "STOPPED");
+                let said = containerd.ctr(["task", "rm", &id]);
+                assert!(said.err.contains("exit code 137"), "{said:?} {}", told());
+            }
+            3 => {
+                assert!(matches!(codes[1], Some(137 | 5)), "{}", told());
+                assert_eq!([codes[0], codes[2], codes[3]], [Some(5); 3], "{}", told());
+                task_is(&containerd, &id, "RUNNING");
+            }
+            _ => {}
+        }
+        let _ = containerd.ctr(["task", "rm", "--force", &id]);
+        eventually(&format!("{case}: the task to be gone"), || match containerd.ctr(["task", "ls", "-q"]).out {
+            out if out.trim().is_empty() => Ok(()),
+            out => Err(out),
+        });
+        let _ = containerd.ctr(["container", "rm", &id]);
+        eprintln!("{case}: {codes:?}");
+        containerd.nothing_is_left();
+    }
+}
+
+/// Numbers below one that is given, others in every run.
+fn dice() -> impl FnMut(u64) -> u64 {
+    let mut random = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    move |below| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
     }
 }
 

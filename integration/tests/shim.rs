@@ -9,7 +9,7 @@ use containerd_shim_cleat::messages::{
     StatsResponse, TaskStatus, UpdateRequest, WaitResponse,
 };
 use integration::shim::{OPTIONS, ShimHost, Streams, Told, finish};
-use integration::{Bundle, Runtime, eventually};
+use integration::{Bundle, Runtime, cgroup_root, eventually, in_guest};
 use prost::Message;
 
 /// gRPC's numbers.
@@ -295,6 +295,50 @@ fn events_come_in_order_and_wait_for_a_containerd_that_is_away() {
     host.events().expect(&expected);
     assert!(host.events().heard().iter().all(|one| one.namespace == host.namespace()), "{:?}", host.events().heard());
     host.nothing_is_left(&[&bundle]);
+}
+
+/// Whether memory can be limited here; says so when not.
+fn limits_memory() -> bool {
+    let has = std::fs::read_to_string(cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
+    let has = has.split_whitespace().any(|name| name == "memory");
+    assert!(has || !in_guest(), "the guest is without the controller memory");
+    if !has {
+        eprintln!("SKIPPED: cgroup v2 has no controller memory here (make guest has)");
+    }
+    has
+}
+
+/// containerd makes `OOMKilled` of it, if it comes in time: the first process, and a further one.
+#[test]
+fn who_is_killed_for_want_of_memory_is_told_before_its_exit() {
+    if !limits_memory() {
+        return;
+    }
+    let limit = serde_json::json!({ "limit": 64 << 20, "swap": 64 << 20 });
+    let eat = ["/probe", "eat", "100000000"];
+    for exec in ["", "e"] {
+        let host = ShimHost::new();
+        let bundle = sleeper().set("/linux/resources/memory", limit.clone());
+        let bundle = if exec.is_empty() { bundle.args(eat) } else { bundle };
+        let shim = host.serve(bundle.path(), "a");
+        let mut client = shim.connect();
+        shim.run(&mut client, &Streams::default());
+        let mut expected = vec!["create", "start"];
+        match exec {
+            "" => expected.extend(["oom", "exit"]),
+            _ => {
+                shim.exec(&mut client, exec, &eat, &Streams::default());
+                expected.extend(["exec-added e", "exec-started e", "oom", "exit e"]);
+            }
+        }
+        assert_eq!(shim.wait(&mut client, exec), 137);
+        host.events().expect(&expected);
+        shim.end(&mut client);
+        // Told once.
+        expected.extend(if exec.is_empty() { &["delete"][..] } else { &["exit", "delete"] });
+        host.events().expect(&expected);
+        host.nothing_is_left(&[&bundle]);
+    }
 }
 
 fn refused(told: Told<()>, code: i32, text: &str) {

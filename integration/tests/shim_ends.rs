@@ -133,6 +133,103 @@ fn a_root_file_system_may_have_other_owners() {
     host.nothing_is_left(&[&bundle]);
 }
 
+/// The loop devices that show a file.
+fn devices_of(file: &std::path::Path) -> Vec<String> {
+    let devices = fs::read_dir("/sys/block").expect("/sys/block").flatten();
+    let shows = |device: &fs::DirEntry| {
+        let shown = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+        std::path::Path::new(shown.trim_end()) == file
+    };
+    devices.filter(shows).map(|device| device.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// As some snapshotters hand it over: a file with a file system in it, and the option `loop`. Its device goes
+/// with the mount, whoever takes that away, and when there is none.
+#[test]
+fn a_root_file_system_may_be_in_a_file() {
+    let host = ShimHost::new();
+    let image = host.dir().join("image");
+    let files = ["/proc", "/dev", "/sys"].into_iter().fold(sleeper(), Bundle::with_dir);
+    let mut make = std::process::Command::new("mke2fs");
+    make.args(["-q", "-t", "ext4", "-d"]).arg(files.rootfs()).arg(&image).arg("32M");
+    if !fs::exists("/dev/loop-control").is_ok_and(|is_there| is_there)
+        || !make.status().is_ok_and(|made| made.success())
+    {
+        eprintln!("SKIPPED: no loop devices, or no mke2fs(8), are here");
+        return;
+    }
+    let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
+    let root = bundle.path().join("rootfs");
+    let mounted = || {
+        let text = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+        text.lines().find(|line| line.split(' ').nth(4) == root.to_str()).map(str::to_owned).unwrap_or_default()
+    };
+    let request = |shim: &Shim<'_>, source: &std::path::Path, options: &[&str]| {
+        let source = source.to_str().expect("UTF-8").to_owned();
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mount = Mount { kind: "ext4".into(), source, target: String::new(), options };
+        CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) }
+    };
+    for (options, access) in [(&["loop", "ro"][..], "ro"), (&["loop"], "rw")] {
+        for is_killed in [false, true] {
+            let shim = host.serve(bundle.path(), "a");
+            let mut client = shim.connect();
+            let told: Told<PidResponse> = client.call("Create", &request(&shim, &image, options));
+            assert!(told.is_ok(), "{options:?}: {told:?}");
+            let _: PidResponse = client.call("Start", &shim.process("")).expect("Start");
+            let devices = devices_of(&image);
+            let [device] = &devices[..] else { panic!("{options:?}: it is shown by {devices:?}") };
+            assert!(mounted().contains(&format!(" - ext4 /dev/{device} {access}")), "{}", mounted());
+            if is_killed {
+                host.kill_servers();
+                assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
+            } else {
+                shim.end(&mut client);
+            }
+            eventually("its device to be free", || match devices_of(&image) {
+                devices if devices.is_empty() => Ok(()),
+                devices => Err(format!("{options:?}: {devices:?}")),
+            });
+            host.nothing_is_left(&[&bundle]);
+        }
+    }
+    // Several at once look for a free device, and each gets one of its own.
+    std::thread::scope(|scope| {
+        let (image, request) = (&image, &request);
+        for _ in 0..4 {
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    let host = ShimHost::new();
+                    let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
+                    let shim = host.serve(bundle.path(), "a");
+                    let mut client = shim.connect();
+                    let told: Told<PidResponse> = client.call("Create", &request(&shim, image, &["loop", "ro"]));
+                    assert!(told.is_ok(), "{told:?}");
+                    shim.end(&mut client);
+                    host.nothing_is_left(&[&bundle]);
+                }
+            });
+        }
+    });
+    let broken = host.dir().join("broken");
+    fs::write(&broken, [0; 65536]).expect("write");
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let missing = host.dir().join("missing");
+    for (source, text) in [(&broken, "broken on "), (&missing, "missing: no such file"), (&host.dir().into(), "open ")]
+    {
+        let told: Told<PidResponse> = client.call("Create", &request(&shim, source, &["loop"]));
+        let is_told = told.as_ref().is_err_and(|(_, message)| message.contains("mount ext4") && message.contains(text));
+        assert!(is_told, "{text:?} expected: {told:?}");
+        eventually("no device", || match devices_of(source) {
+            devices if devices.is_empty() => Ok(()),
+            devices => Err(format!("{devices:?}")),
+        });
+    }
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    host.nothing_is_left(&[&bundle]);
+}
+
 #[test]
 fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     let (host, bundle) = (ShimHost::new(), sleeper());
@@ -156,7 +253,7 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     fails(&with(std::slice::from_ref(&missing)), "/no/such/source");
     // What was mounted before goes again.
     fails(&with(&[mount("tmpfs", "tmpfs", &[]), missing]), "/no/such/source");
-    fails(&with(&[mount("bind", "/tmp", &["loop"])]), "loop");
+    fails(&with(&[mount("ext4", "/tmp", &["loop"])]), "open /tmp: EISDIR");
     // Mounted well, and then there is no program in it.
     fails(&with(&[mount("tmpfs", "tmpfs", &[])]), "create failed");
     let config = bundle.path().join("config.json");
@@ -489,5 +586,69 @@ fn whenever_the_server_is_killed_delete_leaves_nothing() {
         let told = host.delete(bundle.path(), "a");
         assert_eq!(told.exit_status, 137, "round {round}: {told:?}");
         host.nothing_is_left(&[&bundle]);
+    }
+}
+
+/// The first process or a further one is killed at any moment of others' coming and going: whoever was
+/// started has an exit, which is told once, waited for and found by Delete.
+#[test]
+fn every_exit_is_told_whoever_is_killed_during_execs() {
+    let host = ShimHost::new();
+    let pid_of = |pid: u32| i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let mut expected = 0;
+    for round in 0..tries() {
+        let bundle = sleeper();
+        let shim = host.serve(bundle.path(), &format!("a{round}"));
+        let mut client = shim.connect();
+        let init = shim.run(&mut client, &Streams::default());
+        let names: Vec<String> = (0..6).map(|n| format!("e{n}")).collect();
+        let program = |n: usize| if n % 2 == 0 { &["/probe", "sleep"][..] } else { &["/probe", "exit", "4"] };
+        for (n, name) in names.iter().enumerate() {
+            client.done("Exec", &shim.exec_request(name, program(n), &Streams::default())).expect("Exec");
+        }
+        let starts: Vec<u32> = names.iter().map(|name| client.ask("Start", &shim.process(name))).collect();
+        let end = Instant::now() + Duration::from_micros(u64::from(round) * 777 % 20_000);
+        while Instant::now() < end {
+            std::thread::yield_now();
+        }
+        let victim = if round % 2 == 0 { init } else { shim.state(&mut client, "e0").1 };
+        if let Some(pid) = pid_of(victim) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("SIGKILL");
+        }
+        let mut told = Vec::new();
+        for ((n, name), start) in names.iter().enumerate().zip(starts) {
+            if client.answer(start).is_err() {
+                // Its container had ended, or ended meanwhile.
+                assert!(round % 2 == 0, "round {round}: {name} is refused");
+                shim.delete(&mut client, name);
+                continue;
+            }
+            if n % 2 == 0 {
+                let _ = shim.kill(&mut client, name, 9, false);
+            }
+            let status = shim.wait(&mut client, name);
+            assert!(status == 137 || n % 2 == 1 && status == 4, "round {round}: {name} has {status}");
+            assert_eq!(shim.delete(&mut client, name), status, "round {round}: {name}");
+            told.push(name);
+        }
+        let _ = shim.kill(&mut client, "", 9, false);
+        assert_eq!(shim.wait(&mut client, ""), 137, "round {round}");
+        assert_eq!(shim.delete(&mut client, ""), 137, "round {round}");
+        client.done("Shutdown", &shim.process("")).expect("Shutdown");
+        host.nothing_is_left(&[&bundle]);
+        let topics = host.events().topics().split_off(expected);
+        expected += topics.len();
+        let at = |topic: &str| {
+            let mut all = topics.iter().enumerate().filter(|(_, one)| *one == topic).map(|(at, _)| at);
+            let first = all.next().unwrap_or_else(|| panic!("round {round}: no {topic:?} in {topics:?}"));
+            assert!(all.next().is_none(), "round {round}: {topic:?} twice in {topics:?}");
+            first
+        };
+        for name in &told {
+            let (started, exit) = (at(&format!("exec-started {name}")), at(&format!("exit {name}")));
+            assert!(started < exit && exit < at("exit"), "round {round}: {topics:?}");
+        }
+        let exits = topics.iter().filter(|topic| topic.starts_with("exit")).count();
+        assert_eq!((exits, at("delete")), (told.len() + 1, topics.len() - 1), "round {round}: {topics:?}");
     }
 }

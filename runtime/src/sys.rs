@@ -18,6 +18,7 @@ pub mod ask;
 pub mod beside;
 mod bpf;
 mod heap;
+pub mod loops;
 pub mod supervise;
 
 /// Defines the program's C entry point, which calls a function that gets the arguments and returns

@@ -37,6 +37,8 @@ const TARGETS: &[(&str, Check)] = &[
 fn the_corpus_of_every_fuzz_target_passes() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let mut directories: Vec<_> = fs::read_dir(&corpus).expect("a corpus").flatten().map(|e| e.file_name()).collect();
+    // The shim's are in a test of its own.
+    directories.retain(|name| !name.to_string_lossy().starts_with("shim_"));
     directories.sort();
     assert_eq!(directories, TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     for (name, check) in TARGETS {

@@ -59,12 +59,14 @@ pub fn parse(words: &[String]) -> Result<(Action, Args), String> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (flag, None),
         };
+        // For people: no terminal is to be told what a name says.
+        let shown = name.escape_debug();
         match name {
             "v" | "version" => version = is_true(given.as_deref()),
             "info" => info = is_true(given.as_deref()),
             "debug" => args.debug = is_true(given.as_deref()),
             _ => {
-                let missing = || format!("flag -{name} needs a value");
+                let missing = || format!("flag -{shown} needs a value");
                 let value = match given {
                     Some(value) => value,
                     None => words.next().cloned().ok_or_else(missing)?,
@@ -77,7 +79,7 @@ pub fn parse(words: &[String]) -> Result<(Action, Args), String> {
                     "socket" => args.socket = value,
                     // Events go by ttrpc, never by executing containerd.
                     "publish-binary" => {}
-                    _ => return Err(format!("unknown flag -{name}")),
+                    _ => return Err(format!("unknown flag -{shown}")),
                 }
             }
         }
@@ -134,5 +136,6 @@ mod tests {
         for wrong in ["-namespace n -id x", "-namespace n -id x stop", "-what", "-id"] {
             assert!(parse(&words(wrong)).is_err(), "{wrong}");
         }
+        assert_eq!(parse(&words("-\x1b[2J=x")).unwrap_err(), "unknown flag -\\u{1b}[2J");
     }
 }

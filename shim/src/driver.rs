@@ -14,7 +14,7 @@ use cleat::error::{Context, Error, Kind, Result};
 use cleat::plan::NEWPID;
 use cleat::state::{Container, Store};
 use cleat::sys::supervise;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::Inotify;
 use prost::Message;
 
 use crate::args::Args;
@@ -25,8 +25,10 @@ use crate::ttrpc::{Code, Failure};
 use crate::watch::{Source, Watch};
 use crate::{bundle, metrics, rootfs};
 
+mod kills;
 mod streams;
 
+use kills::Watched;
 use streams::{Running, Streams, console_socket};
 
 /// How long children of a process may keep its streams when it is deleted.
@@ -90,7 +92,7 @@ pub struct Driver {
     timers: BTreeMap<(Instant, u64), Timer>,
     last: u64,
     kills: Option<Inotify>,
-    watched: Vec<(WatchDescriptor, String, u64)>,
+    watched: Vec<Watched>,
 }
 
 impl Driver {
@@ -518,11 +520,12 @@ impl Driver {
         if who.exec.is_empty() {
             self.places.remove(&who.id);
             // The kernel does not end the watch of a cgroup's file by itself.
-            let (gone, watched) = std::mem::take(&mut self.watched).into_iter().partition(|(_, id, _)| *id == who.id);
+            let (gone, watched) =
+                std::mem::take(&mut self.watched).into_iter().partition(|watched| watched.id == who.id);
             self.watched = watched;
-            let gone: Vec<(WatchDescriptor, String, u64)> = gone;
-            for (descriptor, ..) in gone {
-                let _ = self.kills.as_ref().map(|kills| kills.rm_watch(descriptor));
+            let gone: Vec<Watched> = gone;
+            for watched in gone {
+                let _ = self.kills.as_ref().map(|kills| kills.rm_watch(watched.descriptor));
             }
         } else if let Some(place) = self.places.get(&who.id) {
             bundle::forget_exit(&place.bundle, &who.exec);
@@ -546,36 +549,6 @@ impl Driver {
             .ok_or_else(|| Failure::new(Code::NotFound, format!("container {id} has no cgroup, which measures")))?;
         let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup));
         Ok(StatsResponse { stats: Some(stats) }.encode_to_vec())
-    }
-
-    /// Hears of kills for want of memory from now on.
-    fn watch_kills(&mut self, id: &str, container: &Container, watch: &mut Watch) {
-        let Some(cgroup) = container.cgroup() else { return };
-        if self.kills.is_none() {
-            let Ok(kills) = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) else { return };
-            if watch.read(&kills, Source::Kills).is_ok() {
-                self.kills = Some(kills);
-            }
-        }
-        let Some(kills) = &self.kills else { return };
-        if let Ok(descriptor) = kills.add_watch(&cgroup.full().join("memory.events"), AddWatchFlags::IN_MODIFY) {
-            self.watched.push((descriptor, id.into(), cgroup.memory_kills()));
-        }
-    }
-
-    /// Some container's file has changed.
-    pub fn killed(&mut self, outcomes: &mut Outcomes) {
-        let Some(Ok(events)) = self.kills.as_ref().map(Inotify::read_events) else { return };
-        for event in events {
-            let Some(at) = self.watched.iter().position(|(descriptor, ..)| *descriptor == event.wd) else { continue };
-            let id = self.watched[at].1.clone();
-            let now = self.container(&id).ok().and_then(|container| Some(container.cgroup()?.memory_kills()));
-            let Some(now) = now else { continue };
-            if now > self.watched[at].2 {
-                self.watched[at].2 = now;
-                outcomes.push_back(Outcome::Happened(Input::Oom(id)));
-            }
-        }
     }
 }
 

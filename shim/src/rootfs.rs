@@ -15,6 +15,8 @@ use nix::mount::{MntFlags, MsFlags};
 
 use crate::messages::Mount;
 
+mod loops;
+
 /// Beside the root: lower layers with other owners.
 const LOWER: &str = "lower";
 
@@ -63,6 +65,8 @@ pub fn mount(mounts: &[Mount], root: &Path) -> Result<Mounted> {
 struct Parsed {
     flags: u64,
     data: Vec<String>,
+    /// The source is a file with a file system in it.
+    is_file: bool,
     /// Whose files are whose: of a bind mount, or of an overlay's lower layers.
     uids: Vec<IdMap>,
     gids: Vec<IdMap>,
@@ -106,7 +110,10 @@ fn parse(options: &[String]) -> Result<Parsed> {
             "sync" => (MsFlags::MS_SYNCHRONOUS, MsFlags::empty()),
             "dirsync" => (MsFlags::MS_DIRSYNC, MsFlags::empty()),
             "defaults" => (MsFlags::empty(), MsFlags::empty()),
-            "loop" => return Err(Error::new("option loop: set the loop device up first, and mount that")),
+            "loop" => {
+                parsed.is_file = true;
+                continue;
+            }
             other => {
                 if let Some(text) = other.strip_prefix("uidmap=") {
                     parsed.uids = id_maps(other, text)?;
@@ -155,8 +162,13 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
     let data = data.join(",");
     let place = format!("{} on {}", mount.source, target.display());
     let back = from.map(|dir| Elsewhere::enter(&dir)).transpose()?;
-    let (kind, source) = (Some(mount.kind.as_str()).filter(|kind| !kind.is_empty()), Some(mount.source.as_str()));
-    nix::mount::mount(source, target, kind, flags, Some(data.as_str()).filter(|data| !data.is_empty()))
+    let device = match parsed.is_file {
+        true => Some(loops::Loop::of(Path::new(&mount.source), flags.contains(MsFlags::MS_RDONLY))?),
+        false => None,
+    };
+    let source = device.as_ref().map_or(mount.source.as_str(), |device| &device.path);
+    let kind = Some(mount.kind.as_str()).filter(|kind| !kind.is_empty());
+    nix::mount::mount(Some(source), target, kind, flags, Some(data.as_str()).filter(|data| !data.is_empty()))
         .context(&place)?;
     drop(back);
     // The overlay has copies of its own.
@@ -316,7 +328,8 @@ mod tests {
         let parsed = parse(&words("rbind ro nosuid suid upperdir=/u")).unwrap();
         assert_eq!(parsed.flags, (MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_RDONLY).bits());
         assert_eq!(parsed.data, ["upperdir=/u"]);
-        assert!(parse(&words("loop")).is_err());
+        let parsed = parse(&words("loop ro")).unwrap();
+        assert!(parsed.is_file && parsed.data.is_empty(), "{parsed:?}");
         let parsed = parse(&words("bind uidmap=0:1000:2,5:7:1 gidmap=0:9:1")).unwrap();
         assert_eq!(parsed.uids[1], IdMap { container_id: 5, host_id: 7, size: 1 });
         assert_eq!(parsed.gids, [IdMap { container_id: 0, host_id: 9, size: 1 }]);

@@ -25,6 +25,9 @@ const USELESS: Duration = Duration::from_secs(20);
 /// How long events may take at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// The status of whom `SIGKILL` has ended.
+const KILLED: u8 = 137;
+
 struct Server {
     watch: Watch,
     listener: OwnedFd,
@@ -262,6 +265,9 @@ impl Server {
         while let Some((pid, status)) = supervise::peek_ended() {
             if !self.driver.ended(pid, status, &mut self.watch, outcomes) {
                 if let Ok(number) = u32::try_from(pid) {
+                    if let Some(who) = self.tasks.who(number).filter(|who| who.is_init() || status == KILLED) {
+                        self.driver.count_kills(&who.id, outcomes);
+                    }
                     let exit = Exit { status: u32::from(status), at: Timestamp::now() };
                     outcomes.push_back(Outcome::Happened(Input::Exited(number, exit)));
                 }

@@ -161,7 +161,10 @@ pub enum Flushed {
 }
 
 /// What a call is.
-fn parse(data: &[u8]) -> Result<Call, Failure> {
+///
+/// # Errors
+/// `InvalidArgument`: not a message. `Unimplemented`: another service, or a method that there is not.
+pub fn parse(data: &[u8]) -> Result<Call, Failure> {
     let bad = |error: prost::DecodeError| Failure::new(Code::InvalidArgument, format!("not a message: {error}"));
     let request = Request::decode(data).map_err(bad)?;
     if !matches!(&*request.service, "containerd.task.v2.Task" | "containerd.task.v3.Task") {

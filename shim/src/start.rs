@@ -33,15 +33,18 @@ const OPTIONS: &str = "containerd.runc.v1.Options";
 
 /// What containerd says on standard input.
 #[derive(Debug, Default, PartialEq)]
-struct Given {
-    options: Options,
-    socket_dir: Option<String>,
-    ttrpc_address: Option<String>,
+pub struct Given {
+    /// The runtime's options.
+    pub options: Options,
+    /// Where sockets are to be.
+    pub socket_dir: Option<String>,
+    /// Who hears of events.
+    pub ttrpc_address: Option<String>,
 }
 
 /// Since 2.3 it is a `BootstrapParams`, before that an `Any`. Either may decode as the other: the
 /// former says what the command line says, too.
-fn given(input: &[u8], args: &Args) -> Given {
+pub fn given(input: &[u8], args: &Args) -> Given {
     let options = |any: &Any| {
         let ours = any.type_url.ends_with(OPTIONS);
         ours.then(|| Options::decode(&*any.value).ok()).flatten()

@@ -11,9 +11,9 @@
 //!                                       └──────────────────┴──────────────────┴────────▶ Stopped ── Delete ─▶ gone
 //! ```
 //!
-//! and what it must keep to is: a start is told before the exit; the exits of a container's
-//! other processes before that of its init; the exit before the deletion; whoever asked gets exactly
-//! one answer.
+//! and what it must keep to is: a start is told before the exit, and between them that memory did not
+//! suffice; the exits of a container's other processes before that of its init; the exit before the
+//! deletion; whoever asked gets exactly one answer.
 
 use std::collections::BTreeMap;
 
@@ -90,6 +90,8 @@ struct Task {
     bundle: String,
     rootfs: Vec<messages::Mount>,
     shares_pids: bool,
+    /// The kernel has killed for want of memory before the start was told.
+    held_oom: bool,
     init: Process,
     execs: BTreeMap<String, Process>,
 }
@@ -143,7 +145,7 @@ impl Tasks {
             Input::Drained(who) => self.drained(&who, &mut effects),
             Input::Removed(id, outcome) => self.removed(&id, outcome, &mut effects),
             Input::Frozen(ticket, id, frozen, outcome) => self.frozen(ticket, &id, frozen, outcome, &mut effects),
-            Input::Oom(id) => effects.push(Effect::Publish(Event::Oom(TaskNamed { container_id: id }))),
+            Input::Oom(id) => self.out_of_memory(&id, &mut effects),
         }
         effects
     }
@@ -243,6 +245,7 @@ impl Tasks {
             bundle: request.bundle.clone(),
             rootfs: request.rootfs.clone(),
             shares_pids: false,
+            held_oom: false,
             init: Process::new(Phase::Creating(ticket), stdio),
             execs: BTreeMap::new(),
         };
@@ -370,7 +373,23 @@ impl Tasks {
                 effects.push(Effect::Answer(ticket, Err(failure)));
             }
         }
+        if std::mem::take(&mut task.held_oom) {
+            self.out_of_memory(&who.id, effects);
+        }
         self.end_held_init(&who.id, effects);
+    }
+
+    fn out_of_memory(&mut self, id: &str, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        match task.init.phase {
+            Phase::Starting(_) => task.held_oom = true,
+            _ => effects.push(Effect::Publish(Event::Oom(TaskNamed { container_id: id.into() }))),
+        }
+    }
+
+    /// Whose process that is.
+    pub fn who(&self, pid: u32) -> Option<&Who> {
+        self.pids.get(&pid)
     }
 
     fn exited(&mut self, pid: u32, exit: Exit, effects: &mut Effects) {
@@ -476,9 +495,6 @@ impl Tasks {
         let Some(process) = self.tasks.get_mut(&who.id).and_then(|task| task.execs.remove(&who.exec)) else { return };
         effects.push(Effect::Forget(who.clone()));
         process.abandon(&who.exec, effects);
-        if let Some(ticket) = process.delete {
-            answer(effects, ticket, &process.deleted());
-        }
     }
 
     fn removed(&mut self, id: &str, outcome: Result<(), Failure>, effects: &mut Effects) {
@@ -502,7 +518,9 @@ impl Tasks {
     }
 
     fn frozen(&mut self, ticket: Ticket, id: &str, frozen: bool, outcome: Result<(), Failure>, effects: &mut Effects) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return refuse(effects, ticket, Code::NotFound, format!("container not created: {id}"));
+        };
         let was = if frozen { Phase::Running } else { Phase::Paused };
         let is = if frozen { Phase::Paused } else { Phase::Running };
         // It may have ended meanwhile.
@@ -531,10 +549,13 @@ impl Process {
 }
 
 impl Process {
-    /// It will never end: whoever waits for that hears so.
+    /// It is gone: whoever waits for its end hears that there will be none, and who asked for this has it.
     fn abandon(&self, name: &str, effects: &mut Effects) {
         for ticket in &self.waiting {
             refuse(effects, *ticket, Code::NotFound, format!("process does not exist {name}: it was deleted"));
+        }
+        if let Some(ticket) = self.delete {
+            answer(effects, ticket, &self.deleted());
         }
     }
 }

@@ -295,3 +295,35 @@ fn any_order_keeps_the_promises() {
         }
     }
 }
+
+/// Between its start and its end, whichever the kernel tells first.
+#[test]
+fn a_want_of_memory_is_told_after_the_start_and_before_the_exit() {
+    let mut play = Play::running();
+    assert_eq!(play.step(Input::Oom("c".into())), ["oom"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "exit", "drain c"]);
+    let mut play = Play::default();
+    play.call(1, create());
+    play.born("", 10);
+    assert_eq!(play.call(2, Call::Start(who(""))), ["order start"]);
+    assert!(play.step(Input::Oom("c".into())).is_empty());
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137"]);
+    assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2", "oom", "exit", "drain c"]);
+    assert!(play.step(Input::Oom("gone".into())).is_empty());
+}
+
+/// Its output still flows when the container is deleted.
+#[test]
+fn who_deletes_a_process_is_answered_when_its_container_is_deleted() {
+    let mut play = Play::running();
+    play.call(3, exec("e"));
+    play.call(4, Call::Start(who("e")));
+    play.born("e", 11);
+    play.step(Input::Exited(11, exit(0)));
+    play.step(Input::Exited(10, exit(0)));
+    assert_eq!(play.call(5, Call::Delete(who("e"))), ["hurry e"]);
+    play.step(Input::Drained(who("")));
+    assert_eq!(play.call(6, Call::Delete(who(""))), ["remove"]);
+    let told = play.step(Input::Removed("c".into(), Ok(())));
+    assert_eq!(told, ["forget e", "answer 5", "forget c", "delete", "answer 6"]);
+}

@@ -22,7 +22,8 @@ impl Who {
         Who { id: id.into(), exec: String::new() }
     }
 
-    pub(super) fn is_init(&self) -> bool {
+    /// The first process.
+    pub fn is_init(&self) -> bool {
         self.exec.is_empty()
     }
 

@@ -1,0 +1,30 @@
+//! A stream's name → where its bytes go: no panic, an absolute path, and an error that says what it is about.
+
+use std::path::Path;
+
+use containerd_shim_cleat::stdio::{Target, target};
+
+/// Panics where a check fails.
+pub(crate) fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let rest = |path: &Path| {
+        assert!(path.is_absolute(), "{text:?}: {}", path.display());
+        text.contains(path.to_str().expect("UTF-8"))
+    };
+    match target(text) {
+        Ok(Target::Null) => assert!(text.is_empty()),
+        Ok(Target::Fifo(path) | Target::File(path)) => {
+            assert!(rest(&path) && text.ends_with(path.to_str().unwrap_or("-")));
+        }
+        Ok(Target::Binary(path, words)) => {
+            assert!(rest(&path) && text.starts_with("binary://"), "{text:?}");
+            assert!(words.iter().all(|word| !word.is_empty()), "{text:?}: {words:?}");
+            let most = 2 * text.matches('&').count() + 2;
+            assert!(words.len() <= most && (text.contains('?') || words.is_empty()), "{text:?}: {words:?}");
+        }
+        Err(error) => {
+            let told = error.to_string();
+            assert!(told.starts_with("stdio ") && !told.chars().any(char::is_control), "{told:?}");
+        }
+    }
+}
