@@ -133,6 +133,29 @@ fn a_group_has_one_server_and_a_dead_ones_socket_is_replaced() {
     host.kill_servers();
 }
 
+/// A start that finds its group's server sends containerd there, whatever that server was about to do.
+#[test]
+fn whoever_is_sent_to_a_server_that_ends_is_served() {
+    let tries: u64 = std::env::var("CLEAT_TRIES").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let host = ShimHost::new();
+    let annotation = serde_json::json!({ "io.kubernetes.cri.sandbox-id": "pod" });
+    let (one, two) = (sleeper().set("/annotations", annotation.clone()), sleeper().set("/annotations", annotation));
+    for round in 0..tries {
+        let first = host.serve(one.path(), "a");
+        let mut client = first.connect();
+        let second = std::thread::scope(|scope| {
+            let second = scope.spawn(|| host.serve(two.path(), "b"));
+            // Before, while and after that one looks.
+            std::thread::sleep(std::time::Duration::from_micros(round % 30 * 150));
+            client.done("Shutdown", &first.process("")).expect("Shutdown");
+            second.join().expect("a server")
+        });
+        let mut client = second.connect();
+        client.call::<ConnectResponse>("Connect", &second.process("")).unwrap_or_else(|e| panic!("{round}: {e:?}"));
+        host.kill_servers();
+    }
+}
+
 #[test]
 fn a_life_is_told_in_order() {
     let (host, bundle) = (ShimHost::new(), sleeper());

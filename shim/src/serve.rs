@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Result};
@@ -22,8 +23,10 @@ use crate::watch::{Source, Token, Watch};
 const IDLE: Duration = Duration::from_secs(10);
 /// Without a task, though there is a peer: a containerd that came back does not know what it was for.
 const USELESS: Duration = Duration::from_secs(20);
-/// How long events may take at the end.
+/// How long events, and whoever starts, may take at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// When to look again whether anybody starts.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The status of whom `SIGKILL` has ended.
 const KILLED: u8 = 137;
@@ -31,6 +34,8 @@ const KILLED: u8 = 137;
 struct Server {
     watch: Watch,
     listener: OwnedFd,
+    /// Its name, until that is taken away.
+    socket: Option<PathBuf>,
     signals: SignalFd,
     peers: Peers,
     /// Of each peer, and whether it is watched for space to write.
@@ -44,6 +49,12 @@ struct Server {
     spare: Option<OwnedFd>,
     /// When to end, whatever waits.
     farewell: Option<Instant>,
+    /// When somebody came who asked nothing: a start, which sends containerd.
+    visited: Option<Instant>,
+    /// A signal told it to end.
+    dismissed: bool,
+    /// When to see again whether it may end.
+    again: Option<Instant>,
 }
 
 /// Serves until the last task is gone and containerd says so.
@@ -71,6 +82,7 @@ pub fn serve(args: &Args) -> Result<()> {
     let mut server = Server {
         watch,
         listener,
+        socket: Some(PathBuf::from(&args.socket)).filter(|path| path.is_absolute()),
         signals,
         peers: Peers::default(),
         tokens: BTreeMap::new(),
@@ -81,12 +93,13 @@ pub fn serve(args: &Args) -> Result<()> {
         idle_since: Some(Instant::now()),
         spare: spare(),
         farewell: None,
+        visited: None,
+        dismissed: false,
+        again: None,
     };
     let outcome = server.run();
     server.driver.end();
-    if !args.socket.is_empty() {
-        let _ = std::fs::remove_file(&args.socket);
-    }
+    server.take_name_away();
     outcome
 }
 
@@ -107,8 +120,8 @@ impl Server {
     fn run(&mut self) -> Result<()> {
         loop {
             let patience = self.patience();
-            let idle_until = self.idle_since.map(|since| since + patience);
-            let until = [self.publisher.next(), self.driver.next(), self.farewell, idle_until];
+            let idle_until = self.idle_since.filter(|_| self.farewell.is_none()).map(|since| since + patience);
+            let until = [self.publisher.next(), self.driver.next(), self.farewell, idle_until, self.again.take()];
             let ready = self.watch.wait(until.into_iter().flatten().min()).context("epoll_wait")?;
             for (source, writable) in ready {
                 self.ready(source, writable);
@@ -119,7 +132,7 @@ impl Server {
             self.driver.tick(now, &mut self.watch, &mut outcomes);
             self.settle(outcomes);
             self.watch_publisher();
-            if self.is_over(now) {
+            if self.is_over(now) && self.retires(now) {
                 return Ok(());
             }
         }
@@ -141,6 +154,41 @@ impl Server {
             return self.publisher.is_idle();
         }
         false
+    }
+
+    /// Takes its name away, unless somebody comes in that moment: a start of its group that finds it
+    /// listening sends containerd to it.
+    fn retires(&mut self, now: Instant) -> bool {
+        let Some(dir) = self.socket.as_deref().and_then(Path::parent) else { return true };
+        let nobody_starts = crate::start::try_lock(dir);
+        let farewell = *self.farewell.get_or_insert(now + FAREWELL);
+        if nobody_starts.is_none() && now < farewell {
+            self.again = Some(now + AGAIN);
+            return false;
+        }
+        self.accept();
+        if self.farewell.is_some() {
+            self.take_name_away();
+        }
+        self.farewell.is_some()
+    }
+
+    fn take_name_away(&mut self) {
+        let _ = self.socket.take().map(std::fs::remove_file);
+    }
+
+    /// Whether somebody is on his way to us who does not know of that Shutdown.
+    fn is_expected(&self) -> bool {
+        let lately = |visited: Instant| visited.elapsed() < IDLE;
+        self.visited.is_some_and(lately) || self.peers.silent().is_some()
+    }
+
+    /// Whoever comes may have been sent here by a start, and others may follow.
+    fn stay(&mut self) {
+        if !self.dismissed {
+            self.farewell = None;
+            self.idle_since = self.idle_since.map(|_| Instant::now());
+        }
     }
 
     fn ready(&mut self, source: Source, writable: bool) {
@@ -177,6 +225,7 @@ impl Server {
                         }
                     }
                     Effect::Publish(event) => self.publisher.publish(&event),
+                    Effect::Shutdown if self.is_expected() => {}
                     Effect::Shutdown => self.farewell = Some(Instant::now() + FAREWELL),
                     effect => self.driver.perform(effect, &mut self.watch, &mut outcomes),
                 }
@@ -187,6 +236,7 @@ impl Server {
     fn accept(&mut self) {
         // One at a time: whoever else waits makes us come again.
         let Some(socket) = self.take_peer() else { return };
+        self.stay();
         if self.peers.count() >= MAX_PEERS {
             // Who has asked something is containerd, perhaps, which takes the end of its connection for
             // ours; who has only come makes room.
@@ -250,6 +300,9 @@ impl Server {
     }
 
     fn drop_peer(&mut self, number: u32) {
+        if self.peers.is_silent(number) {
+            self.visited = Some(Instant::now());
+        }
         if let (Some(socket), Some((token, _))) = (self.peers.remove(number), self.tokens.remove(&number)) {
             self.watch.remove(&socket, token);
         }
@@ -260,6 +313,7 @@ impl Server {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             if number == nix::libc::SIGTERM || number == nix::libc::SIGINT {
                 self.farewell = Some(Instant::now() + FAREWELL);
+                self.dismissed = true;
             }
         }
         while let Some((pid, status)) = supervise::peek_ended() {

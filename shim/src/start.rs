@@ -115,8 +115,18 @@ pub fn start(args: &Args) -> Result<()> {
     print(&address)
 }
 
-/// Two starts of a group at once must not each remove the other's socket.
+/// Two starts of a group at once must not each remove the other's socket, and a server that ends must not
+/// take it away from a start that has just found it.
 fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
+    lock_with(dir, FlockArg::LockExclusive)
+}
+
+/// The same for a server, which waits for nobody; nothing: somebody has it.
+pub fn try_lock(dir: &Path) -> Option<Flock<OwnedFd>> {
+    lock_with(dir, FlockArg::LockExclusiveNonblock).ok()
+}
+
+fn lock_with(dir: &Path, how: FlockArg) -> Result<Flock<OwnedFd>> {
     let fd = nix::fcntl::open(
         dir,
         nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
@@ -130,7 +140,7 @@ fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
             dir.display()
         )));
     }
-    Flock::lock(fd, FlockArg::LockExclusive).map_err(|(_, errno)| errno).context(format_args!("lock {}", dir.display()))
+    Flock::lock(fd, how).map_err(|(_, errno)| errno).context(format_args!("lock {}", dir.display()))
 }
 
 /// A socket that finds out who listens, and waits for nobody.
