@@ -3,6 +3,7 @@
 //! `start` binds the socket, hands it to a server, which it leaves behind, and prints its address.
 //! A task of a group (a pod) gets the address of the group's server, if that listens.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -64,13 +65,19 @@ fn given(input: &[u8], args: &Args) -> Given {
 #[derive(Deserialize)]
 struct Spec {
     #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
-fn group(args: &Args) -> Result<String> {
-    let text = cleat::config::read_json(Path::new("config.json"))?;
+/// The tasks that a task shares its server with have this name in common; it is its id, if it has none.
+fn group(config: &Path, id: &str) -> Result<String> {
+    let text = cleat::config::read_json(config)?;
     let spec: Spec = cleat::config::parse("config.json", &text)?;
-    Ok(GROUPS.iter().find_map(|name| spec.annotations.get(*name)).unwrap_or(&args.id).clone())
+    Ok(group_of(&spec.annotations, id).to_owned())
+}
+
+/// The same by annotations.
+pub fn group_of<'a>(annotations: &'a BTreeMap<String, String>, id: &'a str) -> &'a str {
+    GROUPS.iter().find_map(|name| annotations.get(*name)).map_or(id, String::as_str)
 }
 
 fn socket_path(dir: &Path, args: &Args, group: &str) -> PathBuf {
@@ -96,7 +103,7 @@ pub fn start(args: &Args) -> Result<()> {
         .mode(0o700)
         .create(&dir)
         .context(format_args!("mkdir {}", dir.display()))?;
-    let path = socket_path(&dir, args, &group(args)?);
+    let path = socket_path(&dir, args, &group(Path::new("config.json"), &args.id)?);
     let address = format!("unix://{}", path.display());
     let _one_at_a_time = lock(&dir)?;
     let Some(listener) = listen(&path)? else {
@@ -221,10 +228,11 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
         .context(format_args!("write /proc/{pid}/oom_score_adj"))
 }
 
-/// Removes the socket of a bundle whose server was killed, unless another listens there by now.
+/// Removes the socket of a bundle whose server was killed, unless another listens there by now; before
+/// that, does with the server's group what is to be done while no other can come.
 ///
 /// containerd may have removed the bundle already: then it is where a task without a group has it.
-pub fn forget_socket(bundle: &Path, args: &Args) {
+pub fn forget_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
     let path = match std::fs::read_to_string(bundle.join(ADDRESS)) {
         Ok(address) => PathBuf::from(address.trim_start_matches("unix://")),
         Err(_) => socket_path(Path::new(SOCKET_DIR), args, &args.id),
@@ -232,6 +240,7 @@ pub fn forget_socket(bundle: &Path, args: &Args) {
     let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
     let Ok(address) = UnixAddr::new(&path) else { return };
     if probe().is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+        killed(&group(&bundle.join("config.json"), &args.id).unwrap_or_else(|_| args.id.clone()));
         let _ = std::fs::remove_file(path);
     }
 }
