@@ -18,7 +18,7 @@ BUILT  = CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io cri selinux systemd
 
 .PHONY: help toolchain build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
@@ -60,7 +60,7 @@ integration: bundles ## Tests against the kernel, as root
 containerd: bundles ## Fetch Debian's containerd (not installed), and see the shim below it; CLEAT_CONTAINERD=DIR for another
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
-	$(BUILT) $(CARGO) test -p integration --test containerd --test shim --test shim_streams --test shim_ends
+	$(BUILT) $(CARGO) test -p integration --test containerd --test cri --test shim --test shim_streams --test shim_ends
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
@@ -68,6 +68,7 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
+	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
 	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
 
 fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some
