@@ -32,6 +32,8 @@ pub const HANDLER: &str = "cleat";
 pub const HANDLER_BY_PATH: &str = "cleat-by-path";
 /// Where that one has its containers' state.
 pub const ROOT_BY_PATH: &str = "/run/containerd/by-path";
+/// The shim by its name, with options, which it then cannot read.
+pub const HANDLER_WITH_OPTIONS: &str = "cleat-with-options";
 /// No answer takes longer, in the guest either.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -343,7 +345,9 @@ fn configuration(containerd: &Containerd, limits: bool) -> Option<String> {
          {cri}.containerd.runtimes.{HANDLER}]\n  runtime_type = {kind:?}\n\
          {cri}.containerd.runtimes.{HANDLER_BY_PATH}]\n  runtime_type = \"io.containerd.runc.v2\"\n  \
          runtime_path = {path:?}\n\
-         {cri}.containerd.runtimes.{HANDLER_BY_PATH}.options]\n  Root = {ROOT_BY_PATH:?}\n",
+         {cri}.containerd.runtimes.{HANDLER_BY_PATH}.options]\n  Root = {ROOT_BY_PATH:?}\n\
+         {cri}.containerd.runtimes.{HANDLER_WITH_OPTIONS}]\n  runtime_type = {kind:?}\n\
+         {cri}.containerd.runtimes.{HANDLER_WITH_OPTIONS}.options]\n  SystemdCgroup = true\n",
         bin = cache.join("cni"),
         path = containerd.programs().join(shim),
         kind = runtime_type(),

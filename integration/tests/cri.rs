@@ -9,7 +9,7 @@ use integration::cri::messages::{
     ListContainersRequest, Mount, MountPropagation, NamespaceMode, NamespaceOption, PodState, ProfileType,
     ReopenContainerLogRequest, SecurityProfile, StatusRequest, UpdateContainerResourcesRequest, UserNamespace,
 };
-use integration::cri::{HANDLER_BY_PATH, Node, PodContainer, ROOT_BY_PATH, read_log};
+use integration::cri::{HANDLER_BY_PATH, HANDLER_WITH_OPTIONS, Node, PodContainer, ROOT_BY_PATH, read_log};
 use integration::{eventually, is_cleat_shim};
 
 /// A node, or the end of the test where there is none.
@@ -208,6 +208,19 @@ fn a_shim_by_its_path_has_options() {
     assert_eq!(container.exec("echo it is me").ok(), "it is me\n");
     assert_eq!(node.containerd().shims().len(), 1);
     pod.remove();
+    node.nothing_is_left();
+}
+
+/// Options for the shim by its name reach it in a form that nobody can read: it says so, and what to do.
+#[test]
+fn options_that_cannot_be_read_are_refused() {
+    let node = node!();
+    if !is_cleat_shim() || !node.is_2() {
+        eprintln!("not here: it is containerd's own shim, or containerd 1, which drops them before");
+        return;
+    }
+    let refused = node.try_pod(node.config("pod"), HANDLER_WITH_OPTIONS).expect_err("an error");
+    assert!(refused.message.contains("runtime_path"), "{refused:?}");
     node.nothing_is_left();
 }
 
