@@ -18,7 +18,7 @@ BUILT  = CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io shim selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io shim cri_sid selinux systemd
 
 .PHONY: help toolchain build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
@@ -62,7 +62,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test shim --test shim_options --test shim_streams --test shim_ends
+	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test cri --test cri_sid --test shim --test shim_options --test shim_streams --test shim_ends
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
@@ -70,6 +70,7 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
+	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
 	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
 
 fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some

@@ -11,6 +11,11 @@ use crate::wait::eventually;
 /// The image that is there.
 pub const IMAGE: &str = "test.local/busybox:1";
 
+/// What `make containerd` has fetched and made.
+pub(crate) fn fetched() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/containerd")
+}
+
 /// containerd, and a mount namespace that outlives it, with a `/run` of its own and the cgroup v2
 /// tree alone.
 #[derive(Debug)]
@@ -22,7 +27,9 @@ pub struct Containerd {
     /// `ctr events`, as long as the daemon is up.
     events: Option<Child>,
     programs: PathBuf,
-    /// containerd's namespace, which is part of the cgroups' paths.
+    /// Nobody else's: in its socket's path, and so in the arguments of its shims.
+    name: String,
+    /// containerd's namespace.
     namespace: String,
 }
 
@@ -80,7 +87,7 @@ impl Release {
         if self == Release::Sid && named.is_some() {
             return Err("CLEAT_CONTAINERD names another containerd");
         }
-        let cache = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/containerd"));
+        let cache = named.unwrap_or_else(fetched);
         let programs = cache.join(if self == Release::Sid { "sid/bin" } else { "bin" });
         match (programs.canonicalize(), cache.join("image.tar").canonicalize()) {
             (Ok(programs), Ok(image)) => Ok((programs, image)),
@@ -97,6 +104,17 @@ impl Containerd {
     /// It does not come up.
     #[must_use]
     pub fn start(release: Release) -> Option<Containerd> {
+        let no_cri = "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+        Containerd::start_with(release, None, |_| Some(no_cri.into()))
+    }
+
+    /// Starts it with a namespace, else one of its own, and more of a configuration; `None`, too, if
+    /// that is.
+    pub(crate) fn start_with(
+        release: Release,
+        namespace: Option<&str>,
+        configuration: impl FnOnce(&Containerd) -> Option<String>,
+    ) -> Option<Containerd> {
         let (bin, image) = match release.files() {
             Ok(files) => files,
             Err(why) => {
@@ -116,31 +134,38 @@ impl Containerd {
         }
         link(program());
         link(built("containerd-shim-cleat-v2", "CLEAT_SHIM"));
-        let prepare = "mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs tmpfs /run && echo ready && \
+        // What is in the guest's /run stays: its tools, and the temporary directory.
+        let prepare = "{ [ -e /sys/fs/cgroup/cgroup.procs ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup; } && \
+                       mkdir \"$0\" && mount -t tmpfs tmpfs \"$0\" && \
+                       { [ ! -d /run/guest ] || { mkdir \"$0/guest\" && mount --rbind /run/guest \"$0/guest\"; }; } && \
+                       mount -n --move \"$0\" /run && mount -t tmpfs tmpfs /var/lib && ip link set lo up && echo ready && \
                        exec sleep infinity";
         let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", prepare])
+            .args(["--mount", "--net", "--propagation", "private", "sh", "-c", prepare])
+            .arg(dir.path().join("run"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare(1)");
         let mut ready = [0u8; 6];
         let stdout = holder.stdout.as_mut().expect("a pipe");
-        std::io::Read::read_exact(stdout, &mut ready).expect("a mount namespace with cgroup v2");
-        let mut containerd = Containerd { dir, holder, daemon: None, events: None, programs, namespace: unique_name() };
-        containerd.configure();
+        std::io::Read::read_exact(stdout, &mut ready).expect("namespaces, with cgroup v2");
+        let (name, namespace) = (unique_name(), namespace.map(str::to_owned));
+        let namespace = namespace.unwrap_or_else(|| name.clone());
+        let mut containerd = Containerd { dir, holder, daemon: None, events: None, programs, name, namespace };
+        let more = configuration(&containerd)?;
+        containerd.configure(&more);
         containerd.up();
         let _ = containerd.ctr(["image", "import", &image.to_string_lossy()]).ok();
         Some(containerd)
     }
 
-    fn configure(&self) {
+    fn configure(&self, more: &str) {
         let root = self.dir.path().join("root");
         let text = format!(
-            "version = 2\nroot = {root:?}\nstate = \"/run/containerd\"\n\
-             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+            "version = 2\nroot = {root:?}\nstate = \"/run/containerd\"\n{more}\
              [grpc]\n  address = \"/run/containerd/{name}.sock\"\n[debug]\n  level = \"debug\"\n",
-            name = self.namespace
+            name = self.name
         );
         fs::write(self.dir.path().join("config.toml"), text).expect("config.toml");
     }
@@ -157,11 +182,19 @@ impl Containerd {
         self.up();
     }
 
-    /// A command in its mount namespace.
+    /// nsenter(1) into its namespaces.
+    fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        let namespaces = format!("/proc/{}/ns", self.holder.id());
+        command.args([format!("--mount={namespaces}/mnt"), format!("--net={namespaces}/net")]);
+        command
+    }
+
+    /// A command in its namespaces.
     #[must_use]
     pub fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg("timeout").args(["-k", "1", "120"]);
+        let mut command = self.enter();
+        command.arg("timeout").args(["-k", "1", "120"]);
         let path = std::env::var("PATH").unwrap_or_default();
         command.arg(program).env("PATH", format!("{}:{path}", self.programs.display()));
         command.stdin(Stdio::null());
@@ -174,9 +207,8 @@ impl Containerd {
     /// It does not.
     pub fn up(&mut self) {
         let log = fs::File::options().append(true).create(true).open(self.log_path()).expect("containerd.log");
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg("containerd").arg("--config");
-        command.arg(self.dir.path().join("config.toml")).stdin(Stdio::null());
+        let mut command = self.enter();
+        command.args(["containerd", "--config"]).arg(self.dir.path().join("config.toml")).stdin(Stdio::null());
         command.env("PATH", format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap_or_default()));
         command.stdout(log.try_clone().expect("dup")).stderr(log);
         self.daemon = Some(command.spawn().expect("nsenter(1)"));
@@ -214,6 +246,29 @@ impl Containerd {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Where its socket is, from outside.
+    pub(crate) fn socket(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/run/containerd/{}.sock", self.holder.id(), self.name))
+    }
+
+    /// A name that is nobody else's, and that of the cgroup above its tasks'.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its programs are: the shims, and what those execute.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// Its version, such as `1.6.20`.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let said = self.inside("containerd").arg("--version").output().expect("nsenter(1)");
+        String::from_utf8_lossy(&said.stdout).split(' ').nth(2).unwrap_or_default().trim_start_matches('v').to_owned()
+    }
+
     /// A directory of the test's, which is the same inside.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -223,7 +278,7 @@ impl Containerd {
     /// `ctr`, to be run.
     pub fn ctr_command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = self.inside("ctr");
-        command.args(["--address", &format!("/run/containerd/{}.sock", self.namespace), "--namespace"]);
+        command.args(["--address", &format!("/run/containerd/{}.sock", self.name), "--namespace"]);
         command.arg(&self.namespace).args(arguments);
         command
     }
@@ -262,7 +317,7 @@ impl Containerd {
             let program = text.split('\0').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
             // Servers, that is, and not those who start or remove one.
             let passing = text.contains("\0start\0") || text.contains("\0delete\0");
-            program.starts_with("containerd-shim") && text.contains(&self.namespace) && !passing
+            program.starts_with("containerd-shim") && text.contains(&self.name) && !passing
         };
         pids.filter(ours).collect()
     }
@@ -296,7 +351,7 @@ impl Containerd {
             left.extend(self.files("/run/containerd/s"));
             left.extend(self.files(&format!("/run/containerd/cleat/{}", self.namespace)));
             left.extend(self.files(&format!("/run/containerd/runc/{}", self.namespace)));
-            let cgroups = self.files(&format!("/sys/fs/cgroup/{}", self.namespace));
+            let cgroups = self.files(&format!("/sys/fs/cgroup/{}", self.name));
             left.extend(cgroups.into_iter().filter(|path| !path.rsplit('/').next().unwrap_or_default().contains('.')));
             left.extend(self.shims().iter().map(|pid| format!("shim {pid}")));
             let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id())).expect("mountinfo");
@@ -336,7 +391,7 @@ impl Drop for Containerd {
             }
         }
         let _ = self.inside("sh").args(["-c", "umount -R -l /run/containerd/*/*/*/rootfs 2>/dev/null"]).output();
-        let _ = self.inside("rmdir").arg(format!("/sys/fs/cgroup/{}", self.namespace)).output();
+        let _ = self.inside("rmdir").arg(format!("/sys/fs/cgroup/{}", self.name)).output();
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }

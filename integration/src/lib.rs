@@ -25,6 +25,7 @@ mod bundle;
 mod call;
 mod container;
 mod containerd;
+pub mod cri;
 mod defence;
 mod host;
 pub mod network;

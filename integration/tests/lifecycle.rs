@@ -309,6 +309,30 @@ fn delete_force_ends_every_process_of_a_container_without_pid_namespace() {
     }
 }
 
+/// The same in a pid namespace that is another container's, where killing the first one ends no other.
+#[test]
+fn kill_ends_every_process_of_a_container_in_anothers_pid_namespace() {
+    not_on_runc_1_1!("it kills the first one alone");
+    let runtime = Runtime::new();
+    let first = sleeper();
+    let owner = runtime.start_ready(&first);
+    let joining = serde_json::json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", owner.pid()) });
+    let bundle = Bundle::new().args(["/probe", "fork-sleep", "2"]).namespace(joining);
+    let container = runtime.start_ready(&bundle);
+    let processes = || fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+    assert_eq!(processes().lines().count(), 3, "{:?}", processes());
+    container.kill("KILL");
+    integration::eventually("the end of them all", || match processes() {
+        none if none.is_empty() => Ok(()),
+        some => Err(some),
+    });
+    // While it is not reaped, its pid namespace does not end.
+    let _ = container.wait();
+    assert_eq!(owner.status(), "running");
+    let _ = container.call(["delete"]).outcome().ok();
+    owner.kill_and_delete();
+}
+
 /// user-complaints 10: when the first process has gone, the container is stopped even though
 /// others live, and delete takes them along.
 #[test]

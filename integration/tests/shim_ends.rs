@@ -372,6 +372,65 @@ fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
     }
 }
 
+/// containerd 2 executes `delete` for a pod, and for none of its containers.
+#[test]
+fn a_pod_whose_server_is_killed_is_removed_with_all_in_it() {
+    let host = ShimHost::new();
+    let of = |group: &str| sleeper().set("/annotations/io.kubernetes.cri.sandbox-id", group.into());
+    let (pod, member, other) = (of("pod"), of("pod"), of("other"));
+    let shim = host.serve(pod.path(), "pod");
+    let _ = shim.run(&mut shim.connect(), &Streams::default());
+    let beside = host.serve(member.path(), "member");
+    assert_eq!(beside.socket(), shim.socket());
+    let _ = beside.run(&mut beside.connect(), &Streams::default());
+    // While it serves, a member's end is nobody else's.
+    assert_eq!(host.delete(other.path(), "nobody").exit_status, 137);
+    lives(&shim);
+    host.kill_servers();
+    // One that has nothing to do with it.
+    let apart = host.serve(other.path(), "other");
+    let _ = apart.run(&mut apart.connect(), &Streams::default());
+    assert_eq!(host.delete(pod.path(), "pod").exit_status, 137);
+    lives(&apart);
+    assert!(!member.cgroup().exists(), "the cgroup of the other one in the pod is still there");
+    assert!(!host.state().join("member").exists(), "its state is still there");
+    // containerd 1 does execute it.
+    assert_eq!(host.delete(member.path(), "member").exit_status, 137);
+    apart.end(&mut apart.connect());
+    host.nothing_is_left(&[&pod, &member, &other]);
+}
+
+/// An init in another's pid namespace leaves its children alive, which keep its streams: they end with it,
+/// as containerd waits for the streams' end before it believes in the task's.
+#[test]
+fn what_an_init_in_anothers_pid_namespace_leaves_is_killed() {
+    let host = ShimHost::new();
+    let first = sleeper();
+    let owner = host.serve(first.path(), "first");
+    let pid = owner.run(&mut owner.connect(), &Streams::default());
+    let path = format!("/proc/{pid}/ns/pid");
+    let joining = serde_json::json!({ "type": "pid", "path": path });
+    let second = Bundle::new().args(["/probe", "fork-sleep", "2"]).namespace(joining);
+    let shim = host.serve(second.path(), "second");
+    let mut client = shim.connect();
+    let _ = shim.run(&mut client, &Streams::default());
+    let processes = || fs::read_to_string(second.cgroup().join("cgroup.procs")).unwrap_or_default();
+    eventually("its children", || match processes() {
+        three if three.lines().count() == 3 => Ok(()),
+        other => Err(other),
+    });
+    // The init alone.
+    shim.kill(&mut client, "", 15, false).expect("Kill");
+    let _ = shim.wait(&mut client, "");
+    eventually("the end of them all", || match processes() {
+        none if none.is_empty() => Ok(()),
+        some => Err(some),
+    });
+    shim.end(&mut client);
+    owner.end(&mut owner.connect());
+    host.nothing_is_left(&[&first, &second]);
+}
+
 /// A server that is stopped, and has more peers waiting than it may have.
 #[test]
 fn a_server_that_hangs_keeps_neither_start_nor_delete_waiting() {

@@ -345,6 +345,7 @@ impl Birth<'_> {
                     inode: 0,
                 }),
                 namespaces: host.namespaces,
+                joined: self.plan.init.join.iter().fold(0, |flags, join| flags | u64::from(join.flags)),
                 rdt: None,
                 memory_policy: self.plan.init.memory_policy.clone(),
                 personality: self.plan.init.personality,

@@ -22,8 +22,8 @@ use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::OwnUnit;
 use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
-use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
+use crate::plan::{self, NEWPID};
 use crate::rdt::OwnRdt;
 use crate::sys;
 
@@ -55,6 +55,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether its processes end with its first one: it has made a pid namespace, and not joined one.
+    #[must_use]
+    pub fn ends_with_init(&self) -> bool {
+        self.cleat.namespaces & !self.cleat.joined & NEWPID != 0
+    }
+
     /// Remembers the resctrl group.
     pub fn set_rdt(&mut self, own: &OwnRdt) {
         self.intel_rdt_path = own.full().display().to_string();
@@ -92,6 +98,9 @@ pub struct Own {
     pub cgroup: Option<OwnCgroup>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
+    /// Those of them that it did not make, but joined.
+    #[serde(default)]
+    pub joined: u64,
     /// The container's resctrl group.
     pub rdt: Option<OwnRdt>,
     /// The NUMA memory policy, which processes that join get, too.

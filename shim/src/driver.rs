@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use cleat::commands::{self, Shell};
 use cleat::error::{Context, Error, Kind, Result};
-use cleat::plan::NEWPID;
 use cleat::state::{Container, Store};
 use cleat::sys::supervise;
 use nix::sys::inotify::Inotify;
@@ -454,7 +453,7 @@ impl Driver {
         let container = self.container(&who.id)?;
         self.watch_kills(&who.id, &container, watch);
         self.take_console(who, watch)?;
-        Ok(Birth { pid, gone: is_gone(pid), shares_pids: container.record.cleat.namespaces & NEWPID == 0 })
+        Ok(Birth { pid, gone: is_gone(pid), shares_pids: !container.record.ends_with_init() })
     }
 
     /// Removes a container that was made, and cannot be used.

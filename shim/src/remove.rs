@@ -46,7 +46,7 @@ pub fn remove(args: &Args) -> Result<()> {
         warn(&error.to_string());
     }
     rootfs::forget_layers(&bundle.join("rootfs"));
-    start::forget_socket(&bundle, args);
+    start::forget_socket(&bundle, args, |group| remove_group(&shell, group));
     let recorded = bundle::init_exit(&bundle);
     let response = match recorded {
         Some((pid, exit)) => DeleteResponse { pid, exit_status: exit.status, exited_at: Some(exit.at) },
@@ -57,4 +57,22 @@ pub fn remove(args: &Args) -> Result<()> {
         },
     };
     std::io::stdout().write_all(&response.encode_to_vec()).context("write to standard output")
+}
+
+/// Removes what else a killed server has had: of a pod, containerd 2 executes `delete` for the sandbox alone,
+/// and forgets the containers.
+fn remove_group(shell: &Shell<'_>, group: &str) {
+    for id in shell.store.ids().unwrap_or_default() {
+        let Ok(container) = shell.store.open(&id) else { continue };
+        let own = &container.record.cleat;
+        if start::group_of(&own.annotations, &id) != group {
+            continue;
+        }
+        let rootfs = own.bundle.join("rootfs");
+        let removed = cleat::commands::delete::delete(shell, &id, true).and_then(|()| rootfs::unmount(&rootfs));
+        if let Err(error) = removed {
+            (shell.warn)(&format!("{id}: {error}"));
+        }
+        rootfs::forget_layers(&rootfs);
+    }
 }

@@ -3,6 +3,7 @@
 //! `start` binds the socket, hands it to a server, which it leaves behind, and prints its address.
 //! A task of a group (a pod) gets the address of the group's server, if that listens.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -30,6 +31,17 @@ const ADDRESS: &str = "address";
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 /// The type of the options.
 const OPTIONS: &str = "containerd.runc.v1.Options";
+/// The type of what containerd passes to a shim whose options it does not know.
+const GENERIC: &str = "runtimeoptions.v1.Options";
+
+/// `runtimeoptions.v1.Options`: a file of configuration, or what would be in it.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct GenericOptions {
+    #[prost(string, tag = "2")]
+    config_path: String,
+    #[prost(bytes = "vec", tag = "3")]
+    config_body: Vec<u8>,
+}
 
 /// What containerd says on standard input.
 #[derive(Debug, Default, PartialEq)]
@@ -44,36 +56,61 @@ pub struct Given {
 
 /// Since 2.3 it is a `BootstrapParams`, before that an `Any`. Either may decode as the other: the
 /// former says what the command line says, too.
-pub fn given(input: &[u8], args: &Args) -> Given {
+///
+/// # Errors
+/// There are options that we cannot read: whoever has written them would wait for their effect in vain.
+pub fn given(input: &[u8], args: &Args) -> Result<Given> {
     let options = |any: &Any| {
         let ours = any.type_url.ends_with(OPTIONS);
         ours.then(|| Options::decode(&*any.value).ok()).flatten()
     };
+    let generic = |any: &Any| {
+        let said = GenericOptions::decode(&*any.value).unwrap_or_default();
+        any.type_url.ends_with(GENERIC) && !(said.config_path.is_empty() && said.config_body.is_empty())
+    };
+    let unreadable = || {
+        Error::new(format!(
+            "options of type {GENERIC} cannot be read; let containerd's runtime_type be io.containerd.runc.v2 and its \
+             runtime_path this program, then they are {OPTIONS}"
+        ))
+    };
     if let Ok(params) = BootstrapParams::decode(input) {
         if params.instance_id == args.id && params.namespace == args.namespace {
             let found = params.extensions.iter().find_map(|extension| options(extension.value.as_ref()?));
-            return Given {
+            if params.extensions.iter().any(|extension| extension.value.as_ref().is_some_and(generic)) {
+                return Err(unreadable());
+            }
+            return Ok(Given {
                 options: found.unwrap_or_default(),
                 socket_dir: params.socket_dir.filter(|dir| !dir.is_empty()),
                 ttrpc_address: Some(params.ttrpc_address).filter(|address| !address.is_empty()),
-            };
+            });
         }
     }
-    let options = Any::decode(input).ok().and_then(|any| options(&any)).unwrap_or_default();
-    Given { options, ..Given::default() }
+    let any = Any::decode(input).ok();
+    if any.as_ref().is_some_and(generic) {
+        return Err(unreadable());
+    }
+    Ok(Given { options: any.as_ref().and_then(options).unwrap_or_default(), ..Given::default() })
 }
 
 /// What of config.json matters here.
 #[derive(Deserialize)]
 struct Spec {
     #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
-fn group(args: &Args) -> Result<String> {
-    let text = cleat::config::read_json(Path::new("config.json"))?;
+/// The tasks that a task shares its server with have this name in common; it is its id, if it has none.
+fn group(config: &Path, id: &str) -> Result<String> {
+    let text = cleat::config::read_json(config)?;
     let spec: Spec = cleat::config::parse("config.json", &text)?;
-    Ok(GROUPS.iter().find_map(|name| spec.annotations.get(*name)).unwrap_or(&args.id).clone())
+    Ok(group_of(&spec.annotations, id).to_owned())
+}
+
+/// The same by annotations.
+pub fn group_of<'a>(annotations: &'a BTreeMap<String, String>, id: &'a str) -> &'a str {
+    GROUPS.iter().find_map(|name| annotations.get(*name)).map_or(id, String::as_str)
 }
 
 fn socket_path(dir: &Path, args: &Args, group: &str) -> PathBuf {
@@ -89,7 +126,7 @@ fn socket_path(dir: &Path, args: &Args, group: &str) -> PathBuf {
 pub fn start(args: &Args) -> Result<()> {
     let mut input = Vec::new();
     std::io::stdin().take(1 << 20).read_to_end(&mut input).context("read standard input")?;
-    let given = given(&input, args);
+    let given = given(&input, args)?;
     if !given.options.task_api_address.is_empty() {
         return print(&given.options.task_api_address);
     }
@@ -99,7 +136,7 @@ pub fn start(args: &Args) -> Result<()> {
         .mode(0o700)
         .create(&dir)
         .context(format_args!("mkdir {}", dir.display()))?;
-    let path = socket_path(&dir, args, &group(args)?);
+    let path = socket_path(&dir, args, &group(Path::new("config.json"), &args.id)?);
     let address = format!("unix://{}", path.display());
     let _one_at_a_time = lock(&dir)?;
     let Some(listener) = listen(&path)? else {
@@ -234,10 +271,11 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
         .context(format_args!("write /proc/{pid}/oom_score_adj"))
 }
 
-/// Removes the socket of a bundle whose server was killed, unless another listens there by now.
+/// Removes the socket of a bundle whose server was killed, unless another listens there by now; before
+/// that, does with the server's group what is to be done while no other can come.
 ///
 /// containerd may have removed the bundle already: then it is where a task without a group has it.
-pub fn forget_socket(bundle: &Path, args: &Args) {
+pub fn forget_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
     let path = match std::fs::read_to_string(bundle.join(ADDRESS)) {
         Ok(address) => PathBuf::from(address.trim_start_matches("unix://")),
         Err(_) => socket_path(Path::new(SOCKET_DIR), args, &args.id),
@@ -245,6 +283,7 @@ pub fn forget_socket(bundle: &Path, args: &Args) {
     let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
     let Ok(address) = UnixAddr::new(&path) else { return };
     if probe().is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+        killed(&group(&bundle.join("config.json"), &args.id).unwrap_or_else(|_| args.id.clone()));
         let _ = std::fs::remove_file(path);
     }
 }
@@ -276,7 +315,7 @@ mod tests {
     fn options_come_in_either_dress() {
         let options = Options { root: "/run/x".into(), systemd_cgroup: true, ..Options::default() };
         let any = Any::of(OPTIONS, &options);
-        assert_eq!(given(&any.encode_to_vec(), &args()).options, options);
+        assert_eq!(given(&any.encode_to_vec(), &args()).unwrap().options, options);
         let params = BootstrapParams {
             instance_id: "c1".into(),
             namespace: "n".into(),
@@ -285,10 +324,31 @@ mod tests {
             socket_dir: Some("/s".into()),
             ..BootstrapParams::default()
         };
-        let read = given(&params.encode_to_vec(), &args());
+        let read = given(&params.encode_to_vec(), &args()).unwrap();
         assert_eq!((read.options, read.socket_dir.as_deref()), (options, Some("/s")));
-        assert_eq!(given(b"", &args()), Given::default());
-        assert_eq!(given(b"\xff\xff nonsense", &args()), Given::default());
+        assert_eq!(given(b"", &args()).unwrap(), Given::default());
+        assert_eq!(given(b"\xff\xff nonsense", &args()).unwrap(), Given::default());
+    }
+
+    #[test]
+    fn options_that_cannot_be_read_are_refused() {
+        let generic = |body: &[u8]| {
+            let options = GenericOptions { config_body: body.to_vec(), ..GenericOptions::default() };
+            Any::of(GENERIC, &options)
+        };
+        let params = |any| BootstrapParams {
+            instance_id: "c1".into(),
+            namespace: "n".into(),
+            extensions: vec![Extension { value: Some(any) }],
+            ..BootstrapParams::default()
+        };
+        let body = b"SystemdCgroup = true\n";
+        for input in [generic(body).encode_to_vec(), params(generic(body)).encode_to_vec()] {
+            let text = given(&input, &args()).unwrap_err().to_string();
+            assert!(text.contains("runtimeoptions.v1.Options") && text.contains("runtime_path"), "{text}");
+        }
+        // containerd 1's CRI: all that was written is lost before.
+        assert!(given(&generic(b"").encode_to_vec(), &args()).is_ok());
     }
 
     #[test]

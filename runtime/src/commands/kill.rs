@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::NEWPID;
 use crate::state::Status;
 use crate::sys;
 
@@ -24,7 +23,7 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
         return if all { kill_leftovers(&container, number) } else { Err(stopped()) };
     }
     // Without a pid namespace of its own, its other processes would outlive the first one.
-    if number == nix::libc::SIGKILL && container.record.cleat.namespaces & NEWPID == 0 {
+    if number == nix::libc::SIGKILL && !container.record.ends_with_init() {
         return delete::kill_all(&container);
     }
     let Some(alive) = container.alive()? else { return Err(stopped()) };
