@@ -27,13 +27,17 @@ use messages::{
 const PAUSE: &str = "test.local/pause:1";
 /// The name that pods know the shim by.
 pub const HANDLER: &str = "cleat";
-/// The same shim by its path, as containerd's own: no other type has options, nor do containerd 2.0 and 2.1 ask
-/// another for its features.
+/// The same shim by its path, as containerd's own: containerd 1 has options for no other type, nor do containerd
+/// 2.0 and 2.1 ask another for its features.
 pub const HANDLER_BY_PATH: &str = "cleat-by-path";
 /// Where that one has its containers' state.
 pub const ROOT_BY_PATH: &str = "/run/containerd/by-path";
-/// The shim by its name, with options, which it then cannot read.
+/// The shim by its name, with options.
 pub const HANDLER_WITH_OPTIONS: &str = "cleat-with-options";
+/// Where that one has its containers' state.
+pub const ROOT_WITH_OPTIONS: &str = "/run/containerd/with-options";
+/// The same with one that there is not.
+pub const HANDLER_WITH_UNKNOWN_OPTIONS: &str = "cleat-with-unknown-options";
 /// No answer takes longer, in the guest either.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -348,7 +352,9 @@ fn configuration(containerd: &Containerd, limits: bool) -> Option<String> {
          runtime_path = {path:?}\n\
          {cri}.containerd.runtimes.{HANDLER_BY_PATH}.options]\n  Root = {ROOT_BY_PATH:?}\n\
          {cri}.containerd.runtimes.{HANDLER_WITH_OPTIONS}]\n  runtime_type = {kind:?}\n\
-         {cri}.containerd.runtimes.{HANDLER_WITH_OPTIONS}.options]\n  SystemdCgroup = true\n",
+         {cri}.containerd.runtimes.{HANDLER_WITH_OPTIONS}.options]\n  Root = {ROOT_WITH_OPTIONS:?}\n\
+         {cri}.containerd.runtimes.{HANDLER_WITH_UNKNOWN_OPTIONS}]\n  runtime_type = {kind:?}\n\
+         {cri}.containerd.runtimes.{HANDLER_WITH_UNKNOWN_OPTIONS}.options]\n  SystemdCGroup = true\n",
         bin = cache.join("cni"),
         path = containerd.programs().join(shim),
         kind = runtime_type(),

@@ -10,7 +10,10 @@ use integration::cri::messages::{
     ListContainersRequest, Mount, MountPropagation, NamespaceMode, NamespaceOption, PodState, ProfileType,
     ReopenContainerLogRequest, SecurityProfile, StatusRequest, UpdateContainerResourcesRequest, UserNamespace,
 };
-use integration::cri::{HANDLER_BY_PATH, HANDLER_WITH_OPTIONS, Node, PodContainer, ROOT_BY_PATH, read_log};
+use integration::cri::{
+    HANDLER_BY_PATH, HANDLER_WITH_OPTIONS, HANDLER_WITH_UNKNOWN_OPTIONS, Node, PodContainer, ROOT_BY_PATH,
+    ROOT_WITH_OPTIONS, read_log,
+};
 use integration::{Release, eventually, is_cleat_shim};
 
 /// Which containerd it is here.
@@ -218,16 +221,20 @@ fn a_shim_by_its_path_has_options() {
     node.nothing_is_left();
 }
 
-/// Options for the shim by its name reach it in a form that nobody can read: it says so, and what to do.
+/// Options for the shim by its name reach it, too, in another form, and one that nobody knows is refused.
 #[test]
-fn options_that_cannot_be_read_are_refused() {
+fn a_shim_by_its_name_has_options() {
     let node = node!();
     if !is_cleat_shim() || !node.is_2() {
         eprintln!("not here: it is containerd's own shim, or containerd 1, which drops them before");
         return;
     }
-    let refused = node.try_pod(node.config("pod"), HANDLER_WITH_OPTIONS).expect_err("an error");
-    assert!(refused.message.contains("runtime_path"), "{refused:?}");
+    let pod = node.try_pod(node.config("pod"), HANDLER_WITH_OPTIONS).unwrap_or_else(|refused| panic!("{refused:?}"));
+    let states = node.containerd().files(&format!("{ROOT_WITH_OPTIONS}/k8s.io"));
+    assert!(states.iter().any(|path| path.ends_with(&pod.id)), "no {} in {states:?}", pod.id);
+    pod.remove();
+    let refused = node.try_pod(node.config("pod"), HANDLER_WITH_UNKNOWN_OPTIONS).expect_err("an error");
+    assert!(refused.message.contains("options: unknown field `SystemdCGroup`"), "{refused:?}");
     node.nothing_is_left();
 }
 

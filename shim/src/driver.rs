@@ -22,7 +22,7 @@ use crate::rootfs::Mounted;
 use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who, process_infos};
 use crate::ttrpc::{Code, Failure};
 use crate::watch::{Source, Watch};
-use crate::{bundle, metrics, rootfs};
+use crate::{bundle, metrics, options, rootfs};
 
 mod kills;
 mod streams;
@@ -251,15 +251,14 @@ impl Driver {
 
     fn try_create(&mut self, who: &Who, request: &CreateRequest, watch: &mut Watch) -> Result<()> {
         let options = match &request.options {
-            Some(any) if any.type_url.ends_with("containerd.runc.v1.Options") => Options::decode(&*any.value)
-                .map_err(|error| Error::new(format!("options: not containerd.runc.v1.Options: {error}")))?,
-            Some(any) if !any.value.is_empty() => {
-                return Err(Error::new(format!(
-                    "options: unknown type {}; use containerd.runc.v1.Options",
-                    any.type_url
-                )));
-            }
-            _ => Options::default(),
+            Some(any) => match options::read(any)? {
+                None if !any.value.is_empty() => {
+                    let text = format!("options: unknown type {}; use containerd.runc.v1.Options", any.type_url);
+                    return Err(Error::new(text));
+                }
+                read => read.unwrap_or_default(),
+            },
+            None => Options::default(),
         };
         let dir = Path::new(&request.bundle);
         if !dir.is_absolute() {

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod info;
 pub mod messages;
 pub mod metrics;
+pub mod options;
 pub mod publisher;
 pub mod remove;
 pub mod rootfs;

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args::Args;
 use crate::messages::{Any, BootstrapParams, Options};
+use crate::options;
 
 /// Where sockets are, unless containerd says otherwise.
 const SOCKET_DIR: &str = "/run/containerd/s";
@@ -29,20 +30,6 @@ const SOCKET_DIR: &str = "/run/containerd/s";
 const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
-/// The type of the options.
-const OPTIONS: &str = "containerd.runc.v1.Options";
-/// The type of what containerd passes to a shim whose options it does not know.
-const GENERIC: &str = "runtimeoptions.v1.Options";
-
-/// `runtimeoptions.v1.Options`: a file of configuration, or what would be in it.
-#[derive(Clone, PartialEq, Eq, Message)]
-struct GenericOptions {
-    #[prost(string, tag = "2")]
-    config_path: String,
-    #[prost(bytes = "vec", tag = "3")]
-    config_body: Vec<u8>,
-}
-
 /// What containerd says on standard input.
 #[derive(Debug, Default, PartialEq)]
 pub struct Given {
@@ -58,40 +45,24 @@ pub struct Given {
 /// former says what the command line says, too.
 ///
 /// # Errors
-/// There are options that we cannot read: whoever has written them would wait for their effect in vain.
+/// There are options that we cannot read.
 pub fn given(input: &[u8], args: &Args) -> Result<Given> {
-    let options = |any: &Any| {
-        let ours = any.type_url.ends_with(OPTIONS);
-        ours.then(|| Options::decode(&*any.value).ok()).flatten()
-    };
-    let generic = |any: &Any| {
-        let said = GenericOptions::decode(&*any.value).unwrap_or_default();
-        any.type_url.ends_with(GENERIC) && !(said.config_path.is_empty() && said.config_body.is_empty())
-    };
-    let unreadable = || {
-        Error::new(format!(
-            "options of type {GENERIC} cannot be read; let containerd's runtime_type be io.containerd.runc.v2 and its \
-             runtime_path this program, then they are {OPTIONS}"
-        ))
-    };
     if let Ok(params) = BootstrapParams::decode(input) {
         if params.instance_id == args.id && params.namespace == args.namespace {
-            let found = params.extensions.iter().find_map(|extension| options(extension.value.as_ref()?));
-            if params.extensions.iter().any(|extension| extension.value.as_ref().is_some_and(generic)) {
-                return Err(unreadable());
+            let mut found = Options::default();
+            for any in params.extensions.iter().filter_map(|extension| extension.value.as_ref()) {
+                found = options::read(any)?.unwrap_or(found);
             }
             return Ok(Given {
-                options: found.unwrap_or_default(),
+                options: found,
                 socket_dir: params.socket_dir.filter(|dir| !dir.is_empty()),
                 ttrpc_address: Some(params.ttrpc_address).filter(|address| !address.is_empty()),
             });
         }
     }
     let any = Any::decode(input).ok();
-    if any.as_ref().is_some_and(generic) {
-        return Err(unreadable());
-    }
-    Ok(Given { options: any.as_ref().and_then(options).unwrap_or_default(), ..Given::default() })
+    let options = any.as_ref().map_or(Ok(None), options::read)?;
+    Ok(Given { options: options.unwrap_or_default(), ..Given::default() })
 }
 
 /// What of config.json matters here.
@@ -314,7 +285,7 @@ mod tests {
     #[test]
     fn options_come_in_either_dress() {
         let options = Options { root: "/run/x".into(), systemd_cgroup: true, ..Options::default() };
-        let any = Any::of(OPTIONS, &options);
+        let any = Any::of("containerd.runc.v1.Options", &options);
         assert_eq!(given(&any.encode_to_vec(), &args()).unwrap().options, options);
         let params = BootstrapParams {
             instance_id: "c1".into(),
@@ -328,27 +299,8 @@ mod tests {
         assert_eq!((read.options, read.socket_dir.as_deref()), (options, Some("/s")));
         assert_eq!(given(b"", &args()).unwrap(), Given::default());
         assert_eq!(given(b"\xff\xff nonsense", &args()).unwrap(), Given::default());
-    }
-
-    #[test]
-    fn options_that_cannot_be_read_are_refused() {
-        let generic = |body: &[u8]| {
-            let options = GenericOptions { config_body: body.to_vec(), ..GenericOptions::default() };
-            Any::of(GENERIC, &options)
-        };
-        let params = |any| BootstrapParams {
-            instance_id: "c1".into(),
-            namespace: "n".into(),
-            extensions: vec![Extension { value: Some(any) }],
-            ..BootstrapParams::default()
-        };
-        let body = b"SystemdCgroup = true\n";
-        for input in [generic(body).encode_to_vec(), params(generic(body)).encode_to_vec()] {
-            let text = given(&input, &args()).unwrap_err().to_string();
-            assert!(text.contains("runtimeoptions.v1.Options") && text.contains("runtime_path"), "{text}");
-        }
-        // containerd 1's CRI: all that was written is lost before.
-        assert!(given(&generic(b"").encode_to_vec(), &args()).is_ok());
+        let unreadable = Any { type_url: "containerd.runc.v1.Options".into(), value: b"\xff".to_vec() };
+        assert!(given(&unreadable.encode_to_vec(), &args()).is_err());
     }
 
     #[test]
