@@ -16,7 +16,7 @@ use crate::driver::{Driver, Outcome};
 use crate::messages::Timestamp;
 use crate::publisher::Publisher;
 use crate::server::{self, Flushed, Heard, MAX_PEERS, Peers};
-use crate::task::{Effect, Exit, Input, Tasks};
+use crate::task::{Call, Effect, Exit, Input, Tasks};
 use crate::watch::{Source, Token, Watch};
 
 /// Without a task and without a peer it ends after so long: whoever started it was killed.
@@ -49,8 +49,8 @@ struct Server {
     spare: Option<OwnedFd>,
     /// When to end, whatever waits.
     farewell: Option<Instant>,
-    /// When somebody came who asked nothing: a start, which sends containerd.
-    visited: Option<Instant>,
+    /// Tasks that a start has announced, and when: it sends containerd for a Create.
+    expected: BTreeMap<String, Instant>,
     /// A signal told it to end.
     dismissed: bool,
     /// When to see again whether it may end.
@@ -93,7 +93,7 @@ pub fn serve(args: &Args) -> Result<()> {
         idle_since: Some(Instant::now()),
         spare: spare(),
         farewell: None,
-        visited: None,
+        expected: BTreeMap::new(),
         dismissed: false,
         again: None,
     };
@@ -179,8 +179,7 @@ impl Server {
 
     /// Whether somebody is on his way to us who does not know of that Shutdown.
     fn is_expected(&self) -> bool {
-        let lately = |visited: Instant| visited.elapsed() < IDLE;
-        self.visited.is_some_and(lately) || self.peers.silent().is_some()
+        self.expected.values().any(|since| since.elapsed() < IDLE) || self.peers.silent().is_some()
     }
 
     /// Whoever comes may have been sent here by a start, and others may follow.
@@ -274,6 +273,14 @@ impl Server {
             Heard::Gone => self.drop_peer(number),
             Heard::Calls(calls) => {
                 for (stream, call) in calls {
+                    match &call {
+                        Ok(Call::Connect(id)) if !self.tasks.has(id) => {
+                            self.expected.retain(|_, since| since.elapsed() < IDLE);
+                            self.expected.insert(id.clone(), Instant::now());
+                        }
+                        Ok(Call::Create(request)) => drop(self.expected.remove(&request.id)),
+                        _ => {}
+                    }
                     let ticket = server::ticket(number, stream);
                     outcomes.push_back(match call {
                         Ok(call) => Outcome::Happened(Input::Call(ticket, call)),
@@ -300,9 +307,6 @@ impl Server {
     }
 
     fn drop_peer(&mut self, number: u32) {
-        if self.peers.is_silent(number) {
-            self.visited = Some(Instant::now());
-        }
         if let (Some(socket), Some((token, _))) = (self.peers.remove(number), self.tokens.remove(&number)) {
             self.watch.remove(&socket, token);
         }

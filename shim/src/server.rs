@@ -83,11 +83,6 @@ impl Peers {
         self.peers.iter().find(|(_, peer)| !peer.asked).map(|(number, _)| *number)
     }
 
-    /// Whether that one has asked nothing yet.
-    pub fn is_silent(&self, number: u32) -> bool {
-        self.peers.get(&number).is_some_and(|peer| !peer.asked)
-    }
-
     /// One of them.
     pub fn get(&self, number: u32) -> Option<&OwnedFd> {
         self.peers.get(&number).map(|peer| &peer.socket)

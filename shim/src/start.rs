@@ -21,7 +21,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::args::Args;
-use crate::messages::{Any, BootstrapParams, Options};
+use crate::messages::{Any, BootstrapParams, Options, ProcessRequest, Request};
 use crate::options;
 
 /// Where sockets are, unless containerd says otherwise.
@@ -39,6 +39,8 @@ pub struct Given {
     pub socket_dir: Option<String>,
     /// Who hears of events.
     pub ttrpc_address: Option<String>,
+    /// It came as containerd since 2.3 says it.
+    pub is_bootstrap: bool,
 }
 
 /// Since 2.3 it is a `BootstrapParams`, before that an `Any`. Either may decode as the other: the
@@ -57,6 +59,7 @@ pub fn given(input: &[u8], args: &Args) -> Result<Given> {
                 options: found,
                 socket_dir: params.socket_dir.filter(|dir| !dir.is_empty()),
                 ttrpc_address: Some(params.ttrpc_address).filter(|address| !address.is_empty()),
+                is_bootstrap: true,
             });
         }
     }
@@ -99,7 +102,7 @@ pub fn start(args: &Args) -> Result<()> {
     std::io::stdin().take(1 << 20).read_to_end(&mut input).context("read standard input")?;
     let given = given(&input, args)?;
     if !given.options.task_api_address.is_empty() {
-        return print(&given.options.task_api_address);
+        return print(&given.options.task_api_address, &given);
     }
     let dir = PathBuf::from(given.socket_dir.as_deref().unwrap_or(SOCKET_DIR));
     std::fs::DirBuilder::new()
@@ -110,9 +113,9 @@ pub fn start(args: &Args) -> Result<()> {
     let path = socket_path(&dir, args, &group(Path::new("config.json"), &args.id)?);
     let address = format!("unix://{}", path.display());
     let _one_at_a_time = lock(&dir)?;
-    let Some(listener) = listen(&path)? else {
+    let Some(listener) = listen(&path, &args.id)? else {
         keep_address(&address)?;
-        return print(&address);
+        return print(&address, &given);
     };
     // Before there is a server: should it be killed, the socket is found by this.
     let outcome = keep_address(&address).and_then(|()| spawn(args, &given, &path, listener));
@@ -120,7 +123,7 @@ pub fn start(args: &Args) -> Result<()> {
         let _ = std::fs::remove_file(&path);
     }
     outcome?;
-    print(&address)
+    print(&address, &given)
 }
 
 /// Two starts of a group at once must not each remove the other's socket, and a server that ends must not
@@ -157,8 +160,17 @@ fn probe() -> Result<OwnedFd> {
     socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")
 }
 
-/// A socket that listens; `None` when another process listens there.
-fn listen(path: &Path) -> Result<Option<OwnedFd>> {
+/// Says which task will be: a server that was about to end stays for that.
+fn announce(peer: &OwnedFd, id: &str) {
+    let payload = ProcessRequest { id: id.into(), exec_id: String::new() }.encode_to_vec();
+    let (service, method) = ("containerd.task.v3.Task".into(), "Connect".into());
+    let request = Request { service, method, payload, ..Request::default() };
+    // One that cannot take it ends now.
+    let _ = socket::send(peer.as_raw_fd(), &crate::ttrpc::request(1, &request), socket::MsgFlags::MSG_NOSIGNAL);
+}
+
+/// A socket that listens; `None` when another process listens there, which has heard of the task.
+fn listen(path: &Path, id: &str) -> Result<Option<OwnedFd>> {
     let place = format!("socket {}", path.display());
     let address = UnixAddr::new(path).context(&place)?;
     let new = || socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context("socket");
@@ -171,9 +183,15 @@ fn listen(path: &Path) -> Result<Option<OwnedFd>> {
     match bind(&listener) {
         Ok(()) => {}
         Err(Errno::EADDRINUSE) => {
-            // One that is too busy to take us yet is there, too.
-            if matches!(socket::connect(probe()?.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN)) {
-                return Ok(None);
+            let peer = probe()?;
+            match socket::connect(peer.as_raw_fd(), &address) {
+                Ok(()) => {
+                    announce(&peer, id);
+                    return Ok(None);
+                }
+                // It is too busy to take us yet, and stays then.
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(_) => {}
             }
             // Left behind by one that was killed.
             std::fs::remove_file(path).context(format_args!("remove {}", path.display()))?;
@@ -264,13 +282,20 @@ fn keep_address(address: &str) -> Result<()> {
     cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)
 }
 
-/// containerd before 1.7 takes the address and nothing else.
-fn print(address: &str) -> Result<()> {
-    let text = match std::env::var_os("MAX_SHIM_VERSION") {
-        Some(_) => serde_json::json!({ "version": 3, "address": address, "protocol": "ttrpc" }).to_string(),
-        None => address.to_owned(),
-    };
+fn print(address: &str, given: &Given) -> Result<()> {
+    let knows_versions = std::env::var_os("MAX_SHIM_VERSION").is_some();
+    let text = answer(address, knows_versions, given.is_bootstrap);
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+}
+
+/// containerd before 1.7 takes the address and nothing else. 1.7 takes version 2 and no other, and up to 2.2, which
+/// would take 3, they all say the same to us.
+fn answer(address: &str, knows_versions: bool, is_bootstrap: bool) -> String {
+    if !knows_versions && !is_bootstrap {
+        return address.to_owned();
+    }
+    let version = if is_bootstrap { 3 } else { 2 };
+    serde_json::json!({ "version": version, "address": address, "protocol": "ttrpc" }).to_string()
 }
 
 #[cfg(test)]
@@ -301,6 +326,17 @@ mod tests {
         assert_eq!(given(b"\xff\xff nonsense", &args()).unwrap(), Given::default());
         let unreadable = Any { type_url: "containerd.runc.v1.Options".into(), value: b"\xff".to_vec() };
         assert!(given(&unreadable.encode_to_vec(), &args()).is_err());
+    }
+
+    #[test]
+    fn each_containerd_gets_an_answer_that_it_takes() {
+        assert_eq!(answer("unix:///s", false, false), "unix:///s");
+        let version = |bootstrap| {
+            let json: serde_json::Value = serde_json::from_str(&answer("unix:///s", true, bootstrap)).unwrap();
+            assert_eq!((json["address"].as_str(), json["protocol"].as_str()), (Some("unix:///s"), Some("ttrpc")));
+            json["version"].as_u64()
+        };
+        assert_eq!((version(false), version(true)), (Some(2), Some(3)));
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Tasks {
         self.tasks.is_empty()
     }
 
+    /// Whether there is that one.
+    pub fn has(&self, id: &str) -> bool {
+        self.tasks.contains_key(id)
+    }
+
     /// What follows from what happened.
     pub fn step(&mut self, input: Input) -> Effects {
         let mut effects = Effects::new();
