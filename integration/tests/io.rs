@@ -184,10 +184,48 @@ impl Rdma {
     }
 }
 
+impl Rdma {
+    /// Its device file for programs, in a container, and its number.
+    fn verbs(&self) -> (String, (u32, u32)) {
+        let files = fs::read_dir("/sys/class/infiniband_verbs").expect("ib_uverbs").flatten();
+        let is_ours =
+            |dir: &fs::DirEntry| fs::read_to_string(dir.path().join("ibdev")).is_ok_and(|name| name.trim() == self.0);
+        let dir = files.into_iter().find(is_ours).expect("a device file");
+        let number = fs::read_to_string(dir.path().join("dev")).expect("a number");
+        let (major, minor) = number.trim().split_once(':').expect("a number");
+        let number = |text: &str| text.parse().expect("a number");
+        (format!("/dev/infiniband/{}", dir.file_name().to_string_lossy()), (number(major), number(minor)))
+    }
+}
+
 impl Drop for Rdma {
     fn drop(&mut self) {
         let _ = Command::new("rdma").args(["link", "delete", self.0]).status();
     }
+}
+
+/// Each open context of a device is a handle: the one beyond the limit is refused.
+#[test]
+fn more_handles_of_an_rdma_device_than_allowed_are_refused() {
+    in_guest_only!();
+    integration::not_on_peer!("crun ignores the limit");
+    let Some(device) = Rdma::over_loopback("cleat1") else { return };
+    modprobe("ib_uverbs");
+    let (path, (major, minor)) = device.verbs();
+    let runtime = Runtime::new();
+    let contexts = |limit: Value| {
+        let bundle = Bundle::new()
+            .args(["/probe", "rdma-contexts", &path, "5"])
+            .set("/linux/devices", json!([{ "path": path, "type": "c", "major": major, "minor": minor }]))
+            .set(
+                "/linux/resources/devices",
+                json!([{ "allow": true, "type": "c", "major": major, "minor": minor, "access": "rw" }]),
+            )
+            .set("/linux/resources/rdma", limit);
+        runtime.json(&bundle)
+    };
+    assert_eq!(contexts(json!({})), json!({ "contexts": 5, "error": null }));
+    assert_eq!(contexts(json!({ device.0: { "hcaHandles": 3 } })), json!({ "contexts": 3, "error": "EAGAIN" }));
 }
 
 /// Handles and objects of a device; what is not named has no limit. Others are refused, with what was set
@@ -201,13 +239,18 @@ fn rdma_devices_are_limited() {
     let limits = json!({ device.0: { "hcaHandles": 3, "hcaObjects": 10_000 } });
     let bundle = Bundle::new().args(["/probe", "sleep"]).set("/linux/resources/rdma", limits);
     let container = runtime.start_ready(&bundle);
-    assert_eq!(file(&bundle, "rdma.max"), "cleat0 hca_handle=3 hca_object=10000");
+    // There may be others.
+    let limits = || {
+        let all = file(&bundle, "rdma.max");
+        all.lines().find(|line| line.starts_with(device.0)).map(|line| line.trim().to_owned()).unwrap_or(all)
+    };
+    assert_eq!(limits(), "cleat0 hca_handle=3 hca_object=10000");
     let update = |rdma: Value| {
         container.call(["update", "--resources", "-"]).stdin(json!({ "rdma": rdma }).to_string()).outcome()
     };
     let _ = update(json!({ "cleat0": { "hcaObjects": 5 } })).ok();
-    assert_eq!(file(&bundle, "rdma.max"), "cleat0 hca_handle=max hca_object=5");
+    assert_eq!(limits(), "cleat0 hca_handle=max hca_object=5");
     let outcome = update(json!({ "cleat0": { "hcaHandles": 1 }, "mlx5_9": { "hcaHandles": 1 } })).exits(1);
     assert!(outcome.stderr.contains("rdma.max: ENODEV; there is no such device"), "{outcome}");
-    assert_eq!(file(&bundle, "rdma.max"), "cleat0 hca_handle=max hca_object=5");
+    assert_eq!(limits(), "cleat0 hca_handle=max hca_object=5");
 }

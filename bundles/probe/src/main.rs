@@ -49,6 +49,7 @@ usage: probe [WORD [ARGUMENT…]]
 
   eat BYTES                   use so much memory, then as `sleep`
   forks N                     fork until refused, at most N times: {\"forked\", \"error\"}
+  rdma-contexts PATH N        open contexts of an RDMA device until refused, at most N: {\"contexts\", \"error\"}
   burn MILLISECONDS           use the CPU for so long: {\"wall_us\", \"cpu_us\"}
   read-direct PATH BYTES      read past the page cache: {\"bytes\", \"us\"}
   write-direct PATH BYTES     write past the page cache: the same
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         ("zombie", []) => act::zombie(),
         ("eat", [bytes]) => use_up::memory(bytes.parse().unwrap_or(0)),
         ("forks", [most]) => print_json(&use_up::forks(most.parse().unwrap_or(0))),
+        ("rdma-contexts", [path, most]) => print_json(&use_up::rdma(path, most.parse().unwrap_or(0))),
         ("burn", [ms]) => print_json(&use_up::cpu(ms.parse().unwrap_or(0))),
         ("read-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0), false)),
         ("write-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0), true)),

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, OFlags};
@@ -44,6 +45,28 @@ pub(crate) fn forks(most: u32) -> Value {
         let _ = child.wait();
     }
     json!({ "forked": forked, "error": error })
+}
+
+/// Contexts of an RDMA device, each of which is a handle of it, until `most` are open or it is refused.
+pub(crate) fn rdma(path: &str, most: usize) -> Value {
+    let answer = AtomicU64::new(0);
+    let address = u64::try_from(answer.as_ptr().expose_provenance()).unwrap_or(0);
+    // linux/rdma/ib_user_verbs.h: IB_USER_VERBS_CMD_GET_CONTEXT, its length and that of its answer in words
+    // of four bytes, and where the answer is to be.
+    let command = [&0u32.to_ne_bytes()[..], &4u16.to_ne_bytes(), &2u16.to_ne_bytes(), &address.to_ne_bytes()].concat();
+    let mut contexts = Vec::new();
+    let mut error = None;
+    while contexts.len() < most {
+        let open = fs::File::options().read(true).write(true).open(path);
+        match open.and_then(|mut device| io::Write::write(&mut device, &command).map(|_| device)) {
+            Ok(device) => contexts.push(device),
+            Err(refusal) => {
+                error = Some(facts::errno(refusal));
+                break;
+            }
+        }
+    }
+    json!({ "contexts": contexts.len(), "error": error })
 }
 
 fn cpu_time() -> Duration {
