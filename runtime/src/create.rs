@@ -345,7 +345,9 @@ impl Birth<'_> {
                     inode: 0,
                 }),
                 namespaces: host.namespaces,
-                joined: self.plan.init.join.iter().fold(0, |flags, join| flags | u64::from(join.flags)),
+                // The init joins what was made beside the rest, too.
+                joined: self.plan.init.join.iter().fold(0, |flags, join| flags | u64::from(join.flags))
+                    & !host.network.map_or(0, |_| plan::NEWNET),
                 rdt: None,
                 memory_policy: self.plan.init.memory_policy.clone(),
                 personality: self.plan.init.personality,
