@@ -30,6 +30,7 @@ const SOCKET_DIR: &str = "/run/containerd/s";
 const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+
 /// What containerd says on standard input.
 #[derive(Debug, Default, PartialEq)]
 pub struct Given {

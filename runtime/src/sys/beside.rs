@@ -3,11 +3,12 @@
 //! The kernel takes as long for it as for all other namespaces together, and among many containers as
 //! long again for the first sysfs of it, as it compares all there are. A process of its own does both,
 //! beside the rest of a birth's first half. It runs with the privileges of the host half, shares its
-//! memory and its descriptors, and makes five system calls on data made before, none of them through
-//! libc, whose `errno` is ours.
+//! memory and its descriptors, and makes a handful of system calls on data made before, none of which sets
+//! libc's `errno`, which is ours.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use nix::errno::Errno;
@@ -22,8 +23,9 @@ const NOTHING: i32 = -1000;
 /// A network namespace in the making. Dropped, it waits until its maker has ended.
 pub struct Network {
     maker: i32,
-    // Both the maker's, as long as it lives, and freed after it.
-    job: Box<Job>,
+    // Both the maker's, as long as it lives, and freed after it. Shared by count: a Box would promise that nobody
+    // else has it.
+    job: Arc<Job>,
     _stack: Vec<u128>,
 }
 
@@ -47,7 +49,7 @@ impl Network {
     /// # Errors
     /// Those of clone3(2).
     pub fn begin(proc: OwnedFd, sysfs: bool) -> nix::Result<Network> {
-        let job = Box::new(Job {
+        let job = Arc::new(Job {
             proc,
             sysfs,
             begun: AtomicBool::new(false),
