@@ -98,6 +98,120 @@ fn a_writer_survives_its_reader_and_nothing_is_lost() {
     host.nothing_is_left(&[&bundle]);
 }
 
+/// containerd 1.6 closes the streams as soon as it hears of the end (and would lose what is in them).
+#[test]
+fn an_end_is_told_when_who_reads_has_read() {
+    let script = "dd if=/dev/zero bs=10000 count=5; exec dd if=/dev/zero bs=1000 count=1 of=/dev/stderr";
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script(script));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let (out, err) = (fifo(host.dir(), "out"), fifo(host.dir(), "err"));
+    shim.create(&mut client, &Streams { stderr: err.clone(), ..to(&out) });
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+    let open = |path: &str| OpenOptions::new().read(true).custom_flags(flags).open(path).expect("the fifo");
+    let (mut out, mut err) = (open(&out), open(&err));
+    start(&shim, &mut client);
+    let wait = client.ask("Wait", &shim.process(""));
+    let exits = bundle.path().join("exits");
+    eventually("the end, as it is written down", || match fs::read_dir(&exits).map(Iterator::count) {
+        Ok(1..) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let moment = Duration::from_millis(300);
+    assert!(!client.is_answered(wait, moment), "told while there is something to read");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut out, &mut text).expect("what was written");
+    assert_eq!(text.len(), 50_000);
+    assert!(!client.is_answered(wait, moment), "told while there is something to read on standard error");
+    // Whoever goes reads no more.
+    drop(out);
+    text.clear();
+    std::io::Read::read_to_string(&mut err, &mut text).expect("what was written");
+    assert!(text.contains("50000 bytes"), "{text:?}");
+    assert!(client.answer(wait).is_ok());
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// What a terminal shows is read, too; and who does not read is not waited for, nor who has gone.
+#[test]
+fn an_end_does_not_wait_for_who_does_not_read() {
+    let terminal = Bundle::new().with_shell().set("/process/terminal", true.into());
+    let bundles = [Bundle::new().script("echo out; exit 6"), terminal.args(["/bin/sh", "-c", "echo out; exit 6"])];
+    for (bundle, is_terminal) in bundles.into_iter().zip([false, true]) {
+        let host = ShimHost::new();
+        let shim = host.serve(bundle.path(), "a");
+        let mut client = shim.connect();
+        let out = fifo(host.dir(), "out");
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+        let open = || OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
+        let reader = open();
+        shim.create(&mut client, &Streams { terminal: is_terminal, ..to(&out) });
+        start(&shim, &mut client);
+        assert_eq!(shim.wait(&mut client, ""), 6);
+        drop(reader);
+        // It is there for the next one.
+        let text = std::io::read_to_string(open()).expect("what waited");
+        assert_eq!(text.trim_end(), "out");
+        shim.end(&mut client);
+        host.nothing_is_left(&[&bundle]);
+    }
+}
+
+/// A pod's further container costs its server the connection that containerd makes for it, and nothing else.
+#[test]
+fn what_is_held_for_many_containers_takes_no_descriptors() {
+    let of_pod =
+        |script: &str| Bundle::new().script(script).set("/annotations/io.kubernetes.cri.sandbox-id", "pod".into());
+    let host = ShimHost::new();
+    let bundles: Vec<_> = (0..8).map(|_| of_pod("echo out; cat; exit 3")).collect();
+    let mut running = Vec::new();
+    let mut counts = Vec::new();
+    for (number, bundle) in bundles.iter().enumerate() {
+        let shim = host.serve(bundle.path(), &format!("c{number}"));
+        let mut client = shim.connect();
+        let name = |stream: &str| fifo(host.dir(), &format!("{stream}{number}"));
+        let streams = Streams { stdin: name("in"), stdout: name("out"), stderr: name("err"), terminal: false };
+        let (out, err) = (Reader::of(&streams.stdout), Reader::of(&streams.stderr));
+        shim.run(&mut client, &streams);
+        let fds = format!("/proc/{}/fd", shim.pid(&mut client));
+        counts.push(fs::read_dir(fds).expect("its descriptors").count());
+        running.push((shim, client, streams, out, err));
+    }
+    let (shim, client, ..) = &mut running[0];
+    let pid = shim.pid(client);
+    // The second one brings the place where all are kept.
+    assert!(counts[7] <= counts[1] + 6, "{counts:?}");
+    // It has no descriptor to spare, and is to close one of those.
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let maximum = limit.maximum;
+    limit.current = u64::try_from(counts[7]).ok();
+    rustix::process::prlimit(process, rustix::process::Resource::Nofile, limit).expect("prlimit");
+    for at in [5, 0, 7] {
+        let (shim, client, streams, ..) = &mut running[at];
+        speak_to(shim, client, streams);
+    }
+    let limit = rustix::process::Rlimit { current: maximum, maximum };
+    rustix::process::prlimit(process, rustix::process::Resource::Nofile, limit).expect("prlimit");
+    for (shim, mut client, streams, out, err) in running {
+        if !matches!(shim.id(), "c5" | "c0" | "c7") {
+            speak_to(&shim, &mut client, &streams);
+        }
+        assert_eq!((out.text().as_str(), err.text().as_str()), ("out\nsome words\n", ""));
+        assert_eq!(shim.delete(&mut client, ""), 3);
+        client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    }
+    host.nothing_is_left(&bundles.iter().collect::<Vec<_>>());
+}
+
+/// Some words, then the word that there will be no more.
+fn speak_to(shim: &Shim<'_>, client: &mut Client, streams: &Streams) {
+    writer(&streams.stdin).write_all(b"some words\n").expect("write");
+    close_stdin(shim, client, "");
+    assert_eq!(shim.wait(client, ""), 3);
+}
+
 #[test]
 fn a_file_is_appended_to() {
     let (host, bundle) = (ShimHost::new(), Bundle::new().script("echo out; echo err >&2; sleep 1000"));

@@ -5,12 +5,13 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_long, c_uint};
 use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
 
 pub use bpf::*;
 
@@ -469,23 +470,23 @@ fn set_mount_attr(mount: BorrowedFd<'_>, recursive: bool, attr: &libc::mount_att
 /// # Errors
 /// Those of recvmsg(2); `EMSGSIZE` when the packet or its descriptors did not fit.
 pub fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([RawFd; 4]);
+    receive_with(socket, packet, RecvFlags::empty())
+}
+
+fn receive_with(socket: BorrowedFd<'_>, packet: &mut [u8], flags: RecvFlags) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut iov = [IoSliceMut::new(packet)];
-    let message = loop {
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        match nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
-            other => break other?,
-        }
-    };
-    let mut fds = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(rights) = control {
-            // SAFETY: the kernel has just installed these descriptors for us.
-            fds.extend(rights.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
-        }
-    }
-    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let message = rustix::io::retry_on_intr(|| rustix::net::recvmsg(socket, &mut iov, &mut control, flags));
+    let message = message.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    // Those that came, whether or not all did, are closed or handed on.
+    let rights = control.drain().filter_map(|control| match control {
+        RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+        _ => None,
+    });
+    let fds = rights.flatten().collect();
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Errno::EMSGSIZE);
     }
     Ok((message.bytes, fds))

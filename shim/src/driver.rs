@@ -19,11 +19,14 @@ use prost::Message;
 use crate::args::Args;
 use crate::messages::{Any, CreateRequest, Options, StatsResponse};
 use crate::rootfs::Mounted;
+use crate::shelf::Shelf;
 use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who, process_infos};
 use crate::ttrpc::{Code, Failure};
 use crate::watch::{Source, Watch};
 use crate::{bundle, metrics, options, rootfs};
 
+mod flush;
+mod held;
 mod kills;
 mod streams;
 
@@ -66,6 +69,8 @@ enum Timer {
     /// Nobody waits for a process's output any more. The number is that of its streams: its name may
     /// be another's by then.
     Drain(Who, u64),
+    /// Whether an init's readers have taken more.
+    Flush(Who, u64),
     /// A logging program has not become ready.
     Ready(Who, u64),
     /// A logging program has not ended.
@@ -86,6 +91,8 @@ pub struct Driver {
     debug: bool,
     places: BTreeMap<String, Place>,
     streams: BTreeMap<Who, Streams>,
+    /// For what is held for other containers than the first one.
+    shelf: Option<Shelf>,
     work: BTreeMap<i32, Work>,
     pumps: BTreeMap<u64, Running>,
     timers: BTreeMap<(Instant, u64), Timer>,
@@ -102,6 +109,7 @@ impl Driver {
             debug: args.debug,
             places: BTreeMap::new(),
             streams: BTreeMap::new(),
+            shelf: None,
             work: BTreeMap::new(),
             pumps: BTreeMap::new(),
             timers: BTreeMap::new(),
@@ -134,6 +142,11 @@ impl Driver {
                     if self.streams.get(&who).is_some_and(|streams| streams.number == number && streams.draining) {
                         self.stop_pumps(&who, watch);
                         self.drained(&who, outcomes);
+                    }
+                }
+                Timer::Flush(who, number) => {
+                    if self.streams.get(&who).is_some_and(|streams| streams.number == number) {
+                        self.check_flushed(&who, outcomes);
                     }
                 }
                 Timer::Ready(who, number) => {
@@ -183,6 +196,7 @@ impl Driver {
                     log("error", &error.to_string());
                 }
             }
+            Effect::Flush(id) => self.flush(&Who::init(&id), outcomes),
             Effect::Drain(who) => {
                 self.streams.entry(who.clone()).or_default().draining = true;
                 self.check_drained(&who, outcomes);
@@ -233,7 +247,7 @@ impl Driver {
             }
             Effect::CloseStdin(who) => {
                 if let Some(streams) = self.streams.get_mut(&who) {
-                    streams.stdin = None;
+                    streams.stdin.release(&mut self.shelf);
                 }
             }
             Effect::Remove(id) => self.remove(&id, outcomes),
@@ -349,7 +363,12 @@ impl Driver {
             self.after(READY, Timer::Ready(who.clone(), number));
             return Ok(());
         }
-        self.spawn(who, &mut command, is_init)
+        self.spawn(who, &mut command, is_init)?;
+        // The only container of a server has no use for it.
+        if is_init && self.places.len() > 1 {
+            self.put_away(who);
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, who: &Who, command: &mut Command, is_init: bool) -> Result<()> {
@@ -506,7 +525,8 @@ impl Driver {
 
     fn forget(&mut self, who: &Who, watch: &mut Watch) {
         self.stop_pumps(who, watch);
-        if let Some(streams) = self.streams.remove(who) {
+        if let Some(mut streams) = self.streams.remove(who) {
+            streams.release(&mut self.shelf);
             if let Some((_, _, fd, token)) = streams.waiting {
                 watch.remove(&fd, token);
             }

@@ -17,6 +17,7 @@ pub mod remove;
 pub mod rootfs;
 pub mod serve;
 pub mod server;
+pub mod shelf;
 pub mod start;
 pub mod stdio;
 pub mod task;

@@ -8,7 +8,7 @@
 //! A further process may leave children behind that keep its streams: it gets pipes, which
 //! are spliced on, so that the end can be told when it was asked for. A terminal is copied.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -114,6 +114,28 @@ pub fn output(path: &Path, ours: bool) -> Result<Output> {
     let hold = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
     let write = open(path, OFlag::O_WRONLY | if ours { OFlag::O_NONBLOCK } else { OFlag::empty() })?;
     Ok(Output { write, hold: Some(hold) })
+}
+
+/// Whether something was written that nobody has read.
+pub fn has_unread(hold: &OwnedFd) -> bool {
+    cleat::sys::supervise::unread(hold.as_fd()).is_ok_and(|bytes| bytes > 0)
+}
+
+/// Whether somebody else can read what we hold the read end of. For whoever writes: only where nobody does any
+/// more, who could be told `EPIPE` meanwhile.
+pub fn has_reader(hold: &mut OwnedFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout};
+    // By what it is, not by what its name has become.
+    let reopen = |fd: &OwnedFd, flags| open(Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())), flags);
+    let Ok(write) = reopen(hold, OFlag::O_WRONLY | OFlag::O_NONBLOCK) else { return false };
+    // What is in it stays as long as one of its ends is open, and a reader sees no end.
+    let Ok(null) = open(Path::new("/dev/null"), OFlag::O_RDONLY) else { return false };
+    *hold = null;
+    let mut fds = [PollFd::new(write.as_fd(), PollFlags::empty())];
+    let alone = nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR));
+    *hold = reopen(&write, OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap_or(write);
+    !alone
 }
 
 /// Opens a file to append to, and makes it where it is not there.

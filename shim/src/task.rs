@@ -12,8 +12,8 @@
 //! ```
 //!
 //! and what it must keep to is: a start is told before the exit, and between them that memory did not
-//! suffice; the exits of a container's other processes before that of its init; the exit before the
-//! deletion; whoever asked gets exactly one answer.
+//! suffice; the exits of a container's other processes before that of its init; what its init wrote is
+//! read before its exit is told; the exit before the deletion; whoever asked gets exactly one answer.
 
 use std::collections::BTreeMap;
 
@@ -92,6 +92,8 @@ struct Task {
     shares_pids: bool,
     /// The kernel has killed for want of memory before the start was told.
     held_oom: bool,
+    /// The init has ended, and its reader has not taken all that it wrote.
+    unread: bool,
     init: Process,
     execs: BTreeMap<String, Process>,
 }
@@ -147,6 +149,7 @@ impl Tasks {
             Input::Born(who, outcome) => self.born(&who, outcome, &mut effects),
             Input::Started(who, outcome) => self.started(&who, outcome, &mut effects),
             Input::Exited(pid, exit) => self.exited(pid, exit, &mut effects),
+            Input::Flushed(id) => self.flushed(&id, &mut effects),
             Input::Drained(who) => self.drained(&who, &mut effects),
             Input::Removed(id, outcome) => self.removed(&id, outcome, &mut effects),
             Input::Frozen(ticket, id, frozen, outcome) => self.frozen(ticket, &id, frozen, outcome, &mut effects),
@@ -251,6 +254,7 @@ impl Tasks {
             rootfs: request.rootfs.clone(),
             shares_pids: false,
             held_oom: false,
+            unread: false,
             init: Process::new(Phase::Creating(ticket), stdio),
             execs: BTreeMap::new(),
         };
@@ -414,14 +418,22 @@ impl Tasks {
         if task.shares_pids {
             effects.push(Effect::KillAll(who.id.clone()));
         }
-        self.end_held_init(&who.id, effects);
+        task.unread = true;
+        effects.push(Effect::Flush(who.id));
     }
 
-    /// The end of an init is told when its start has been, and every other process's end.
+    fn flushed(&mut self, id: &str, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.unread = false;
+        self.end_held_init(id, effects);
+    }
+
+    /// The end of an init is told when its start has been, and every other process's end, and when what it
+    /// wrote has been read: some containerd closes the streams as soon as it hears of the end.
     fn end_held_init(&mut self, id: &str, effects: &mut Effects) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let starting = matches!(task.init.phase, Phase::Starting(_) | Phase::Creating(_));
-        if starting || task.execs.values().any(Process::alive) {
+        if starting || task.unread || task.execs.values().any(Process::alive) {
             return;
         }
         if let Some(exit) = task.init.held.take() {

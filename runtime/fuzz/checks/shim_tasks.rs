@@ -13,6 +13,7 @@ use containerd_shim_cleat::ttrpc::{Code, Failure};
 enum Work {
     Birth(Who, u32),
     Start(String),
+    Flush(String),
     Drain(Who),
     Remove(String),
 }
@@ -79,6 +80,7 @@ impl World {
             Effect::Create(request) => self.bear(Who::init(&request.id)),
             Effect::StartExec(who, _) => self.bear(who),
             Effect::StartInit(id) => self.work.push(Work::Start(id)),
+            Effect::Flush(id) => self.work.push(Work::Flush(id)),
             Effect::Drain(who) => self.work.push(Work::Drain(who)),
             // Done at once.
             Effect::Freeze(ticket, id, freeze) => {
@@ -117,6 +119,7 @@ impl World {
                 let heard = self.heard.get_mut(&event.container_id).expect("a container of a process that ends");
                 if event.id == event.container_id {
                     assert!(!heard.exited && heard.execs.is_empty(), "others outlive it: {:?}", heard.execs);
+                    assert!(!self.work.contains(&Work::Flush(event.id)), "nobody has read yet what it wrote");
                     heard.exited = true;
                 } else {
                     assert!(heard.execs.remove(&event.id), "{} ends and has not been started", event.id);
@@ -147,6 +150,7 @@ impl World {
                 self.step(Input::Born(who, failed()));
             }
             Work::Start(id) => self.step(Input::Started(Who::init(&id), if well { Ok(()) } else { failed() })),
+            Work::Flush(id) => self.step(Input::Flushed(id)),
             Work::Drain(who) => self.step(Input::Drained(who)),
             Work::Remove(id) => self.step(Input::Removed(id, if well { Ok(()) } else { failed() })),
         }

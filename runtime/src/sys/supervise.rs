@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
+use rustix::net::RecvFlags;
 
-use super::cloexec_from;
+use super::{cloexec_from, receive_with};
 
 /// Takes a connection from a listening socket, which does not wait.
 ///
@@ -21,6 +22,25 @@ pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let raw = Errno::result(raw)?;
     // SAFETY: the kernel has just returned this number as a new descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// The first packet that waits, with descriptors of what came with it; it goes on waiting.
+///
+/// # Errors
+/// Those of recvmsg(2); `EMSGSIZE` when the packet did not fit, or no more descriptors can be had.
+pub fn peek(socket: BorrowedFd<'_>, packet: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    receive_with(socket, packet, RecvFlags::PEEK | RecvFlags::DONTWAIT)
+}
+
+/// How many bytes a pipe holds that nobody has read yet.
+///
+/// # Errors
+/// `ENOTTY`: nothing of that kind.
+pub fn unread(pipe: BorrowedFd<'_>) -> nix::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the number outlives the call.
+    Errno::result(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// A child that has ended, which stays a zombie, so that its pid is not used again: its pid, and

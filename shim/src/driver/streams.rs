@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Error, Result};
 use cleat::sys::supervise;
@@ -12,6 +13,7 @@ use crate::stdio::{self, Pump, Target, Wants};
 use crate::task::{Input, Stdio as Names, Who};
 use crate::watch::{Source, Token, Watch};
 
+use super::held::Held;
 use super::{Driver, Outcome, Outcomes, Work, pid_of};
 
 /// Most bytes of a message of the console's socket.
@@ -24,9 +26,11 @@ pub(super) struct Streams {
     pub(super) number: u64,
     pub(super) names: Names,
     /// Read ends of what is written to.
-    pub(super) held: Vec<OwnedFd>,
+    pub(super) held: Held,
     /// The write end of its standard input, until CloseIO.
-    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdin: Held,
+    /// Its end is not told until its readers have read, or that time; how long it is to the next look.
+    pub(super) flush: Option<(Instant, Duration)>,
     /// The terminal.
     pub(super) console: Option<OwnedFd>,
     /// Where the terminal comes from.
@@ -85,7 +89,7 @@ impl Driver {
             let input = stdio::input(&path, false)?;
             stdio::give(&input.read, owner.0, owner.1);
             command.stdin(input.read);
-            streams.stdin = input.hold;
+            streams.stdin.extend(input.hold);
         }
         let (out, err) = (stdio::target(&names.stdout)?, stdio::target(&names.stderr)?);
         if let Target::Binary(program, arguments) = &out {
@@ -141,8 +145,7 @@ impl Driver {
         let (err_read, err) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
         let (ready, is_ready) = stdio::pipe()?;
         // Like a fifo's: should it end, nobody is told EPIPE.
-        streams.held.push(out_read.try_clone().context("dup")?);
-        streams.held.push(err_read.try_clone().context("dup")?);
+        streams.held.extend([out_read.try_clone().context("dup")?, err_read.try_clone().context("dup")?]);
         stdio::give(&out, owner.0, owner.1);
         stdio::give(&err, owner.0, owner.1);
         let mut logger = Command::new(program);
@@ -177,7 +180,7 @@ impl Driver {
         }
         if let Target::Fifo(path) = stdio::target(&names.stdin)? {
             let input = stdio::input(&path, true)?;
-            streams.stdin = input.hold;
+            streams.stdin.extend(input.hold);
             pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, false), false));
         }
         streams.console = Some(master);
@@ -221,6 +224,7 @@ impl Driver {
                     }
                     // Closed before anybody is told that all has been handed over.
                     drop(running);
+                    self.check_flushed(&who, outcomes);
                     self.check_drained(&who, outcomes);
                 }
             }

@@ -33,6 +33,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::StartInit(_) => "order start".into(),
         Effect::StartExec(who, _) => format!("make {}", who.exec),
         Effect::Record(who, pid, exit) => format!("record {} {pid} {}", who.name(), exit.status),
+        Effect::Flush(id) => format!("flush {id}"),
         Effect::Drain(who) => format!("drain {}", who.name()),
         Effect::Hurry(who) => format!("hurry {}", who.name()),
         Effect::KillAll(_) => "kill all".into(),
@@ -51,8 +52,13 @@ struct Play {
 }
 
 impl Play {
+    /// What is written is read at once.
     fn step(&mut self, input: Input) -> Vec<String> {
-        words(&self.tasks.step(input))
+        let mut effects = self.tasks.step(input);
+        if effects.iter().any(|effect| matches!(effect, Effect::Flush(_))) {
+            effects.extend(self.tasks.step(Input::Flushed("c".into())));
+        }
+        words(&effects)
     }
 
     fn call(&mut self, ticket: Ticket, call: Call) -> Vec<String> {
@@ -80,7 +86,7 @@ impl Play {
 fn a_life_is_told_in_order() {
     let mut play = Play::running();
     assert_eq!(play.call(3, Call::Wait(who(""))), [""; 0]);
-    assert_eq!(play.step(Input::Exited(10, exit(5))), ["record c 10 5", "exit", "answer 3", "drain c"]);
+    assert_eq!(play.step(Input::Exited(10, exit(5))), ["record c 10 5", "flush c", "exit", "answer 3", "drain c"]);
     assert_eq!(play.call(4, Call::Wait(who(""))), ["answer 4"]);
     assert_eq!(play.call(5, Call::Delete(who(""))), ["hurry c"]);
     assert_eq!(play.step(Input::Drained(who(""))), ["remove"]);
@@ -115,7 +121,7 @@ fn a_container_that_ends_before_it_is_answered_was_created_first() {
     let mut play = Play::default();
     play.call(1, create());
     assert_eq!(play.step(Input::Exited(10, exit(137))), [""; 0]);
-    assert_eq!(play.born("", 10), ["create", "answer 1", "record c 10 137", "exit", "drain c"]);
+    assert_eq!(play.born("", 10), ["create", "answer 1", "record c 10 137", "flush c", "exit", "drain c"]);
     assert_eq!(play.call(2, Call::Start(who(""))), ["refuse 2 FailedPrecondition"]);
 }
 
@@ -125,8 +131,23 @@ fn an_exit_during_the_start_waits_for_its_end() {
     play.call(1, create());
     play.born("", 10);
     play.call(2, Call::Start(who("")));
-    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0"]);
+    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "flush c"]);
     assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2", "exit", "drain c"]);
+}
+
+#[test]
+fn an_exit_waits_for_those_who_read_what_was_written() {
+    let mut play = Play::running();
+    play.call(3, Call::Wait(who("")));
+    assert_eq!(words(&play.tasks.step(Input::Exited(10, exit(5)))), ["record c 10 5", "flush c"]);
+    let kill = messages::KillRequest { id: "c".into(), ..Default::default() };
+    assert_eq!(play.call(4, Call::Kill(kill)), ["refuse 4 NotFound"]);
+    assert_eq!(play.call(5, Call::Delete(who(""))), ["refuse 5 FailedPrecondition"]);
+    assert_eq!(play.step(Input::Oom("c".into())), ["oom"]);
+    assert_eq!(play.step(Input::Flushed("c".into())), ["exit", "answer 3", "drain c"]);
+    // Said again, or of a task that there is not.
+    assert_eq!(play.step(Input::Flushed("c".into())), [""; 0]);
+    assert_eq!(play.step(Input::Flushed("d".into())), [""; 0]);
 }
 
 #[test]
@@ -135,7 +156,7 @@ fn the_end_of_an_init_is_the_last() {
     play.call(3, exec("e"));
     play.call(4, Call::Start(who("e")));
     play.born("e", 20);
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c"]);
     assert_eq!(play.call(5, exec("f")), ["exec-added", "answer 5"]);
     assert_eq!(play.call(6, Call::Start(who("f"))), ["refuse 6 FailedPrecondition"]);
     let told = play.step(Input::Exited(20, exit(137)));
@@ -147,7 +168,7 @@ fn others_are_killed_where_pids_are_shared() {
     let mut play = Play::default();
     play.call(1, create());
     play.step(Input::Born(who(""), Ok(Birth { pid: 10, gone: false, shares_pids: true })));
-    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "kill all", "exit", "drain c"]);
+    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "kill all", "flush c", "exit", "drain c"]);
 }
 
 #[test]
@@ -189,7 +210,7 @@ fn a_created_container_is_ended_before_it_is_deleted() {
     play.born("", 10);
     assert_eq!(play.call(2, Call::Delete(who(""))), ["kill all"]);
     assert_eq!(play.call(3, Call::Delete(who(""))), ["refuse 3 FailedPrecondition"]);
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "exit", "drain c"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c", "exit", "drain c"]);
     assert_eq!(play.step(Input::Drained(who(""))), ["remove"]);
     // It can be tried again.
     let failed = play.step(Input::Removed("c".into(), Err(Failure::new(Code::Unknown, "busy"))));
@@ -255,7 +276,7 @@ fn any_order_keeps_the_promises() {
         let (mut pid, mut told) = (100, std::collections::BTreeMap::<u32, (u32, u32)>::new());
         for ticket in 0..60 {
             let name = ["", "e", "f"][usize::try_from(draw(3)).unwrap()];
-            let input = match draw(12) {
+            let input = match draw(13) {
                 0 => Input::Call(ticket, create()),
                 1 => Input::Call(ticket, exec("e")),
                 2 => Input::Call(ticket, exec("f")),
@@ -270,6 +291,7 @@ fn any_order_keeps_the_promises() {
                 8 if !births.is_empty() => Input::Born(births.remove(0), Err(Failure::new(Code::Unknown, "no"))),
                 9 if !starts.is_empty() => Input::Started(starts.remove(0), Ok(())),
                 10 | 11 if !living.is_empty() => Input::Exited(living.remove(0), exit(1)),
+                12 => Input::Flushed("c".into()),
                 _ => Input::Drained(who(name)),
             };
             let mut inputs = vec![input];
@@ -301,13 +323,13 @@ fn any_order_keeps_the_promises() {
 fn a_want_of_memory_is_told_after_the_start_and_before_the_exit() {
     let mut play = Play::running();
     assert_eq!(play.step(Input::Oom("c".into())), ["oom"]);
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "exit", "drain c"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c", "exit", "drain c"]);
     let mut play = Play::default();
     play.call(1, create());
     play.born("", 10);
     assert_eq!(play.call(2, Call::Start(who(""))), ["order start"]);
     assert!(play.step(Input::Oom("c".into())).is_empty());
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c"]);
     assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2", "oom", "exit", "drain c"]);
     assert!(play.step(Input::Oom("gone".into())).is_empty());
 }

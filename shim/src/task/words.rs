@@ -86,6 +86,8 @@ pub enum Input {
     Started(Who, Result<(), Failure>),
     /// A process that is a child of ours ended.
     Exited(u32, Exit),
+    /// The readers of an ended init have taken what it wrote, or there are none, or they do not read.
+    Flushed(String),
     /// What a stopped process wrote has been handed over, or will never be.
     Drained(Who),
     /// A container was removed, or could not be.
@@ -121,6 +123,8 @@ pub enum Effect {
     StartExec(Who, Box<ExecSpec>),
     /// Write down how a process ended, before anybody is told.
     Record(Who, u32, Exit),
+    /// An init has ended: let its readers take what it wrote. `Flushed` follows.
+    Flush(String),
     /// Say when all that a stopped process wrote has been handed over: `Drained` follows.
     Drain(Who),
     /// The same, and do not wait for ever for children that keep its streams.

@@ -1,0 +1,69 @@
+//! What is open for a process's streams, and where?
+
+use std::os::fd::OwnedFd;
+
+use crate::shelf::{Key, Shelf};
+use crate::task::Who;
+
+use super::Driver;
+use super::streams::Streams;
+
+/// Other ends of fifos: they only have to be open.
+#[derive(Default)]
+pub(super) struct Held {
+    open: Vec<OwnedFd>,
+    /// Where the others are.
+    away: Option<Key>,
+}
+
+impl Held {
+    pub(super) fn extend(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
+        self.open.extend(fds);
+    }
+
+    /// Puts them on the shelf.
+    fn put_away(&mut self, shelf: &mut Shelf, key: Key) {
+        if !self.open.is_empty() {
+            shelf.put(key, std::mem::take(&mut self.open));
+            self.away = Some(key);
+        }
+    }
+
+    /// Takes them from the shelf.
+    pub(super) fn take_back(&mut self, shelf: &mut Option<Shelf>) -> &mut Vec<OwnedFd> {
+        if let (Some(shelf), Some(key)) = (shelf, self.away.take()) {
+            self.open.extend(shelf.take(key));
+        }
+        &mut self.open
+    }
+
+    /// Closes them.
+    pub(super) fn release(&mut self, shelf: &mut Option<Shelf>) {
+        self.take_back(shelf).clear();
+    }
+}
+
+impl Streams {
+    /// Closes what was held for them.
+    pub(super) fn release(&mut self, shelf: &mut Option<Shelf>) {
+        self.held.release(shelf);
+        self.stdin.release(shelf);
+    }
+}
+
+impl Driver {
+    /// Takes what is held for a process away from our descriptors.
+    pub(super) fn put_away(&mut self, who: &Who) {
+        let (first, second) = (self.number(), self.number());
+        let Some(streams) = self.streams.get_mut(who) else { return };
+        if self.shelf.is_none() {
+            // They stay where they are.
+            let Ok(shelf) = Shelf::new() else { return };
+            self.shelf = Some(shelf);
+        }
+        if let Some(shelf) = &mut self.shelf {
+            streams.held.put_away(shelf, first);
+            streams.stdin.put_away(shelf, second);
+        }
+    }
+}
