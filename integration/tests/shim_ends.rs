@@ -573,6 +573,36 @@ fn a_servers_tasks_leave_nothing_in_it() {
     host.nothing_is_left(&[&keeper, &bundle]);
 }
 
+/// A server that is just ending still takes who connects, and then hangs up; one with too many peers hangs up, too, and
+/// is there.
+#[test]
+fn a_server_that_is_ending_is_told_from_one_that_is_busy() {
+    for ends in [true, false] {
+        let (host, bundle) = (ShimHost::new(), Bundle::new());
+        fs::create_dir(host.sockets()).expect("a directory");
+        fs::set_permissions(host.sockets(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("chmod");
+        let socket = host.sockets().join("socket");
+        fs::write(bundle.path().join("address"), format!("unix://{}", socket.display())).expect("write");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bind");
+        std::thread::scope(|scope| {
+            let delete = scope.spawn(|| host.delete(bundle.path(), "a"));
+            let (first, _) = listener.accept().expect("a peer");
+            if ends {
+                drop((listener, first));
+            } else {
+                drop(first);
+                listener.set_nonblocking(true).expect("fcntl");
+                while !delete.is_finished() {
+                    drop(listener.accept());
+                    std::thread::yield_now();
+                }
+            }
+            delete.join().expect("delete");
+        });
+        assert_eq!(socket.exists(), !ends);
+    }
+}
+
 /// The server is killed while a container is being made, and `delete` is faster than its maker.
 #[test]
 fn a_birth_ends_with_its_server() {

@@ -52,6 +52,11 @@ impl Shelf {
         Ok(shelf)
     }
 
+    /// Nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0 && self.beside.is_empty()
+    }
+
     fn save(&mut self) {
         let spare = std::iter::repeat_with(|| self.front.try_clone().ok());
         self.spare = spare.take(MOST).flatten().collect();
@@ -159,6 +164,6 @@ mod tests {
             drop(shelf.take(key));
             assert!(!open());
         }
-        assert_eq!((shelf.count, shelf.beside.len()), (0, 0));
+        assert!(shelf.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use cleat::error::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::Mode;
 use prost::Message;
@@ -26,6 +27,8 @@ use crate::options;
 
 /// Where sockets are, unless containerd says otherwise.
 const SOCKET_DIR: &str = "/run/containerd/s";
+/// How long a server may take to say something (ms).
+const ANSWER: u16 = 3000;
 /// In the bundle: where its server listens.
 const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
@@ -261,6 +264,30 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
         .context(format_args!("write /proc/{pid}/oom_score_adj"))
 }
 
+/// Whether that is the socket of a server that has ended. While one is just ending, the kernel still takes those who
+/// connect, and then hangs up on them; so does a server that has too many peers, which is asked again.
+fn is_dead(path: &Path) -> bool {
+    let Ok(address) = UnixAddr::new(path) else { return false };
+    for _ in 0..3 {
+        let Ok(peer) = probe() else { return false };
+        match socket::connect(peer.as_raw_fd(), &address) {
+            Ok(()) if answers(&peer) => return false,
+            Ok(()) => {}
+            other => return other == Err(Errno::ECONNREFUSED),
+        }
+    }
+    false
+}
+
+/// Whether somebody says something there, whatever it is, and does not hang up.
+fn answers(peer: &OwnedFd) -> bool {
+    let request = Request { service: "containerd.task.v3.Task".into(), method: "State".into(), ..Request::default() };
+    let _ = socket::send(peer.as_raw_fd(), &crate::ttrpc::request(1, &request), socket::MsgFlags::MSG_NOSIGNAL);
+    let mut fds = [PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
+    let heard = nix::poll::poll(&mut fds, PollTimeout::from(ANSWER)).is_ok_and(|count| count > 0);
+    !heard || socket::recv(peer.as_raw_fd(), &mut [0; 1], socket::MsgFlags::empty()).is_ok_and(|len| len > 0)
+}
+
 /// Removes the socket of a bundle whose server was killed, unless another listens there by now; before
 /// that, does with the server's group what is to be done while no other can come.
 ///
@@ -271,8 +298,7 @@ pub fn forget_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
         Err(_) => socket_path(Path::new(SOCKET_DIR), args, &args.id),
     };
     let Some(_one_at_a_time) = path.parent().and_then(|dir| lock(dir).ok()) else { return };
-    let Ok(address) = UnixAddr::new(&path) else { return };
-    if probe().is_ok_and(|socket| socket::connect(socket.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED)) {
+    if is_dead(&path) {
         killed(&group(&bundle.join("config.json"), &args.id).unwrap_or_else(|_| args.id.clone()));
         let _ = std::fs::remove_file(path);
     }

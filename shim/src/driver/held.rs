@@ -23,16 +23,17 @@ impl Held {
 
     /// Puts them on the shelf.
     fn put_away(&mut self, shelf: &mut Shelf, key: Key) {
-        if !self.open.is_empty() {
-            shelf.put(key, std::mem::take(&mut self.open));
-            self.away = Some(key);
-        }
+        shelf.put(key, std::mem::take(&mut self.open));
+        self.away = Some(key);
     }
 
-    /// Takes them from the shelf.
+    /// Takes them from the shelf, which goes when it is empty.
     pub(super) fn take_back(&mut self, shelf: &mut Option<Shelf>) -> &mut Vec<OwnedFd> {
-        if let (Some(shelf), Some(key)) = (shelf, self.away.take()) {
-            self.open.extend(shelf.take(key));
+        if let (Some(full), Some(key)) = (&mut *shelf, self.away.take()) {
+            self.open.extend(full.take(key));
+            if full.is_empty() {
+                *shelf = None;
+            }
         }
         &mut self.open
     }
@@ -56,14 +57,13 @@ impl Driver {
     pub(super) fn put_away(&mut self, who: &Who) {
         let (first, second) = (self.number(), self.number());
         let Some(streams) = self.streams.get_mut(who) else { return };
-        if self.shelf.is_none() {
-            // They stay where they are.
-            let Ok(shelf) = Shelf::new() else { return };
-            self.shelf = Some(shelf);
-        }
-        if let Some(shelf) = &mut self.shelf {
-            streams.held.put_away(shelf, first);
-            streams.stdin.put_away(shelf, second);
+        for (held, key) in [(&mut streams.held, first), (&mut streams.stdin, second)] {
+            if held.open.is_empty() {
+                continue;
+            }
+            // Without a shelf they stay where they are.
+            let Some(shelf) = self.shelf.take().or_else(|| Shelf::new().ok()) else { return };
+            held.put_away(self.shelf.insert(shelf), key);
         }
     }
 }
