@@ -87,13 +87,39 @@ fn a_writer_survives_its_reader_and_nothing_is_lost() {
     let mut client = shim.connect();
     let out = fifo(host.dir(), "out");
     shim.create(&mut client, &to(&out));
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
-    let open = || OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
-    drop(open());
+    // One that comes, and goes.
+    drop(early(&out));
     start(&shim, &mut client);
     assert_eq!(shim.wait(&mut client, ""), 7, "neither SIGPIPE nor EPIPE");
-    let text = std::io::read_to_string(open()).expect("what waited");
-    assert_eq!(text, (0..200).map(|n| format!("line {n}\n")).collect::<String>());
+    assert_eq!(Reader::of(&out).text(), (0..200).map(|n| format!("line {n}\n")).collect::<String>());
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// A read end before anybody writes.
+fn early(path: &str) -> File {
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+    OpenOptions::new().read(true).custom_flags(flags).open(path).expect("the fifo")
+}
+
+/// containerd opens a fifo at leisure: a program may have ended by then.
+#[test]
+fn who_comes_late_finds_what_was_written_and_its_end() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let name = |stream: &str| fifo(host.dir(), stream);
+    let streams = Streams { stdout: name("out"), stderr: name("err"), ..Streams::default() };
+    for (round, word) in ["one", "two"].into_iter().enumerate() {
+        let exec = format!("e{round}");
+        shim.exec(&mut client, &exec, &["/bin/echo", word], &streams);
+        assert_eq!(shim.wait(&mut client, &exec), 0);
+        // containerd deletes it when it has read all.
+        let (out, err) = (Reader::of(&streams.stdout).text(), Reader::of(&streams.stderr).text());
+        assert_eq!((out, err), (format!("{word}\n"), String::new()));
+        assert_eq!(shim.delete(&mut client, &exec), 0);
+    }
     shim.end(&mut client);
     host.nothing_is_left(&[&bundle]);
 }
@@ -107,9 +133,7 @@ fn an_end_is_told_when_who_reads_has_read() {
     let mut client = shim.connect();
     let (out, err) = (fifo(host.dir(), "out"), fifo(host.dir(), "err"));
     shim.create(&mut client, &Streams { stderr: err.clone(), ..to(&out) });
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
-    let open = |path: &str| OpenOptions::new().read(true).custom_flags(flags).open(path).expect("the fifo");
-    let (mut out, mut err) = (open(&out), open(&err));
+    let (mut out, mut err) = (early(&out), early(&err));
     start(&shim, &mut client);
     let wait = client.ask("Wait", &shim.process(""));
     let exits = bundle.path().join("exits");
@@ -143,16 +167,13 @@ fn an_end_does_not_wait_for_who_does_not_read() {
         let shim = host.serve(bundle.path(), "a");
         let mut client = shim.connect();
         let out = fifo(host.dir(), "out");
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
-        let open = || OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
-        let reader = open();
+        let reader = early(&out);
         shim.create(&mut client, &Streams { terminal: is_terminal, ..to(&out) });
         start(&shim, &mut client);
         assert_eq!(shim.wait(&mut client, ""), 6);
         drop(reader);
         // It is there for the next one.
-        let text = std::io::read_to_string(open()).expect("what waited");
-        assert_eq!(text.trim_end(), "out");
+        assert_eq!(std::io::read_to_string(early(&out)).expect("what waited").trim_end(), "out");
         shim.end(&mut client);
         host.nothing_is_left(&[&bundle]);
     }

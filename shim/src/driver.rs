@@ -28,9 +28,11 @@ use crate::{bundle, metrics, options, rootfs};
 mod flush;
 mod held;
 mod kills;
+mod late;
 mod streams;
 
 use kills::Watched;
+use late::Late;
 use streams::{Running, Streams, console_socket};
 
 /// How long children of a process may keep its streams when it is deleted.
@@ -99,6 +101,8 @@ pub struct Driver {
     last: u64,
     kills: Option<Inotify>,
     watched: Vec<Watched>,
+    opened: Option<Inotify>,
+    late: Vec<Late>,
 }
 
 impl Driver {
@@ -116,6 +120,8 @@ impl Driver {
             last: 0,
             kills: None,
             watched: Vec::new(),
+            opened: None,
+            late: Vec::new(),
         }
     }
 
@@ -146,7 +152,7 @@ impl Driver {
                 }
                 Timer::Flush(who, number) => {
                     if self.streams.get(&who).is_some_and(|streams| streams.number == number) {
-                        self.check_flushed(&who, outcomes);
+                        self.check_flushed(&who, watch, outcomes);
                     }
                 }
                 Timer::Ready(who, number) => {
@@ -196,7 +202,7 @@ impl Driver {
                     log("error", &error.to_string());
                 }
             }
-            Effect::Flush(id) => self.flush(&Who::init(&id), outcomes),
+            Effect::Flush(id) => self.flush(&Who::init(&id), watch, outcomes),
             Effect::Drain(who) => {
                 self.streams.entry(who.clone()).or_default().draining = true;
                 self.check_drained(&who, outcomes);
@@ -525,6 +531,7 @@ impl Driver {
 
     fn forget(&mut self, who: &Who, watch: &mut Watch) {
         self.stop_pumps(who, watch);
+        self.forget_late(who);
         if let Some(mut streams) = self.streams.remove(who) {
             streams.release(&mut self.shelf);
             if let Some((_, _, fd, token)) = streams.waiting {

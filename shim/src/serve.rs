@@ -203,6 +203,7 @@ impl Server {
                 self.hear(number, &mut outcomes);
             }
             Source::Kills => self.driver.killed(&mut outcomes),
+            Source::Opened => self.driver.opened(),
             Source::Pump(number) => self.driver.pump(number, &mut self.watch, &mut outcomes),
             Source::Ready(who) => self.driver.ready(&who, &mut self.watch, &mut outcomes),
         }

@@ -121,21 +121,27 @@ pub fn has_unread(hold: &OwnedFd) -> bool {
     cleat::sys::supervise::unread(hold.as_fd()).is_ok_and(|bytes| bytes > 0)
 }
 
-/// Whether somebody else can read what we hold the read end of. For whoever writes: only where nobody does any
-/// more, who could be told `EPIPE` meanwhile.
-pub fn has_reader(hold: &mut OwnedFd) -> bool {
+/// The same fifo, by what it is and not by what its name has become.
+fn reopen(fifo: &OwnedFd, flags: OFlag) -> Option<OwnedFd> {
+    open(Path::new(&format!("/proc/self/fd/{}", fifo.as_raw_fd())), flags | OFlag::O_NONBLOCK).ok()
+}
+
+/// Another read end, which lets in whoever waits to write.
+pub fn read_end(fifo: &OwnedFd) -> Option<OwnedFd> {
+    reopen(fifo, OFlag::O_RDONLY)
+}
+
+/// A write end, which lets in whoever waits to read.
+pub fn write_end(fifo: &OwnedFd) -> Option<OwnedFd> {
+    reopen(fifo, OFlag::O_WRONLY)
+}
+
+/// Whether anybody can read what is written there.
+pub fn is_read(write: &OwnedFd) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout};
-    // By what it is, not by what its name has become.
-    let reopen = |fd: &OwnedFd, flags| open(Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())), flags);
-    let Ok(write) = reopen(hold, OFlag::O_WRONLY | OFlag::O_NONBLOCK) else { return false };
-    // What is in it stays as long as one of its ends is open, and a reader sees no end.
-    let Ok(null) = open(Path::new("/dev/null"), OFlag::O_RDONLY) else { return false };
-    *hold = null;
     let mut fds = [PollFd::new(write.as_fd(), PollFlags::empty())];
-    let alone = nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok()
-        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR));
-    *hold = reopen(&write, OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap_or(write);
-    !alone
+    let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
+    polled.is_ok() && fds[0].revents().is_some_and(|events| !events.contains(PollFlags::POLLERR))
 }
 
 /// Opens a file to append to, and makes it where it is not there.

@@ -22,6 +22,8 @@ pub enum Source {
     Peer(u32),
     /// Files that tell of kills for want of memory.
     Kills,
+    /// Fifos that wait for their readers.
+    Opened,
     /// One side of a pump.
     Pump(u64),
     /// A logging program that says that it is ready.

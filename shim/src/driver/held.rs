@@ -48,6 +48,7 @@ impl Streams {
     /// Closes what was held for them.
     pub(super) fn release(&mut self, shelf: &mut Option<Shelf>) {
         self.held.release(shelf);
+        self.pipes.release(shelf);
         self.stdin.release(shelf);
     }
 }
@@ -55,9 +56,9 @@ impl Streams {
 impl Driver {
     /// Takes what is held for a process away from our descriptors.
     pub(super) fn put_away(&mut self, who: &Who) {
-        let (first, second) = (self.number(), self.number());
+        let keys = [self.number(), self.number(), self.number()];
         let Some(streams) = self.streams.get_mut(who) else { return };
-        for (held, key) in [(&mut streams.held, first), (&mut streams.stdin, second)] {
+        for (held, key) in [&mut streams.held, &mut streams.pipes, &mut streams.stdin].into_iter().zip(keys) {
             if held.open.is_empty() {
                 continue;
             }

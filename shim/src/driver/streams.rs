@@ -25,8 +25,10 @@ pub(super) struct Streams {
     /// No others have it.
     pub(super) number: u64,
     pub(super) names: Names,
-    /// Read ends of what is written to.
+    /// Read ends of the fifos that its init writes to, or that were written to.
     pub(super) held: Held,
+    /// Read ends of a logging program's pipes.
+    pub(super) pipes: Held,
     /// The write end of its standard input, until CloseIO.
     pub(super) stdin: Held,
     /// Its end is not told until its readers have read, or that time; how long it is to the next look.
@@ -62,6 +64,8 @@ pub(super) struct Running {
     pub(super) token: Option<(Token, Wants)>,
     pub(super) who: Who,
     pub(super) output: bool,
+    /// The read end of the fifo that it writes to.
+    pub(super) hold: Option<OwnedFd>,
 }
 
 impl Running {
@@ -118,15 +122,15 @@ impl Driver {
         };
         let direct = who.exec.is_empty();
         let output = stdio::output(path, !direct)?;
-        streams.held.extend(output.hold);
         if direct {
+            streams.held.extend(output.hold);
             stdio::give(&output.write, owner.0, owner.1);
             return Ok(Some(output.write));
         }
         let (read, write) = stdio::pipe()?;
         stdio::give(&write, owner.0, owner.1);
         streams.outputs += 1;
-        self.run_pump(who, Pump::new(read, output.write, true), true, watch)?;
+        self.run_pump(who, Pump::new(read, output.write, true), true, output.hold, watch)?;
         Ok(Some(write))
     }
 
@@ -145,7 +149,7 @@ impl Driver {
         let (err_read, err) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
         let (ready, is_ready) = stdio::pipe()?;
         // Like a fifo's: should it end, nobody is told EPIPE.
-        streams.held.extend([out_read.try_clone().context("dup")?, err_read.try_clone().context("dup")?]);
+        streams.pipes.extend([out_read.try_clone().context("dup")?, err_read.try_clone().context("dup")?]);
         stdio::give(&out, owner.0, owner.1);
         stdio::give(&err, owner.0, owner.1);
         let mut logger = Command::new(program);
@@ -174,26 +178,32 @@ impl Driver {
         let mut pumps = Vec::new();
         if let Target::Fifo(path) | Target::File(path) = stdio::target(&names.stdout)? {
             let output = stdio::output(&path, true)?;
-            streams.held.extend(output.hold);
             streams.outputs += 1;
-            pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, false), true));
+            pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, false), true, output.hold));
         }
         if let Target::Fifo(path) = stdio::target(&names.stdin)? {
             let input = stdio::input(&path, true)?;
             streams.stdin.extend(input.hold);
-            pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, false), false));
+            pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, false), false, None));
         }
         streams.console = Some(master);
-        for (pump, output) in pumps {
-            self.run_pump(who, pump, output, watch)?;
+        for (pump, output, hold) in pumps {
+            self.run_pump(who, pump, output, hold, watch)?;
         }
         Ok(())
     }
 
-    pub(super) fn run_pump(&mut self, who: &Who, pump: Pump, output: bool, watch: &mut Watch) -> Result<()> {
+    fn run_pump(
+        &mut self,
+        who: &Who,
+        pump: Pump,
+        output: bool,
+        hold: Option<OwnedFd>,
+        watch: &mut Watch,
+    ) -> Result<()> {
         let number = self.number();
         let token = watch.read(&pump.from, Source::Pump(number)).context("epoll_ctl")?;
-        let running = Running { pump, token: Some((token, Wants::Read)), who: who.clone(), output };
+        let running = Running { pump, token: Some((token, Wants::Read)), who: who.clone(), output, hold };
         self.pumps.insert(number, running);
         Ok(())
     }
@@ -217,18 +227,32 @@ impl Driver {
             Ok(token) => running.token = Some((token, wants)),
             Err(_) => {
                 let Some(running) = self.pumps.remove(&number) else { return };
-                let who = running.who.clone();
                 if running.output {
-                    if let Some(streams) = self.streams.get_mut(&who) {
-                        streams.outputs = streams.outputs.saturating_sub(1);
-                    }
-                    // Closed before anybody is told that all has been handed over.
-                    drop(running);
-                    self.check_flushed(&who, outcomes);
-                    self.check_drained(&who, outcomes);
+                    self.end_output(running, watch, outcomes);
                 }
             }
         }
+    }
+
+    /// All has been carried on: nobody writes to that fifo any more.
+    fn end_output(&mut self, running: Running, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let Running { pump, who, hold, .. } = running;
+        if let Some(streams) = self.streams.get_mut(&who) {
+            streams.outputs = streams.outputs.saturating_sub(1);
+        }
+        // Closed before anybody is told that all has been handed over.
+        if hold.is_some() {
+            drop(hold);
+            if stdio::is_read(&pump.to) {
+                self.hold_unread(&who, &pump.to);
+            } else {
+                self.await_reader(&who, pump.to, watch);
+            }
+        } else {
+            drop(pump);
+        }
+        self.check_flushed(&who, watch, outcomes);
+        self.check_drained(&who, outcomes);
     }
 
     pub(super) fn stop_pumps(&mut self, who: &Who, watch: &mut Watch) {
