@@ -151,6 +151,26 @@ fn whoever_is_sent_to_a_server_that_ends_is_served() {
     }
 }
 
+/// Who only sees whether it is there, such as `delete`, does not keep a server that is about to end.
+#[test]
+fn a_server_that_ends_is_not_kept_by_who_only_looks() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let _ = shim.kill(&mut client, "", 9, true);
+    assert_eq!((shim.wait(&mut client, ""), shim.delete(&mut client, "")), (137, 137));
+    // As if somebody started: it waits for that.
+    let sockets = std::fs::File::open(host.sockets()).expect("the directory");
+    rustix::fs::flock(&sockets, rustix::fs::FlockOperation::LockShared).expect("flock");
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    drop((shim.connect(), client));
+    rustix::fs::flock(&sockets, rustix::fs::FlockOperation::Unlock).expect("flock");
+    let since = std::time::Instant::now();
+    host.nothing_is_left(&[&bundle]);
+    assert!(since.elapsed() < std::time::Duration::from_secs(9), "it stayed for {:?}", since.elapsed());
+}
+
 #[test]
 fn a_life_is_told_in_order() {
     let (host, bundle) = (ShimHost::new(), sleeper());

@@ -53,6 +53,8 @@ struct Server {
     expected: BTreeMap<String, Instant>,
     /// A signal told it to end.
     dismissed: bool,
+    /// containerd has told it to end, and has not come with a new task since.
+    shut_down: bool,
     /// When to see again whether it may end.
     again: Option<Instant>,
 }
@@ -95,6 +97,7 @@ pub fn serve(args: &Args) -> Result<()> {
         farewell: None,
         expected: BTreeMap::new(),
         dismissed: false,
+        shut_down: false,
         again: None,
     };
     let outcome = server.run();
@@ -226,7 +229,10 @@ impl Server {
                     }
                     Effect::Publish(event) => self.publisher.publish(&event),
                     Effect::Shutdown if self.is_expected() => {}
-                    Effect::Shutdown => self.farewell = Some(Instant::now() + FAREWELL),
+                    Effect::Shutdown => {
+                        self.farewell = Some(Instant::now() + FAREWELL);
+                        self.shut_down = true;
+                    }
                     effect => self.driver.perform(effect, &mut self.watch, &mut outcomes),
                 }
             }
@@ -279,7 +285,10 @@ impl Server {
                             self.expected.retain(|_, since| since.elapsed() < IDLE);
                             self.expected.insert(id.clone(), Instant::now());
                         }
-                        Ok(Call::Create(request)) => drop(self.expected.remove(&request.id)),
+                        Ok(Call::Create(request)) => {
+                            self.expected.remove(&request.id);
+                            self.shut_down = false;
+                        }
                         _ => {}
                     }
                     let ticket = server::ticket(number, stream);
@@ -310,6 +319,10 @@ impl Server {
     fn drop_peer(&mut self, number: u32) {
         if let (Some(socket), Some((token, _))) = (self.peers.remove(number), self.tokens.remove(&number)) {
             self.watch.remove(&socket, token);
+        }
+        // It came to see whether anybody is here, such as `delete`, and nobody else is to come.
+        if self.shut_down && self.farewell.is_none() && self.tasks.is_empty() && !self.is_expected() {
+            self.farewell = Some(Instant::now() + FAREWELL);
         }
     }
 
