@@ -105,9 +105,10 @@ bench-memory: ## The smallest memory.max under which a container starts, beside 
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
 
-bench-shim: bundles ## The shim beside containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty output"
+bench-shim: bundles ## The shim beside containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty api output"
 	@integration/containerd/prepare target/containerd
-	integration/containerd/bench $(OUT)/containerd-shim-cleat-v2 $(OUT)/cleat target/containerd/image.tar $(ROUNDS)
+	$(STATIC) $(CARGO) build --release --target $(TARGET) -p integration --bin engine
+	integration/containerd/bench $(OUT)/containerd-shim-cleat-v2 $(OUT)/cleat $(OUT)/engine target/containerd/image.tar $(ROUNDS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

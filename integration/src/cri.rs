@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use prost::Message;
 
 use crate::containerd::{Containerd, IMAGE, Release, fetched, is_cleat_shim, runtime_type};
+pub use crate::grpc::Refused;
+use crate::grpc::call;
 use crate::host::cgroup_root;
 use crate::wait::eventually;
 
@@ -43,69 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// As much of containerd's log is shown with a failure.
 const LOG_LINES: usize = 120;
-
-/// Why not: a code of gRPC, and a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Refused {
-    pub code: u32,
-    pub message: String,
-}
-
-impl Refused {
-    fn transport(what: &str, error: &dyn std::fmt::Debug) -> Refused {
-        Refused { code: 14, message: format!("{what}: {error:?}") }
-    }
-}
-
-/// One call over a connection of its own: gRPC is a message with five bytes before it in a request of
-/// HTTP/2, and a status in the trailers of what comes back.
-///
-/// Source: github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md
-async fn call(socket: &Path, method: &str, message: &[u8]) -> Result<Vec<u8>, Refused> {
-    let lost = |what: &'static str| move |error: h2::Error| Refused::transport(what, &error);
-    let stream = tokio::net::UnixStream::connect(socket).await;
-    let stream = stream.map_err(|error| Refused::transport("connect", &error))?;
-    let (sender, connection) = h2::client::handshake(stream).await.map_err(lost("handshake"))?;
-    tokio::spawn(connection);
-    let request = http::Request::post(format!("http://localhost{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .expect("a request");
-    let mut sender = sender.ready().await.map_err(lost("ready"))?;
-    let (answer, mut body) = sender.send_request(request, false).map_err(lost("request"))?;
-    let length = u32::try_from(message.len()).expect("a length");
-    let framed = [&[0], &length.to_be_bytes()[..], message].concat();
-    body.send_data(Bytes::from(framed), true).map_err(lost("data"))?;
-    let (head, mut body) = answer.await.map_err(lost("answer"))?.into_parts();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = body.data().await {
-        let chunk = chunk.map_err(lost("body"))?;
-        body.flow_control().release_capacity(chunk.len()).map_err(lost("window"))?;
-        bytes.extend_from_slice(&chunk);
-    }
-    // Where there is no body, what is said in the end is said at the beginning.
-    let trailers = body.trailers().await.map_err(lost("trailers"))?.unwrap_or(head.headers);
-    let text = |name: &str| trailers.get(name).map(|value| unescaped(value.as_bytes())).unwrap_or_default();
-    match text("grpc-status").as_str() {
-        "0" => Ok(bytes.get(5..).unwrap_or_default().to_vec()),
-        code => Err(Refused { code: code.parse().unwrap_or(2), message: text("grpc-message") }),
-    }
-}
-
-/// Without `%41`.
-fn unescaped(text: &[u8]) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text);
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = after.get(..2).filter(|_| byte == b'%').and_then(|two| std::str::from_utf8(two).ok());
-        match escaped.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) => (bytes.push(byte), rest = &after[2..]),
-            None => (bytes.push(byte), rest = after),
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 /// A containerd with its CRI plugin, and a network of its own: `10.88.0.0/16` on a bridge.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ mod container;
 mod containerd;
 pub mod cri;
 mod defence;
+pub mod grpc;
 mod host;
 pub mod network;
 mod resctrl;

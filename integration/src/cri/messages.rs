@@ -8,11 +8,7 @@ use std::collections::HashMap;
 
 use prost::Message;
 
-/// A request, the method that takes it, and what that answers.
-pub trait Request: Message {
-    const METHOD: &'static str;
-    type Answer: Message + Default;
-}
+pub use crate::grpc::Request;
 
 macro_rules! methods {
     ($($request:ident => $method:literal, $answer:ident;)+) => {
