@@ -508,9 +508,9 @@ fn nothing_grows() {
     shim.run(&mut client, &Streams::default());
     let pid = shim.pid(&mut client);
     let out = fifo(host.dir(), "out");
-    // Somebody who reads.
+    // Somebody who reads, and nobody.
     let reader = fs::File::options().read(true).write(true).open(&out).expect("the fifo");
-    let streams = Streams { stdout: out, ..Streams::default() };
+    let streams = Streams { stdout: out, stderr: fifo(host.dir(), "err"), ..Streams::default() };
     let mut one = || {
         shim.exec(&mut client, "e", &["/probe", "exit", "2"], &streams);
         assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e")), (2, 2));
