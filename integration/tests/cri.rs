@@ -25,7 +25,7 @@ const RELEASE: Release = match env!("CARGO_CRATE_NAME").as_bytes() {
 /// A node, or the end of the test where there is none.
 macro_rules! node {
     () => {
-        match Node::start(RELEASE) {
+        match Node::start(RELEASE, env!("CARGO_BIN_EXE_without-limits")) {
             Some(node) => node,
             None => return,
         }
