@@ -1,8 +1,12 @@
 //! A containerd of this test's own: its directories, its socket, its namespace of mounts.
 
 use std::fs;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::host::{TempDir, unique_name};
 use crate::runtime::{built, program};
@@ -248,6 +252,20 @@ impl Containerd {
     /// Where its socket is, from outside.
     pub(crate) fn socket(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/run/containerd/{}.sock", self.holder.id(), self.name))
+    }
+
+    /// A connection to an address of its network.
+    ///
+    /// # Panics
+    /// Nobody is there.
+    pub(crate) fn connect(&self, address: &str) -> TcpStream {
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).expect("its namespace");
+        let connect = || {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+            TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+        };
+        // A thread of its own, which ends in that network.
+        std::thread::scope(|scope| scope.spawn(connect).join()).expect("a connection")
     }
 
     /// A name that is nobody else's, and that of the cgroup above its tasks'.

@@ -14,6 +14,7 @@ use crate::host::cgroup_root;
 use crate::wait::eventually;
 
 pub mod messages;
+pub mod streaming;
 
 use messages::{
     ContainerConfig, ContainerMetadata, ContainerState, ContainerStatus, ContainerStatusRequest,

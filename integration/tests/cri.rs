@@ -32,6 +32,9 @@ macro_rules! node {
     };
 }
 
+#[path = "cri/streams.rs"]
+mod streams;
+
 /// Waits until a container's log has a text on standard output.
 fn logs(container: &PodContainer<'_>, text: &str) {
     eventually(&format!("{text:?} in the log"), || match container.logged() {
