@@ -1,8 +1,12 @@
 //! A containerd of this test's own: its directories, its socket, its namespace of mounts.
 
 use std::fs;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::host::{TempDir, unique_name};
 use crate::runtime::{built, program};
@@ -195,8 +199,7 @@ impl Containerd {
     pub fn inside(&self, program: &str) -> Command {
         let mut command = self.enter();
         command.arg("timeout").args(["-k", "1", "120"]);
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.arg(program).env("PATH", format!("{}:{path}", self.programs.display()));
+        command.arg(program).env("PATH", self.path());
         command.stdin(Stdio::null());
         command
     }
@@ -209,7 +212,7 @@ impl Containerd {
         let log = fs::File::options().append(true).create(true).open(self.log_path()).expect("containerd.log");
         let mut command = self.enter();
         command.args(["containerd", "--config"]).arg(self.dir.path().join("config.toml")).stdin(Stdio::null());
-        command.env("PATH", format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap_or_default()));
+        command.env("PATH", self.path());
         command.stdout(log.try_clone().expect("dup")).stderr(log);
         self.daemon = Some(command.spawn().expect("nsenter(1)"));
         eventually("containerd to answer", || match self.ctr(["version"]) {
@@ -251,15 +254,52 @@ impl Containerd {
         PathBuf::from(format!("/proc/{}/root/run/containerd/{}.sock", self.holder.id(), self.name))
     }
 
+    /// A connection to an address of its network.
+    ///
+    /// # Panics
+    /// Nobody is there.
+    pub(crate) fn connect(&self, address: &str) -> TcpStream {
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).expect("its namespace");
+        let connect = || {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+            TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+        };
+        // A thread of its own, which ends in that network.
+        std::thread::scope(|scope| scope.spawn(connect).join()).expect("a connection")
+    }
+
     /// A name that is nobody else's, and that of the cgroup above its tasks'.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where its programs are: the shims, and what those execute.
-    pub(crate) fn programs(&self) -> &Path {
-        &self.programs
+    /// What is before its programs, if anything is.
+    fn first(&self) -> PathBuf {
+        self.dir.path().join("first")
+    }
+
+    /// Where programs are looked for.
+    fn path(&self) -> String {
+        let path = std::env::var("PATH").unwrap_or_default();
+        format!("{}:{}:{path}", self.first().display(), self.programs.display())
+    }
+
+    /// One of its programs: the shims, and what those execute.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        Some(self.first().join(name)).filter(|path| path.exists()).unwrap_or_else(|| self.programs.join(name))
+    }
+
+    /// Puts a program before the runtimes, under their names.
+    pub(crate) fn put_before_runtimes(&self, program: &Path) {
+        let first = self.first();
+        fs::create_dir(&first).expect("mkdir");
+        for runtime in ["cleat", "runc"] {
+            std::os::unix::fs::symlink(program, first.join(runtime)).expect("symlink");
+        }
+        // It takes the cleat that it lies beside.
+        let shim = "containerd-shim-cleat-v2";
+        fs::copy(self.programs.join(shim), first.join(shim)).expect("a copy of the shim");
     }
 
     /// Its version, such as `1.6.20`.

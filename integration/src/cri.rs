@@ -15,6 +15,7 @@ use crate::host::cgroup_root;
 use crate::wait::eventually;
 
 pub mod messages;
+pub mod streaming;
 
 use messages::{
     ContainerConfig, ContainerMetadata, ContainerState, ContainerStatus, ContainerStatusRequest,
@@ -56,17 +57,24 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts it; `None`, with a word, where there is no containerd, or none that can do it here.
+    /// Starts it; `None`, with a word, where there is no containerd. Where the kernel has no limits, and it asks
+    /// for some whatever it is told, the program `without_limits` comes before the runtime.
     ///
     /// # Panics
     /// It does not come up.
     #[must_use]
-    pub fn start(release: Release) -> Option<Node> {
+    pub fn start(release: Release, without_limits: &str) -> Option<Node> {
         let controllers = fs::read_to_string(cgroup_root().join("cgroup.controllers")).unwrap_or_default();
         let has = |name| controllers.split_whitespace().any(|controller| controller == name);
         let limits = ["cpu", "memory", "pids"].into_iter().all(has);
-        let containerd =
-            Containerd::start_with(release, Some("k8s.io"), |containerd| configuration(containerd, limits))?;
+        let containerd = Containerd::start_with(release, Some("k8s.io"), |containerd| {
+            let is_1 = containerd.version().starts_with("1.");
+            if !limits && !is_1 {
+                eprintln!("cgroup v2 has no controllers of memory and CPU here: what containerd asks for is dropped");
+                containerd.put_before_runtimes(Path::new(without_limits));
+            }
+            configuration(containerd, limits, is_1)
+        })?;
         let node = Node { containerd, limits, ids: RefCell::default() };
         node.ready();
         Some(node)
@@ -256,18 +264,13 @@ impl Drop for Node {
 }
 
 /// What containerd is told: the plugin, the shim, the network.
-fn configuration(containerd: &Containerd, limits: bool) -> Option<String> {
+fn configuration(containerd: &Containerd, limits: bool, is_1: bool) -> Option<String> {
     let of = |dir: PathBuf| dir.canonicalize().ok().filter(|dir| dir.join("cni/bridge").is_file());
     let given = std::env::var_os("CLEAT_CONTAINERD").map(PathBuf::from).and_then(of);
     let Some(cache) = given.or_else(|| of(fetched())) else {
         eprintln!("SKIPPED: no network plugins are there; see make containerd");
         return None;
     };
-    let version = containerd.version();
-    if !limits && !version.starts_with("1.") {
-        eprintln!("SKIPPED: containerd {version} sets CPU shares for every pod, whose controller cgroup v2 lacks here");
-        return None;
-    }
     let (conf, addresses) = (containerd.dir().join("net.d"), containerd.dir().join("addresses"));
     fs::create_dir(&conf).expect("mkdir");
     let network = format!(
@@ -277,7 +280,7 @@ fn configuration(containerd: &Containerd, limits: bool) -> Option<String> {
     );
     fs::write(conf.join("10-pods.conflist"), network).expect("a network");
     let cri = "[plugins.\"io.containerd.grpc.v1.cri\"";
-    let cgroups = if limits { "" } else { "  disable_cgroup = true\n" };
+    let cgroups = if limits || !is_1 { "" } else { "  disable_cgroup = true\n" };
     let shim = if is_cleat_shim() { "containerd-shim-cleat-v2" } else { "containerd-shim-runc-v2" };
     Some(format!(
         "{cri}]\n  sandbox_image = {PAUSE:?}\n  restrict_oom_score_adj = true\n{cgroups}  \
@@ -294,7 +297,7 @@ fn configuration(containerd: &Containerd, limits: bool) -> Option<String> {
          {cri}.containerd.runtimes.{HANDLER_WITH_UNKNOWN_OPTIONS}]\n  runtime_type = {kind:?}\n\
          {cri}.containerd.runtimes.{HANDLER_WITH_UNKNOWN_OPTIONS}.options]\n  SystemdCGroup = true\n",
         bin = cache.join("cni"),
-        path = containerd.programs().join(shim),
+        path = containerd.program(shim),
         kind = runtime_type(),
     ))
 }

@@ -34,6 +34,8 @@ methods! {
     UpdateContainerResourcesRequest => "RuntimeService/UpdateContainerResources", Nothing;
     ReopenContainerLogRequest => "RuntimeService/ReopenContainerLog", Nothing;
     ExecSyncRequest => "RuntimeService/ExecSync", ExecSyncResponse;
+    ExecRequest => "RuntimeService/Exec", StreamResponse;
+    AttachRequest => "RuntimeService/Attach", StreamResponse;
     ContainerStatsRequest => "RuntimeService/ContainerStats", ContainerStatsResponse;
     ImageStatusRequest => "ImageService/ImageStatus", ImageStatusResponse;
 }
@@ -394,6 +396,10 @@ pub struct ContainerConfig {
     pub mounts: Vec<Mount>,
     #[prost(string, tag = "11")]
     pub log_path: String,
+    #[prost(bool, tag = "12")]
+    pub stdin: bool,
+    #[prost(bool, tag = "13")]
+    pub stdin_once: bool,
     #[prost(bool, tag = "14")]
     pub tty: bool,
     #[prost(message, optional, tag = "15")]
@@ -557,6 +563,43 @@ pub struct ExecSyncResponse {
     pub stderr: Vec<u8>,
     #[prost(int32, tag = "3")]
     pub exit_code: i32,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ExecRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    #[prost(string, repeated, tag = "2")]
+    pub cmd: Vec<String>,
+    #[prost(bool, tag = "3")]
+    pub tty: bool,
+    #[prost(bool, tag = "4")]
+    pub stdin: bool,
+    #[prost(bool, tag = "5")]
+    pub stdout: bool,
+    #[prost(bool, tag = "6")]
+    pub stderr: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct AttachRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    #[prost(bool, tag = "2")]
+    pub stdin: bool,
+    #[prost(bool, tag = "3")]
+    pub tty: bool,
+    #[prost(bool, tag = "4")]
+    pub stdout: bool,
+    #[prost(bool, tag = "5")]
+    pub stderr: bool,
+}
+
+/// That of `ExecRequest` and of `AttachRequest`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct StreamResponse {
+    #[prost(string, tag = "1")]
+    pub url: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
