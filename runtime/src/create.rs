@@ -234,7 +234,7 @@ impl Birth<'_> {
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
             self.limit(made, true)?;
-            self.set_devices(cgroup)?;
+            self.set_devices(made)?;
         }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
@@ -242,7 +242,7 @@ impl Birth<'_> {
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
         if !early {
-            self.set_devices(cgroup)?;
+            self.set_devices(made)?;
         }
         let mut midwife =
             Midwife { birth: &self, conversation: &conversation, child: born, console: None, kills, half_way: None };
@@ -417,14 +417,10 @@ impl Birth<'_> {
 
     /// Sets who may use which device, while the init is at work: before any program but the init
     /// runs in the cgroup, be it a hook.
-    fn set_devices(&self, cgroup: Option<&Cgroup>) -> Result<()> {
+    fn set_devices(&self, made: Option<&Made>) -> Result<()> {
         self.faults.at(Step::Devices)?;
-        let Some((cgroup, wanted)) = cgroup.zip(self.plan.host.cgroup.as_ref()) else { return Ok(()) };
-        match &wanted.devices {
-            Some(rules) if wanted.unit.is_some() => cgroup.add_devices(rules),
-            Some(rules) => cgroup.set_devices(rules),
-            None => Ok(()),
-        }
+        let rules = self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref());
+        made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
