@@ -16,6 +16,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use crate::cgroup::{Cgroup, Kills, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result, errno_text};
+use crate::host::{self, Host};
 use crate::netdev::Moved;
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
@@ -137,12 +138,16 @@ pub fn poststart_fault(request: &Request) -> Result<()> {
 pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let request = &orders.request;
     state::check_id(&request.id)?;
+    // Before anything is made: whoever has none left half-way has none to undo it with, either.
+    if let Some((what, remedy)) = host::short_of_descriptors() {
+        return Err(Error::new(format!("{what}; {remedy}")));
+    }
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
     let faults = Faults::new(request);
     faults.at(Step::Network)?;
     let network = begin_network(&spec)?;
-    let mut host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
+    let mut host = Host::of_bundle(orders.rootless, &spec)?;
     host.find_systemd(orders.systemd)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
