@@ -188,7 +188,7 @@ fn without_a_mount_namespace_nothing_is_mounted() {
         .unwrap_err();
     assert!(error.starts_with("config.json: mounts: needs a new mount namespace"), "{error}");
     let plan = plan_with(json!({"linux": {"namespaces": []}})).unwrap();
-    assert_eq!(plan.init.root.unwrap().pivot, Pivot::Chroot);
+    assert_eq!(plan.init.root.unwrap().pivot, wire::Pivot::Chroot);
 }
 
 #[test]
