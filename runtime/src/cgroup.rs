@@ -333,7 +333,8 @@ impl Made {
     ///
     /// # Errors
     /// It is in use, frozen, or cannot be made.
-    pub fn new(mount: &Path, path: &Path) -> Result<Made> {
+    pub fn new(wanted: &plan::Cgroup) -> Result<Made> {
+        let (mount, path) = (wanted.mount.as_path(), wanted.path.as_path());
         let place = format!("cgroup {}", directory(mount, path).display());
         let mut at = path::open_dir(mount).context(format_args!("open {}", mount.display()))?;
         let mut made = 0;
@@ -356,10 +357,9 @@ impl Made {
                 Ok(()) => true,
                 Err(Errno::EEXIST) => false,
                 Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
-                    let hint = "only cgroups that were delegated to this user can be used: leave linux.cgroupsPath \
-                                out, or have one delegated (systemd: Delegate=yes)";
                     let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
-                    return Err(Error::new(format!("{what}; {hint}")));
+                    let hint = "only cgroups that were delegated to this user can be used";
+                    return Err(Error::new(format!("{what}; {hint}: {}", wanted.remedy())));
                 }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };

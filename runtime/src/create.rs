@@ -374,7 +374,7 @@ impl Birth<'_> {
         if wanted.unit.is_some() {
             return Ok(None);
         }
-        let made = Made::new(&wanted.mount, &wanted.path)?;
+        let made = Made::new(wanted)?;
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
         }

@@ -28,6 +28,20 @@ pub struct Cgroup {
     pub owner: Option<(u32, u32)>,
     /// The unit of systemd that it is; `None`: it is made without systemd.
     pub unit: Option<systemd::Unit>,
+    /// Properties and options without which an ordinary user's container would do without.
+    pub asked_by: Vec<String>,
+}
+
+impl Cgroup {
+    /// What to do where this user may not make it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let delegate = "have one delegated (systemd: Delegate=yes)";
+        match self.asked_by.as_slice() {
+            [] => delegate.to_owned(),
+            asked => format!("{delegate}, or leave out {}", asked.join(" and ")),
+        }
+    }
 }
 
 /// Decides on it; `None`: the container has none of its own.
@@ -39,6 +53,7 @@ pub(super) fn decide(
     limits: Vec<Limit>,
     findings: &mut Findings,
 ) -> Option<Cgroup> {
+    let asked_by = asked_by(spec, host, &limits);
     let rules = devices::rules(&spec.linux.resources.devices, findings);
     let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
     if let Some(systemd) = &host.systemd {
@@ -51,10 +66,9 @@ pub(super) fn decide(
             devices: devices.as_deref(),
         };
         let (unit, path) = systemd::decide(&asked, systemd, findings)?;
-        return Some(Cgroup { mount: mount?, path, devices, limits, owner: None, unit: Some(unit) });
+        return Some(Cgroup { mount: mount?, path, devices, limits, owner: None, unit: Some(unit), asked_by });
     }
-    let asked = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
-    if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
+    if asked_by.is_empty() && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
         let orphans = if namespaces.has(NEWPID) {
             ""
         } else {
@@ -71,7 +85,18 @@ pub(super) fn decide(
         return None;
     }
     let (mount, path) = findings.keep(path(request, spec, host).map(Some))?;
-    Some(Cgroup { mount, path, devices, limits, owner: None, unit: None })
+    Some(Cgroup { mount, path, devices, limits, owner: None, unit: None, asked_by })
+}
+
+/// What asks for a cgroup of the container's own.
+fn asked_by(spec: &Spec, host: &Host, limits: &[Limit]) -> Vec<String> {
+    let path = Some("linux.cgroupsPath").filter(|_| !spec.linux.cgroups_path.is_empty());
+    let option = Some("--rootless false").filter(|_| host.rootless_asked == Some(false));
+    let limits = limits.iter().filter(|limit| limit.required).map(|limit| limit.place.as_str());
+    let mut all: Vec<String> = path.into_iter().chain(limits).chain(option).map(str::to_owned).collect();
+    // One property may be several files.
+    all.dedup();
+    all
 }
 
 /// Root of a new user namespace, where the container sees its own cgroup and may write there.
