@@ -2,7 +2,11 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use integration::{Bundle, Runtime, not_on_peer};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use integration::{Bundle, Runtime, not_on_peer, probe};
 use serde_json::{Value, json};
 
 /// A device that opens without any effect where its driver is there, and is none of the default ones.
@@ -150,4 +154,50 @@ fn a_rule_with_an_unknown_access_is_refused() {
     let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "xyz" });
     let outcome = runtime.try_create(&with_rules(json!([rule])));
     let _ = outcome.expect_err("create succeeds").refused("access").in_one_line();
+}
+
+/// What a process of the host is answered that opens `/dev/kmsg`, which every host has and no default
+/// rule allows; in a cgroup, or where we are.
+fn open_on_host(cgroup: Option<&Path>) -> Value {
+    let enter = cgroup.map_or_else(String::new, |path| format!("echo $$ >{}/cgroup.procs && ", path.display()));
+    let script = format!("{enter}exec \"$0\" open-dev /dev/kmsg");
+    let output = Command::new("/bin/sh").args(["-c", &script]).arg(probe()).output().expect("sh");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// runtime.md, "Errors": a birth that fails with the device program on its cgroup, in one that was there
+/// before, leaves none: a process that comes later may use what it could before.
+#[test]
+fn a_cgroup_that_was_there_has_no_device_program_when_a_birth_fails() {
+    not_on_peer!("they leave it there");
+    let (runtime, free) = (Runtime::new(), open_on_host(None));
+    assert!(is_allowed(&free["read"]), "without any program: {free}");
+    for fault in ["ready:fail", "save-state:fail"] {
+        let bundle = Bundle::new();
+        fs::create_dir(bundle.cgroup()).expect("a cgroup");
+        let outcome = runtime.try_create_with(&bundle, |call| call.env("CLEAT_FAULT", fault));
+        let outcome = outcome.expect_err("create succeeds").exits(1);
+        assert_eq!(open_on_host(Some(&bundle.cgroup())), free, "after {outcome}");
+    }
+    let bundle = Bundle::new().args(["/probe", "sleep"]);
+    fs::create_dir(bundle.cgroup()).expect("a cgroup");
+    let _container = runtime.start_ready(&bundle);
+    assert_eq!(open_on_host(Some(&bundle.cgroup()))["read"], "EPERM", "beside a container");
+}
+
+/// The same where another container's program was there, of which the processes have ended: that is back.
+#[test]
+fn a_device_program_that_was_there_is_back_when_a_birth_fails() {
+    not_on_peer!("they leave theirs");
+    let runtime = Runtime::new();
+    let kmsg = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" });
+    let first = Bundle::new().set("/linux/resources/devices", json!([kmsg])).args(["/probe", "exit", "0"]);
+    let second = Bundle::new().set("/linux/cgroupsPath", first.spec()["linux"]["cgroupsPath"].clone());
+    let container = runtime.start(&first);
+    assert_eq!(container.wait(), 0);
+    let before = open_on_host(Some(&first.cgroup()));
+    assert!(is_allowed(&before["read"]) && !is_allowed(&before["write"]), "with the first one's rules: {before}");
+    let outcome = runtime.try_create_with(&second, |call| call.env("CLEAT_FAULT", "save-state:fail"));
+    let outcome = outcome.expect_err("create succeeds").exits(1);
+    assert_eq!(open_on_host(Some(&first.cgroup())), before, "after {outcome}");
 }

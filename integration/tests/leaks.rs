@@ -83,6 +83,38 @@ fn a_failed_create_leaves_nothing() {
     }
 }
 
+/// So does a caller that may open few descriptors, or has most of them open: what is missing is told before
+/// anything is made, as undoing takes descriptors, too.
+#[test]
+fn too_few_descriptors_leave_nothing() {
+    not_on_peer!("they do not say what is missing");
+    let _alone = alone();
+    let (runtime, bundle) = (Runtime::new(), Bundle::new().args(["/probe", "exit", "0"]));
+    let hooked = Bundle::new().args(["/probe", "exit", "0"]).raw_hook("createRuntime", json!({ "path": "/bin/true" }));
+    let path = |bundle: &Bundle| bundle.path().to_str().expect("UTF-8").to_owned();
+    let run = |script: &str, bundle: &Bundle| {
+        let args = ["run", "--bundle", &path(bundle), &unique_name()].map(str::to_owned);
+        runtime.through_shell(&format!("{script} && exec \"$0\" \"$@\""), args).outcome()
+    };
+    let _ = run("ulimit -Sn 64", &hooked).ok();
+    reap_orphans();
+    let before = Snapshot::take(&runtime);
+    let open: String = (3..10).map(|number| format!(" {number}</dev/null")).collect();
+    for limit in 3..=32 {
+        for (script, room) in [(format!("ulimit -Sn {limit}"), 23), (format!("exec{open} && ulimit -Sn {limit}"), 30)] {
+            for bundle in [&bundle, &hooked] {
+                let outcome = run(&script, bundle);
+                // This process may have been given some that are open, too.
+                if limit < room || !outcome.succeeded() {
+                    let outcome = outcome.refused(&format!("RLIMIT_NOFILE is {limit}, which leaves ")).in_one_line();
+                    assert!(outcome.stderr.contains("ulimit -n"), "{outcome}");
+                }
+            }
+            before.assert_again(&runtime, &format!("after {script:?}"));
+        }
+    }
+}
+
 /// A failed `exec` leaves the container as it was.
 #[test]
 fn a_failed_exec_leaves_nothing() {

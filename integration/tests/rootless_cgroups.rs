@@ -28,18 +28,21 @@ fn a_cgroup_that_was_asked_for_and_is_not_delegated_is_an_error() {
     let runtime = Runtime::as_user();
     let path = format!("/{}", unique_name());
     let asked = runtime.bundle().set("/linux/cgroupsPath", json!(path));
-    let text = "permission denied (EACCES); only cgroups that were delegated to this user can be used: leave \
-                linux.cgroupsPath out, or have one delegated (systemd: Delegate=yes)";
-    let _ = runtime.run(&asked).refused(text).refused(&format!("mkdir {path}")).in_one_line();
+    let text = |asked: &str| {
+        let only = "permission denied (EACCES); only cgroups that were delegated to this user can be used";
+        format!("{only}: have one delegated (systemd: Delegate=yes), or leave out {asked}\n")
+    };
+    let _ = runtime.run(&asked).refused(&text("linux.cgroupsPath")).refused(&format!("mkdir {path}")).in_one_line();
     let limited = runtime.bundle().set("/linux/resources", json!({ "pids": { "limit": 10 } }));
     // Where there is no such controller at all, that is told first.
     let controllers = fs::read_to_string(cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
     let has_pids = controllers.split_whitespace().any(|name| name == "pids");
-    let _ = runtime.run(&limited).refused(if has_pids { text } else { "config.json: linux.resources.pids.limit" });
+    let by_limit = text("linux.resources.pids.limit");
+    let _ = runtime.run(&limited).refused(if has_pids { &by_limit } else { "config.json: linux.resources.pids.limit" });
     let id = unique_name();
     let required = runtime.command(runtime.program()).arg("--root").arg(runtime.root()).args(["--rootless", "false"]);
     let bundle = runtime.bundle();
-    let _ = required.args(["run", "-b"]).arg(bundle.path()).arg(&id).outcome().refused("permission denied (EACCES)");
+    let _ = required.args(["run", "-b"]).arg(bundle.path()).arg(&id).outcome().refused(&text("--rootless false"));
     nothing_is_left(&runtime);
 }
 

@@ -18,11 +18,11 @@ use nix::unistd::UnlinkatFlags;
 use crate::error::{Context, Error, Result, errno_text};
 use crate::path::{self, open_beneath};
 use crate::plan;
-use crate::sys;
 
 pub use kills::Kills;
 pub use limits::Before;
 
+mod devices;
 mod kills;
 pub(crate) mod limits;
 pub mod stats;
@@ -239,33 +239,6 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Puts a device program on it; one that is there already is replaced in one step.
-    ///
-    /// # Errors
-    /// The kernel refuses the program.
-    pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
-        let place = format!("cgroup {}: bpf BPF_PROG_QUERY", self.full().display());
-        let old = sys::device_programs(self.as_fd()).context(place)?;
-        self.attach_devices(rules, old.first().map(AsFd::as_fd))
-    }
-
-    /// Puts a device program beside what systemd has put on a new scope and will put there again:
-    /// what one of them denies is denied.
-    ///
-    /// # Errors
-    /// The kernel refuses the program.
-    pub fn add_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
-        self.attach_devices(rules, None)
-    }
-
-    fn attach_devices(&self, rules: &[plan::DeviceRule], replace: Option<BorrowedFd<'_>>) -> Result<()> {
-        let place = format!("cgroup {}", self.full().display());
-        let program = sys::load_device_program(&plan::devices::compile(rules)?)
-            .context(format_args!("{place}: bpf BPF_PROG_LOAD"))?;
-        sys::attach_device_program(self.as_fd(), program.as_fd(), replace)
-            .context(format_args!("{place}: bpf BPF_PROG_ATTACH"))
-    }
-
     /// Its number in the tree, which no other cgroup gets; 0: it cannot be told.
     #[must_use]
     pub fn inode(&self) -> u64 {
@@ -349,6 +322,8 @@ pub struct Made {
     existed: bool,
     /// Its limits of that time, which come back then.
     before: RefCell<Before>,
+    /// The device program that it has got, which goes then.
+    devices: RefCell<Option<devices::Attached>>,
     /// systemd has made it.
     unit: Option<systemd::OwnUnit>,
 }
@@ -358,14 +333,22 @@ impl Made {
     ///
     /// # Errors
     /// It is in use, frozen, or cannot be made.
-    pub fn new(mount: &Path, path: &Path) -> Result<Made> {
+    pub fn new(wanted: &plan::Cgroup) -> Result<Made> {
+        let (mount, path) = (wanted.mount.as_path(), wanted.path.as_path());
         let place = format!("cgroup {}", directory(mount, path).display());
         let mut at = path::open_dir(mount).context(format_args!("open {}", mount.display()))?;
         let mut made = 0;
         let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard =
-            Made { cgroup: None, made_above: 0, existed: true, before: RefCell::default(), unit: None, _lock: None };
+        let mut guard = Made {
+            cgroup: None,
+            made_above: 0,
+            existed: true,
+            before: RefCell::default(),
+            devices: RefCell::default(),
+            unit: None,
+            _lock: None,
+        };
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
@@ -374,10 +357,9 @@ impl Made {
                 Ok(()) => true,
                 Err(Errno::EEXIST) => false,
                 Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
-                    let hint = "only cgroups that were delegated to this user can be used: leave linux.cgroupsPath \
-                                out, or have one delegated (systemd: Delegate=yes)";
                     let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
-                    return Err(Error::new(format!("{what}; {hint}")));
+                    let hint = "only cgroups that were delegated to this user can be used";
+                    return Err(Error::new(format!("{what}; {hint}: {}", wanted.remedy())));
                 }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
@@ -441,6 +423,19 @@ impl Made {
         cgroup.limit(&limits)
     }
 
+    /// Sets who may use which device.
+    ///
+    /// # Errors
+    /// The kernel refuses the program.
+    pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
+        let cgroup = self.cgroup()?;
+        let attached = if self.unit.is_some() { cgroup.add_devices(rules)? } else { cgroup.set_devices(rules)? };
+        if self.existed {
+            *self.devices.borrow_mut() = Some(attached);
+        }
+        Ok(())
+    }
+
     /// The container lives: what was made stays.
     #[must_use]
     pub fn keep(mut self) -> Option<Cgroup> {
@@ -459,6 +454,7 @@ impl Drop for Made {
                 let _ = cgroup.remove(self.made_above);
             } else {
                 cgroup.put_back(&self.before.borrow());
+                let _ = self.devices.take().map(|attached| cgroup.take_off(&attached));
             }
         }
     }

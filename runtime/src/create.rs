@@ -3,19 +3,18 @@
 //! Runs in the caller's namespaces with the caller's privileges, with one thread until `clone3`.
 //! Everything made on the way is owned by a guard: a birth that fails leaves the host as it was.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cleat_plan::wire::{Failure, FromInit, ToInit};
+use cleat_plan::wire::ToInit;
 use cleat_plan::{FaultKind, Step};
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::{Cgroup, Kills, Made};
 use crate::config::{Kept, Spec};
 use crate::error::{Context, Error, Result, errno_text};
+use crate::host::{self, Host};
 use crate::netdev::Moved;
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
@@ -25,8 +24,13 @@ use crate::state::{
 use crate::sys::beside::Network;
 use crate::sys::{self, Child};
 use crate::visit;
-use crate::wire::{Conversation, Heard, failure_text};
-use crate::{config, hooks, idmap, init, listener, rdt, scheduler};
+use crate::wire::Conversation;
+use crate::{config, hooks, idmap, init, rdt, scheduler};
+
+use midwife::Midwife;
+pub(crate) use midwife::{death, failed, forked};
+
+mod midwife;
 
 /// What a birth needs besides the plan's request.
 pub struct Orders<'a> {
@@ -137,12 +141,16 @@ pub fn poststart_fault(request: &Request) -> Result<()> {
 pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let request = &orders.request;
     state::check_id(&request.id)?;
+    // Before anything is made: whoever has none left half-way has none to undo it with, either.
+    if let Some((what, remedy)) = host::short_of_descriptors() {
+        return Err(Error::new(format!("{what}; {remedy}")));
+    }
     let text = config::read(&request.bundle)?;
     let spec: Spec = config::parse("config.json", &text)?;
     let faults = Faults::new(request);
     faults.at(Step::Network)?;
     let network = begin_network(&spec)?;
-    let mut host = crate::host::Host::of_bundle(orders.rootless, &spec)?;
+    let mut host = Host::of_bundle(orders.rootless, &spec)?;
     host.find_systemd(orders.systemd)?;
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
@@ -234,7 +242,7 @@ impl Birth<'_> {
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
             self.limit(made, true)?;
-            self.set_devices(cgroup)?;
+            self.set_devices(made)?;
         }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get()?.pid)?;
@@ -242,7 +250,7 @@ impl Birth<'_> {
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
         if !early {
-            self.set_devices(cgroup)?;
+            self.set_devices(made)?;
         }
         let mut midwife =
             Midwife { birth: &self, conversation: &conversation, child: born, console: None, kills, half_way: None };
@@ -369,7 +377,7 @@ impl Birth<'_> {
         if wanted.unit.is_some() {
             return Ok(None);
         }
-        let made = Made::new(&wanted.mount, &wanted.path)?;
+        let made = Made::new(wanted)?;
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
         }
@@ -417,14 +425,10 @@ impl Birth<'_> {
 
     /// Sets who may use which device, while the init is at work: before any program but the init
     /// runs in the cgroup, be it a hook.
-    fn set_devices(&self, cgroup: Option<&Cgroup>) -> Result<()> {
+    fn set_devices(&self, made: Option<&Made>) -> Result<()> {
         self.faults.at(Step::Devices)?;
-        let Some((cgroup, wanted)) = cgroup.zip(self.plan.host.cgroup.as_ref()) else { return Ok(()) };
-        match &wanted.devices {
-            Some(rules) if wanted.unit.is_some() => cgroup.add_devices(rules),
-            Some(rules) => cgroup.set_devices(rules),
-            None => Ok(()),
-        }
+        let rules = self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref());
+        made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
     }
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
@@ -594,119 +598,6 @@ fn network_error(call: &str, errno: nix::errno::Errno) -> Error {
         _ => "",
     };
     Error::new(format!("{}: {call}: {errno:?}{hint}", Step::Network.name()))
-}
-
-/// Listens to an init until the container is made.
-struct Midwife<'a, 'b> {
-    birth: &'a Birth<'b>,
-    conversation: &'a Conversation,
-    child: ChildGuard,
-    console: Option<OwnedFd>,
-    kills: Kills<'a>,
-    /// The process that forked: nobody waits for its end until there is time.
-    half_way: Option<ChildGuard>,
-}
-
-impl Midwife<'_, '_> {
-    fn attend(&mut self, record: &mut Record, reserved: &Reserved) -> Result<()> {
-        loop {
-            match self.conversation.hear()? {
-                Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
-                    self.half_way = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
-                    if let Some(maps) = self.birth.plan.host.id_maps.as_ref() {
-                        idmap::write(self.child.get()?.pid, maps)?;
-                        self.conversation.say(ToInit::Mapped)?;
-                    }
-                    if self.birth.plan.init.late_fds > 0 {
-                        self.birth.send_late_fds(self.conversation, self.child.get()?)?;
-                    }
-                }
-                Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
-                Heard::Message(FromInit::Listener, Some(fd)) => {
-                    let pid = self.child.get()?.pid;
-                    let state = state::state_json(record, Status::Creating, pid)?;
-                    let listener = self.birth.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
-                    listener::hand_over(listener, None, &fd, &state, pid)?;
-                    self.conversation.say(ToInit::ListenerTaken)?;
-                }
-                Heard::Message(FromInit::RunHooks, None) => {
-                    // After most that can go wrong: routes of the host over a device do not come back.
-                    self.birth.faults.at(Step::NetDevices)?;
-                    self.birth.moved.borrow_mut().take(&self.birth.plan.host.net_devices, self.child.get()?)?;
-                    self.birth.faults.at(Step::RuntimeHooks)?;
-                    let pid = self.child.get()?.pid;
-                    self.birth.set_pid(record, pid)?;
-                    // A hook may ask `cleat state`.
-                    reserved.save(record)?;
-                    hooks::run(
-                        &self.birth.plan.host.runtime_hooks,
-                        &state::state_json(record, Status::Creating, pid)?,
-                    )?;
-                    self.conversation.say(ToInit::HooksDone)?;
-                }
-                Heard::Message(FromInit::Ready, None) => return Ok(()),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
-                Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
-                Heard::Closed => return Err(death(&self.child, &self.kills)),
-            }
-        }
-    }
-}
-
-/// A step that the init could not do, with what the container's limits may have to do with it.
-pub(crate) fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
-    let text = failure_text(failure);
-    match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
-        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::Fork => Error::new(format!(
-            "{text}; {}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
-            cgroup.process_refusal()
-        )),
-        (nix::errno::Errno::EAGAIN, Some(cgroup)) => Error::new(format!("{text}; {}", cgroup.process_refusal())),
-        _ => kills.explain(Error::new(text)),
-    }
-}
-
-/// Why a process that should have spoken did not.
-pub(crate) fn death(child: &ChildGuard, kills: &Kills<'_>) -> Error {
-    if let Some(told) = kills.told() {
-        return Error::new(told);
-    }
-    let status = child.get().and_then(|child| {
-        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
-        // It closed its socket because it ended, or somebody closed it for it.
-        match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
-            0 => Err(Error::new("it does not answer any more")),
-            _ => sys::wait_for(child.pid).context("wait"),
-        }
-    });
-    Error::new(match status {
-        Ok(status) if nix::libc::WIFSIGNALED(status) => {
-            format!(
-                "the container's first process was killed by signal {} while it was set up",
-                nix::libc::WTERMSIG(status)
-            )
-        }
-        Ok(status) => match nix::libc::WEXITSTATUS(status) {
-            71 => "the init could not be executed from its memfd; is vm.memfd_noexec set to 2?".into(),
-            code => format!("the container's first process ended with status {code} while it was set up"),
-        },
-        Err(error) => format!("the container's first process is gone: {error}"),
-    })
-}
-
-/// The half-way process ends; its sibling goes on.
-pub(crate) fn forked(pidfd: OwnedFd) -> Result<ChildGuard> {
-    let info = Proc::open()?
-        .read(&format!("{}/fdinfo/{}", std::process::id(), pidfd.as_raw_fd()))
-        .context("read fdinfo of a pidfd")?;
-    let pid =
-        info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
-    let pid = pid.ok_or_else(|| Error::new("the container's process is gone"))?;
-    // Whoever may have taken over the init's end of the conversation: only a child of ours is
-    // trusted, signalled and limited.
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    waitid(Id::PIDFd(pidfd.as_fd()), flags).context("the process that the init told of is no child of ours")?;
-    Ok(ChildGuard::new(Child { pid, pidfd }))
 }
 
 /// By us and not by the init: lowering it needs a privilege of the machine itself.

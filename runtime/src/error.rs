@@ -103,6 +103,7 @@ pub fn errno_text(errno: Errno) -> String {
         Errno::ENOTDIR => "not a directory (ENOTDIR)".into(),
         Errno::ENOEXEC => "exec format error (ENOEXEC)".into(),
         Errno::ENOSPC => "ENOSPC; no space left on the device".into(),
+        Errno::EMFILE => "EMFILE; RLIMIT_NOFILE is too low for that, raise it: ulimit -n 1024".into(),
         Errno::EROFS => "EROFS; the file system is read-only".into(),
         Errno::UnknownErrno => "unknown error".into(),
         errno => format!("{errno:?}"),

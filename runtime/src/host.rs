@@ -213,6 +213,21 @@ pub fn in_user_namespace() -> Result<bool> {
     Ok(own.st_ino != INITIAL_USER_NAMESPACE)
 }
 
+/// As many descriptors as making a container takes at a time, with some for what config.json names.
+const DESCRIPTORS: usize = 20;
+
+/// What is wrong where this process may open too few descriptors to make a container, and what to do.
+#[must_use]
+pub fn short_of_descriptors() -> Option<(String, String)> {
+    const NOFILE: u32 = 7;
+    let (soft, _) = sys::own_limit(NOFILE).ok()?;
+    let free = (0..i32::try_from(soft).unwrap_or(i32::MAX)).filter(|raw| !sys::is_open(*raw)).take(DESCRIPTORS).count();
+    (free < DESCRIPTORS).then(|| {
+        let what = format!("RLIMIT_NOFILE is {soft}, which leaves {free} descriptors of the {DESCRIPTORS} that making");
+        (format!("{what} a container takes"), "raise it: ulimit -n 1024".to_owned())
+    })
+}
+
 /// The lines of a `uid_map` or `gid_map` (user_namespaces(7)).
 pub(crate) fn id_map(path: &str) -> Result<Vec<IdMap>> {
     let text = std::fs::read_to_string(path).context(format_args!("read {path}"))?;

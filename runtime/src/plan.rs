@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
-use cleat_plan::{Fault, FdIndex, Hooks, Pivot, PropagationKind, Text};
+use cleat_plan::{Fault, FdIndex, Hooks, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Spec};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, clean};
 
 pub mod caps;
+mod cgroup;
 pub mod devices;
 mod display;
 mod findings;
@@ -30,10 +31,12 @@ pub(crate) mod numbers;
 mod process;
 mod rdt;
 pub(crate) mod resources;
+mod root;
 mod scheduler;
 pub mod seccomp;
 pub mod systemd;
 
+pub use cgroup::Cgroup;
 pub use devices::Rule as DeviceRule;
 pub use findings::Findings;
 use ids::{Ids, id_maps};
@@ -42,6 +45,7 @@ use process::oom_score;
 pub(crate) use process::{process, terminal};
 pub use rdt::Rdt;
 pub use resources::Limit;
+use root::{RootInput, init_root, root_path};
 pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
 pub(crate) use scheduler::{affinity, scheduling};
 
@@ -221,23 +225,6 @@ pub struct IdMaps {
     pub deny_setgroups: bool,
 }
 
-/// The container's cgroup.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cgroup {
-    /// Mount point of the v2 tree.
-    pub mount: PathBuf,
-    /// Relative to it, with a leading slash.
-    pub path: PathBuf,
-    /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
-    pub devices: Option<Vec<DeviceRule>>,
-    /// What its processes may use, in order.
-    pub limits: Vec<Limit>,
-    /// Who may divide it further from inside, user and group: root of the user namespace.
-    pub owner: Option<(u32, u32)>,
-    /// The unit of systemd that it is; `None`: it is made without systemd.
-    pub unit: Option<systemd::Unit>,
-}
-
 /// A place in config.json, for errors.
 pub(crate) struct Place(String);
 
@@ -347,8 +334,8 @@ impl Plan {
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
         let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
-        let cgroup = cgroup(request, spec, host, &namespaces, limits, findings);
-        let owner = cgroup_owner(spec, &namespaces, id_maps.as_ref());
+        let cgroup = cgroup::decide(request, spec, host, &namespaces, limits, findings);
+        let owner = cgroup::owner(spec, &namespaces, id_maps.as_ref());
         let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
         let mut join = findings.each(&namespaces.joined, |_, (flag, path)| {
@@ -482,11 +469,6 @@ impl Plan {
     }
 }
 
-fn root_path(spec: &Spec) -> Result<&str> {
-    let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
-    if root.path.is_empty() { Err(place("root.path").error("is missing")) } else { Ok(&root.path) }
-}
-
 fn check_version(version: &str) -> Result<()> {
     if version.is_empty() {
         return Err(
@@ -497,215 +479,6 @@ fn check_version(version: &str) -> Result<()> {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));
     }
     Ok(())
-}
-
-fn cgroup(
-    request: &Request,
-    spec: &Spec,
-    host: &Host,
-    namespaces: &Namespaces,
-    limits: Vec<Limit>,
-    findings: &mut Findings,
-) -> Option<Cgroup> {
-    let rules = devices::rules(&spec.linux.resources.devices, findings);
-    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
-    if let Some(systemd) = &host.systemd {
-        let mount = findings.keep(cgroup_mount(host).map(Some));
-        let asked = systemd::Asked {
-            id: &request.id,
-            path: &spec.linux.cgroups_path,
-            annotations: &spec.annotations,
-            limits: &limits,
-            devices: devices.as_deref(),
-        };
-        let (unit, path) = systemd::decide(&asked, systemd, findings)?;
-        return Some(Cgroup { mount: mount?, path, devices, limits, owner: None, unit: Some(unit) });
-    }
-    let asked = !spec.linux.cgroups_path.is_empty() || limits.iter().any(|limit| limit.required);
-    if !asked && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
-        let orphans = if namespaces.has(NEWPID) {
-            ""
-        } else {
-            ", and, without a pid namespace, processes that outlive its first one cannot be found"
-        };
-        // Root of a user namespace is an engine, which knows, and whose container gets our words on
-        // its standard error.
-        if host.euid != 0 || !host.in_user_namespace || !orphans.is_empty() {
-            findings.warnings.push(format!(
-                "no cgroup is delegated to user {}: the container has none of its own and cannot be paused{orphans}",
-                host.euid
-            ));
-        }
-        return None;
-    }
-    let (mount, path) = findings.keep(cgroup_path(request, spec, host).map(Some))?;
-    Some(Cgroup { mount, path, devices, limits, owner: None, unit: None })
-}
-
-/// Root of a new user namespace, where the container sees its own cgroup and may write there.
-///
-/// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
-fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
-    let writable = |mount: &config::Mount| {
-        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
-    };
-    let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);
-    let maps = maps.filter(|_| namespaces.new & NEWCGROUP != 0 && spec.mounts.iter().any(writable))?;
-    Some((root(&maps.uids)?, root(&maps.gids)?))
-}
-
-/// The mount point of the tree, and the container's place in it.
-fn cgroup_path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf)> {
-    let path = &spec.linux.cgroups_path;
-    let asked = place("linux.cgroupsPath");
-    if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
-        return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
-    }
-    let mount = cgroup_mount(host)?;
-    // A relative path is relative to the parent of our own cgroup, which has processes in it and
-    // so cannot have children with controllers; or to where an ordinary user may make one.
-    let beside = host.cgroup.own.parent().unwrap_or(Path::new("/"));
-    let base = host.cgroup.delegated.as_deref().unwrap_or(beside);
-    let relative = if path.is_empty() { &request.id } else { path };
-    let full = clean(base, Path::new(relative));
-    if full == Path::new("/") {
-        return Err(asked.error("the root of the cgroup tree cannot be a container's"));
-    }
-    Ok((mount, full))
-}
-
-fn cgroup_mount(host: &Host) -> Result<PathBuf> {
-    host.cgroup.mount.clone().ok_or_else(|| place("linux.cgroupsPath").error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
-}
-
-struct RootInput<'a> {
-    request: &'a Request,
-    spec: &'a Spec,
-    rootfs: &'a Path,
-    namespaces: &'a Namespaces,
-    host: &'a Host,
-    host_opens: bool,
-    ids: Ids<'a>,
-    cgroup: Option<&'a Cgroup>,
-}
-
-fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Findings) -> wire::Root {
-    let linux = &input.spec.linux;
-    let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
-    let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
-    // A joined mount namespace belongs to others, too: mounting or pivoting there would change
-    // their files under them. The root is looked up in it and entered, no more.
-    let own_mounts = input.namespaces.new & NEWNS != 0;
-    let pivot = match (own_mounts, input.request.no_pivot) {
-        (false, _) => Pivot::Chroot,
-        (true, true) => Pivot::MoveMount,
-        (true, false) => Pivot::PivotRoot,
-    };
-    if !own_mounts {
-        let needs = [
-            ("mounts", !input.spec.mounts.is_empty()),
-            ("linux.maskedPaths", !linux.masked_paths.is_empty()),
-            ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
-            ("linux.rootfsPropagation", !linux.rootfs_propagation.is_empty()),
-            ("root.readonly", readonly),
-            ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
-        ];
-        let what = "needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces";
-        let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
-        findings.problems.extend(needs.map(|(name, _)| place(name).error(what)));
-    }
-    let (propagation, root_propagation) =
-        findings.keep(root_propagation(&linux.rootfs_propagation).map(Some)).unwrap_or(DEFAULT_PROPAGATION);
-    let path = findings.keep(text(input.rootfs));
-    let tree = (input.host_opens && own_mounts)
-        .then(|| {
-            push_fd(
-                fds,
-                FdSource::Tree(Tree {
-                    path: input.rootfs.into(),
-                    recursive: true,
-                    idmap: None,
-                    idmap_recursive: false,
-                }),
-            )
-        })
-        .transpose();
-    let tree = findings.keep(tree);
-    let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
-    let mount_label = findings.keep(label::mounts(linux, input.host));
-    let mut context = mounts::Context {
-        bundle: &input.request.bundle,
-        cgroup_dir: cgroup_dir.as_deref().or(input.host.cgroup.mount.as_deref()),
-        host_opens: input.host_opens,
-        ids: input.ids,
-        namespaces: input.namespaces,
-        unprivileged,
-        may_idmap: input.host.euid == 0,
-        fds,
-        mount_label: mount_label.as_ref(),
-    };
-    let mut list = findings.each(&input.spec.mounts, |index, mount| {
-        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)
-    });
-    if let Some(dir) = &input.request.notify_dir {
-        let notify = config::Mount {
-            destination: "/run/notify".into(),
-            source: dir.to_string_lossy().into_owned(),
-            options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
-            ..config::Mount::default()
-        };
-        list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context).map(Some)));
-    }
-    // An engine that binds a /dev of its own has filled it, too.
-    let bound_dev =
-        list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
-    let make_nodes = own_mounts && !bound_dev;
-    let nodes = devices::nodes(&linux.devices, unprivileged, input.ids, findings);
-    let devices = if make_nodes { nodes } else { Vec::new() };
-    let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
-        findings.each(paths, |index, path| {
-            if path.starts_with('/') {
-                text(path)
-            } else {
-                Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute")))
-            }
-        })
-    };
-    wire::Root {
-        path,
-        tree,
-        pivot,
-        propagation,
-        root_propagation,
-        readonly,
-        mounts: list,
-        devices,
-        dev_links: make_nodes,
-        masked: absolute(&linux.masked_paths, "linux.maskedPaths"),
-        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths"),
-    }
-}
-
-/// That of runc: events of the host come in, none goes out.
-const DEFAULT_PROPAGATION: (wire::Propagation, Option<wire::Propagation>) =
-    (wire::Propagation { kind: PropagationKind::Slave, recursive: true }, None);
-
-/// Propagation before the first mount, and of `/` at the end.
-fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propagation>)> {
-    let recursive = |kind| wire::Propagation { kind, recursive: true };
-    if word.is_empty() {
-        return Ok(DEFAULT_PROPAGATION);
-    }
-    let asked = mounts::propagation(word).ok_or_else(|| {
-        place("linux.rootfsPropagation")
-            .wrong(word, "shared, slave, private, unbindable, and the same with an r in front")
-    })?;
-    Ok(match asked.kind {
-        PropagationKind::Slave | PropagationKind::Private => (recursive(asked.kind), None),
-        PropagationKind::Shared => (recursive(asked.kind), Some(asked)),
-        // An unbindable tree could not be made the root.
-        PropagationKind::Unbindable => (recursive(PropagationKind::Private), Some(asked)),
-    })
 }
 
 /// Checks and converts hooks of one kind.

@@ -249,6 +249,7 @@ impl Survey {
                 "sysctl vm.memfd_noexec=1".into(),
             ));
         }
+        list.extend(crate::host::short_of_descriptors());
         list
     }
 }

@@ -211,6 +211,7 @@ impl Made {
             made_above: 0,
             existed: false,
             before: RefCell::default(),
+            devices: RefCell::default(),
             unit: Some(unit),
             _lock: None,
         };

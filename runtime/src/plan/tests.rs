@@ -188,7 +188,7 @@ fn without_a_mount_namespace_nothing_is_mounted() {
         .unwrap_err();
     assert!(error.starts_with("config.json: mounts: needs a new mount namespace"), "{error}");
     let plan = plan_with(json!({"linux": {"namespaces": []}})).unwrap();
-    assert_eq!(plan.init.root.unwrap().pivot, Pivot::Chroot);
+    assert_eq!(plan.init.root.unwrap().pivot, wire::Pivot::Chroot);
 }
 
 #[test]
@@ -276,7 +276,13 @@ fn an_ordinary_users_container_does_without_a_cgroup_that_was_not_asked_for() {
         ["no cgroup is delegated to user 1000: the container has none of its own and cannot be paused"]
     );
     let asked = plan_on(&user(), mapped(json!({"linux": {"cgroupsPath": "/a/b"}}))).unwrap();
-    assert_eq!(asked.host.cgroup.unwrap().path, Path::new("/a/b"));
+    let cgroup = asked.host.cgroup.unwrap();
+    assert_eq!(cgroup.path, Path::new("/a/b"));
+    assert_eq!(cgroup.remedy(), "have one delegated (systemd: Delegate=yes), or leave out linux.cgroupsPath");
+    let limits =
+        json!({"linux": {"resources": {"pids": {"limit": 9}, "memory": {"limit": 99_999_744, "swap": 99_999_744}}}});
+    let limited = plan_on(&user(), mapped(limits)).unwrap().host.cgroup.unwrap();
+    assert_eq!(limited.asked_by, ["linux.resources.pids.limit", "linux.resources.memory.limit"]);
     assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
     let required = Host { rootless_asked: Some(false), ..user() };
     assert!(plan_on(&required, mapped(json!({}))).unwrap().host.cgroup.is_some());

@@ -8,6 +8,7 @@ use super::Preflight;
 use crate::cgroup::limits::CONTROLLERS;
 use crate::cgroup::{Cgroup, directory};
 use crate::error::errno_text;
+use crate::plan;
 use crate::survey::{number, read};
 
 const PLACE: &str = "linux.cgroupsPath";
@@ -33,10 +34,12 @@ impl Preflight<'_> {
             }
             problems.extend(problem_of_processes(&full));
         } else {
-            problems.extend(problem_of_parent(&wanted.mount, &full));
+            problems.extend(problem_of_parent(wanted, &full));
         }
+        let place = wanted.asked_by.first().filter(|_| self.spec.linux.cgroups_path.is_empty());
+        let place = place.filter(|place| place.starts_with("linux.")).map_or(PLACE, String::as_str);
         for (what, remedy) in problems {
-            self.problem(PLACE, format!("cgroup {}: {what}", full.display()), remedy);
+            self.problem(place, format!("cgroup {}: {what}", full.display()), remedy);
         }
         self.check_controllers(&full);
     }
@@ -132,16 +135,13 @@ fn problem_of_processes(full: &Path) -> Option<Refusal> {
 }
 
 /// The nearest cgroup above that is there, and whether more can be made in it.
-fn problem_of_parent(mount: &Path, full: &Path) -> Option<Refusal> {
+fn problem_of_parent(wanted: &plan::Cgroup, full: &Path) -> Option<Refusal> {
     let parent: PathBuf = full.ancestors().skip(1).find(|dir| dir.exists())?.to_path_buf();
     let shown = parent.display();
     if let Err(errno) = crate::survey::may(&parent, AccessFlags::W_OK | AccessFlags::X_OK) {
-        return Some(refusal(
-            format!("it cannot be made in {shown}: {}", errno_text(errno)),
-            "have a cgroup delegated (systemd: Delegate=yes), or choose another linux.cgroupsPath",
-        ));
+        return Some(refusal(format!("it cannot be made in {shown}: {}", errno_text(errno)), wanted.remedy()));
     }
-    if parent == mount {
+    if parent == wanted.mount {
         return None;
     }
     if read(parent.join("cgroup.type")).is_some_and(|kind| kind.trim() == "threaded") {
@@ -151,7 +151,7 @@ fn problem_of_parent(mount: &Path, full: &Path) -> Option<Refusal> {
     if events.lines().any(|line| line == "frozen 1") {
         return Some(refusal(format!("{shown} is frozen, and so would it be"), "thaw that"));
     }
-    limit_above(mount, &parent, full)
+    limit_above(&wanted.mount, &parent, full)
 }
 
 /// `cgroup.max.descendants` and `cgroup.max.depth` of those above.

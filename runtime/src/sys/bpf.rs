@@ -52,6 +52,7 @@ impl BpfAttr {
 
 const BPF_PROG_LOAD: c_int = 5;
 const BPF_PROG_ATTACH: c_int = 8;
+const BPF_PROG_DETACH: c_int = 9;
 const BPF_PROG_GET_FD_BY_ID: c_int = 13;
 const BPF_PROG_QUERY: c_int = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
@@ -96,6 +97,19 @@ pub fn attach_device_program(
     attr.set(12, &flags.to_ne_bytes());
     // SAFETY: numbers only.
     unsafe { attr.call(BPF_PROG_ATTACH) }.map(drop)
+}
+
+/// Takes a device program off a cgroup.
+///
+/// # Errors
+/// `EPERM`: without privilege. `ENOENT`: it is not there.
+pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+    let mut attr = BpfAttr::new();
+    attr.set(0, &cgroup.as_raw_fd().to_ne_bytes());
+    attr.set(4, &program.as_raw_fd().to_ne_bytes());
+    attr.set(8, &BPF_CGROUP_DEVICE.to_ne_bytes());
+    // SAFETY: numbers only.
+    unsafe { attr.call(BPF_PROG_DETACH) }.map(drop)
 }
 
 /// Asks for the ids of the device programs attached to a cgroup itself; `attr` gets their number.

@@ -1,0 +1,154 @@
+//! What is the container's root file system, with all that is in it?
+
+use std::path::Path;
+
+use cleat_plan as wire;
+use cleat_plan::{Pivot, PropagationKind, Text};
+
+use crate::config::{self, Spec};
+use crate::error::Result;
+use crate::host::Host;
+
+use super::ids::Ids;
+use super::namespaces::Namespaces;
+use super::{
+    Cgroup, FdSource, Findings, NEWNS, NEWUSER, Place, Request, Tree, devices, label, mounts, place, push_fd, text,
+};
+
+/// `root.path`, which there must be.
+pub(super) fn root_path(spec: &Spec) -> Result<&str> {
+    let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
+    if root.path.is_empty() { Err(place("root.path").error("is missing")) } else { Ok(&root.path) }
+}
+
+/// What decides on it.
+pub(super) struct RootInput<'a> {
+    pub(super) request: &'a Request,
+    pub(super) spec: &'a Spec,
+    pub(super) rootfs: &'a Path,
+    pub(super) namespaces: &'a Namespaces,
+    pub(super) host: &'a Host,
+    pub(super) host_opens: bool,
+    pub(super) ids: Ids<'a>,
+    pub(super) cgroup: Option<&'a Cgroup>,
+}
+
+/// The init's part of it; `fds` gets what the host half opens for that.
+pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Findings) -> wire::Root {
+    let linux = &input.spec.linux;
+    let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
+    let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
+    // A joined mount namespace belongs to others, too: mounting or pivoting there would change
+    // their files under them. The root is looked up in it and entered, no more.
+    let own_mounts = input.namespaces.new & NEWNS != 0;
+    let pivot = match (own_mounts, input.request.no_pivot) {
+        (false, _) => Pivot::Chroot,
+        (true, true) => Pivot::MoveMount,
+        (true, false) => Pivot::PivotRoot,
+    };
+    if !own_mounts {
+        let needs = [
+            ("mounts", !input.spec.mounts.is_empty()),
+            ("linux.maskedPaths", !linux.masked_paths.is_empty()),
+            ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
+            ("linux.rootfsPropagation", !linux.rootfs_propagation.is_empty()),
+            ("root.readonly", readonly),
+            ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
+        ];
+        let what = "needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces";
+        let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
+        findings.problems.extend(needs.map(|(name, _)| place(name).error(what)));
+    }
+    let (propagation, root_propagation) =
+        findings.keep(root_propagation(&linux.rootfs_propagation).map(Some)).unwrap_or(DEFAULT_PROPAGATION);
+    let path = findings.keep(text(input.rootfs));
+    let tree = (input.host_opens && own_mounts)
+        .then(|| {
+            push_fd(
+                fds,
+                FdSource::Tree(Tree {
+                    path: input.rootfs.into(),
+                    recursive: true,
+                    idmap: None,
+                    idmap_recursive: false,
+                }),
+            )
+        })
+        .transpose();
+    let tree = findings.keep(tree);
+    let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
+    let mount_label = findings.keep(label::mounts(linux, input.host));
+    let mut context = mounts::Context {
+        bundle: &input.request.bundle,
+        cgroup_dir: cgroup_dir.as_deref().or(input.host.cgroup.mount.as_deref()),
+        host_opens: input.host_opens,
+        ids: input.ids,
+        namespaces: input.namespaces,
+        unprivileged,
+        may_idmap: input.host.euid == 0,
+        fds,
+        mount_label: mount_label.as_ref(),
+    };
+    let mut list = findings.each(&input.spec.mounts, |index, mount| {
+        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)
+    });
+    if let Some(dir) = &input.request.notify_dir {
+        let notify = config::Mount {
+            destination: "/run/notify".into(),
+            source: dir.to_string_lossy().into_owned(),
+            options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
+            ..config::Mount::default()
+        };
+        list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context).map(Some)));
+    }
+    // An engine that binds a /dev of its own has filled it, too.
+    let bound_dev =
+        list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
+    let make_nodes = own_mounts && !bound_dev;
+    let nodes = devices::nodes(&linux.devices, unprivileged, input.ids, findings);
+    let devices = if make_nodes { nodes } else { Vec::new() };
+    let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
+        findings.each(paths, |index, path| {
+            if path.starts_with('/') {
+                text(path)
+            } else {
+                Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute")))
+            }
+        })
+    };
+    wire::Root {
+        path,
+        tree,
+        pivot,
+        propagation,
+        root_propagation,
+        readonly,
+        mounts: list,
+        devices,
+        dev_links: make_nodes,
+        masked: absolute(&linux.masked_paths, "linux.maskedPaths"),
+        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths"),
+    }
+}
+
+/// That of runc: events of the host come in, none goes out.
+const DEFAULT_PROPAGATION: (wire::Propagation, Option<wire::Propagation>) =
+    (wire::Propagation { kind: PropagationKind::Slave, recursive: true }, None);
+
+/// Propagation before the first mount, and of `/` at the end.
+fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propagation>)> {
+    let recursive = |kind| wire::Propagation { kind, recursive: true };
+    if word.is_empty() {
+        return Ok(DEFAULT_PROPAGATION);
+    }
+    let asked = mounts::propagation(word).ok_or_else(|| {
+        place("linux.rootfsPropagation")
+            .wrong(word, "shared, slave, private, unbindable, and the same with an r in front")
+    })?;
+    Ok(match asked.kind {
+        PropagationKind::Slave | PropagationKind::Private => (recursive(asked.kind), None),
+        PropagationKind::Shared => (recursive(asked.kind), Some(asked)),
+        // An unbindable tree could not be made the root.
+        PropagationKind::Unbindable => (recursive(PropagationKind::Private), Some(asked)),
+    })
+}
