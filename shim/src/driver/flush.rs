@@ -45,7 +45,7 @@ impl Driver {
                 return self.after(pause, Timer::Flush(who.clone(), number));
             }
             for write in writes {
-                self.await_reader(who, write, watch);
+                self.expect_reader(who, write, watch);
             }
         }
         if let Some(streams) = self.streams.get_mut(who) {

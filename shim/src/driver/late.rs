@@ -23,7 +23,7 @@ pub(super) struct Late {
 
 impl Driver {
     /// The last that writes to a fifo lets go of it; we have no read end.
-    pub(super) fn await_reader(&mut self, who: &Who, write: OwnedFd, watch: &mut Watch) {
+    pub(super) fn expect_reader(&mut self, who: &Who, write: OwnedFd, watch: &mut Watch) {
         if let Some(descriptor) = self.watch_readers(&write, watch) {
             self.late.push(Late { who: who.clone(), write, descriptor });
             // It may have come meanwhile.

@@ -246,7 +246,7 @@ impl Driver {
             if stdio::is_read(&pump.to) {
                 self.hold_unread(&who, &pump.to);
             } else {
-                self.await_reader(&who, pump.to, watch);
+                self.expect_reader(&who, pump.to, watch);
             }
         } else {
             drop(pump);
