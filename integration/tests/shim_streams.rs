@@ -226,6 +226,34 @@ fn what_is_held_for_many_containers_takes_no_descriptors() {
     host.nothing_is_left(&bundles.iter().collect::<Vec<_>>());
 }
 
+/// Nor do the pipes of logging programs, which are held, too.
+#[test]
+fn what_is_held_for_logging_programs_takes_no_descriptors() {
+    let host = ShimHost::new();
+    let uri =
+        format!("binary://{}", script(host.dir(), "log", "exec 5>&-\ncat <&3 >/dev/null & cat <&4 >/dev/null\nwait\n"));
+    let bundles: Vec<_> = (0..4)
+        .map(|_| {
+            let pod = "/annotations/io.kubernetes.cri.sandbox-id";
+            Bundle::new().args(["/probe", "sleep"]).set(pod, "pod".into())
+        })
+        .collect();
+    let (mut running, mut counts) = (Vec::new(), Vec::new());
+    for (number, bundle) in bundles.iter().enumerate() {
+        let shim = host.serve(bundle.path(), &format!("c{number}"));
+        let mut client = shim.connect();
+        shim.run(&mut client, &Streams { stderr: uri.clone(), ..to(&uri) });
+        let fds = format!("/proc/{}/fd", shim.pid(&mut client));
+        counts.push(fs::read_dir(fds).expect("its descriptors").count());
+        running.push((shim, client));
+    }
+    assert!(counts[3] <= counts[1] + 2, "{counts:?}");
+    for (shim, mut client) in running {
+        shim.end(&mut client);
+    }
+    host.nothing_is_left(&bundles.iter().collect::<Vec<_>>());
+}
+
 /// Some words, then the word that there will be no more.
 fn speak_to(shim: &Shim<'_>, client: &mut Client, streams: &Streams) {
     writer(&streams.stdin).write_all(b"some words\n").expect("write");

@@ -369,12 +369,7 @@ impl Driver {
             self.after(READY, Timer::Ready(who.clone(), number));
             return Ok(());
         }
-        self.spawn(who, &mut command, is_init)?;
-        // The only container of a server has no use for it.
-        if is_init && self.places.len() > 1 {
-            self.put_away(who);
-        }
-        Ok(())
+        self.spawn(who, &mut command, is_init)
     }
 
     fn spawn(&mut self, who: &Who, command: &mut Command, is_init: bool) -> Result<()> {
@@ -382,6 +377,10 @@ impl Driver {
         let child = command.spawn().context(format_args!("execute {program}"))?;
         let work = if is_init { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
         self.work.insert(pid_of(&child), work);
+        // The only container of a server has no use for it.
+        if is_init && self.places.len() > 1 {
+            self.put_away(who);
+        }
         Ok(())
     }
 

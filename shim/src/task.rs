@@ -563,9 +563,7 @@ impl Process {
             exited_at: Some(self.exit.map_or_else(Timestamp::default, |exit| exit.at)),
         }
     }
-}
 
-impl Process {
     /// It is gone: whoever waits for its end hears that there will be none, and who asked for this has it.
     fn abandon(&self, name: &str, effects: &mut Effects) {
         for ticket in &self.waiting {

@@ -60,9 +60,9 @@ impl Driver {
 fn without_readers(held: &mut Vec<OwnedFd>) -> Vec<OwnedFd> {
     let mut writes = Vec::new();
     for hold in std::mem::take(held) {
+        // What is in it stays as long as one of its ends is open, and a reader sees no end.
         match stdio::write_end(&hold) {
-            // What is in it stays as long as one of its ends is open, and a reader sees no end.
-            Some(write) => (drop(hold), writes.push(write)).1,
+            Some(write) => writes.push(write),
             None => held.push(hold),
         }
     }

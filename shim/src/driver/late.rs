@@ -51,9 +51,9 @@ impl Driver {
     }
 
     fn let_readers_in(&mut self) {
-        let (met, late) = std::mem::take(&mut self.late).into_iter().partition(|late| stdio::is_read(&late.write));
+        let (met, late): (Vec<_>, _) =
+            std::mem::take(&mut self.late).into_iter().partition(|late| stdio::is_read(&late.write));
         self.late = late;
-        let met: Vec<Late> = met;
         for late in met {
             self.unwatch_readers(&late);
             // It may go again, and another may come.
@@ -74,9 +74,8 @@ impl Driver {
 
     /// Nobody will ask for what a process wrote.
     pub(super) fn forget_late(&mut self, who: &Who) {
-        let (gone, late) = std::mem::take(&mut self.late).into_iter().partition(|late| late.who == *who);
+        let (gone, late): (Vec<_>, _) = std::mem::take(&mut self.late).into_iter().partition(|late| late.who == *who);
         self.late = late;
-        let gone: Vec<Late> = gone;
         gone.iter().for_each(|late| self.unwatch_readers(late));
     }
 }
