@@ -487,9 +487,9 @@ fn a_filter_never_leaves_an_init_behind() {
     assert_nothing_left(&runtime, &bundle, "after an execve that fails and cannot be told");
 }
 
-/// startContainer hooks come before the filter is in force, wherever the first process alone can load it.
+/// startContainer hooks run under Docker's profile, whenever that is loaded.
 #[test]
-fn hooks_of_the_container_run_before_its_filter() {
+fn hooks_of_the_container_run_under_its_filter() {
     let runtime = Runtime::new();
     for no_new_privileges in [true, false] {
         for shared in [false, true] {
@@ -517,7 +517,7 @@ fn a_filter_that_keeps_a_privilege_is_refused() {
     let bundle = filtered(rule).without_namespace("pid").set("/process/noNewPrivileges", json!(false));
     let _ = runtime
         .run(&bundle)
-        .refused("credentials: capset: EBADFD; without noNewPrivileges the filter must allow capset");
+        .refused("config.json: linux.seccomp: forbids capset, and is loaded before, as others may trace the process");
 }
 
 /// As an ordinary user, in a user namespace of his own.

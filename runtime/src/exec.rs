@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
 use crate::plan::ids::{Ids, groups, keeps_groups};
-use crate::plan::seccomp::{self, Filter};
+use crate::plan::seccomp::{self, Exposure, Filter};
 use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
 use crate::sys::{self, Child};
@@ -89,12 +89,15 @@ pub fn plan(
     let mut joining = plan::process(process, request, host, user_namespace, findings);
     let keep = keeps_groups(&container.record.cleat.annotations, host);
     joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
-    joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
+    joining.seccomp = filter.map(|filter| {
+        let load = seccomp::load(&filter, joining.no_new_privileges, Exposure::Seen { hooks: false }, findings);
+        filter.with(load)
+    });
     let init = wire::Plan {
         fault: request.fault,
         join,
         chroot,
-        fork: (namespaces & NEWPID != 0).then_some(0),
+        fork: (namespaces & NEWPID != 0).then_some(wire::Fork::Joined),
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
         terminal: findings.keep(process.terminal.then(|| plan::terminal(process, false)).transpose()),
@@ -328,7 +331,8 @@ impl Joined {
                     hand_over(container, Status::Running, None, &fd, self.child.get()?.pid)?;
                     self.conversation.say(ToInit::ListenerTaken)?;
                 }
-                Heard::Message(FromInit::Ready, None) => return Ok(()),
+                // Without the word about its child it is not the process that we know.
+                Heard::Message(FromInit::Ready, None) if forks == self.half_way.is_some() => return Ok(()),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(create::failed(&failure, kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
                 Heard::Closed => return Err(create::death(&self.child, kills)),

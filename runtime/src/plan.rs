@@ -357,8 +357,11 @@ impl Plan {
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
             // Before it starts, hooks may run in the container, and `exec` can join it.
             let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
-            let untraced = namespaces.new & NEWPID != 0 && !tracers;
-            process.seccomp = Some(filter.clone().with(seccomp::load(process.no_new_privileges, untraced)));
+            let hooks = !spec.hooks.start_container.is_empty();
+            let alone = namespaces.new & NEWPID != 0 && !tracers;
+            let exposure = if alone { seccomp::Exposure::Alone } else { seccomp::Exposure::Seen { hooks } };
+            let load = seccomp::load(filter, process.no_new_privileges, exposure, findings);
+            process.seccomp = Some(filter.clone().with(load));
         }
         let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
         findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
@@ -372,7 +375,6 @@ impl Plan {
         // one must be born in the others: by the init, since whoever lives there sees it being born
         // and what program it is then (CVE-2019-5736).
         let born_inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
-        let forks = born_inside || namespaces.joins(NEWPID);
         let network = Network::of(&namespaces, spec, host.euid);
         if network.is_some() {
             by_clone &= !NEWNET;
@@ -381,7 +383,12 @@ impl Plan {
                 .and_then(|fd| Ok(wire::Join { fd, flags, path: text("the new network namespace")? }));
             join.extend(findings.keep(made.map(Some)));
         }
-        let fork = forks.then_some(if born_inside { by_clone } else { 0 });
+        let unshare = if born_inside { by_clone } else { 0 };
+        let fork = if namespaces.joins(NEWPID) {
+            Some(wire::Fork::Joined)
+        } else {
+            (unshare & NEWPID != 0).then_some(wire::Fork::New)
+        };
         let start = if request.start_later {
             findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
         } else {
@@ -417,6 +424,7 @@ impl Plan {
             fault: request.fault,
             join,
             chroot: None,
+            unshare,
             fork,
             late_fds,
             become_root: born_inside,

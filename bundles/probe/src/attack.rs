@@ -174,7 +174,7 @@ pub(crate) fn doors(canary: &str) -> ! {
 
 /// Traces every process that shows up (ptrace(2), `PTRACE_SEIZE`) and reads what it may do.
 ///
-/// Prints "ready", then one JSON line per program and set of capabilities.
+/// Prints "ready", then one JSON line per program, set of capabilities and mode of seccomp.
 pub(crate) fn trace() -> ! {
     let own = fs::read_link("/proc/self/exe").ok();
     let (mut seen, mut done) = (Vec::new(), Vec::new());
@@ -190,16 +190,18 @@ pub(crate) fn trace() -> ! {
             let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
             let program = fs::read_link(format!("/proc/{raw}/exe")).ok();
             let status = facts::text(format!("/proc/{raw}/status")).unwrap_or_default();
-            let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).map(str::to_owned);
+            let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            let (permitted, seccomp) = (value("CapPrm:\t"), value("Seccomp:\t"));
             let _ = ptrace::detach(pid, None);
             // It ended before it stopped.
             let Some(permitted) = permitted else { continue };
             if program == own {
                 done.push(raw);
             }
-            if !seen.contains(&(program.clone(), permitted.clone())) {
-                say(&json!({ "traced": program, "permitted": permitted }));
-                seen.push((program, permitted));
+            let what = json!({ "traced": program, "permitted": permitted, "seccomp": seccomp });
+            if !seen.contains(&what) {
+                say(&what);
+                seen.push(what);
             }
         }
     }

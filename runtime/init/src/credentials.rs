@@ -7,7 +7,6 @@ use linux_raw_sys::general as raw;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::conversation::Conversation;
 use crate::error::{Call, Error, Result};
 use crate::{seccomp, sys};
 
@@ -20,7 +19,7 @@ const PR_CAP_AMBIENT_RAISE: usize = 2;
 const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 
 /// Standard streams, working directory, groups, user, capability sets, `no_new_privs`, umask.
-pub(crate) fn take(process: &Process, host: &Conversation) -> Result<()> {
+pub(crate) fn take(process: &Process) -> Result<()> {
     give_streams(process)?;
     // With all privileges first, as the directory may be closed to the user; where root itself is
     // refused (a network file system), the user may be let in.
@@ -50,7 +49,7 @@ pub(crate) fn take(process: &Process, host: &Conversation) -> Result<()> {
         sys::prctl(PR_SET_NO_NEW_PRIVS, 1, 0).call("prctl PR_SET_NO_NEW_PRIVS")?;
     }
     rustix::process::umask(Mode::from_raw_mode(process.umask));
-    seccomp::with_credentials(process, host)
+    Ok(())
 }
 
 fn bits(set: u64) -> impl Iterator<Item = usize> {

@@ -36,8 +36,12 @@ use rustix::fd::OwnedFd;
 use conversation::Conversation;
 use error::{Call, Error, Result};
 
-/// The process and its program, found.
-type Prepared = (Option<cleat_plan::Process>, Option<alloc::ffi::CString>);
+/// The process, with all that `execve` takes.
+struct Prepared {
+    process: cleat_plan::Process,
+    program: alloc::ffi::CString,
+    env: Vec<cleat_plan::Text>,
+}
 
 /// What the steps share.
 struct Birth {
@@ -45,6 +49,8 @@ struct Birth {
     fds: Vec<Option<OwnedFd>>,
     host: Conversation,
     step: Step,
+    /// The joined pid namespace, for the container's procfs.
+    pid_namespace: Option<OwnedFd>,
 }
 
 /// Performs the plan that arrives at `socket`.
@@ -64,7 +70,7 @@ fn run(socket: OwnedFd) -> ! {
     // ordinary user's host half could not write our files in /proc; up to here we are in no
     // namespace that others live in, or have capabilities that they have not.
     let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
-    let mut birth = Birth { plan, fds, host, step: Step::ReceivePlan };
+    let mut birth = Birth { plan, fds, host, step: Step::ReceivePlan, pid_namespace: None };
     let Err(error) = birth.perform();
     birth.host.report(birth.step, &error);
     sys::exit(70)
@@ -91,25 +97,30 @@ impl Birth {
         }
         self.step(Step::JoinNamespaces)?;
         namespaces::join(self)?;
-        let (process, program) = match self.plan.root.take() {
-            Some(root) => self.be_born(&root)?,
-            None => self.join()?,
-        };
+        match self.plan.root.take() {
+            Some(root) => self.make_container(&root)?,
+            None => self.join_container()?,
+        }
+        let prepared = self.become_process()?;
+        self.step(Step::PidNamespace)?;
+        namespaces::enter_pid_namespace(self)?;
+        if self.plan.terminal.is_some() {
+            self.step(Step::Console)?;
+            terminal::control()?;
+        }
         self.step(Step::Ready)?;
         self.host.say(&FromInit::Ready)?;
         self.step(Step::Start)?;
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
-        hooks::run(&self.plan.start_container)?;
-        // What execve needs is made ready before limits and filter may forbid it.
-        self.step = Step::Exec;
-        let (Some(process), Some(program)) = (process, program) else {
+        let Some(Prepared { process, program, mut env }) = prepared else {
+            hooks::run(&self.plan.start_container, None)?;
             return Err(Error::refused("execve", b"", "the configuration has no process"));
         };
-        let env = program::prepare(&process)?;
-        let (args, env) = (sys::Strings::of(&process.args), sys::Strings::of(&env));
-        sys::reserve_memory();
+        hooks::run(&self.plan.start_container, Some((&process, &self.host)))?;
         self.step(Step::Rlimits)?;
+        program::name_listener(&process, &mut env);
+        let (args, env) = (sys::Strings::of(&process.args), sys::Strings::of(&env));
         credentials::limit(&process.rlimits)?;
         self.step(Step::Seccomp)?;
         seccomp::last(&process, &self.host)?;
@@ -117,10 +128,10 @@ impl Birth {
         program::execute(&program, &args, &env)
     }
 
-    /// A new container.
-    fn be_born(&mut self, root: &cleat_plan::Root) -> Result<Prepared> {
-        self.step(Step::Fork)?;
-        namespaces::fork(self)?;
+    /// A new container, all but its process.
+    fn make_container(&mut self, root: &cleat_plan::Root) -> Result<()> {
+        self.step(Step::Unshare)?;
+        namespaces::make(self)?;
         self.step(Step::Time)?;
         namespaces::time(self)?;
         self.step(Step::Session)?;
@@ -131,24 +142,17 @@ impl Birth {
         namespaces::loopback(self)?;
         self.step(Step::Hostname)?;
         namespaces::hostname(self)?;
-        self.make_root(root)?;
-        self.become_process()
+        self.make_root(root)
     }
 
     /// A process that joins a container gives up its privileges while it is still outside of the
     /// container's pid namespace, where nobody can trace it: what `CAP_SYS_PTRACE` gives inside is
-    /// then no more than the container has.
-    fn join(&mut self) -> Result<Prepared> {
+    /// then no more than the container has. So does one that is made in a pid namespace of others.
+    fn join_container(&mut self) -> Result<()> {
         self.step(Step::Session)?;
         namespaces::session(self)?;
         self.step(Step::Console)?;
-        let slave = terminal::open(self, None)?;
-        let prepared = self.become_process()?;
-        self.step(Step::Fork)?;
-        namespaces::fork(self)?;
-        self.step(Step::Console)?;
-        terminal::control(slave)?;
-        Ok(prepared)
+        terminal::open(self, None)
     }
 
     /// While the host's procfs is at `/proc`.
@@ -157,8 +161,9 @@ impl Birth {
         self.plan.process.as_ref().map_or(Ok(()), label::set)
     }
 
-    /// Credentials, working directory, program.
-    fn become_process(&mut self) -> Result<Prepared> {
+    /// Credentials, working directory, program, and the filter where it is early. Afterwards little is
+    /// left that it must allow.
+    fn become_process(&mut self) -> Result<Option<Prepared>> {
         // Before privileges are given up and filters hold, which may be against these calls.
         self.step(Step::MemoryPolicy)?;
         if let Some(policy) = &self.plan.memory_policy {
@@ -171,13 +176,19 @@ impl Birth {
         self.step(Step::Credentials)?;
         let process = self.plan.process.take();
         if let Some(process) = &process {
-            credentials::take(process, &self.host)?;
+            credentials::take(process)?;
             self.step(Step::Cwd)?;
             credentials::verify_cwd(&process.cwd)?;
         }
         self.step(Step::Program)?;
-        let program = process.as_ref().map(program::find).transpose()?;
-        Ok((process, program))
+        let Some(process) = process else { return Ok(None) };
+        let program = program::find(&process)?;
+        let env = program::prepare(&process)?;
+        // For the two arrays of execve, and messages.
+        sys::reserve_memory((process.args.len() + env.len()) * size_of::<usize>() + 8192);
+        self.step = Step::Seccomp;
+        seccomp::early(&process, &self.host)?;
+        Ok(Some(Prepared { process, program, env }))
     }
 
     /// Everything that has to do with the root file system.
@@ -195,8 +206,7 @@ impl Birth {
             devices::links(&dir)?;
         }
         self.step(Step::Console)?;
-        let slave = terminal::open(self, Some(&dir))?;
-        terminal::control(slave)?;
+        terminal::open(self, Some(&dir))?;
         if let Some(process) = &self.plan.process {
             self.step = Step::Cwd;
             root::make_cwd(&dir, &process.cwd)?;
@@ -207,7 +217,7 @@ impl Birth {
             self.host.expect(cleat_plan::wire::ToInit::HooksDone)?;
         }
         self.step(Step::CreateContainerHooks)?;
-        hooks::run(&self.plan.create_container)?;
+        hooks::run(&self.plan.create_container, None)?;
         self.label()?;
         self.step(Step::Pivot)?;
         let dir = root::enter(root, dir)?;

@@ -5,15 +5,16 @@
 use alloc::vec::Vec;
 use cleat_plan::{Attr, FsOption, Mount, MountKind, Text};
 use core::ffi::CStr;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
+use linux_raw_sys::general as raw;
+use rustix::fd::{AsFd, IntoRawFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, OpenTreeFlags};
 
 use crate::error::{Call, Error, Result};
 use crate::masks::Kernel;
 use crate::path::{self, Make};
-use crate::root::{attach, propagate};
+use crate::root::{attach, no_devices, propagate};
 use crate::{Birth, copy_up, procfs, sys};
 
 /// All mounts, in order. Returns those of `/proc` and `/sys`, whose parts are masked later.
@@ -54,11 +55,22 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel
         }
         MountKind::New { fstype, source, options } => {
             let mode = inherited_mode(root, mount, fstype, options)?;
-            new(fstype, source.as_deref(), options, mode.as_ref(), mount.attr)?
+            let new = |namespace| new(fstype, source.as_deref(), options, mode.as_ref(), mount.attr, namespace);
+            match birth.pid_namespace.as_ref().filter(|_| &**fstype == c"proc") {
+                None => new(None)?,
+                Some(namespace) => match new(Some(namespace)) {
+                    Err(error) if error.call == PIDNS => in_a_child(|| new(None))?,
+                    other => other?,
+                },
+            }
         }
         MountKind::Remount { options } => return remount(root, mount, options),
     };
-    let make = if path::is_dir(&made)? { Make::Directory } else { Make::File };
+    let kind = path::file_type(&made)?;
+    let make = if kind == FileType::Directory { Make::Directory } else { Make::File };
+    if mount.nodev && !kind.is_block_device() && !kind.is_char_device() {
+        no_devices(&made).call("mount_setattr")?;
+    }
     let target = if mount.target_nofollow {
         path::find_or_make_nofollow(root, &mount.target, make)?
     } else {
@@ -100,6 +112,35 @@ fn inherited_mode(root: &OwnedFd, mount: &Mount, fstype: &CStr, options: &[FsOpt
     Ok(Some(FsOption { key: text(b"mode")?, value: Some(text(&digits)?) }))
 }
 
+/// The call that only a kernel before Linux 6.17 refuses.
+const PIDNS: &str = "fsconfig pidns";
+
+/// Before Linux 6.17 a procfs shows the pid namespace of the process that makes it: here a child in the
+/// joined one, which shares our descriptors. Whoever lives there may trace it for that moment.
+fn in_a_child(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+    let (answer, says) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
+    let flags = raw::CLONE_FILES | raw::CLONE_VFORK;
+    match sys::clone_process(flags.into(), false).call("clone")? {
+        sys::Cloned::Child => {
+            // Its number stays open for us; an error is negative, as the kernel has it.
+            let number = match make() {
+                Ok(mount) => mount.into_raw_fd(),
+                Err(error) => error.errno.map_or(-1, |errno| -errno.raw_os_error()),
+            };
+            let _ = rustix::io::write(&says, &number.to_ne_bytes());
+            sys::exit(0)
+        }
+        sys::Cloned::Parent(_) => {
+            let mut number = [0; 4];
+            let _ = rustix::io::read(&answer, &mut number[..]).call("read")?;
+            match i32::from_ne_bytes(number) {
+                errno @ ..0 => Err(Error::new("fsmount", Errno::from_raw_os_error(-errno))),
+                number => sys::adopt(number).call("fcntl"),
+            }
+        }
+    }
+}
+
 /// `MOUNT_ATTR_RDONLY`, `NOSUID`, `NODEV` and `NOEXEC`, which are the same bits in `statfs`.
 const LOCKABLE: u64 = 0xf;
 
@@ -138,11 +179,16 @@ fn new(
     options: &[FsOption],
     mode: Option<&FsOption>,
     attr: Attr,
+    pid_namespace: Option<&OwnedFd>,
 ) -> Result<OwnedFd> {
     let fs = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
         .call_on("fsopen", fstype)
         .map_err(|e| e.hint_if(Errno::NODEV, "no such file system in this kernel"))?;
     let explain = |error: Error| explain(error, &fs, fstype);
+    if let Some(namespace) = pid_namespace {
+        // First: it decides whose user namespace is asked for privileges.
+        rustix::mount::fsconfig_set_fd(fs.as_fd(), c"pidns", namespace.as_fd()).call(PIDNS)?;
+    }
     if let Some(source) = source {
         rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", source)
             .call_on("fsconfig source", source)

@@ -6,13 +6,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use cleat_plan::Fork;
 use cleat_plan::wire::{FromInit, ToInit};
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::PidfdFlags;
+use rustix::pipe::PipeFlags;
 use rustix::thread::ThreadNameSpaceType;
 
 use crate::Birth;
@@ -32,8 +33,12 @@ pub(crate) fn join(birth: &mut Birth) -> Result<()> {
             later.push((fd, join));
         }
     }
-    for (fd, join) in &later {
-        enter(fd, join)?;
+    for (fd, join) in later {
+        enter(&fd, &join)?;
+        if join.flags == raw::CLONE_NEWPID {
+            // Only children are in it from here on. Its procfs is mounted before there is one.
+            birth.pid_namespace = Some(fd);
+        }
     }
     if let Some(index) = birth.plan.chroot {
         let root = birth.take_fd(index)?;
@@ -56,29 +61,61 @@ fn enter(fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
         })
 }
 
-/// Goes on in a child where the joined namespaces take effect for children only. The child is a
-/// sibling, so that the host half waits for it and not for this process, which ends. It has a copy
-/// of our memory, which sharing it would spare: who may trace it could write into ours, and have us
-/// run what he likes outside of his pid namespace.
-pub(crate) fn fork(birth: &mut Birth) -> Result<()> {
-    let Some(flags) = birth.plan.fork else { return Ok(()) };
+/// Makes what `clone3` could not make, and hears of the mappings and mounts that it needs.
+pub(crate) fn make(birth: &mut Birth) -> Result<()> {
+    let flags = birth.plan.unshare;
+    if flags == 0 {
+        return Ok(());
+    }
     let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;
-    // For namespaces that the joined user namespace shall own.
-    if flags != 0 && !own_user {
+    if !own_user {
+        // For namespaces that the joined user namespace shall own.
         become_root()?;
     }
+    if birth.plan.fork == Some(Fork::New) {
+        fork(birth, flags)?;
+    } else {
+        sys::unshare(u32::try_from(flags).unwrap_or(0)).call("unshare")?;
+    }
+    birth.host.say(&FromInit::Unshared)?;
+    if own_user {
+        birth.host.expect(ToInit::Mapped)?;
+    }
+    birth.receive_late_fds()
+}
+
+/// Goes on in a child in the joined pid namespace, if there is one. Last of all, when this process has
+/// no privilege left that the container has not: whoever lives there sees the child, and may trace it.
+pub(crate) fn enter_pid_namespace(birth: &mut Birth) -> Result<()> {
+    match birth.plan.fork {
+        Some(Fork::Joined) => fork(birth, 0),
+        _ => Ok(()),
+    }
+}
+
+/// Goes on in a child. The child is a sibling, so that the host half waits for it and not for this
+/// process, which ends. It has a copy of our memory, which sharing it would spare: who may trace it
+/// could write into ours, and have us run what they like outside of their pid namespace.
+///
+/// A filter may be in force: these are calls that every profile allows.
+fn fork(birth: &Birth, flags: u64) -> Result<()> {
+    let (until, sent) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).call("pipe2")?;
     match sys::clone_process(flags, true).call("clone")? {
-        sys::Cloned::Parent(_) => sys::exit(0),
+        sys::Cloned::Parent(pidfd) => {
+            if birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd()).is_ok() {
+                let _ = rustix::io::write(&sent, &[1]);
+            }
+            sys::exit(0)
+        }
         sys::Cloned::Child => {
-            // Told by the child itself: nothing it says later can overtake this.
-            let own = rustix::process::getpid();
-            let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).call("pidfd_open")?;
-            birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd())?;
-            if own_user {
-                birth.host.expect(ToInit::Mapped)?;
+            drop(sent);
+            // Nothing that is said here overtakes what is said of us; where that was not said, nobody
+            // knows of us.
+            if rustix::io::read(&until, &mut [0u8; 1][..]) != Ok(1) {
+                sys::exit(70);
             }
             let _ = rustix::process::setsid();
-            birth.receive_late_fds()
+            Ok(())
         }
     }
 }

@@ -160,8 +160,12 @@ pub(crate) fn split(path: &CStr) -> Option<(CString, CString)> {
     (!name.is_empty()).then_some((parent, name))
 }
 
+/// What the handle is one of.
+pub(crate) fn file_type(fd: impl AsFd) -> Result<FileType> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd).call("fstat")?.st_mode))
+}
+
 /// Whether the handle is a directory.
 pub(crate) fn is_dir(fd: impl AsFd) -> Result<bool> {
-    let stat = rustix::fs::fstat(fd).call("fstat")?;
-    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    Ok(file_type(fd)? == FileType::Directory)
 }

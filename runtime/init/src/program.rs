@@ -152,8 +152,8 @@ fn read_home(uid: u32) -> Option<Vec<u8>> {
     })
 }
 
-/// The program's environment. From here on nothing but the descriptors that are to be passed on
-/// outlives `execve`.
+/// The program's environment, but for what [`name_listener`] adds. From here on nothing but the
+/// descriptors that are to be passed on outlives `execve`.
 pub(crate) fn prepare(process: &Process) -> Result<Vec<Text>> {
     let mut env = process.env.clone();
     if process.find_home {
@@ -162,13 +162,19 @@ pub(crate) fn prepare(process: &Process) -> Result<Vec<Text>> {
         env.extend(Text::new(var));
     }
     if let Some(count) = process.listen_fds {
-        let pid = rustix::process::getpid().as_raw_nonzero();
         env.extend(Text::new(format!("LISTEN_FDS={count}")));
-        env.extend(Text::new(format!("LISTEN_PID={pid}")));
     }
     // Nothing of the host leaks into the program, whoever opened it (CVE-2024-21626).
     sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;
     Ok(env)
+}
+
+/// `LISTEN_PID`, in the process that becomes the program.
+pub(crate) fn name_listener(process: &Process, env: &mut Vec<Text>) {
+    if process.listen_fds.is_some() {
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        env.extend(Text::new(format!("LISTEN_PID={pid}")));
+    }
 }
 
 /// Becomes the program. Returns only an error. Makes no other system call: a filter may be in force.

@@ -71,6 +71,11 @@ pub(crate) fn harden_node(mount: &OwnedFd) -> rustix::io::Result<()> {
     sys::mount_setattr(mount.as_fd(), false, u64::from(attrs), 0, 0)
 }
 
+/// Device nodes on a mount and on all below it cannot be used from here on.
+pub(crate) fn no_devices(mount: &OwnedFd) -> rustix::io::Result<()> {
+    sys::mount_setattr(mount.as_fd(), true, u64::from(raw::MOUNT_ATTR_NODEV), 0, 0)
+}
+
 /// Makes the root directory a mount of its own and returns its descriptor.
 pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
     if root.pivot == Pivot::Chroot {
@@ -97,6 +102,9 @@ pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
             rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?
         }
     };
+    if root.nodev {
+        no_devices(&tree).call_on("mount_setattr", &root.path)?;
+    }
     attach(tree.as_fd(), target.as_fd()).call_on("move_mount", &root.path)?;
     Ok(tree)
 }

@@ -22,7 +22,8 @@ pub(crate) fn caps_until_loaded(process: &Process) -> Caps {
     match process.seccomp.as_ref().map(|filter| filter.load) {
         None | Some(Load::Last) => {}
         Some(Load::LastPrivileged) => caps.permitted |= SYS_ADMIN,
-        Some(Load::WithCredentials) => {
+        Some(Load::Early) if process.no_new_privileges => {}
+        Some(Load::Early) => {
             caps.permitted |= SYS_ADMIN;
             caps.effective |= SYS_ADMIN;
         }
@@ -30,10 +31,9 @@ pub(crate) fn caps_until_loaded(process: &Process) -> Caps {
     caps
 }
 
-/// Loads it where the credentials are set. What the filter lets no more happen is little: giving
-/// up the privilege that loading took.
-pub(crate) fn with_credentials(process: &Process, host: &Conversation) -> Result<()> {
-    let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load == Load::WithCredentials) else {
+/// Loads it before others see this process.
+pub(crate) fn early(process: &Process, host: &Conversation) -> Result<()> {
+    let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load == Load::Early) else {
         return Ok(());
     };
     load(filter, host)?;
@@ -41,15 +41,18 @@ pub(crate) fn with_credentials(process: &Process, host: &Conversation) -> Result
         // Before anything is born that the host half does not know of yet.
         host.expect(ToInit::ListenerTaken)?;
     }
+    if process.no_new_privileges {
+        return Ok(());
+    }
     let caps = process.caps;
     sys::capset(caps.effective, caps.permitted, caps.inheritable)
         .call("capset")
         .map_err(|e| e.hint("without noNewPrivileges the filter must allow capset, which gives up privileges"))
 }
 
-/// Loads it just before `execve`, which takes away what loading took.
+/// Loads it just before `execve`, of the program or of a hook, which takes away what loading took.
 pub(crate) fn last(process: &Process, host: &Conversation) -> Result<()> {
-    let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load != Load::WithCredentials) else {
+    let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load != Load::Early) else {
         return Ok(());
     };
     if filter.load == Load::LastPrivileged {

@@ -318,6 +318,15 @@ pub(crate) fn clone_process(flags: u64, sibling: bool) -> Result<Cloned, Errno> 
     }
 }
 
+/// The descriptor of that number, which a child that shares our descriptors has left for us.
+pub(crate) fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
+    let raw = usize::try_from(number).map_err(|_| Errno::BADF)?;
+    // SAFETY: F_GETFD with a number: an error where nothing is open.
+    unsafe { syscall(raw::__NR_fcntl, [raw, 1, 0, 0, 0, 0]) }?;
+    // SAFETY: it is open, and who has opened it has ended without closing it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Strings as execve(2) takes them: a null pointer ends the array.
 pub(crate) struct Strings<'a>(Vec<*const c_char>, PhantomData<&'a [Text]>);
 
@@ -412,13 +421,12 @@ unsafe impl GlobalAlloc for Bump {
     unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
 }
 
-/// Asks the kernel for memory now, so that the next few kB need not be asked for.
-pub(crate) fn reserve_memory() {
-    const SIZE: usize = 8192;
-    let Ok(layout) = Layout::from_size_align(SIZE, 1) else { return };
+/// Asks the kernel for memory now, so that for so many bytes it need not be asked.
+pub(crate) fn reserve_memory(bytes: usize) {
+    let Ok(layout) = Layout::from_size_align(bytes.max(1), 1) else { return };
     // SAFETY: the layout has a size; what is handed out is used by nobody and given back below.
     if !unsafe { HEAP.alloc(layout) }.is_null() {
-        HEAP.next.fetch_sub(SIZE, Ordering::Relaxed);
+        HEAP.next.fetch_sub(layout.size(), Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,6 @@ use cleat_plan::wire::FromInit;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
@@ -20,10 +19,10 @@ use crate::sys;
 
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
-/// Opens the pair, sends the master to the host half and returns the slave. `root` is the root
-/// while it is not yet entered.
-pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
-    let Some(terminal) = birth.plan.terminal else { return Ok(None) };
+/// Opens the pair, sends the master to the host half and makes the slave our standard streams. `root`
+/// is the root while it is not yet entered.
+pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<()> {
+    let Some(terminal) = birth.plan.terminal else { return Ok(()) };
     let slash;
     let root = if let Some(root) = root {
         root
@@ -48,22 +47,13 @@ pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<Option<O
         bind_console(root, &slave)?;
     }
     birth.host.say_with_fd(&FromInit::Console, master.as_fd())?;
-    Ok(Some(slave))
+    (0..3).try_for_each(|stream| sys::dup_onto(&slave, stream).call("dup3"))
 }
 
-/// Makes the slave this process's controlling terminal and standard streams; its session is new.
-pub(crate) fn control(slave: Option<OwnedFd>) -> Result<()> {
-    let Some(slave) = slave else { return Ok(()) };
-    match rustix::process::setsid() {
-        // The leader of its session already.
-        Ok(_) | Err(Errno::PERM) => {}
-        Err(errno) => return Err(errno).call("setsid"),
-    }
-    rustix::process::ioctl_tiocsctty(&slave).call("ioctl TIOCSCTTY")?;
-    for stream in 0..3 {
-        sys::dup_onto(&slave, stream).call("dup3")?;
-    }
-    Ok(())
+/// Makes what the standard streams are this process's controlling terminal; its session is new.
+pub(crate) fn control() -> Result<()> {
+    let [stdin, ..] = sys::streams();
+    rustix::process::ioctl_tiocsctty(stdin).call("ioctl TIOCSCTTY")
 }
 
 /// `/dev/pts/ptmx`: a link or another device in its place is an attack or a missing mount.

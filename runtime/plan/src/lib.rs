@@ -32,10 +32,12 @@ pub struct Plan {
     pub join: Vec<Join>,
     /// Change the root to this directory after joining: the container has no mount namespace.
     pub chroot: Option<FdIndex>,
-    /// Go on in a child: a joined pid namespace holds children only, and namespaces that a joined
-    /// user namespace shall own must be born inside it. The value is the child's `CLONE_NEW*` bits.
-    pub fork: Option<u64>,
-    /// How many descriptors come only after the fork: mounts opened in the new mount namespace.
+    /// Namespaces to make after the joined ones were entered, `CLONE_NEW*`: those that a joined user
+    /// namespace shall own, or a user namespace beside joined ones.
+    pub unshare: u64,
+    /// Go on in a child: a pid namespace holds children only.
+    pub fork: Option<Fork>,
+    /// How many descriptors come only after `unshare`: mounts opened in the new mount namespace.
     pub late_fds: u16,
     /// Become user and group 0 of the (joined or new) user namespace before the first mount.
     pub become_root: bool,
@@ -72,6 +74,16 @@ pub struct Plan {
     pub process: Option<Process>,
     /// Where the order to start comes from.
     pub start: Start,
+}
+
+/// When the init goes on in a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fork {
+    /// At the step `unshare`, into the new namespaces: one of them is a pid namespace.
+    New,
+    /// At the step `pid-namespace`, into a pid namespace that others live in: they may trace whom they
+    /// see there, who must have given up its privileges by then.
+    Joined,
 }
 
 /// One namespace to enter with `setns(2)`.
@@ -111,6 +123,8 @@ pub struct Root {
     /// The same directory as a detached mount the host half opened, where the init may not reach
     /// it by itself (user namespaces).
     pub tree: Option<FdIndex>,
+    /// Device nodes of the root file system cannot be used.
+    pub nodev: bool,
     /// How `path` becomes `/`.
     pub pivot: Pivot,
     /// Propagation of every mount of the new namespace, set before the first mount.
@@ -177,6 +191,8 @@ pub struct Mount {
     pub attr_recursive: Attr,
     /// In order.
     pub propagation: Vec<Propagation>,
+    /// Device nodes below it cannot be used; a device node itself, when that is what is bound, can.
+    pub nodev: bool,
     /// No part of the target may be a symbolic link (`/proc` and `/sys`: CVE-2019-19921).
     pub target_nofollow: bool,
     /// What is bound must be the root of a procfs.

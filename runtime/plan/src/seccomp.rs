@@ -31,8 +31,9 @@ pub enum Load {
     /// The same, with `CAP_SYS_ADMIN` kept for it until then. `execve` takes it away. In a pid
     /// namespace of its own, whose processes cannot trace it and get at it meanwhile.
     LastPrivileged,
-    /// With the credentials, before the capabilities are given up: others may trace this process.
-    WithCredentials,
+    /// Before others see this process, who may trace it: all that is left to do then is to go on in a
+    /// child, to wait for the order to start, and `execve`.
+    Early,
 }
 
 /// One instruction of classic BPF (kernel: `struct sock_filter`).

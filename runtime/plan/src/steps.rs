@@ -50,8 +50,9 @@ steps! {
     ReceivePlan = "receive-plan",
     /// Init: `setns` into namespaces given by path, or those of a container.
     JoinNamespaces = "join-namespaces",
-    /// Init: a child is born into the joined pid namespace.
-    Fork = "fork",
+    /// Init: new namespaces that `clone3` could not make: those that a joined user namespace owns, and
+    /// a user namespace beside joined ones.
+    Unshare = "unshare",
     /// Init: a new time namespace and its offsets.
     Time = "time-namespace",
     /// Init: user and group 0 of the user namespace, a new session, a new keyring.
@@ -102,6 +103,8 @@ steps! {
     Cwd = "cwd",
     /// Init: the program is found.
     Program = "program",
+    /// Init: a child goes on in the joined pid namespace.
+    PidNamespace = "pid-namespace",
     /// Init: all is ready; from here on the container is `created`.
     Ready = "ready",
     /// Host: scheduling policy and I/O priority, which takes privileges of the machine.
@@ -114,8 +117,8 @@ steps! {
     StartContainerHooks = "start-container-hooks",
     /// Init: resource limits, last of all, lest a low one hits the init's own work.
     Rlimits = "rlimits",
-    /// Init: the seccomp filter. (Without no_new_privs, and where other processes see this one,
-    /// it is loaded with the credentials.)
+    /// Init: the seccomp filter. (Where other processes may trace this one it is loaded before
+    /// `pid-namespace`.)
     Seccomp = "seccomp",
     /// Init: `execve`.
     Exec = "exec",

@@ -31,7 +31,7 @@ pub enum ToInit {
         /// Descriptors that come along.
         fds: u16,
     },
-    /// The descriptors that could only be opened after the fork; one packet for each few of them.
+    /// The descriptors that could only be opened after `unshare`; one packet for each few of them.
     LateFds,
     /// Network devices have been moved, `prestart` and `createRuntime` hooks have run.
     HooksDone,
@@ -46,8 +46,11 @@ pub enum ToInit {
 /// From the init to the host half.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromInit {
-    /// The pidfd of the process that goes on, sent by itself: the half-way process ends.
+    /// The pidfd of the child that goes on: the process that sends it ends.
     Forked,
+    /// The namespaces of the step `unshare` are there: a new user namespace needs its mappings, and
+    /// descriptors can be opened in the mount namespace.
+    Unshared,
     /// The terminal's master comes with this message.
     Console,
     /// Namespaces and mounts are there: move network devices, run the hooks.

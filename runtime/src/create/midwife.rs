@@ -37,6 +37,8 @@ impl Midwife<'_, '_> {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if self.birth.plan.init.fork.is_some() => {
                     self.half_way = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
+                }
+                Heard::Message(FromInit::Unshared, None) if self.birth.plan.init.unshare != 0 => {
                     if let Some(maps) = self.birth.plan.host.id_maps.as_ref() {
                         idmap::write(self.child.get()?.pid, maps)?;
                         self.conversation.say(ToInit::Mapped)?;
@@ -68,7 +70,12 @@ impl Midwife<'_, '_> {
                     )?;
                     self.conversation.say(ToInit::HooksDone)?;
                 }
-                Heard::Message(FromInit::Ready, None) => return Ok(()),
+                // Without the word about its child it is not the process that we know.
+                Heard::Message(FromInit::Ready, None)
+                    if self.birth.plan.init.fork.is_some() == self.half_way.is_some() =>
+                {
+                    return Ok(());
+                }
                 Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
                 Heard::Closed => return Err(death(&self.child, &self.kills)),
@@ -81,7 +88,7 @@ impl Midwife<'_, '_> {
 pub(crate) fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
     let text = failure_text(failure);
     match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
-        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::Fork => Error::new(format!(
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::PidNamespace => Error::new(format!(
             "{text}; {}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
             cgroup.process_refusal()
         )),

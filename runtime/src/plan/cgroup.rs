@@ -11,7 +11,7 @@ use crate::host::{Host, clean};
 use super::devices;
 use super::namespaces::Namespaces;
 use super::systemd;
-use super::{DeviceRule, Findings, IdMap, IdMaps, Limit, NEWCGROUP, NEWPID, NEWUSER, Request, place};
+use super::{DeviceRule, Findings, IdMap, IdMaps, Limit, NEWCGROUP, NEWPID, Request, place};
 
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,7 +20,8 @@ pub struct Cgroup {
     pub mount: PathBuf,
     /// Relative to it, with a leading slash.
     pub path: PathBuf,
-    /// The device allow-list; `None`: not possible here (user namespaces, ordinary users).
+    /// The device allow-list; `None`: only root of the machine may set one. Then device nodes are
+    /// unusable by `nodev` (see `Mount::nodev`).
     pub devices: Option<Vec<DeviceRule>>,
     /// What its processes may use, in order.
     pub limits: Vec<Limit>,
@@ -55,7 +56,8 @@ pub(super) fn decide(
 ) -> Option<Cgroup> {
     let asked_by = asked_by(spec, host, &limits);
     let rules = devices::rules(&spec.linux.resources.devices, findings);
-    let devices = (!namespaces.has(NEWUSER) && !host.rootless()).then_some(rules);
+    // With a user namespace, too: a node of mode 666 in the image opens for root of any of them.
+    let devices = (!host.rootless()).then_some(rules);
     if let Some(systemd) = &host.systemd {
         let mount = findings.keep(mount(host).map(Some));
         let asked = systemd::Asked {

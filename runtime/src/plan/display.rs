@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use cleat_plan::{Attr, Mount, MountKind, Step};
+use cleat_plan::{Attr, Fork, Mount, MountKind, Step};
 
 use super::{IdMap, IdMaps, NAMESPACES, Plan};
 
@@ -55,9 +55,10 @@ fn mount(mount: &Mount) -> String {
     };
     let propagation: Vec<String> = mount.propagation.iter().map(|p| format!(" {:?}", p.kind).to_lowercase()).collect();
     format!(
-        "{}: {}{}{}{}",
+        "{}: {}{}{}{}{}",
         mount.target,
         what.trim_end(),
+        if mount.nodev { " nodev (recursive)" } else { "" },
         attr(mount.attr, ""),
         attr(mount.attr_recursive, " (recursive)"),
         propagation.concat()
@@ -132,7 +133,10 @@ impl Plan {
             Step::JoinNamespaces => {
                 init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect()
             }
-            Step::Fork => one(init.fork.map(|flags| format!("new: {}", namespace_names(flags)))),
+            Step::Unshare => one((init.unshare != 0).then(|| format!("new: {}", namespace_names(init.unshare)))),
+            Step::PidNamespace => {
+                one((init.fork == Some(Fork::Joined)).then(|| "a child goes on in the joined one".to_owned()))
+            }
             Step::Time => one(init.time.map(|offsets| format!("{offsets:?}"))),
             Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
             Step::CgroupNamespace => one(init.unshare_cgroup.then(|| "new".to_owned())),
@@ -141,7 +145,7 @@ impl Plan {
                 [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect()
             }
             Step::Propagation => one(root.map(|r| format!("{:?}", r.propagation.kind).to_lowercase())),
-            Step::Rootfs => one(root.map(|r| r.path.to_string())),
+            Step::Rootfs => one(root.map(|r| format!("{}{}", r.path, if r.nodev { " nodev (recursive)" } else { "" }))),
             Step::Mounts => root.map(|r| r.mounts.iter().map(mount).collect()).unwrap_or_default(),
             Step::DeviceNodes => root
                 .map(|r| {

@@ -214,17 +214,37 @@ pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context
         attr: options.attr,
         attr_recursive: options.attr_recursive,
         propagation: options.propagation,
+        nodev: false,
         target_nofollow: destination == Path::new("/proc") || destination == Path::new("/sys"),
         require_procfs: false,
         copy_up: options.copy_up,
         label: None,
     };
+    planned.nodev = context.unprivileged && !has_devices(mount, &planned, context.bundle);
     label_mount(&mut planned, context.mount_label)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
     }
     check_proc(&mut planned, &destination, mount, place)?;
     Ok(planned)
+}
+
+/// Whether device nodes on a mount were asked for: by the option `dev`, as those of the host's `/dev`, or as
+/// a container's terminals. In a user namespace no others can be used: there a node of mode 666 in an
+/// image or a volume would open whatever device it names, and for an ordinary user's container no
+/// device filter stands in the way. (What lies in the host's `/dev/shm` is not the administrator's.)
+fn has_devices(mount: &config::Mount, planned: &Mount, bundle: &Path) -> bool {
+    let (dev, shm) = (Path::new("/dev"), Path::new("/dev/shm"));
+    let asked = (planned.attr.clear | planned.attr_recursive.clear) & NODEV != 0;
+    asked
+        || match &planned.kind {
+            MountKind::Bind { .. } => {
+                let source = clean(bundle, Path::new(&mount.source));
+                source.starts_with(dev) && !source.starts_with(shm)
+            }
+            MountKind::New { fstype, .. } => fstype.to_bytes() == b"devpts",
+            MountKind::Remount { .. } => true,
+        }
 }
 
 /// New file systems get the label as an option; a message queue's root gets it afterwards. Those

@@ -59,6 +59,13 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
         findings.problems.extend(needs.map(|(name, _)| place(name).error(what)));
     }
+    if !own_mounts && input.host.rootless() {
+        findings.warnings.push(
+            "linux.resources.devices: only root of the machine may filter devices, and without a mount namespace of \
+             the container's own its root file system cannot be \"nodev\" instead: device nodes in it can be used"
+                .into(),
+        );
+    }
     let (propagation, root_propagation) =
         findings.keep(root_propagation(&linux.rootfs_propagation).map(Some)).unwrap_or(DEFAULT_PROPAGATION);
     let path = findings.keep(text(input.rootfs));
@@ -119,6 +126,7 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
     wire::Root {
         path,
         tree,
+        nodev: unprivileged && own_mounts,
         pivot,
         propagation,
         root_propagation,

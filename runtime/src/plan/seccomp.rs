@@ -275,6 +275,24 @@ pub struct Listener {
 }
 
 impl Filter {
+    /// Which calls of the init's it forbids when it is loaded early.
+    fn forbidden(&self, no_new_privileges: bool, hooks: bool) -> Vec<&'static str> {
+        let native = Family::NATIVE.native();
+        let instructions: Vec<_> = self.program.instructions().collect();
+        let allows = |(name, [first, second]): &(&str, [u64; 2])| {
+            let Some(number) = native.number_of(name) else { return true };
+            let mut call = reference::Call { number, audit: native.audit(), arguments: [0; 6] };
+            (call.arguments[0], call.arguments[1]) = (*first, *second);
+            // What is no filter of ours the kernel refuses.
+            let answer = reference::run(&instructions, &call);
+            answer.is_none_or(|answer| matches!(answer & verdict::ACTION, verdict::ALLOW | verdict::LOG))
+        };
+        let capset = [("capset", [0, 0])];
+        let capset = capset.iter().filter(|_| !no_new_privileges);
+        let hooks = FOR_HOOKS.iter().filter(|_| hooks);
+        AFTER_EARLY.iter().chain(capset).chain(hooks).filter(|call| !allows(call)).map(|(name, _)| *name).collect()
+    }
+
     /// The filter as the init gets it.
     #[must_use]
     pub fn with(self, load: Load) -> Seccomp {
@@ -478,19 +496,92 @@ fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: 
     Ok(Some(Listener { path: (&config.listener_path).into(), metadata: config.listener_metadata.clone() }))
 }
 
-/// The point of a birth or joining at which the filter is loaded.
-pub(crate) fn load(no_new_privileges: bool, untraced: bool) -> Load {
-    match (no_new_privileges, untraced) {
-        (true, _) => Load::Last,
-        (false, true) => Load::LastPrivileged,
-        (false, false) => Load::WithCredentials,
+/// Calls that the init still makes when the filter is loaded early, with arguments that profiles have
+/// conditions on: to go on in a child, become the leader of a session with a terminal, wait for the
+/// order to start, set limits, and say what went wrong.
+const AFTER_EARLY: &[(&str, [u64; 2])] = &[
+    ("accept4", [0, 0]),
+    ("clone", [CLONE_PARENT | CLONE_PIDFD, 0]),
+    ("close", [0, 0]),
+    ("exit_group", [0, 0]),
+    ("getpid", [0, 0]),
+    ("ioctl", [0, TIOCSCTTY]),
+    ("pipe2", [0, 0]),
+    ("prlimit64", [0, 0]),
+    ("read", [0, 0]),
+    ("recvfrom", [0, 0]),
+    ("recvmsg", [0, 0]),
+    ("sendmsg", [0, 0]),
+    ("setsid", [0, 0]),
+    ("write", [0, 0]),
+];
+/// What running `startContainer` hooks takes on top of that.
+const FOR_HOOKS: &[(&str, [u64; 2])] = &[
+    ("clone", [CLONE_PIDFD | SIGCHLD, 0]),
+    ("close_range", [0, 0]),
+    ("dup3", [0, 0]),
+    ("lseek", [0, 0]),
+    ("memfd_create", [0, 0]),
+    ("ppoll", [0, 0]),
+    ("waitid", [0, 0]),
+];
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_PIDFD: u64 = 0x1000;
+const SIGCHLD: u64 = 17;
+const TIOCSCTTY: u64 = 0x540e;
+
+/// Who can trace a process before it becomes its program, and so make it do what the filter forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exposure {
+    /// Nobody: it is alone in a new pid namespace, and who may join it there has no `CAP_SYS_PTRACE`.
+    Alone,
+    /// Others who see it; `hooks` of the container run before the program.
+    Seen {
+        /// `startContainer` hooks
+        hooks: bool,
+    },
+}
+
+/// When the filter is loaded. As late as can be, so that it need not allow what the init does; but
+/// before anybody can trace the process, if it allows what is then still to be done.
+///
+/// # Errors
+/// It is to be loaded early and forbids that, and without `no_new_privs` the privilege to load it later
+/// cannot be kept in reach of others.
+pub(crate) fn load(
+    filter: &Filter,
+    no_new_privileges: bool,
+    exposure: Exposure,
+    findings: &mut Findings,
+) -> Load {
+    let Exposure::Seen { hooks } = exposure else {
+        return if no_new_privileges { Load::Last } else { Load::LastPrivileged };
+    };
+    let place = super::place("linux.seccomp");
+    let forbidden = filter.forbidden(no_new_privileges, hooks);
+    if forbidden.is_empty() {
+        return Load::Early;
     }
+    let names = forbidden.join(", ");
+    if no_new_privileges {
+        let what = format_args!(
+            "forbids {names}, and so is loaded last of all: until then whoever has CAP_SYS_PTRACE in the container's \
+             pid namespace can make this process do what it forbids; allow it"
+        );
+        findings.warnings.push(place.error(what).to_string());
+        return Load::Last;
+    }
+    findings.problems.push(place.error(format_args!(
+        "forbids {names}, and is loaded before, as others may trace the process; allow it, or set \
+         process.noNewPrivileges"
+    )));
+    Load::Early
 }
 
 /// Whether a process has a filter that is loaded after the order to start.
 #[must_use]
 pub fn is_loaded_at_start(process: &Process) -> bool {
-    process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::WithCredentials)
+    process.seccomp.as_ref().is_some_and(|filter| filter.load != Load::Early)
 }
 
 /// Calls that 32-bit x86 programs can also make through one number for all, socketcall(2) or
