@@ -73,6 +73,7 @@ pub enum Which {
     SeccompNotify,
     WaitKillable,
     MfdExec,
+    ProcfsPidns,
 }
 
 const NOTHING_RUNS: &str = "does not run";
@@ -100,6 +101,13 @@ const TABLE: &[Row] = &[
     (Which::SeccompNotify, "SECCOMP_RET_USER_NOTIF", "5.0", "SCMP_ACT_NOTIFY", OPTION_FAILS),
     (Which::WaitKillable, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "5.19", "that flag", OPTION_FAILS),
     (Which::MfdExec, "MFD_EXEC", "6.3", "the init's memfd where vm.memfd_noexec is 1", "not needed before"),
+    (
+        Which::ProcfsPidns,
+        "`pidns=` of procfs",
+        "6.17",
+        "the procfs of a shared pid namespace",
+        "a process with privileges is seen there for a moment",
+    ),
 ];
 
 /// What else has to be known to ask.
@@ -151,7 +159,7 @@ fn feature(row: &Row, context: &Context<'_>) -> Feature {
 }
 
 fn takes_right_to_mount(which: Which) -> bool {
-    matches!(which, Which::Nosymfollow | Which::IdmappedMounts)
+    matches!(which, Which::Nosymfollow | Which::IdmappedMounts | Which::ProcfsPidns)
 }
 
 fn available(which: Which, context: &Context<'_>) -> Option<bool> {
@@ -176,6 +184,7 @@ fn available(which: Which, context: &Context<'_>) -> Option<bool> {
         Which::SeccompNotify => seccomp_action("user_notif"),
         Which::WaitKillable => Some(sys::knows_filter_flag(32)),
         Which::MfdExec => Some(has_mfd_exec()),
+        Which::ProcfsPidns => has_procfs_pidns(),
     }
 }
 
@@ -235,6 +244,12 @@ fn seccomp_action(name: &str) -> Option<bool> {
 fn has_mfd_exec() -> bool {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(0x10);
     nix::sys::memfd::memfd_create(c"check", flags).is_ok()
+}
+
+/// Without anything mounted. Who may not make a procfs cannot ask.
+fn has_procfs_pidns() -> Option<bool> {
+    let options = ask::Options::of(c"proc").ok()?;
+    Some(options.set(c"pidns", Some(c"/proc/self/ns/pid")) != Err(Errno::EINVAL))
 }
 
 /// The rows of the table, for a test that holds them against the README's.
