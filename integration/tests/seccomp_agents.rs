@@ -81,7 +81,7 @@ fn an_agent_is_told_of_every_process() {
         assert_process_state(&message, &container, "running", &bundle);
         assert_eq!(message["state"]["pid"], json!(container.pid()));
         let call = decider.decide(Answer::Value(4711));
-        assert!(!no_new_privileges || json!(call.pid) == message["pid"], "{call:?} {message}");
+        assert_eq!(json!(call.pid), message["pid"], "{call:?} {message}");
         assert_eq!(running.outcome().json(), json!([{ "value": 4711 }]));
     }
 }

@@ -41,6 +41,8 @@ struct Prepared {
     process: cleat_plan::Process,
     program: alloc::ffi::CString,
     env: Vec<cleat_plan::Text>,
+    /// Decides for its filter, and is yet to be handed over.
+    listener: Option<OwnedFd>,
 }
 
 /// What the steps share.
@@ -101,9 +103,10 @@ impl Birth {
             Some(root) => self.make_container(&root)?,
             None => self.join_container()?,
         }
-        let prepared = self.become_process()?;
+        let mut prepared = self.become_process()?;
         self.step(Step::PidNamespace)?;
         namespaces::enter_pid_namespace(self)?;
+        seccomp::hand_over(prepared.as_mut().and_then(|prepared| prepared.listener.take()), &self.host)?;
         if self.plan.terminal.is_some() {
             self.step(Step::Console)?;
             terminal::control()?;
@@ -113,7 +116,7 @@ impl Birth {
         self.step(Step::Start)?;
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
-        let Some(Prepared { process, program, mut env }) = prepared else {
+        let Some(Prepared { process, program, mut env, .. }) = prepared else {
             hooks::run(&self.plan.start_container, None)?;
             return Err(Error::refused("execve", b"", "the configuration has no process"));
         };
@@ -187,8 +190,8 @@ impl Birth {
         // For the two arrays of execve, and messages.
         sys::reserve_memory((process.args.len() + env.len()) * size_of::<usize>() + 8192);
         self.step = Step::Seccomp;
-        seccomp::early(&process, &self.host)?;
-        Ok(Some(Prepared { process, program, env }))
+        let listener = seccomp::early(&process)?;
+        Ok(Some(Prepared { process, program, env, listener }))
     }
 
     /// Everything that has to do with the root file system.

@@ -29,16 +29,12 @@ pub(crate) fn join(birth: &mut Birth) -> Result<()> {
     for join in list {
         let fd = birth.take_fd(join.fd)?;
         let is_late = !with_user || join.flags & (raw::CLONE_NEWUSER | raw::CLONE_NEWNS) != 0;
-        if is_late || enter(&fd, &join).is_err() {
+        if is_late || enter(birth, &fd, &join).is_err() {
             later.push((fd, join));
         }
     }
-    for (fd, join) in later {
-        enter(&fd, &join)?;
-        if join.flags == raw::CLONE_NEWPID {
-            // Only children are in it from here on. Its procfs is mounted before there is one.
-            birth.pid_namespace = Some(fd);
-        }
+    for (fd, join) in &later {
+        enter(birth, fd, join)?;
     }
     if let Some(index) = birth.plan.chroot {
         let root = birth.take_fd(index)?;
@@ -48,8 +44,12 @@ pub(crate) fn join(birth: &mut Birth) -> Result<()> {
     Ok(())
 }
 
-fn enter(fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
+fn enter(birth: &mut Birth, fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
     let kinds = ThreadNameSpaceType::from_bits_retain(join.flags);
+    if join.flags == raw::CLONE_NEWPID {
+        // Only children are in it. Its procfs is mounted before there is one.
+        birth.pid_namespace = Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).call("fcntl")?);
+    }
     rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds)
         .call_on("setns", &join.path)
         .map_err(|e| e.hint_if(Errno::INVAL, "it is no namespace file of that type, or already this process's own"))

@@ -6,7 +6,7 @@
 use cleat_plan::seccomp::{Load, Seccomp};
 use cleat_plan::wire::{FromInit, ToInit};
 use cleat_plan::{Caps, Process};
-use rustix::fd::{AsFd, IntoRawFd};
+use rustix::fd::{AsFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::conversation::Conversation;
@@ -31,23 +31,29 @@ pub(crate) fn caps_until_loaded(process: &Process) -> Caps {
     caps
 }
 
-/// Loads it before others see this process.
-pub(crate) fn early(process: &Process, host: &Conversation) -> Result<()> {
+/// Loads it before others see this process. The descriptor that decides for it, if one does, is handed
+/// over by [`hand_over`], when the host half knows the process that becomes the program.
+pub(crate) fn early(process: &Process) -> Result<Option<OwnedFd>> {
     let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load == Load::Early) else {
-        return Ok(());
+        return Ok(None);
     };
-    load(filter, host)?;
-    if filter.listener {
-        // Before anything is born that the host half does not know of yet.
-        host.expect(ToInit::ListenerTaken)?;
+    let listener = load(filter)?;
+    if !process.no_new_privileges {
+        let caps = process.caps;
+        sys::capset(caps.effective, caps.permitted, caps.inheritable)
+            .call("capset")
+            .map_err(|e| e.hint("without noNewPrivileges the filter must allow capset, which gives up privileges"))?;
     }
-    if process.no_new_privileges {
+    Ok(listener)
+}
+
+/// Sends the descriptor and waits until it was taken.
+pub(crate) fn hand_over(listener: Option<OwnedFd>, host: &Conversation) -> Result<()> {
+    if listener.is_none() {
         return Ok(());
     }
-    let caps = process.caps;
-    sys::capset(caps.effective, caps.permitted, caps.inheritable)
-        .call("capset")
-        .map_err(|e| e.hint("without noNewPrivileges the filter must allow capset, which gives up privileges"))
+    send(listener, host)?;
+    host.expect(ToInit::ListenerTaken)
 }
 
 /// Loads it just before `execve`, of the program or of a hook, which takes away what loading took.
@@ -59,18 +65,20 @@ pub(crate) fn last(process: &Process, host: &Conversation) -> Result<()> {
         let caps = process.caps;
         sys::capset(caps.effective | SYS_ADMIN, caps.permitted | SYS_ADMIN, caps.inheritable).call("capset")?;
     }
-    load(filter, host)
+    send(load(filter)?, host)
 }
 
-fn load(filter: &Seccomp, host: &Conversation) -> Result<()> {
+fn load(filter: &Seccomp) -> Result<Option<OwnedFd>> {
     let explain = |error: crate::error::Error| {
         error
             .hint_if(Errno::ACCESS, "a filter needs CAP_SYS_ADMIN or noNewPrivileges")
             .hint_if(Errno::INVAL, "this kernel does not know one of linux.seccomp.flags")
             .hint_if(Errno::BUSY, "a filter of this process has a listener already; there can be one")
     };
-    let listener =
-        sys::seccomp(filter.program.as_bytes(), filter.flags, filter.listener).call("seccomp").map_err(explain)?;
+    sys::seccomp(filter.program.as_bytes(), filter.flags, filter.listener).call("seccomp").map_err(explain)
+}
+
+fn send(listener: Option<OwnedFd>, host: &Conversation) -> Result<()> {
     let Some(fd) = listener else { return Ok(()) };
     host.say_with_fd(&FromInit::Listener, fd.as_fd())?;
     // Left to execve, which closes it: close(2) would be one more call that has to be allowed.
