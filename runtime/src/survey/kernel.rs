@@ -73,6 +73,7 @@ pub enum Which {
     SeccompNotify,
     WaitKillable,
     MfdExec,
+    MfdNoexecSeal,
 }
 
 const NOTHING_RUNS: &str = "does not run";
@@ -100,6 +101,7 @@ const TABLE: &[Row] = &[
     (Which::SeccompNotify, "SECCOMP_RET_USER_NOTIF", "5.0", "SCMP_ACT_NOTIFY", OPTION_FAILS),
     (Which::WaitKillable, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "5.19", "that flag", OPTION_FAILS),
     (Which::MfdExec, "MFD_EXEC", "6.3", "the init's memfd where vm.memfd_noexec is 1", "not needed before"),
+    (Which::MfdNoexecSeal, "MFD_NOEXEC_SEAL", "6.3", "the state that hooks get", "it can be made a program"),
 ];
 
 /// What else has to be known to ask.
@@ -175,7 +177,8 @@ fn available(which: Which, context: &Context<'_>) -> Option<bool> {
         Which::Seccomp => Some(sys::knows_filter_flag(1)),
         Which::SeccompNotify => seccomp_action("user_notif"),
         Which::WaitKillable => Some(sys::knows_filter_flag(32)),
-        Which::MfdExec => Some(has_mfd_exec()),
+        Which::MfdExec => Some(has_memfd_flag(nix::libc::MFD_EXEC)),
+        Which::MfdNoexecSeal => Some(has_memfd_flag(nix::libc::MFD_NOEXEC_SEAL)),
     }
 }
 
@@ -232,8 +235,8 @@ fn seccomp_action(name: &str) -> Option<bool> {
     Some(text.split_ascii_whitespace().any(|word| word == name))
 }
 
-fn has_mfd_exec() -> bool {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(0x10);
+fn has_memfd_flag(flag: u32) -> bool {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(flag);
     nix::sys::memfd::memfd_create(c"check", flags).is_ok()
 }
 
