@@ -197,6 +197,7 @@ impl Driver {
             Effect::StartInit(id) => self.start(&id, outcomes),
             Effect::StartExec(who, spec) => self.exec(&who, &spec, watch, outcomes),
             Effect::Record(who, pid, exit) => {
+                self.catch_up(&who, watch, outcomes);
                 let Some(place) = self.places.get(&who.id) else { return };
                 if let Err(error) = bundle::record_exit(&place.bundle, &who.exec, pid, exit) {
                     log("error", &error.to_string());
