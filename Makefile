@@ -62,7 +62,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test cri --test cri_sid --test shim --test shim_options --test shim_streams --test shim_ends
+	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test cri --test cri_sid --test shim --test shim_options --test shim_streams --test shim_ends --test shim_boundary
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"

@@ -397,3 +397,52 @@ fn run_calls_all_hooks() {
     let _ = running.outcome().exits(0);
     assert_eq!(hooked.tags(), kinds());
 }
+
+/// A hook of the host that says whether the state that it gets can be made a program, and reads it.
+fn looks_at_state(log: &Path) -> Value {
+    let script = format!(
+        "exec >>{} 2>/dev/null; chmod 755 /proc/self/fd/0 && echo changed; stat -L -c %a /proc/self/fd/0; \
+         grep -c ociVersion",
+        log.display()
+    );
+    json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] })
+}
+
+/// Boundary 14: the state of a hook is a file in memory that can be executed, whatever is written into it.
+#[test]
+fn boundary_14_a_hooks_state_is_no_program() {
+    not_on_peer!("its hooks read a pipe");
+    let runtime = Runtime::new();
+    let noexec = rustix::fs::MemfdFlags::from_bits_retain(8);
+    if rustix::fs::memfd_create("noexec", noexec).is_err() {
+        return eprintln!("not here: MFD_NOEXEC_SEAL, before Linux 6.3");
+    }
+    let log = runtime.dir().join("states");
+    let kinds = ["createRuntime", "createContainer", "poststart", "poststop"];
+    let hook = |bundle: Bundle, kind: &&str| bundle.raw_hook(kind, looks_at_state(&log));
+    let bundle = kinds.iter().fold(Bundle::new().args(["/probe", "exit", "0"]), hook);
+    runtime.run(&bundle).ok();
+    let seen = fs::read_to_string(&log).expect("what the hooks wrote");
+    assert_eq!(seen, "666\n1\n".repeat(kinds.len()), "it can be made a program");
+}
+
+/// Where nothing in memory may be executed (`vm.memfd_noexec`, of a pid namespace), hooks run all the same.
+#[test]
+fn hooks_run_where_memory_is_not_executable() {
+    not_on_peer!("its hooks read a pipe");
+    let runtime = Runtime::new();
+    let first = runtime.start_ready(&Bundle::new().args(["/probe", "sleep"]));
+    let namespace = first.proc("ns/pid");
+    let mut enter = std::process::Command::new("nsenter");
+    enter.arg(format!("--pid={}", namespace.display())).args(["sh", "-c", "echo 2 >/proc/sys/vm/memfd_noexec"]);
+    if !enter.status().expect("nsenter(1)").success() {
+        return eprintln!("not here: vm.memfd_noexec, before Linux 6.3");
+    }
+    let log = runtime.dir().join("states");
+    let bundle = Bundle::new()
+        .namespace(json!({ "type": "pid", "path": namespace }))
+        .raw_hook("createContainer", looks_at_state(&log))
+        .args(["/probe", "exit", "0"]);
+    runtime.run(&bundle).ok();
+    assert_eq!(fs::read_to_string(&log).expect("what the hook wrote"), "666\n1\n");
+}

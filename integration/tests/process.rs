@@ -485,6 +485,35 @@ fn the_notify_socket_is_in_the_environment_and_not_the_hosts() {
     assert!(notify.len() == 1 && notify[0].starts_with("/run/notify"), "NOTIFY_SOCKET {notify:?}");
 }
 
+/// Boundary 14: the socket's mode is changed by its name, which the container can exchange for a link to any file of
+/// the host by then.
+#[test]
+fn boundary_14_the_notify_socket_gets_no_mode_by_its_name() {
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    not_on_peer!("it makes its socket elsewhere");
+    let runtime = Runtime::new();
+    let manager = runtime.dir().join("notify.sock");
+    let _socket = UnixDatagram::bind(&manager).expect("a socket");
+    let bundle = Bundle::new().with_dir("/run").args(["/probe", "sleep"]);
+    let container = runtime.create_with(&bundle, |call| call.env("NOTIFY_SOCKET", &manager));
+    let dir = runtime.root().join(container.id()).join("notify");
+    let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).expect("inotify");
+    inotify::add_watch(&events, &dir, WatchFlags::CREATE | WatchFlags::ATTRIB).expect("a watch");
+    // It waits for the program's word, which never comes; its umask lets nobody in.
+    let start = runtime.through_shell("umask 077; exec \"$0\" \"$@\"", ["start", container.id()]);
+    let start = start.env("NOTIFY_SOCKET", &manager).spawn();
+    container.wait_for_line("ready");
+    let socket = std::fs::metadata(dir.join("notify.sock")).expect("the container's socket");
+    assert_eq!((socket.file_type().is_socket(), socket.mode() & 0o7777), (true, 0o777));
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&events, &mut buffer);
+    let seen: Vec<ReadFlags> = std::iter::from_fn(|| reader.next().ok().map(|event| event.events())).collect();
+    assert_eq!(seen, [ReadFlags::CREATE], "it is changed by its name");
+    container.kill("KILL");
+    drop(start);
+}
+
 /// The program leads a session of its own, blocks no signal and has one thread.
 #[test]
 fn the_program_starts_clean() {

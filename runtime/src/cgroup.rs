@@ -115,6 +115,14 @@ impl Cgroup {
         Ok(self.keyed("cgroup.events", "populated")? == Some(1))
     }
 
+    /// How many cgroups are below it.
+    ///
+    /// # Errors
+    /// Those of reading `cgroup.stat`.
+    pub fn descendants(&self) -> nix::Result<u64> {
+        Ok(self.keyed("cgroup.stat", "nr_descendants")?.unwrap_or(0))
+    }
+
     /// Whether it is frozen, by itself or by one above it.
     ///
     /// # Errors

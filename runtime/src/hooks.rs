@@ -76,8 +76,8 @@ impl Program<'_> {
 pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
     // What it prints goes to memory: a pipe could be kept open by its children for ever. And so its
     // input comes from there: nobody waits for it to be read.
-    let mut output = memory_file().context(place)?;
-    let mut input = memory_file().context(place)?;
+    let mut output = sys::memory_file(c"hook").context(place)?;
+    let mut input = sys::memory_file(c"hook").context(place)?;
     input.write_all(program.input.as_bytes()).and_then(|()| input.rewind()).context(place)?;
     let mut command = Command::new(&program.path);
     let mut args = program.args.iter();
@@ -114,10 +114,6 @@ pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
     } else {
         format!("{place}: {what}; it printed: {said}")
     }))
-}
-
-fn memory_file() -> nix::Result<std::fs::File> {
-    nix::sys::memfd::memfd_create(c"hook", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).map(std::fs::File::from)
 }
 
 fn split_env(var: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::stat::Mode;
 
 use crate::error::{Context, Result};
 use crate::sys::Child;
@@ -57,9 +58,7 @@ impl Listener {
         // Through a descriptor: socket names are at most 107 bytes long.
         let handle = crate::path::open_dir(&dir).context(&place)?;
         let path = crate::path::of_descriptor(&handle, "notify.sock");
-        let socket = UnixDatagram::bind(&path).context(&place)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).context(&place)?;
-        Ok(Listener { socket })
+        Ok(Listener { socket: bind_for_all(&path).context(&place)? })
     }
 
     /// Waits until the program is ready, or has ended, and tells `manager`.
@@ -84,6 +83,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// A socket that everybody may write to from the moment it has a name: who can exchange that, as the container can,
+/// would have the mode of another file changed.
+fn bind_for_all(path: &Path) -> std::io::Result<UnixDatagram> {
+    let before = nix::sys::stat::umask(Mode::empty());
+    let socket = UnixDatagram::bind(path);
+    nix::sys::stat::umask(before);
+    socket
 }
 
 /// `READY=1`, then the pid, then a barrier: an answer to it says that both were seen.

@@ -504,6 +504,19 @@ pub fn knows_filter_flag(flag: u32) -> bool {
     check(answer) == Err(Errno::EFAULT)
 }
 
+/// Whether that is the master of a terminal, and not a file that somebody would like us to write to.
+#[must_use]
+pub fn is_terminal_master(fd: BorrowedFd<'_>) -> bool {
+    use nix::sys::stat::{SFlag, fstat, makedev};
+    let ptmx = |stat: nix::sys::stat::FileStat| {
+        stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits() && stat.st_rdev == makedev(5, 2)
+    };
+    let mut number: c_uint = 0;
+    // SAFETY: the number outlives the call.
+    let told = |number: &mut c_uint| unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPTN, std::ptr::from_mut(number)) };
+    fstat(fd).is_ok_and(ptmx) && told(&mut number) == 0
+}
+
 /// The size of a terminal, rows and columns.
 ///
 /// # Errors
@@ -612,6 +625,21 @@ pub fn no_new_privileges() -> bool {
 pub fn become_subreaper() -> nix::Result<()> {
     // SAFETY: numbers only.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// A file in memory that nobody will ever execute, whatever is written into it, where the kernel can say so (6.3).
+///
+/// # Errors
+/// Those of memfd_create(2).
+pub fn memory_file(name: &CStr) -> nix::Result<std::fs::File> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let flags = MFdFlags::MFD_CLOEXEC;
+    let noexec_seal = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let fd = match memfd_create(name, flags | noexec_seal) {
+        Err(Errno::EINVAL) => memfd_create(name, flags),
+        other => other,
+    };
+    fd.map(std::fs::File::from)
 }
 
 /// A random number (getrandom(2)).

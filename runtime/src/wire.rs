@@ -147,6 +147,10 @@ impl Conversation {
         }
         let message =
             wire::decode(&packet[..got]).map_err(|_| Error::new("the init sent something that is no message"))?;
+        // It is passed on, written to and read: nothing but a terminal may be put in its place.
+        if message == FromInit::Console && !fds.last().is_some_and(|fd| sys::is_terminal_master(fd.as_fd())) {
+            return Err(Error::new("the init sent something that is no terminal's master"));
+        }
         Ok(Heard::Message(message, fds.pop()))
     }
 }
@@ -188,4 +192,29 @@ pub fn failure_text(failure: &wire::Failure) -> String {
         text.push_str(&hint);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Boundary 14: who has taken over the init's end sends another file as the terminal.
+    #[test]
+    fn a_console_is_a_terminals_master() {
+        let hear = |fd: Option<&OwnedFd>| {
+            let (ours, theirs) = Conversation::pair().unwrap();
+            let fds: Vec<_> = fd.into_iter().map(AsFd::as_fd).collect();
+            Conversation::over(theirs).send(&wire::encode(&FromInit::Console).unwrap(), &fds).unwrap();
+            ours.hear().map(|heard| matches!(heard, Heard::Message(FromInit::Console, Some(_))))
+        };
+        let pair = nix::pty::openpty(None, None).unwrap();
+        assert!(hear(Some(&pair.master)).unwrap());
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let file = |path| OwnedFd::from(std::fs::File::open(path).unwrap());
+        for other in [&pair.slave, &read, &write, &file("/dev/null"), &file("/proc/self/exe")] {
+            let heard = hear(Some(other)).map_err(|error| error.to_string());
+            assert!(heard.as_ref().is_err_and(|text| text.contains("no terminal's master")), "taken: {heard:?}");
+        }
+        assert!(hear(None).is_err());
+    }
 }

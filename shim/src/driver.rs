@@ -4,6 +4,7 @@
 //! happens here and now, by the library. Runs as root in the host's namespaces.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,17 +21,19 @@ use crate::args::Args;
 use crate::messages::{Any, CreateRequest, Options, StatsResponse};
 use crate::rootfs::Mounted;
 use crate::shelf::Shelf;
-use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who, process_infos};
+use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who};
 use crate::ttrpc::{Code, Failure};
 use crate::watch::{Source, Watch};
 use crate::{bundle, metrics, options, rootfs};
 
+mod apart;
 mod flush;
 mod held;
 mod kills;
 mod late;
 mod streams;
 
+use apart::Question;
 use kills::Watched;
 use late::Late;
 use streams::{Running, Streams, console_socket};
@@ -60,8 +63,10 @@ enum Work {
     Start(Who),
     /// Makes another process.
     Exec(Who),
-    /// Removes a container whose hooks may take long.
+    /// Removes a container, which may take long.
     Remove(Who),
+    /// Lists the processes of one, which may take long.
+    List(Question, File),
     /// Takes what a process writes.
     Log(Who),
 }
@@ -197,6 +202,7 @@ impl Driver {
             Effect::StartInit(id) => self.start(&id, outcomes),
             Effect::StartExec(who, spec) => self.exec(&who, &spec, watch, outcomes),
             Effect::Record(who, pid, exit) => {
+                self.catch_up(&who, watch, outcomes);
                 let Some(place) = self.places.get(&who.id) else { return };
                 if let Err(error) = bundle::record_exit(&place.bundle, &who.exec, pid, exit) {
                     log("error", &error.to_string());
@@ -235,11 +241,7 @@ impl Driver {
                 });
                 outcomes.push_back(Outcome::Happened(Input::Frozen(ticket, id, freeze, done.map_err(Failure::from))));
             }
-            Effect::Pids(ticket, id, named) => {
-                let pids = self.container(&id).and_then(|container| commands::ps::processes(&container));
-                let pids = pids.map(|pids| process_infos(&pids, &named).encode_to_vec()).map_err(Failure::from);
-                outcomes.push_back(answer(ticket, pids));
-            }
+            Effect::Pids(ticket, id, named) => self.pids(Question { ticket, id, named }, outcomes),
             Effect::Update(ticket, id, resources) => {
                 let done = self.with(&id, |shell| commands::update::update_with(shell, &id, &resources));
                 outcomes.push_back(answer(ticket, done.map(|()| Vec::new()).map_err(Failure::from)));
@@ -445,6 +447,7 @@ impl Driver {
                 let outcome = self.outcome(&who.id, "log.json", status);
                 self.removed(&who.id, outcome, outcomes);
             }
+            Work::List(question, list) => self.listed(&question, list, status, outcomes),
             Work::Log(who) => {
                 // Its pid is free, and not to be killed.
                 self.timers.retain(|_, timer| !matches!(timer, Timer::Logger(logger) if *logger == pid));
@@ -501,33 +504,6 @@ impl Driver {
         Ok(Birth { pid, gone: is_gone(pid), shares_pids: false })
     }
 
-    fn remove(&mut self, id: &str, outcomes: &mut Outcomes) {
-        let Some(place) = self.places.get(id) else { return };
-        if self.container(id).is_ok_and(|container| takes_long(&container)) {
-            let mut command = self.cleat(&place.options, &place.bundle.join("log.json"));
-            match command.arg("delete").arg(id).spawn().context("execute cleat delete") {
-                Ok(child) => drop(self.work.insert(pid_of(&child), Work::Remove(Who::init(id)))),
-                Err(error) => self.removed(id, Err(error), outcomes),
-            }
-            return;
-        }
-        let outcome = self.with(id, |shell| match commands::delete::delete(shell, id, false) {
-            // It was deleted behind our back: that is what was wanted.
-            Err(error) if error.kind() == Kind::NoContainer => Ok(()),
-            other => other,
-        });
-        self.removed(id, outcome, outcomes);
-    }
-
-    fn removed(&mut self, id: &str, outcome: Result<()>, outcomes: &mut Outcomes) {
-        let outcome = outcome.and_then(|()| match self.places.get(id) {
-            Some(place) => rootfs::unmount(&place.bundle.join("rootfs")),
-            None => Ok(()),
-        });
-        let outcome = outcome.map_err(|error| Failure::from(error.within("delete task")));
-        outcomes.push_back(Outcome::Happened(Input::Removed(id.into(), outcome)));
-    }
-
     fn forget(&mut self, who: &Who, watch: &mut Watch) {
         self.stop_pumps(who, watch);
         self.forget_late(who);
@@ -574,12 +550,6 @@ impl Driver {
         let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup));
         Ok(StatsResponse { stats: Some(stats) }.encode_to_vec())
     }
-}
-
-/// Whether removing it may keep us from others: hooks, or processes that do not end.
-fn takes_long(container: &Container) -> bool {
-    let hooks = container.hooks().map_or(true, |hooks| !hooks.poststop.is_empty());
-    hooks || container.cgroup().is_some_and(|cgroup| cgroup.populated().unwrap_or(true))
 }
 
 /// The runtime: what the options say, else the one beside us, else that of `PATH`.

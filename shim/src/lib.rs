@@ -13,6 +13,7 @@ pub mod messages;
 pub mod metrics;
 pub mod options;
 pub mod publisher;
+pub mod pump;
 pub mod remove;
 pub mod rootfs;
 pub mod serve;

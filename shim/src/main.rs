@@ -7,6 +7,11 @@ use containerd_shim_cleat::args::{self, Action};
 use containerd_shim_cleat::{info, remove, serve, start};
 
 fn main() -> ExitCode {
+    // First of all: what is open here and in our memory is nobody's who has our user by chance, or left it there.
+    if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("containerd-shim-cleat-v2: prctl PR_SET_DUMPABLE: {errno}");
+        return ExitCode::FAILURE;
+    }
     let words: Option<Vec<String>> = std::env::args_os().skip(1).map(|word| word.into_string().ok()).collect();
     let parsed = words.ok_or_else(|| "an argument is not valid UTF-8".to_owned()).and_then(|words| args::parse(&words));
     let (action, args) = match parsed {

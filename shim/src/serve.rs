@@ -73,9 +73,10 @@ pub fn serve(args: &Args) -> Result<()> {
         false => format!("{}.ttrpc", args.address),
     });
     let mut signals = SigSet::empty();
-    // Of the last three nothing follows: no tool's habit may end containers.
-    let heard = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
-    heard.into_iter().for_each(|signal| signals.add(signal));
+    // Of the others nothing follows: no tool's habit may end containers, nor a log that is as long as it may be.
+    let others = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ];
+    let heard = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT];
+    heard.into_iter().chain(others).for_each(|signal| signals.add(signal));
     signals.thread_block().context("sigprocmask")?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
     let mut watch = Watch::new().context("epoll_create1")?;

@@ -7,15 +7,19 @@
 //!
 //! A further process may leave children behind that keep its streams: it gets pipes, which
 //! are spliced on, so that the end can be told when it was asked for. A terminal is copied.
+//!
+//! A file is always behind a pipe: whoever has a descriptor of it, even a read-only one, opens it again for
+//! writing by `/proc/self/fd`, truncates it, writes a program into it and makes that setuid. Only fifos, pipes,
+//! terminals and `/dev/null` cross.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
 use cleat::error::{Context, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags};
+use nix::fcntl::{FcntlArg, OFlag};
 use nix::unistd::{Gid, Uid};
 
 /// What a stream's name means.
@@ -84,13 +88,38 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
-    nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-        .context(format_args!("open {}", path.display()))
-}
-
 fn set_flags(fd: &OwnedFd, flags: OFlag) -> Result<()> {
     nix::fcntl::fcntl(fd, FcntlArg::F_SETFL(flags)).context("fcntl F_SETFL").map(drop)
+}
+
+/// What is at the end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A fifo, which may cross.
+    Fifo,
+    /// `/dev/null`, which may cross, too.
+    Null,
+    /// A regular file.
+    File,
+    /// Anything else, such as somebody's terminal.
+    Device,
+}
+
+fn kind(fd: &OwnedFd) -> Result<Kind> {
+    use nix::sys::stat::{SFlag, fstat, makedev};
+    let stat = fstat(fd).context("fstat")?;
+    let format = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
+    Ok(match format {
+        SFlag::S_IFIFO => Kind::Fifo,
+        SFlag::S_IFREG => Kind::File,
+        SFlag::S_IFCHR if stat.st_rdev == makedev(1, 3) => Kind::Null,
+        _ => Kind::Device,
+    })
+}
+
+/// What is there, to be looked at and then opened, whatever its name becomes.
+fn handle(path: &Path) -> nix::Result<OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
 /// Something to write to, and what keeps it from breaking.
@@ -99,21 +128,45 @@ pub struct Output {
     pub write: OwnedFd,
     /// The read end that we hold.
     pub hold: Option<OwnedFd>,
+    /// What it is.
+    pub kind: Kind,
 }
 
-/// Opens what is written to. `ours`: we write, and never wait for a reader.
+/// Opens what is written to, and makes a file where nothing is there. `ours`: we write, and never wait for a reader.
 ///
 /// # Errors
-/// Those of open(2).
+/// Those of open(2) and mkdir(2).
 pub fn output(path: &Path, ours: bool) -> Result<Output> {
-    let is_fifo = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
-    if !is_fifo {
-        return file(path).map(|write| Output { write, hold: None });
-    }
+    let place = || format!("open {}", path.display());
+    let there = match handle(path) {
+        Err(Errno::ENOENT) => make_file(path)?,
+        other => other.context(place())?,
+    };
+    let kind = kind(&there)?;
+    let flags = match kind {
+        Kind::Fifo | Kind::Null => OFlag::empty(),
+        // Where others append, too, nothing is overwritten.
+        Kind::File => OFlag::O_APPEND,
+        Kind::Device => OFlag::O_NOCTTY,
+    };
     // The read end first: without it a write end cannot be opened without waiting.
-    let hold = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
-    let write = open(path, OFlag::O_WRONLY | if ours { OFlag::O_NONBLOCK } else { OFlag::empty() })?;
-    Ok(Output { write, hold: Some(hold) })
+    let hold = if kind == Kind::Fifo { Some(open_again(&there, OFlag::O_RDONLY).context(place())?) } else { None };
+    let write = open_again(&there, OFlag::O_WRONLY | flags).context(place())?;
+    if kind == Kind::Null || kind == Kind::Fifo && !ours {
+        set_flags(&write, OFlag::empty())?;
+    }
+    Ok(Output { write, hold, kind })
+}
+
+/// Makes a file, and the directories above it.
+fn make_file(path: &Path) -> Result<OwnedFd> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).context(format_args!("mkdir {}", parent.display()))?;
+    }
+    let flags = OFlag::O_NONBLOCK.bits();
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o644).custom_flags(flags).open(path);
+    file.map(OwnedFd::from).context(format_args!("open {}", path.display()))
 }
 
 /// Whether something was written that nobody has read.
@@ -121,19 +174,20 @@ pub fn has_unread(hold: &OwnedFd) -> bool {
     cleat::sys::supervise::unread(hold.as_fd()).is_ok_and(|bytes| bytes > 0)
 }
 
-/// The same fifo, by what it is and not by what its name has become.
-fn reopen(fifo: &OwnedFd, flags: OFlag) -> Option<OwnedFd> {
-    open(Path::new(&format!("/proc/self/fd/{}", fifo.as_raw_fd())), flags | OFlag::O_NONBLOCK).ok()
+/// The same file, by what it is and not by what its name has become; nobody waits for it.
+fn open_again(fd: &OwnedFd, flags: OFlag) -> nix::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    nix::fcntl::open(&*path, flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
 /// Another read end, which lets in whoever waits to write.
 pub fn read_end(fifo: &OwnedFd) -> Option<OwnedFd> {
-    reopen(fifo, OFlag::O_RDONLY)
+    open_again(fifo, OFlag::O_RDONLY).ok()
 }
 
 /// A write end, which lets in whoever waits to read.
 pub fn write_end(fifo: &OwnedFd) -> Option<OwnedFd> {
-    reopen(fifo, OFlag::O_WRONLY)
+    open_again(fifo, OFlag::O_WRONLY).ok()
 }
 
 /// Whether anybody can read what is written there.
@@ -144,24 +198,14 @@ pub fn is_read(write: &OwnedFd) -> bool {
     polled.is_ok() && fds[0].revents().is_some_and(|events| !events.contains(PollFlags::POLLERR))
 }
 
-/// Opens a file to append to, and makes it where it is not there.
-///
-/// # Errors
-/// Those of mkdir(2) and open(2).
-pub fn file(path: &Path) -> Result<OwnedFd> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).context(format_args!("mkdir {}", parent.display()))?;
-    }
-    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o644).open(path);
-    file.map(OwnedFd::from).context(format_args!("open {}", path.display()))
-}
-
 /// Something to read from, and what keeps it from ending.
 pub struct Input {
     /// For the reader.
     pub read: OwnedFd,
     /// The write end that we hold until CloseIO.
     pub hold: Option<OwnedFd>,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// Opens what is read from. `ours`: we read, and never wait for a writer.
@@ -169,16 +213,15 @@ pub struct Input {
 /// # Errors
 /// Those of open(2).
 pub fn input(path: &Path, ours: bool) -> Result<Input> {
-    let is_fifo = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
-    if !is_fifo {
-        return Ok(Input { read: open(path, OFlag::O_RDONLY)?, hold: None });
-    }
-    let read = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
-    let hold = open(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK)?;
-    if !ours {
+    let place = || format!("open {}", path.display());
+    let there = handle(path).context(place())?;
+    let kind = kind(&there)?;
+    let read = open_again(&there, OFlag::O_RDONLY | OFlag::O_NOCTTY).context(place())?;
+    let hold = if kind == Kind::Fifo { Some(open_again(&there, OFlag::O_WRONLY).context(place())?) } else { None };
+    if kind == Kind::Null || kind == Kind::Fifo && !ours {
         set_flags(&read, OFlag::empty())?;
     }
-    Ok(Input { read, hold: Some(hold) })
+    Ok(Input { read, hold, kind })
 }
 
 /// A pipe: the end that we read, without waiting, and the other.
@@ -212,113 +255,6 @@ pub fn stdio(fd: Option<OwnedFd>) -> process::Stdio {
     fd.map_or_else(process::Stdio::null, process::Stdio::from)
 }
 
-/// Bytes on their way in one direction.
-pub struct Pump {
-    /// From here.
-    pub from: OwnedFd,
-    /// To there.
-    pub to: OwnedFd,
-    /// Both can be spliced: what is on its way stays in the kernel.
-    pub splice: bool,
-    /// What has been read and could not be written yet.
-    rest: Vec<u8>,
-}
-
-/// What a pump waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// Something to read.
-    Read,
-    /// Space to write to.
-    Write,
-    /// Nothing any more: there is no more to come, or nobody to take it.
-    Nothing,
-}
-
-/// Most bytes in one go, so that others have their turn.
-const GO: usize = 1 << 20;
-const PIECE: usize = 8192;
-
-impl Pump {
-    /// From here to there.
-    pub fn new(from: OwnedFd, to: OwnedFd, splice: bool) -> Pump {
-        Pump { from, to, splice, rest: Vec::new() }
-    }
-
-    /// Moves what is there.
-    pub fn run(&mut self) -> Wants {
-        let mut moved = 0;
-        while moved < GO {
-            let one = if self.splice { self.splice_once() } else { self.copy_once() };
-            match one {
-                Ok(bytes) => moved += bytes,
-                Err(wants) => return wants,
-            }
-        }
-        if self.rest.is_empty() { Wants::Read } else { Wants::Write }
-    }
-
-    fn splice_once(&mut self) -> std::result::Result<usize, Wants> {
-        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-        match nix::fcntl::splice(&self.from, None, &self.to, None, 65536, flags) {
-            Ok(0) => Err(Wants::Nothing),
-            Ok(bytes) => Ok(bytes),
-            Err(Errno::EINTR) => Ok(0),
-            // Of which side, it does not say.
-            Err(Errno::EAGAIN) if self.has_more() => Err(Wants::Write),
-            Err(Errno::EAGAIN) => Err(Wants::Read),
-            Err(Errno::EINVAL) => {
-                // A file that takes no splice, such as one opened to append.
-                self.splice = false;
-                Ok(0)
-            }
-            Err(_) => Err(Wants::Nothing),
-        }
-    }
-
-    /// Whether there is something to read.
-    fn has_more(&self) -> bool {
-        use nix::poll::{PollFd, PollFlags, PollTimeout};
-        let mut fds = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
-        nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok()
-            && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
-    }
-
-    fn copy_once(&mut self) -> std::result::Result<usize, Wants> {
-        if !self.rest.is_empty() {
-            return match nix::unistd::write(&self.to, &self.rest) {
-                Ok(bytes) if bytes == self.rest.len() => {
-                    self.rest = Vec::new();
-                    Ok(bytes)
-                }
-                Ok(bytes) => {
-                    self.rest.drain(..bytes);
-                    Ok(bytes)
-                }
-                Err(Errno::EINTR) => Ok(0),
-                Err(Errno::EAGAIN) => Err(Wants::Write),
-                Err(_) => Err(Wants::Nothing),
-            };
-        }
-        let mut piece = [0u8; PIECE];
-        let len = match nix::unistd::read(&self.from, &mut piece) {
-            // EIO: nobody holds the other side of the terminal any more.
-            Ok(0) | Err(Errno::EIO) => return Err(Wants::Nothing),
-            Ok(len) => len,
-            Err(Errno::EINTR) => return Ok(0),
-            Err(Errno::EAGAIN) => return Err(Wants::Read),
-            Err(_) => return Err(Wants::Nothing),
-        };
-        self.rest = match nix::unistd::write(&self.to, &piece[..len]) {
-            Ok(written) if written == len => return Ok(len),
-            Ok(written) => piece[written..len].to_vec(),
-            Err(Errno::EAGAIN | Errno::EINTR) => piece[..len].to_vec(),
-            Err(_) => return Err(Wants::Nothing),
-        };
-        Err(Wants::Write)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,36 +277,5 @@ mod tests {
         assert_eq!(decode("100%"), "100%");
         assert_eq!(decode("%4"), "%4");
         assert_eq!(decode("%zz%41+"), "%zzA ");
-    }
-
-    #[test]
-    fn a_pump_waits_for_the_side_that_is_not_ready() {
-        for splice in [true, false] {
-            let (from, into) = pipe().unwrap();
-            let (out, to) = pipe().unwrap();
-            never_wait(&to).unwrap();
-            let mut pump = Pump::new(from, to, splice);
-            assert_eq!(pump.run(), Wants::Read);
-            never_wait(&into).unwrap();
-            let piece = [7u8; 4096];
-            let mut sent = 0;
-            let mut received = 0;
-            for _ in 0..100 {
-                sent += nix::unistd::write(&into, &piece).unwrap_or(0);
-                let wants = pump.run();
-                assert!(wants != Wants::Nothing);
-            }
-            assert!(sent > 65536, "{sent}: the pump took nothing");
-            assert_eq!(pump.run(), Wants::Write);
-            drop(into);
-            let mut buffer = [0u8; 65536];
-            while pump.run() != Wants::Nothing {
-                received += nix::unistd::read(&out, &mut buffer).unwrap();
-            }
-            while let Ok(len @ 1..) = nix::unistd::read(&out, &mut buffer) {
-                received += len;
-            }
-            assert_eq!(received, sent, "splice: {splice}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use alloc::format;
 use cleat_plan::{Hook, Hooks, Process};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
@@ -55,7 +56,13 @@ fn one(hook: &Hook, state: &[u8], filter: Option<(&Process, &Conversation)>) -> 
 
 /// The state as a file: a hook reads as much of it as it likes, and nobody waits for that.
 fn memory_file(state: &[u8]) -> Result<OwnedFd> {
-    let file = rustix::fs::memfd_create(c"state", rustix::fs::MemfdFlags::CLOEXEC).call("memfd_create")?;
+    let flags = MemfdFlags::CLOEXEC;
+    let file = match rustix::fs::memfd_create(c"state", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"state", flags),
+        other => other,
+    };
+    let file = file.call("memfd_create")?;
     let mut rest = state;
     while !rest.is_empty() {
         let put = rustix::io::write(&file, rest).call("write")?;

@@ -74,6 +74,7 @@ pub enum Which {
     WaitKillable,
     MfdExec,
     ProcfsPidns,
+    MfdNoexecSeal,
 }
 
 const NOTHING_RUNS: &str = "does not run";
@@ -108,6 +109,7 @@ const TABLE: &[Row] = &[
         "the procfs of a shared pid namespace",
         "a process with privileges is seen there for a moment",
     ),
+    (Which::MfdNoexecSeal, "MFD_NOEXEC_SEAL", "6.3", "the state that hooks get", "it can be made a program"),
 ];
 
 /// What else has to be known to ask.
@@ -183,8 +185,9 @@ fn available(which: Which, context: &Context<'_>) -> Option<bool> {
         Which::Seccomp => Some(sys::knows_filter_flag(1)),
         Which::SeccompNotify => seccomp_action("user_notif"),
         Which::WaitKillable => Some(sys::knows_filter_flag(32)),
-        Which::MfdExec => Some(has_mfd_exec()),
         Which::ProcfsPidns => has_procfs_pidns(),
+        Which::MfdExec => Some(has_memfd_flag(nix::libc::MFD_EXEC)),
+        Which::MfdNoexecSeal => Some(has_memfd_flag(nix::libc::MFD_NOEXEC_SEAL)),
     }
 }
 
@@ -241,8 +244,8 @@ fn seccomp_action(name: &str) -> Option<bool> {
     Some(text.split_ascii_whitespace().any(|word| word == name))
 }
 
-fn has_mfd_exec() -> bool {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(0x10);
+fn has_memfd_flag(flag: u32) -> bool {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(flag);
     nix::sys::memfd::memfd_create(c"check", flags).is_ok()
 }
 

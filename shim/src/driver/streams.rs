@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Error, Result};
 use cleat::sys::supervise;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 
-use crate::stdio::{self, Pump, Target, Wants};
+use crate::pump::{How, Pump, Wants};
+use crate::stdio::{self, Kind, Target};
 use crate::task::{Input, Stdio as Names, Who};
 use crate::watch::{Source, Token, Watch};
 
@@ -91,18 +93,38 @@ impl Driver {
         let names = streams.names.clone();
         if let Target::Fifo(path) = stdio::target(&names.stdin)? {
             let input = stdio::input(&path, false)?;
-            stdio::give(&input.read, owner.0, owner.1);
-            command.stdin(input.read);
             streams.stdin.extend(input.hold);
+            let read = match input.kind {
+                Kind::Fifo | Kind::Null => input.read,
+                other => self.feed(who, input.read, other, watch)?,
+            };
+            if input.kind != Kind::Null {
+                stdio::give(&read, owner.0, owner.1);
+            }
+            command.stdin(read);
         }
         let (out, err) = (stdio::target(&names.stdout)?, stdio::target(&names.stderr)?);
         if let Target::Binary(program, arguments) = &out {
             return self.log_to(who, streams, command, program, arguments, owner);
         }
-        let out = self.output(who, streams, &out, owner, watch)?;
-        let err = self.output(who, streams, &err, owner, watch)?;
-        command.stdout(stdio::stdio(out)).stderr(stdio::stdio(err));
+        let pumps = streams.outputs;
+        let stdout = self.output(who, streams, &out, owner, watch)?;
+        let stderr = match &stdout {
+            // One pipe for both: what was written first comes first.
+            Some(pipe) if out == err && streams.outputs > pumps => Some(pipe.try_clone().context("dup")?),
+            _ => self.output(who, streams, &err, owner, watch)?,
+        };
+        command.stdout(stdio::stdio(stdout)).stderr(stdio::stdio(stderr));
         Ok(())
+    }
+
+    /// What a process reads that may not have the thing itself: a pipe.
+    fn feed(&mut self, who: &Who, from: OwnedFd, kind: Kind, watch: &mut Watch) -> Result<OwnedFd> {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
+        stdio::never_wait(&write)?;
+        let how = if kind == Kind::File { How::ReadFile } else { How::Copy };
+        self.run_pump(who, Pump::new(from, write, how), false, None, watch)?;
+        Ok(read)
     }
 
     /// Where a process writes to.
@@ -116,13 +138,15 @@ impl Driver {
     ) -> Result<Option<OwnedFd>> {
         let path = match target {
             Target::Null => return Ok(None),
-            Target::File(path) => return stdio::file(path).map(Some),
-            Target::Fifo(path) => path,
+            Target::File(path) | Target::Fifo(path) => path,
             Target::Binary(..) => return Err(Error::new("stdio: a logging program takes both streams or none")),
         };
         let direct = who.exec.is_empty();
         let output = stdio::output(path, !direct)?;
-        if direct {
+        if output.kind == Kind::Null {
+            return Ok(Some(output.write));
+        }
+        if direct && output.kind == Kind::Fifo {
             streams.held.extend(output.hold);
             stdio::give(&output.write, owner.0, owner.1);
             return Ok(Some(output.write));
@@ -130,7 +154,8 @@ impl Driver {
         let (read, write) = stdio::pipe()?;
         stdio::give(&write, owner.0, owner.1);
         streams.outputs += 1;
-        self.run_pump(who, Pump::new(read, output.write, true), true, output.hold, watch)?;
+        let how = carried(output.kind, How::Splice);
+        self.run_pump(who, Pump::new(read, output.write, how), true, output.hold, watch)?;
         Ok(Some(write))
     }
 
@@ -145,8 +170,8 @@ impl Driver {
         arguments: &[String],
         owner: (u32, u32),
     ) -> Result<()> {
-        let (out_read, out) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
-        let (err_read, err) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe2")?;
+        let (out_read, out) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
+        let (err_read, err) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
         let (ready, is_ready) = stdio::pipe()?;
         // Like a fifo's: should it end, nobody is told EPIPE.
         streams.pipes.extend([out_read.try_clone().context("dup")?, err_read.try_clone().context("dup")?]);
@@ -173,18 +198,23 @@ impl Driver {
         let mut packet = [0u8; PACKET];
         let (_, fds) = cleat::sys::receive(connection.as_fd(), &mut packet).context("console socket: recvmsg")?;
         let master = fds.into_iter().next().ok_or_else(|| Error::new("console socket: no terminal came"))?;
+        if !cleat::sys::is_terminal_master(master.as_fd()) {
+            return Err(Error::new("console socket: what came is no terminal's master"));
+        }
         stdio::never_wait(&master)?;
         let names = streams.names.clone();
         let mut pumps = Vec::new();
         if let Target::Fifo(path) | Target::File(path) = stdio::target(&names.stdout)? {
             let output = stdio::output(&path, true)?;
             streams.outputs += 1;
-            pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, false), true, output.hold));
+            let how = carried(output.kind, How::Copy);
+            pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, how), true, output.hold));
         }
         if let Target::Fifo(path) = stdio::target(&names.stdin)? {
             let input = stdio::input(&path, true)?;
             streams.stdin.extend(input.hold);
-            pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, false), false, None));
+            let how = if input.kind == Kind::File { How::ReadFile } else { How::Copy };
+            pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, how), false, None));
         }
         streams.console = Some(master);
         for (pump, output, hold) in pumps {
@@ -202,8 +232,13 @@ impl Driver {
         watch: &mut Watch,
     ) -> Result<()> {
         let number = self.number();
-        let token = watch.read(&pump.from, Source::Pump(number)).context("epoll_ctl")?;
-        let running = Running { pump, token: Some((token, Wants::Read)), who: who.clone(), output, hold };
+        let (first, source) = (pump.first(), Source::Pump(number));
+        let token = match first {
+            Wants::Write => watch.write(&pump.to, source),
+            _ => watch.read(&pump.from, source),
+        };
+        let token = Some((token.context("epoll_ctl")?, first));
+        let running = Running { pump, token, who: who.clone(), output, hold };
         self.pumps.insert(number, running);
         Ok(())
     }
@@ -211,7 +246,11 @@ impl Driver {
     /// One side of a pump is ready.
     pub fn pump(&mut self, number: u64, watch: &mut Watch, outcomes: &mut Outcomes) {
         let Some(running) = self.pumps.get_mut(&number) else { return };
-        let wants = running.pump.run();
+        let (wants, full) = running.pump.run();
+        if let Some(errno) = full {
+            let text = format!("its log takes nothing ({errno}); what it writes is lost until it does again");
+            super::log("error", &format!("{}: {text}", running.who.id));
+        }
         let has = running.token.as_ref().map(|(_, has)| *has);
         if has == Some(wants) {
             return;
@@ -231,6 +270,14 @@ impl Driver {
                     self.end_output(running, watch, outcomes);
                 }
             }
+        }
+    }
+
+    /// A process has ended: what it wrote to a file is there before anybody is told.
+    pub(super) fn catch_up(&mut self, who: &Who, watch: &mut Watch, outcomes: &mut Outcomes) {
+        let to_files = self.pumps.iter().filter(|(_, running)| running.who == *who && running.pump.how == How::Append);
+        for number in to_files.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.pump(number, watch, outcomes);
         }
     }
 
@@ -276,6 +323,15 @@ impl Driver {
             streams.draining = false;
         }
         outcomes.push_back(Outcome::Happened(Input::Drained(who.clone())));
+    }
+}
+
+/// How bytes come to something of that kind; between pipes and fifos so.
+fn carried(kind: Kind, between: How) -> How {
+    match kind {
+        Kind::File => How::Append,
+        Kind::Fifo => between,
+        Kind::Null | Kind::Device => How::Copy,
     }
 }
 
