@@ -145,10 +145,10 @@ fn limits_of_an_inner_container_hold_when_the_outer_makes_room() {
     assert!(!bundle.cgroup().exists(), "the cgroup is left");
 }
 
-/// Where its own cgroup is an inner node and its first process has left it for one beside, there is no
-/// place for `exec` that is the container's, which is said.
+/// Where its own cgroup is an inner node and its first process has left it for one beside, `exec`
+/// joins that there, which is said.
 #[test]
-fn exec_finds_no_place_where_the_first_process_has_left_the_containers_cgroup() {
+fn exec_joins_the_first_process_where_it_has_left_the_containers_cgroup() {
     not_on_peer!("the message is ours");
     if !has(&["memory"]) {
         return;
@@ -160,7 +160,11 @@ fn exec_finds_no_place_where_the_first_process_has_left_the_containers_cgroup() 
     fs::create_dir(&beside).expect("a cgroup");
     fs::write(beside.join("cgroup.procs"), container.pid().to_string()).expect("the process moves");
     fs::write(bundle.cgroup().join("cgroup.subtree_control"), "+memory").expect("an inner node");
-    let outcome = container.exec(["/probe"]).exits(255).in_one_line();
+    let joined = container.exec_detached(Vec::<&str>::new(), ["/probe", "sleep"]);
+    let processes = fs::read_to_string(beside.join("cgroup.procs")).expect("cgroup.procs");
+    assert!(processes.lines().any(|pid| *pid == joined.pid().to_string()), "{processes:?}");
+    drop(joined);
+    let outcome = container.exec(["/probe"]).ok().in_one_line();
     assert!(outcome.stderr.contains("the container's first process has left its cgroup"), "{outcome}");
     drop(container);
     integration::eventually("the cgroup goes", || fs::remove_dir(&beside).map_err(|error| error.to_string()));

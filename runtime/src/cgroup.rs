@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,8 +24,11 @@ pub use limits::Before;
 mod devices;
 mod kills;
 pub(crate) mod limits;
+mod mark;
 pub mod stats;
 pub mod systemd;
+mod threads;
+mod tree;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -146,7 +148,7 @@ impl Cgroup {
     pub fn set_frozen(&self, frozen: bool) -> Result<()> {
         self.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
         let wanted = Some(u64::from(frozen));
-        if self.wait_for_event("frozen", wanted)? {
+        if self.wait_for_event("frozen", wanted, PATIENCE)? {
             return Ok(());
         }
         // Half-frozen is worse than not at all.
@@ -165,10 +167,12 @@ impl Cgroup {
     /// # Errors
     /// `ENOENT`: the kernel is older than 5.14.
     pub fn kill(&self) -> Result<()> {
-        match self.write("cgroup.kill", "1") {
-            Err(_) if self.is_gone() => Ok(()),
-            other => other,
-        }
+        let killed = match self.write_text("cgroup.kill", "1") {
+            // In a subtree of threads.
+            Err(Errno::EOPNOTSUPP) => self.kill_threads(),
+            other => other.context(self.file("write \"1\" to", "cgroup.kill")),
+        };
+        if killed.is_err() && self.is_gone() { Ok(()) } else { killed }
     }
 
     /// Waits until no process is left; false when ten seconds were not enough.
@@ -176,7 +180,15 @@ impl Cgroup {
     /// # Errors
     /// Those of reading `cgroup.events`.
     pub fn wait_empty(&self) -> Result<bool> {
-        let empty = self.wait_for_event("populated", Some(0));
+        self.wait_empty_for(PATIENCE)
+    }
+
+    /// The same for another time.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn wait_empty_for(&self, patience: Duration) -> Result<bool> {
+        let empty = self.wait_for_event("populated", Some(0), patience);
         // systemd removes a scope when it is empty.
         if empty.is_err() && self.is_gone() { Ok(true) } else { empty }
     }
@@ -186,8 +198,8 @@ impl Cgroup {
     }
 
     /// The kernel wakes pollers of `cgroup.events` whenever a value in it changes.
-    fn wait_for_event(&self, key: &str, wanted: Option<u64>) -> Result<bool> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_for_event(&self, key: &str, wanted: Option<u64>, patience: Duration) -> Result<bool> {
+        let deadline = Instant::now() + patience;
         let name = self.file("read", "cgroup.events");
         let events = open_beneath(&self.dir, Path::new("cgroup.events"), OFlag::O_RDONLY).context(&name)?;
         loop {
@@ -210,15 +222,13 @@ impl Cgroup {
         }
     }
 
-    /// All processes in it and below it.
-    ///
-    /// # Errors
-    /// Those of reading `cgroup.procs`.
-    pub fn processes(&self) -> Result<Vec<i32>> {
-        let mut pids = Vec::new();
-        collect_processes(&self.dir, &mut pids).context(self.file("read", "cgroup.procs"))?;
-        pids.sort_unstable();
-        Ok(pids)
+    /// Keeps others from taking it: whoever makes a container there, or removes one, holds this.
+    /// `None`: somebody does.
+    #[must_use]
+    pub fn lock(&self) -> Option<Flock<OwnedFd>> {
+        // A lock is of an open file: that of a duplicate would be given up with this one.
+        let own = open_beneath(&self.dir, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY).ok()?;
+        Flock::lock(own, FlockArg::LockExclusiveNonblock).ok()
     }
 
     /// Removes it with all cgroups below it, depth first, and then those of `made_above` that are
@@ -230,8 +240,7 @@ impl Cgroup {
         let root = path::open_dir(&self.mount).context(format_args!("open {}", self.mount.display()))?;
         let mut path = self.path.as_path();
         if remove_one(&root, path).is_err() && !self.is_gone() {
-            remove_children(&self.dir)
-                .context(format_args!("remove what is below cgroup {}", self.full().display()))?;
+            self.remove_children().context(format_args!("remove what is below cgroup {}", self.full().display()))?;
             remove_one(&root, path).context(format_args!("remove cgroup {}", self.full().display()))?;
         }
         for _ in 0..made_above {
@@ -254,55 +263,11 @@ impl Cgroup {
     }
 }
 
-fn collect_processes(dir: &OwnedFd, pids: &mut Vec<i32>) -> nix::Result<()> {
-    let text = path::read(&open_beneath(dir, Path::new("cgroup.procs"), OFlag::O_RDONLY)?)?;
-    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-    for child in children(dir)? {
-        match open_beneath(dir, &child, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Ok(child) => collect_processes(&child, pids)?,
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
 /// Names of everything in it.
 fn entries(dir: &OwnedFd) -> nix::Result<Vec<String>> {
     let own = open_beneath(dir, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     let mut dir = nix::dir::Dir::from_fd(own)?;
     dir.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-/// Names of the cgroups directly below.
-fn children(dir: &OwnedFd) -> nix::Result<Vec<PathBuf>> {
-    let own = open_beneath(dir, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-    let mut names = Vec::new();
-    for entry in nix::dir::Dir::from_fd(own)?.iter() {
-        let entry = entry?;
-        if entry.file_type() == Some(nix::dir::Type::Directory) {
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
-            }
-        }
-    }
-    Ok(names)
-}
-
-fn remove_children(dir: &OwnedFd) -> nix::Result<()> {
-    for name in children(dir)? {
-        match open_beneath(dir, &name, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Ok(child) => remove_children(&child)?,
-            Err(Errno::ENOENT) => continue,
-            Err(errno) => return Err(errno),
-        }
-        match nix::unistd::unlinkat(dir, &name, UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
@@ -332,6 +297,8 @@ pub struct Made {
     before: RefCell<Before>,
     /// The device program that it has got, which goes then.
     devices: RefCell<Option<devices::Attached>>,
+    /// Whose it was, likewise.
+    mark: RefCell<Option<mark::Replaced>>,
     /// systemd has made it.
     unit: Option<systemd::OwnUnit>,
 }
@@ -354,6 +321,7 @@ impl Made {
             existed: true,
             before: RefCell::default(),
             devices: RefCell::default(),
+            mark: RefCell::default(),
             unit: None,
             _lock: None,
         };
@@ -387,7 +355,7 @@ impl Made {
             guard.cgroup = Some(Cgroup { dir, mount: mount.into(), path: walked.clone() });
         }
         // Held until the container lives there: of two births at once only one finds it empty.
-        guard._lock = Flock::lock(at, FlockArg::LockExclusiveNonblock).ok();
+        guard._lock = guard.cgroup()?.lock();
         if guard._lock.is_none() {
             guard.existed = true;
             return Err(Error::new(format!("{place}: is not empty; another container is being created there")));
@@ -416,6 +384,19 @@ impl Made {
     /// Never after [`Made::new`].
     pub fn cgroup(&self) -> Result<&Cgroup> {
         self.cgroup.as_ref().ok_or_else(|| Error::new("the root cgroup cannot be a container's"))
+    }
+
+    /// Says whose it is from now on. False: this process may not.
+    ///
+    /// # Errors
+    /// Never after [`Made::new`].
+    pub fn mark(&self, mark: &str) -> Result<bool> {
+        let replaced = self.cgroup()?.set_mark(mark);
+        let marked = replaced.is_some();
+        if self.existed {
+            *self.mark.borrow_mut() = replaced;
+        }
+        Ok(marked)
     }
 
     /// Sets the limits that hold from the birth on, or with `late` those that cannot.
@@ -462,6 +443,7 @@ impl Drop for Made {
                 let _ = cgroup.remove(self.made_above);
             } else {
                 cgroup.put_back(&self.before.borrow());
+                let _ = self.mark.take().map(|replaced| cgroup.put_mark_back(&replaced));
                 let _ = self.devices.take().map(|attached| cgroup.take_off(&attached));
             }
         }

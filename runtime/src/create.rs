@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use cleat_plan::wire::ToInit;
 use cleat_plan::{FaultKind, Step};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::cgroup::{Cgroup, Kills, Made};
@@ -266,6 +267,9 @@ impl Birth<'_> {
         scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
+        if let Some(made) = made {
+            record.set_cgroup(made.cgroup()?);
+        }
         self.set_pid(&mut record, child.get()?.pid)?;
         if let Some(path) = self.orders.pid_file {
             write_pid_file(path, child.get()?.pid)?;
@@ -381,7 +385,9 @@ impl Birth<'_> {
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
         }
-        if made.made_above > 0 {
+        // Either tells `delete` that it was taken, should we be killed.
+        if !made.mark(&record.mark())? || made.made_above > 0 {
+            record.set_cgroup(made.cgroup()?);
             reserved.save(record)?;
         }
         Ok(Some(made))
@@ -392,10 +398,9 @@ impl Birth<'_> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         let Some(unit) = &wanted.unit else { return Ok(None) };
         let made = Made::scope(&wanted.mount, &wanted.path, unit, born.pid)?;
-        if let Some(own) = &mut record.cleat.cgroup {
-            own.inode = made.cgroup()?.inode();
-        }
+        record.set_cgroup(made.cgroup()?);
         reserved.save(record)?;
+        made.mark(&record.mark())?;
         self.limit(Some(&made), false)?;
         self.give_cgroup(Some(&made))?;
         Ok(Some(made))
@@ -433,7 +438,7 @@ impl Birth<'_> {
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
         let program = init::sealed()?;
-        let birth = sys::Birth {
+        let spec = sys::Birth {
             namespaces: self.plan.host.clone_flags,
             cgroup: cgroup.map(Cgroup::as_fd),
             program: program.as_fd(),
@@ -441,7 +446,12 @@ impl Birth<'_> {
             wait_for_mapping: self.is_mapped_at_birth(),
             own_memory: false,
         };
-        sys::birth(&birth).map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+        let mut birth = sys::birth(&spec);
+        // Below a subtree of threads, where the peers run, too.
+        if matches!((&birth, cgroup), (Err(Errno::EOPNOTSUPP), Some(cgroup)) if cgroup.make_threaded() == Ok(true)) {
+            birth = sys::birth(&spec);
+        }
+        birth.map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
     }
 
     /// Whether the child that we make has the new user namespace; else the init makes it later.
@@ -473,7 +483,7 @@ impl Birth<'_> {
         let open = |source: &FdSource| match source {
             FdSource::Namespace(path) => self.open_namespace(path),
             FdSource::Network => {
-                let made = self.network.as_ref().map_or(Err(nix::errno::Errno::EBADF), Network::namespace);
+                let made = self.network.as_ref().map_or(Err(Errno::EBADF), Network::namespace);
                 made.map_err(|errno| network_error("unshare", errno))
             }
             FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
@@ -551,8 +561,7 @@ impl Birth<'_> {
     }
 }
 
-pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> Error {
-    use nix::errno::Errno;
+pub(crate) fn clone_error(errno: Errno, cgroup: Option<&Cgroup>) -> Error {
     let place = cgroup.map(|c| format!(" into cgroup {}", c.full().display())).unwrap_or_default();
     let hint = match errno {
         Errno::EBUSY => {
@@ -587,8 +596,7 @@ fn begin_network(spec: &Spec) -> Result<Option<Network>> {
     begun.map(Some).map_err(|errno| network_error("clone3", errno))
 }
 
-fn network_error(call: &str, errno: nix::errno::Errno) -> Error {
-    use nix::errno::Errno;
+fn network_error(call: &str, errno: Errno) -> Error {
     let hint = match errno {
         Errno::EPERM => "; new namespaces need privileges, or a user namespace",
         Errno::ENOSPC => "; the limit of network namespaces is reached: see /proc/sys/user/max_net_namespaces",
@@ -644,8 +652,8 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
         };
         sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
             let hint = match errno {
-                nix::errno::Errno::EINVAL => "; this file system or kernel has no identity-mapped mounts",
-                nix::errno::Errno::EPERM => "; only file systems of our own user namespace can be mapped",
+                Errno::EINVAL => "; this file system or kernel has no identity-mapped mounts",
+                Errno::EPERM => "; only file systems of our own user namespace can be mapped",
                 _ => "",
             };
             Error::new(format!("{place}: mount_setattr MOUNT_ATTR_IDMAP: {errno:?}{hint}"))

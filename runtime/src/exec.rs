@@ -122,7 +122,13 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     if container.record.cleat.phase == Phase::Creating {
         return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
     }
-    let cgroup = container.cgroup();
+    let own = container.cgroup();
+    let is_own = own.is_some();
+    let cgroup = match own {
+        // Gone, or another's, since its first process has left it. Never the caller's instead.
+        None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, orders.warn)?),
+        own => own,
+    };
     if !orders.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
         return Err(Error::new(format!(
             "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
@@ -139,8 +145,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
     faults.at(Step::Cgroup)?;
     let target = match (&cgroup, &orders.cgroup) {
-        (Some(own), Some(below)) => Some(own.below(below)?),
-        (None, Some(path)) => {
+        (Some(own), Some(below)) if is_own => Some(own.below(below)?),
+        (_, Some(path)) => {
             return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())));
         }
         (_, None) => None,
@@ -150,11 +156,14 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     scheduler::set_affinity(0, &affinity.initial, "initial")?;
     let (conversation, theirs) = Conversation::pair()?;
     let exactly = orders.cgroup.is_some();
-    let child = match clone_into(target.as_ref().or(cgroup.as_ref()), container, &theirs, exactly) {
+    let with = |cgroup| clone_into(cgroup, orders, &theirs, exactly);
+    let child = match with(target.as_ref().or(cgroup.as_ref())) {
         // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
-        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate").
-        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error }) if !exactly && host.may_do_without_cgroup() => {
-            let child = clone_into(None, container, &theirs, exactly);
+        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate"). Root reaches every one.
+        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error })
+            if !exactly && is_own && host.rootless() && host.may_do_without_cgroup() =>
+        {
+            let child = with(None);
             let attached = match (&child, container.unit()) {
                 (Ok(child), Some(unit)) => unit.attach(child.get()?.pid).map_err(|refused| error.within(refused)),
                 _ => Err(error),
@@ -235,16 +244,16 @@ impl From<Error> for CloneError {
 }
 
 /// Born in the container's cgroup. Where that has become an inner node, because the container
-/// manages cgroups itself, in the one its first process is in now, if that is beneath.
+/// manages cgroups itself, in the one its first process is in now.
 fn clone_into(
     cgroup: Option<&Cgroup>,
-    container: &Container,
+    orders: &Orders<'_>,
     socket: &OwnedFd,
     exactly: bool,
 ) -> std::result::Result<ChildGuard, CloneError> {
     let program = crate::init::sealed()?;
     // Who dies in the container takes along who shares his memory.
-    let own_memory = container.memory_limited();
+    let own_memory = orders.container.memory_limited();
     let birth = |cgroup: Option<&Cgroup>| {
         let spec = sys::Birth {
             namespaces: 0,
@@ -258,27 +267,31 @@ fn clone_into(
     };
     match birth(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
-            let current = current_cgroup(container)?;
+            let current = current_cgroup(orders.container, orders.warn)?;
             birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
         other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
 }
 
-fn current_cgroup(container: &Container) -> Result<Cgroup> {
-    let pid = container.record.init_process_pid;
-    let text = Proc::open()?.read(&format!("{pid}/cgroup")).context(format_args!("read /proc/{pid}/cgroup"))?;
-    let current = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let own =
-        container.record.cleat.cgroup.as_ref().ok_or_else(|| Error::new("the container has no cgroup of its own"))?;
-    let outside = || {
-        Error::new(format!(
-            "the container's first process has left its cgroup {}: it is in {current}",
-            own.path.display()
-        ))
-    };
-    let beneath = Path::new(current).strip_prefix(&own.path).map_err(|_| outside())?;
-    container.cgroup().ok_or_else(outside)?.below(beneath)
+/// The cgroup that the container's first process is in now, as with runc: what joins there has no
+/// more than that has. Where it is not beneath the container's own, a warning says what does not hold.
+fn current_cgroup(container: &Container, warn: &dyn Fn(&str)) -> Result<Cgroup> {
+    let own = container.record.cleat.cgroup.as_ref();
+    let own = own.ok_or_else(|| Error::new("the container has no cgroup of its own"))?;
+    let place = container.place_of_first()?;
+    let full = crate::cgroup::directory(&own.mount, &own.path);
+    let left =
+        format!("the container's first process has left its cgroup {}: it is in {}", full.display(), place.display());
+    let current = Cgroup::open(&own.mount, &place).context(&left)?;
+    // By descriptor: the name may be another one's by now.
+    if !current.holds(container.record.init_process_pid) {
+        return Err(Error::new(format!("{left}, or was: it moves; try again")));
+    }
+    if !place.starts_with(&own.path) || container.cgroup().is_none() {
+        warn(&format!("{left}; exec joins it there, where limits and device rules of config.json do not hold"));
+    }
+    Ok(current)
 }
 
 fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {

@@ -24,9 +24,11 @@ use crate::plan::{self, NEWPID};
 use crate::rdt::OwnRdt;
 
 pub use container::{Alive, Container, Waiting, process_start};
+pub use place::Place;
 pub use told::{OCI_VERSION, state_json};
 
 mod container;
+mod place;
 mod told;
 
 const FILE: &str = "state.json";
@@ -57,6 +59,19 @@ impl Record {
     #[must_use]
     pub fn ends_with_init(&self) -> bool {
         self.cleat.namespaces & !self.cleat.joined & NEWPID != 0
+    }
+
+    /// What is put on its cgroup: no other container has the same id and the same nanosecond.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!("{} {}", self.id, self.created)
+    }
+
+    /// Remembers which cgroup was made.
+    pub fn set_cgroup(&mut self, made: &crate::cgroup::Cgroup) {
+        if let Some(own) = &mut self.cleat.cgroup {
+            own.inode = made.inode();
+        }
     }
 
     /// Remembers the resctrl group.
@@ -162,7 +177,7 @@ pub struct OwnCgroup {
     /// The user's systemd has that.
     #[serde(default)]
     pub of_user: bool,
-    /// The inode of such a cgroup, which tells it from another one of the same name; 0: not made yet.
+    /// Its inode, which tells it from another one of the same name; 0: not made yet, or marked.
     #[serde(default)]
     pub inode: u64,
 }

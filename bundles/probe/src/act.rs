@@ -118,7 +118,8 @@ pub(crate) fn mkdir(path: &str) -> Value {
 }
 
 pub(crate) fn remove(path: &str) -> Value {
-    outcome(fs::remove_file(path))
+    let is_dir = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    outcome(if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) })
 }
 
 pub(crate) fn chmod(mode: &str, path: &str) -> Value {

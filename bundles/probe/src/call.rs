@@ -92,3 +92,13 @@ pub(crate) fn in_thread(spec: &str) {
     }
     println!("{} thread goes on", threads());
 }
+
+/// The first thread ends, by which the process looks like a zombie; another one waits as `sleep`.
+pub(crate) fn thread_stays() {
+    std::thread::spawn(|| {
+        crate::act::sleep();
+        std::process::exit(0);
+    });
+    // SAFETY: this thread's stack has nothing that another one uses.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}

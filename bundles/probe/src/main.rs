@@ -42,6 +42,8 @@ usage: probe [WORD [ARGUMENT…]]
   calls [i386:]NUMBER[,ARGUMENT…]…   what system calls answer: {\"value\"} or {\"errno\"} of each
   call-in-thread CALL         the same in a thread of its own, then whether the first one goes on
 
+  thread-stays                the first thread ends, another one goes on as `sleep`
+
   fork-sleep N                N children that sleep too, then as `sleep`
   zombie                      leave an orphan that exits at once, then as `sleep`
   hook FILE TAG [STATUS]      append {tag, state from stdin, facts} to FILE, leave with STATUS
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         ("nested", []) => act::nested(),
         ("calls", calls) => print_json(&call::calls(calls)),
         ("call-in-thread", [call]) => call::in_thread(call),
+        ("thread-stays", []) => call::thread_stays(),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
         ("eat", [bytes]) => use_up::memory(bytes.parse().unwrap_or(0)),

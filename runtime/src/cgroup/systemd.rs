@@ -212,6 +212,7 @@ impl Made {
             existed: false,
             before: RefCell::default(),
             devices: RefCell::default(),
+            mark: RefCell::default(),
             unit: Some(unit),
             _lock: None,
         };

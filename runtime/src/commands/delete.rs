@@ -1,15 +1,20 @@
 //! `delete`: removes what is left of a container.
 
+use std::time::Duration;
+
 use nix::fcntl::Flock;
 
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::OwnUnit;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, printable};
 use crate::hooks;
-use crate::state::{Alive, Container, Phase, Status};
+use crate::state::{Alive, Container, Phase, Place, Status};
 use crate::sys;
 
 use super::Shell;
+
+/// How long a process may take to find that the container is gone which it was to join.
+const JOINING: Duration = Duration::from_secs(1);
 
 /// `delete`
 ///
@@ -66,7 +71,9 @@ fn still_alive(id: &str, status: Status) -> Error {
 /// # Errors
 /// The kernel refuses.
 pub fn kill_all(container: &Container) -> Result<()> {
-    kill(container.alive()?.as_ref(), container.cgroup().as_ref())
+    // What lives in its cgroup when all of its own has ended is somebody else's.
+    let cgroup = if container.has_ended_whole()? { None } else { container.cgroup() };
+    kill(container.alive()?.as_ref(), cgroup.as_ref())
 }
 
 /// The same by what was opened before.
@@ -95,28 +102,8 @@ pub fn destroy(container: Container, warn: &dyn Fn(&str)) -> Result<()> {
 }
 
 fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn: &dyn Fn(&str)) -> Result<()> {
-    let id = container.id().to_owned();
     let first = container.alive()?;
-    match container.cgroup() {
-        Some(cgroup) => {
-            if cgroup.populated().unwrap_or(true) {
-                kill_all(container)?;
-                if !cgroup.wait_empty()? {
-                    let left = cgroup.processes().unwrap_or_default();
-                    return Err(Error::new(format!(
-                        "container {id}: processes {left:?} did not end when killed; they may be stuck in the kernel"
-                    )));
-                }
-            }
-            if let Some(Err(error)) = container.unit().as_ref().map(OwnUnit::stop) {
-                warn(&format!("{error}; its cgroup is removed without systemd"));
-            }
-            let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
-            cgroup.remove(made_above)?;
-        }
-        None if first.is_some() => kill_all(container)?,
-        None => {}
-    }
+    empty_cgroup(container, first.is_some(), warn)?;
     if let Some(first) = first {
         wait_for_end(&first)?;
     }
@@ -137,6 +124,66 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
         }
     }
     Ok(())
+}
+
+/// Ends what lives in its cgroup, and removes that; what is another's stays as it is.
+fn empty_cgroup(container: &Container, lives: bool, warn: &dyn Fn(&str)) -> Result<()> {
+    let cgroup = match container.place() {
+        Place::Own(cgroup) => cgroup,
+        other => {
+            if lives {
+                kill_all(container)?;
+            }
+            return leave(container, other);
+        }
+    };
+    // Of a creation in the same cgroup and this only one is at work there.
+    let lock = cgroup.lock();
+    if cgroup.populated().unwrap_or(true) {
+        let ended_whole = container.has_ended_whole()?;
+        kill_all(container)?;
+        // A process that was joining needs a moment to see that there is nothing to join.
+        if !(if ended_whole { cgroup.wait_empty_for(JOINING)? } else { cgroup.wait_empty()? }) {
+            let left = cgroup.processes().unwrap_or_default();
+            return Err(if ended_whole {
+                not_its_own(container, &cgroup, &format!("processes {left:?}, and all of its own have ended"))
+            } else {
+                let stuck = format!("processes {left:?} did not end when killed; they may be stuck in the kernel");
+                Error::new(format!("container {}: {stuck}", container.id()))
+            });
+        }
+    } else if lock.is_none() {
+        return Ok(());
+    }
+    if let Some(Err(error)) = container.unit().as_ref().map(OwnUnit::stop) {
+        warn(&format!("{error}; its cgroup is removed without systemd"));
+    }
+    let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
+    cgroup.remove(made_above)
+}
+
+/// Whether there is nothing left of it in a cgroup that is not its own.
+fn leave(container: &Container, place: Place) -> Result<()> {
+    match place {
+        Place::Others(cgroup, mark) if cgroup.populated().unwrap_or(true) => {
+            let whose = mark.split(' ').next().unwrap_or_default();
+            Err(not_its_own(container, &cgroup, &format!("container {}", printable(whose))))
+        }
+        // Made, and not used by anybody, or somebody else's.
+        Place::NotTaken(cgroup) if !cgroup.populated().unwrap_or(true) => match cgroup.lock() {
+            Some(_lock) => cgroup.remove(0),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn not_its_own(container: &Container, cgroup: &Cgroup, who: &str) -> Error {
+    let (id, full) = (container.id(), cgroup.full());
+    Error::new(format!(
+        "delete {id}: in its cgroup {} lives {who}, which is not touched; end that first",
+        full.display()
+    ))
 }
 
 /// Until the kernel has torn the process down: its pid namespace's other processes go with it.

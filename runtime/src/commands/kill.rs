@@ -24,6 +24,10 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
     }
     // Without a pid namespace of its own, its other processes would outlive the first one.
     if number == nix::libc::SIGKILL && !container.record.ends_with_init() {
+        if container.record.cleat.cgroup.is_some() && container.cgroup().is_none() {
+            let left = "its first process has left its cgroup, which is gone or another's";
+            (shell.warn)(&format!("kill {id}: {left}: that process alone is killed, others of it are not known"));
+        }
         return delete::kill_all(&container);
     }
     let Some(alive) = container.alive()? else { return Err(stopped()) };
@@ -38,7 +42,8 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
 
 /// Processes that outlived the first one, where pid namespaces are shared.
 fn kill_leftovers(container: &crate::state::Container, number: i32) -> Result<()> {
-    match container.cgroup() {
+    let cgroup = if container.has_ended_whole()? { None } else { container.cgroup() };
+    match cgroup {
         Some(cgroup) if number == nix::libc::SIGKILL => cgroup.kill(),
         Some(cgroup) => {
             for pid in cgroup.processes()? {

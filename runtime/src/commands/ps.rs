@@ -36,6 +36,9 @@ pub fn ps(shell: &Shell<'_>, id: &str, json: bool, arguments: &[String]) -> Resu
 /// # Errors
 /// The container has neither a cgroup nor a pid namespace.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
+    if container.has_ended_whole()? {
+        return Ok(Vec::new());
+    }
     match container.cgroup() {
         Some(cgroup) => cgroup.processes(),
         None if container.record.cleat.namespaces & NEWPID != 0 => in_pid_namespace(container),

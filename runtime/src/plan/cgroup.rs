@@ -10,6 +10,7 @@ use crate::host::{Host, clean};
 
 use super::devices;
 use super::namespaces::Namespaces;
+use super::resources;
 use super::systemd;
 use super::{DeviceRule, Findings, IdMap, IdMaps, Limit, NEWCGROUP, NEWPID, Request, place};
 
@@ -68,6 +69,7 @@ pub(super) fn decide(
             devices: devices.as_deref(),
         };
         let (unit, path) = systemd::decide(&asked, systemd, findings)?;
+        let limits = bounded(spec, limits);
         return Some(Cgroup { mount: mount?, path, devices, limits, owner: None, unit: Some(unit), asked_by });
     }
     if asked_by.is_empty() && host.may_do_without_cgroup() && host.cgroup.delegated.is_none() {
@@ -87,7 +89,15 @@ pub(super) fn decide(
         return None;
     }
     let (mount, path) = findings.keep(path(request, spec, host).map(Some))?;
+    let limits = bounded(spec, limits);
     Some(Cgroup { mount, path, devices, limits, owner: None, unit: None, asked_by })
+}
+
+/// The limits, and before them those of the tree that the container may make below.
+fn bounded(spec: &Spec, limits: Vec<Limit>) -> Vec<Limit> {
+    let mut all = resources::bounds(&spec.linux.resources);
+    all.extend(limits);
+    all
 }
 
 /// What asks for a cgroup of the container's own.

@@ -30,6 +30,34 @@ pub struct Limit {
     pub late: bool,
 }
 
+impl Limit {
+    /// Whether it is ours, and no property of config.json asks for it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.from.is_empty()
+    }
+}
+
+/// How deep a container may divide its cgroup, and into how many: systemd in Kubernetes in a
+/// container in a container is a tenth of that, and of the 65,535 cgroups that the kernel gives a
+/// machine's memory controller one container takes an eighth at most.
+const BOUNDS: [(&str, u32); 2] = [("cgroup.max.depth", 64), ("cgroup.max.descendants", 8192)];
+
+/// The bounds of what any container can do that may write its cgroup, where config.json has none:
+/// its root needs no mount of ours for it, only unshare(2).
+pub(super) fn bounds(resources: &Resources) -> Vec<Limit> {
+    let missing = BOUNDS.iter().filter(|(file, _)| !resources.unified.contains_key(*file));
+    let bound = |(file, most): &(&str, u32)| Limit {
+        place: format!("linux.resources.unified[{file:?}]"),
+        from: &[],
+        controller: CORE.into(),
+        files: vec![((*file).to_owned(), most.to_string())],
+        required: false,
+        late: false,
+    };
+    missing.map(bound).collect()
+}
+
 /// Below so many bytes a limit of memory is set when all is made: until it has become its own
 /// program, the first process shares our memory, and we would die with it; and what making the
 /// container takes, of which most is given back, is not the program's.
@@ -341,17 +369,21 @@ fn rdma(resources: &Resources, limits: &mut Limits<'_>) {
     }
 }
 
+/// What the core files of every cgroup begin with.
+const CORE: &str = "cgroup";
+
 /// Files of the cgroup by their own names; several lines are several writes.
 fn unified(resources: &Resources, limits: &mut Limits<'_>) {
     for (file, text) in &resources.unified {
         let name = format!("unified[{file:?}]");
-        let Some((controller, rest)) = file.split_once('.') else {
+        let Some(controller) = controller(file) else {
             limits.problem(&name, "is not the name of a file of a cgroup, such as memory.high");
             continue;
         };
-        if file.contains('/') || controller.is_empty() || rest.is_empty() || file.bytes().any(|b| b.is_ascii_control())
-        {
-            limits.problem(&name, "is not the name of a file of a cgroup, such as memory.high");
+        // They move, stop and kill processes, those of the host, too, and say what else is a limit.
+        if controller == CORE && !BOUNDS.iter().any(|(bound, _)| bound == file) {
+            let both = "cgroup.max.depth and cgroup.max.descendants are";
+            limits.problem(&name, format_args!("is no limit but manages the cgroup, of whose core files {both} taken"));
             continue;
         }
         let lines: Vec<&str> = if text.is_empty() { vec![""] } else { text.lines().collect() };
@@ -361,6 +393,13 @@ fn unified(resources: &Resources, limits: &mut Limits<'_>) {
             set.place = format!("linux.resources.{name}");
         }
     }
+}
+
+/// That of a file such as `hugetlb.2MB.max`; `None`: that is the name of none, or of another directory's.
+fn controller(file: &str) -> Option<&str> {
+    let sane = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    let (controller, rest) = file.split_once('.')?;
+    (sane(controller) && rest.split('.').all(sane)).then_some(controller)
 }
 
 /// What an update must not do by itself: kill the container for want of memory.
@@ -503,6 +542,18 @@ mod tests {
         }
     }
 
+    /// boundary 9
+    #[test]
+    fn what_config_json_does_not_bound_has_bounds() {
+        let bounds_of = |unified: Value| {
+            let resources: Resources = serde_json::from_value(json!({"unified": unified})).unwrap();
+            bounds(&resources).into_iter().map(|limit| limit.files[0].0.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(bounds_of(json!({})), ["cgroup.max.depth", "cgroup.max.descendants"]);
+        assert_eq!(bounds_of(json!({"cgroup.max.depth": "max"})), ["cgroup.max.descendants"]);
+        assert_eq!(writes(json!({"unified": {"cgroup.max.depth": "max"}})), ["cgroup.max.depth max"]);
+    }
+
     #[test]
     fn no_process_can_be_born_under_a_limit_of_none() {
         let late = |limit: i64| decide_json(json!({"pids": {"limit": limit}})).0.unwrap()[0].late;
@@ -543,6 +594,11 @@ mod tests {
             (json!({"rdma": {"a b": {}}}), "rdma[\"a b\"]: is not the name of a device"),
             (json!({"unified": {"../memory.max": "1"}}), "unified[\"../memory.max\"]: is not the name of a file"),
             (json!({"unified": {"memory": "1"}}), "unified[\"memory\"]: is not the name of a file"),
+            (json!({"unified": {"memory..max": "1"}}), "unified[\"memory..max\"]: is not the name of a file"),
+            (json!({"unified": {"./cgroup.procs": "1"}}), "unified[\"./cgroup.procs\"]: is not the name of a file"),
+            (json!({"unified": {"cgroup.procs/": "1"}}), "unified[\"cgroup.procs/\"]: is not the name of a file"),
+            (json!({"unified": {"cgroup.procs": "1"}}), "unified[\"cgroup.procs\"]: is no limit"),
+            (json!({"unified": {"cgroup.a.new.one": "1"}}), "unified[\"cgroup.a.new.one\"]: is no limit"),
         ] {
             let error = decide_json(limit).0.unwrap_err();
             assert!(error.starts_with(&format!("config.json: linux.resources.{expected}")), "{error}");

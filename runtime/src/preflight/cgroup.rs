@@ -144,9 +144,6 @@ fn problem_of_parent(wanted: &plan::Cgroup, full: &Path) -> Option<Refusal> {
     if parent == wanted.mount {
         return None;
     }
-    if read(parent.join("cgroup.type")).is_some_and(|kind| kind.trim() == "threaded") {
-        return Some(refusal(format!("{shown} is for threads only"), "choose another linux.cgroupsPath"));
-    }
     let events = read(parent.join("cgroup.events")).unwrap_or_default();
     if events.lines().any(|line| line == "frozen 1") {
         return Some(refusal(format!("{shown} is frozen, and so would it be"), "thaw that"));

@@ -1,14 +1,14 @@
 //! What is one container's status now, and who may change it?
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cleat_plan::seccomp::Program;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 
-use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::OwnUnit;
 use crate::error::{Context, Error, Kind, Result};
 use crate::path::{self, Proc};
@@ -138,7 +138,8 @@ impl Container {
             Err(errno) => return Err(errno).context(format_args!("pidfd_open {pid}")),
         };
         match process_start(&Proc::open()?, pid) {
-            Some((start, 'Z' | 'X')) if start == self.record.init_process_start => Ok(None),
+            // So it looks, too, when its first thread alone has ended: then the others live.
+            Some((start, 'Z' | 'X')) if start == self.record.init_process_start && has_ended(&pidfd)? => Ok(None),
             Some((start, _)) if start == self.record.init_process_start => Ok(Some(Alive { pidfd })),
             _ => Ok(None),
         }
@@ -202,15 +203,6 @@ impl Container {
         let _ = std::fs::remove_file(self.path.join(START_SOCKET));
     }
 
-    /// Its cgroup, if there is one.
-    #[must_use]
-    pub fn cgroup(&self) -> Option<Cgroup> {
-        let own = self.record.cleat.cgroup.as_ref()?;
-        let cgroup = Cgroup::open(&own.mount, &own.path).ok()?;
-        // systemd removes a scope when its last process is gone; another one may have its name by now.
-        (own.inode == 0 || own.inode == cgroup.inode()).then_some(cgroup)
-    }
-
     /// The unit of systemd that its cgroup is.
     #[must_use]
     pub fn unit(&self) -> Option<OwnUnit> {
@@ -252,6 +244,12 @@ impl Container {
         let hooks = plan::hooks(list, kind, &mut findings);
         findings.warnings().map(|_| hooks)
     }
+}
+
+/// Whether every thread of a process has ended (pidfd_open(2)).
+fn has_ended(pidfd: &OwnedFd) -> Result<bool> {
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    nix::poll::poll(&mut fds, PollTimeout::ZERO).context("poll pidfd").map(|ended| ended > 0)
 }
 
 /// Start time in clock ticks after boot, and state letter, of a process (proc_pid_stat(5)).
