@@ -25,7 +25,7 @@ use crate::sys::beside::Network;
 use crate::sys::{self, Child};
 use crate::visit;
 use crate::wire::Conversation;
-use crate::{config, hooks, idmap, init, rdt, scheduler};
+use crate::{config, hooks, idmap, init, rdt, scheduler, streams};
 
 use midwife::Midwife;
 pub(crate) use midwife::{death, failed, forked};
@@ -42,6 +42,8 @@ pub struct Orders<'a> {
     pub pid_file: Option<&'a Path>,
     /// This process will not wait for the container.
     pub detached: bool,
+    /// Fifos among our standard streams are given to the program's user, as pipes are.
+    pub give_fifos: bool,
     /// Gets the terminal's master.
     pub console_socket: Option<&'a Path>,
     /// Hears of warnings.
@@ -265,6 +267,7 @@ impl Birth<'_> {
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
+        self.give_streams(child.get()?)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
         if let Some(path) = self.orders.pid_file {
@@ -316,6 +319,15 @@ impl Birth<'_> {
     fn forget_pid_file(&self) {
         if let Some(path) = self.orders.pid_file {
             let _ = std::fs::remove_file(path);
+    /// Once it is in its user namespace, which may be one that it has joined.
+    fn give_streams(&self, child: &Child) -> Result<()> {
+        let Some(process) = self.plan.init.process.as_ref().filter(|_| !self.plan.host.terminal) else {
+            return Ok(());
+        };
+        let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
+        streams::give(process.uid, mapped.then_some(child.pid), self.orders.give_fifos)
+    }
+
         }
     }
 

@@ -27,7 +27,7 @@ use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Re
 use crate::state::{self, Alive, Container, Phase, Status};
 use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{listener, scheduler};
+use crate::{listener, scheduler, streams};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -197,6 +197,9 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
+    if !orders.process.terminal {
+        streams::give(orders.process.user.uid, first.map(|_| pid), false)?;
+    }
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;
     }

@@ -28,6 +28,7 @@ pub mod rdt;
 pub mod scheduler;
 pub mod state;
 pub mod survey;
+pub mod streams;
 pub mod sys;
 mod visit;
 pub mod wire;

@@ -108,6 +108,11 @@ fn contains(map: &IdMap, first: u32, size: u32) -> bool {
     first >= map.container_id && u64::from(first) + u64::from(size) <= u64::from(map.container_id) + u64::from(map.size)
 }
 
+/// What an id of the inside is outside.
+pub(crate) fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
+    maps.iter().find(|map| contains(map, id, 1)).map(|map| map.host_id + (id - map.container_id))
+}
+
 /// `5` or `100000-165535`.
 pub(crate) fn range(first: u32, size: u32) -> String {
     match size {
