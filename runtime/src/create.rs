@@ -25,7 +25,7 @@ use crate::sys::beside::Network;
 use crate::sys::{self, Child};
 use crate::visit;
 use crate::wire::Conversation;
-use crate::{config, hooks, idmap, init, rdt, scheduler, streams};
+use crate::{config, hooks, host_mounts, idmap, init, rdt, scheduler, streams};
 
 use midwife::Midwife;
 pub(crate) use midwife::{death, failed, forked};
@@ -154,6 +154,9 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(orders.rootless, &spec)?;
     host.find_systemd(orders.systemd)?;
+    if request.no_pivot {
+        host.mounts = host_mounts::list()?;
+    }
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;

@@ -13,6 +13,7 @@ use nix::unistd::AccessFlags;
 
 use crate::config::{Process, Spec};
 use crate::error::{Context, Error, Result};
+use crate::host_mounts::HostMount;
 use crate::plan::IdMap;
 use crate::sys;
 
@@ -45,6 +46,8 @@ pub struct Host {
     pub rootless_asked: Option<bool>,
     /// Where resctrl is mounted, if it is; only where a container asks for it.
     pub resctrl: Option<PathBuf>,
+    /// What is mounted here; only with `--no-pivot`.
+    pub mounts: Vec<HostMount>,
     /// Security modules with labels; asked for only where a label is.
     pub labels: Labels,
     /// The manager of units; only with `--systemd-cgroup`.

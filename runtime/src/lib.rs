@@ -14,6 +14,7 @@ pub mod error;
 pub mod exec;
 pub mod hooks;
 pub mod host;
+pub mod host_mounts;
 pub mod idmap;
 pub mod init;
 pub mod listener;

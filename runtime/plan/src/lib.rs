@@ -116,6 +116,10 @@ pub struct Root {
     /// Propagation of every mount of the new namespace, set before the first mount.
     pub propagation: Propagation,
     /// Propagation of `/` once the root is entered (`linux.rootfsPropagation`).
+    /// With [`Pivot::MoveMount`]: where the host's mounts are, which are to leave.
+    pub host_mounts: Vec<Text>,
+    /// Those of them that are a procfs or a sysfs: covered if they stay.
+    pub revealing: Vec<Text>,
     pub root_propagation: Option<Propagation>,
     /// Mount `/` read-only at the end.
     pub readonly: bool,
