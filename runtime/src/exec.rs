@@ -21,7 +21,7 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
-use crate::plan::ids::{Ids, groups, keeps_groups};
+use crate::plan::ids::{self, Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Filter};
 use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
@@ -89,9 +89,12 @@ pub fn plan(
     let mut joining = plan::process(process, request, host, user_namespace, findings);
     let keep = keeps_groups(&container.record.cleat.annotations, host);
     joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
+    let drop_groups = user_namespace && host.may_drop_groups && !keep;
+    ids::without_what_is_dropped(&mut joining.groups, drop_groups);
     joining.seccomp = filter.map(|filter| filter.with(seccomp::load(joining.no_new_privileges, false)));
     let init = wire::Plan {
         fault: request.fault,
+        drop_groups,
         join,
         chroot,
         fork: (namespaces & NEWPID != 0).then_some(0),
@@ -194,12 +197,12 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         return Err(error);
     }
     let pid = joined.child.get()?.pid;
-    faults.at(Step::Scheduler)?;
-    scheduler::apply(pid, &scheduling)?;
-    faults.at(Step::SaveState)?;
     if !orders.process.terminal {
         streams::give(orders.process.user.uid, first.map(|_| pid), false)?;
     }
+    faults.at(Step::Scheduler)?;
+    scheduler::apply(pid, &scheduling)?;
+    faults.at(Step::SaveState)?;
     if let Some(path) = orders.pid_file {
         create::write_pid_file(path, pid)?;
     }

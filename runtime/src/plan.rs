@@ -345,6 +345,7 @@ impl Plan {
         let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
         if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
             let may_set = match &id_maps {
+        let mut drop_groups = false;
                 Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
                 None => host.euid == 0 && !host.setgroups_denied,
             };
@@ -354,6 +355,8 @@ impl Plan {
         }
         let filter = spec.linux.seccomp.as_ref();
         let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
+            drop_groups = namespaces.joins(NEWUSER) && host.may_drop_groups && !keep;
+            ids::without_what_is_dropped(&mut process.groups, drop_groups);
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
             // Before it starts, hooks may run in the container, and `exec` can join it.
             let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
@@ -421,6 +424,7 @@ impl Plan {
             late_fds,
             become_root: born_inside,
             unshare_cgroup: namespaces.new & NEWCGROUP != 0,
+            drop_groups,
             time: findings.keep(time_offsets(spec, &namespaces)),
             keyring: findings.keep(request.keyring.as_ref().map(text).transpose()),
             loopback: namespaces.new & NEWNET != 0,

@@ -28,6 +28,8 @@ pub struct FdIndex(pub u16);
 pub struct Plan {
     /// A step made to fail on purpose, for tests.
     pub fault: Option<Fault>,
+    /// Give the caller's supplementary groups up before a user namespace is joined.
+    pub drop_groups: bool,
     /// Namespaces to join, in this order, before anything else.
     pub join: Vec<Join>,
     /// Change the root to this directory after joining: the container has no mount namespace.

@@ -225,6 +225,11 @@ pub(crate) fn groups(user: &config::User, may_set: bool, keep: bool, warnings: &
     may_set.then(|| user.additional_gids.clone())
 }
 
+/// None need be set where the caller's are given up before a user namespace is joined, which may deny it.
+pub(crate) fn without_what_is_dropped(groups: &mut Option<Vec<u32>>, dropped: bool) {
+    groups.take_if(|groups| dropped && groups.is_empty());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
