@@ -21,7 +21,7 @@ use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{
     self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
 };
-use crate::sys::beside::Network;
+use crate::sys::beside::{Network, Sysfs};
 use crate::sys::{self, Child};
 use crate::visit;
 use crate::wire::Conversation;
@@ -267,10 +267,10 @@ impl Birth<'_> {
         if let Some(told) = kills.told() {
             return Err(Error::new(told));
         }
+        self.give_streams(child.get()?)?;
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
-        self.give_streams(child.get()?)?;
         record.cleat.phase = Phase::Created;
         self.set_pid(&mut record, child.get()?.pid)?;
         if let Some(path) = self.orders.pid_file {
@@ -319,9 +319,6 @@ impl Birth<'_> {
         Ok(())
     }
 
-    fn forget_pid_file(&self) {
-        if let Some(path) = self.orders.pid_file {
-            let _ = std::fs::remove_file(path);
     /// Once it is in its user namespace, which may be one that it has joined.
     fn give_streams(&self, child: &Child) -> Result<()> {
         let Some(process) = self.plan.init.process.as_ref().filter(|_| !self.plan.host.terminal) else {
@@ -331,6 +328,9 @@ impl Birth<'_> {
         streams::give(process.uid, mapped.then_some(child.pid), self.orders.give_fifos)
     }
 
+    fn forget_pid_file(&self) {
+        if let Some(path) = self.orders.pid_file {
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -598,7 +598,8 @@ pub(crate) fn clone_error(errno: nix::errno::Errno, cgroup: Option<&Cgroup>) -> 
 /// Has a new network namespace made while we go on.
 fn begin_network(spec: &Spec) -> Result<Option<Network>> {
     let Some(wanted) = plan::Network::wanted(spec, nix::unistd::geteuid().as_raw()) else { return Ok(None) };
-    let begun = Network::begin(Proc::open()?.into(), wanted.sysfs);
+    let kind = if wanted.sysfs_readonly { Sysfs::ReadOnly } else { Sysfs::Writable };
+    let begun = Network::begin(Proc::open()?.into(), wanted.sysfs.then_some(kind));
     begun.map(Some).map_err(|errno| network_error("clone3", errno))
 }
 

@@ -41,8 +41,9 @@ pub struct Plan {
     pub late_fds: u16,
     /// Become user and group 0 of the (joined or new) user namespace before the first mount.
     pub become_root: bool,
-    /// A new cgroup namespace, rooted at the cgroup the init was born in.
-    pub unshare_cgroup: bool,
+    /// New namespaces, `CLONE_NEW*` bits, that must be made by root of the container's user namespace,
+    /// from inside the cgroup the init was born in.
+    pub unshare: u32,
     /// A new time namespace with these offsets.
     pub time: Option<TimeOffsets>,
     /// Name of a new session keyring; `None` keeps the caller's.
@@ -115,13 +116,13 @@ pub struct Root {
     pub tree: Option<FdIndex>,
     /// How `path` becomes `/`.
     pub pivot: Pivot,
-    /// Propagation of every mount of the new namespace, set before the first mount.
-    pub propagation: Propagation,
-    /// Propagation of `/` once the root is entered (`linux.rootfsPropagation`).
     /// With [`Pivot::MoveMount`]: where the host's mounts are, which are to leave.
     pub host_mounts: Vec<Text>,
     /// Those of them that are a procfs or a sysfs: covered if they stay.
     pub revealing: Vec<Text>,
+    /// Propagation of every mount of the new namespace, set before the first mount.
+    pub propagation: Propagation,
+    /// Propagation of `/` once the root is entered (`linux.rootfsPropagation`).
     pub root_propagation: Option<Propagation>,
     /// Mount `/` read-only at the end.
     pub readonly: bool,

@@ -135,7 +135,9 @@ impl Plan {
             Step::Fork => one(init.fork.map(|flags| format!("new: {}", namespace_names(flags)))),
             Step::Time => one(init.time.map(|offsets| format!("{offsets:?}"))),
             Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
-            Step::CgroupNamespace => one(init.unshare_cgroup.then(|| "new".to_owned())),
+            Step::CgroupNamespace => {
+                one((init.unshare != 0).then(|| format!("new: {}", namespace_names(init.unshare.into()))))
+            }
             Step::Loopback => one(init.loopback.then(|| "lo up".to_owned())),
             Step::Hostname => {
                 [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect()
