@@ -23,6 +23,7 @@ pub struct Call {
     stderr: PathBuf,
     has_stdin: bool,
     has_stdout: bool,
+    has_stderr: bool,
 }
 
 impl Call {
@@ -36,6 +37,7 @@ impl Call {
             stderr: dir.join(format!("{name}.stderr")),
             has_stdin: false,
             has_stdout: false,
+            has_stderr: false,
         }
     }
 
@@ -89,8 +91,15 @@ impl Call {
     pub fn terminal(mut self, slave: &OwnedFd) -> Self {
         let copy = || Stdio::from(slave.try_clone().expect("dup of the terminal"));
         self.command.stdin(copy()).stdout(copy()).stderr(copy());
-        self.has_stdin = true;
-        self.has_stdout = true;
+        (self.has_stdin, self.has_stdout, self.has_stderr) = (true, true, true);
+        self
+    }
+
+    /// stderr is this.
+    #[must_use]
+    pub fn stderr(mut self, end: &OwnedFd) -> Self {
+        self.command.stderr(end.try_clone().expect("dup of stderr"));
+        self.has_stderr = true;
         self
     }
 
@@ -103,9 +112,12 @@ impl Call {
         if !self.has_stdin {
             self.command.stdin(Stdio::null());
         }
+        let open = |path| File::options().append(true).create(true).open(path).expect("a file for output");
         if !self.has_stdout {
-            let open = |path| File::options().append(true).create(true).open(path).expect("a file for output");
-            self.command.stdout(open(&self.stdout)).stderr(open(&self.stderr));
+            self.command.stdout(open(&self.stdout));
+        }
+        if !self.has_stderr {
+            self.command.stderr(open(&self.stderr));
         }
         let line = format!("{:?}", self.command);
         let child = self.command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -567,8 +567,8 @@ fn cve_2026_88265_stdio_is_never_a_file_of_the_image() {
     }
 }
 
-/// CVE-2026-88265: a file of the host that is a standard stream stays its owner's: only pipes and
-/// terminals are given to the container's user.
+/// CVE-2026-88265: a file of the host that is a standard stream stays its owner's: only pipes are given to
+/// the container's user.
 #[test]
 fn cve_2026_88265_a_file_that_is_a_standard_stream_stays_its_owners() {
     let runtime = Runtime::new();

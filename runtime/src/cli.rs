@@ -57,6 +57,9 @@ pub struct Create {
     /// Keep the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
+    /// Give named pipes among the standard streams to the program's user, too: those that the shim hands on
+    #[arg(long, hide = true)]
+    pub give_fifos: bool,
     /// Pass N more descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,

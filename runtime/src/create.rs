@@ -22,11 +22,11 @@ use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{
     self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
 };
-use crate::sys::beside::Network;
+use crate::sys::beside::{Network, Sysfs};
 use crate::sys::{self, Child};
 use crate::visit;
 use crate::wire::Conversation;
-use crate::{config, hooks, idmap, init, rdt, scheduler};
+use crate::{config, hooks, host_mounts, idmap, init, rdt, scheduler, streams};
 
 use midwife::Midwife;
 pub(crate) use midwife::{death, failed, forked};
@@ -43,6 +43,8 @@ pub struct Orders<'a> {
     pub pid_file: Option<&'a Path>,
     /// This process will not wait for the container.
     pub detached: bool,
+    /// Fifos among our standard streams are given to the program's user, as pipes are.
+    pub give_fifos: bool,
     /// Gets the terminal's master.
     pub console_socket: Option<&'a Path>,
     /// Hears of warnings.
@@ -153,6 +155,9 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(orders.rootless, &spec)?;
     host.find_systemd(orders.systemd)?;
+    if request.no_pivot {
+        host.mounts = host_mounts::list()?;
+    }
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
@@ -263,6 +268,7 @@ impl Birth<'_> {
         if let Some(told) = kills.told() {
             return Err(Error::new(told));
         }
+        self.give_streams(child.get()?)?;
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
@@ -315,6 +321,15 @@ impl Birth<'_> {
             conversation.say(ToInit::Mapped)?;
         }
         Ok(())
+    }
+
+    /// Once it is in its user namespace, which may be one that it has joined.
+    fn give_streams(&self, child: &Child) -> Result<()> {
+        let Some(process) = self.plan.init.process.as_ref().filter(|_| !self.plan.host.terminal) else {
+            return Ok(());
+        };
+        let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
+        streams::give(process.uid, mapped.then_some(child.pid), self.orders.give_fifos)
     }
 
     fn forget_pid_file(&self) {
@@ -592,7 +607,8 @@ pub(crate) fn clone_error(errno: Errno, cgroup: Option<&Cgroup>) -> Error {
 /// Has a new network namespace made while we go on.
 fn begin_network(spec: &Spec) -> Result<Option<Network>> {
     let Some(wanted) = plan::Network::wanted(spec, nix::unistd::geteuid().as_raw()) else { return Ok(None) };
-    let begun = Network::begin(Proc::open()?.into(), wanted.sysfs);
+    let kind = if wanted.sysfs_readonly { Sysfs::ReadOnly } else { Sysfs::Writable };
+    let begun = Network::begin(Proc::open()?.into(), wanted.sysfs.then_some(kind));
     begun.map(Some).map_err(|errno| network_error("clone3", errno))
 }
 

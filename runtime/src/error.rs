@@ -15,6 +15,8 @@ pub enum Kind {
     NoContainer,
     /// The container's process is not there any more.
     NotRunning,
+    /// A state may have been written by others than the caller and root.
+    Untrusted,
 }
 
 /// A failure, with its place and remedy in the message.

@@ -21,13 +21,13 @@ use crate::create::{self, ChildGuard, Faults};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::path::Proc;
-use crate::plan::ids::{Ids, groups, keeps_groups};
+use crate::plan::ids::{self, Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Exposure, Filter};
 use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::state::{self, Alive, Container, Phase, Status};
 use crate::sys::{self, Child};
 use crate::wire::{Conversation, Heard, failure_text};
-use crate::{listener, scheduler};
+use crate::{listener, scheduler, streams};
 
 /// What a joining needs.
 pub struct Orders<'a> {
@@ -89,12 +89,15 @@ pub fn plan(
     let mut joining = plan::process(process, request, host, user_namespace, findings);
     let keep = keeps_groups(&container.record.cleat.annotations, host);
     joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
+    let drop_groups = user_namespace && host.may_drop_groups && !keep;
+    ids::without_what_is_dropped(&mut joining.groups, drop_groups);
     joining.seccomp = filter.map(|filter| {
         let load = seccomp::load(&filter, joining.no_new_privileges, Exposure::Seen { hooks: false }, findings);
         filter.with(load)
     });
     let init = wire::Plan {
         fault: request.fault,
+        drop_groups,
         join,
         chroot,
         fork: (namespaces & NEWPID != 0).then_some(wire::Fork::Joined),
@@ -206,6 +209,9 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         return Err(error);
     }
     let pid = joined.child.get()?.pid;
+    if !orders.process.terminal {
+        streams::give(orders.process.user.uid, first.map(|_| pid), false)?;
+    }
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;

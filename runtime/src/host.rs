@@ -13,6 +13,7 @@ use nix::unistd::AccessFlags;
 
 use crate::config::{Process, Spec};
 use crate::error::{Context, Error, Result};
+use crate::host_mounts::HostMount;
 use crate::plan::IdMap;
 use crate::sys;
 
@@ -33,6 +34,8 @@ pub struct Host {
     pub last_capability: u32,
     /// This process's user namespace does not let `setgroups(2)` be called.
     pub setgroups_denied: bool,
+    /// This process may give up its supplementary groups, wherever it goes.
+    pub may_drop_groups: bool,
     /// Control groups.
     pub cgroup: Cgroup,
     /// This process is in another user namespace than the machine's own.
@@ -43,6 +46,8 @@ pub struct Host {
     pub own_gids: Vec<IdMap>,
     /// `--rootless`: whether a container may do without a cgroup; `None`: as privileges are.
     pub rootless_asked: Option<bool>,
+    /// What is mounted here; only with `--no-pivot`.
+    pub mounts: Vec<HostMount>,
     /// Where resctrl is mounted, if it is; only where a container asks for it.
     pub resctrl: Option<PathBuf>,
     /// Security modules with labels; asked for only where a label is.
@@ -111,6 +116,7 @@ impl Host {
             host.own_uids = id_map("/proc/self/uid_map")?;
             host.own_gids = id_map("/proc/self/gid_map")?;
         }
+        host.may_drop_groups = host.euid == 0 && !host.setgroups_denied;
         if host.may_do_without_cgroup() {
             host.cgroup.find_delegated();
         }
@@ -140,12 +146,14 @@ impl Host {
         host.in_user_namespace = in_user_namespace()?;
         match first {
             Some(pid) => {
+                // Of the machine's own user namespace nobody can deny it (user_namespaces(7)).
+                let denied = host.in_user_namespace && setgroups_denied("/proc/self/setgroups");
+                host.may_drop_groups = host.euid == 0 && !denied;
                 host.setgroups_denied = setgroups_denied(&format!("/proc/{pid}/setgroups"));
                 host.own_uids = id_map(&format!("/proc/{pid}/uid_map"))?;
                 host.own_gids = id_map(&format!("/proc/{pid}/gid_map"))?;
             }
             None if host.in_user_namespace => host.setgroups_denied = setgroups_denied("/proc/self/setgroups"),
-            // Of the machine's own user namespace nobody can deny it (user_namespaces(7)).
             None => {}
         }
         Ok(host)

@@ -160,6 +160,7 @@ fn create_options(options: &cli::Create) -> commands::create::Options {
         pid_file: options.pid_file.clone(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
+        give_fifos: options.give_fifos,
         preserve_fds: options.preserve_fds,
     }
 }

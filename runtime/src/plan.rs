@@ -133,6 +133,8 @@ pub struct HostHalf {
 pub struct Network {
     /// With a sysfs, which the kernel makes for each of them: the init's mount finds it.
     pub sysfs: bool,
+    /// That is read-only as a whole.
+    pub sysfs_readonly: bool,
 }
 
 impl Network {
@@ -145,7 +147,8 @@ impl Network {
     /// It must belong to our own user namespace, in which anybody with the privilege can make it.
     fn of(namespaces: &Namespaces, spec: &Spec, euid: u32) -> Option<Network> {
         let beside = namespaces.new & NEWNET != 0 && !namespaces.has(NEWUSER) && euid == 0;
-        beside.then(|| Network { sysfs: spec.mounts.iter().any(|mount| mount.kind == "sysfs") })
+        let sysfs = spec.mounts.iter().any(|mount| mount.kind == "sysfs");
+        beside.then(|| Network { sysfs, sysfs_readonly: mounts::is_sysfs_readonly(spec, namespaces) })
     }
 }
 
@@ -342,6 +345,7 @@ impl Plan {
             let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
             Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
         });
+        let mut drop_groups = false;
         let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
         if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
             let may_set = match &id_maps {
@@ -351,6 +355,8 @@ impl Plan {
             ids.check_user(&asked.user, may_set, findings);
             let keep = ids::keeps_groups(&spec.annotations, host);
             process.groups = ids::groups(&asked.user, may_set, keep, &mut findings.warnings);
+            drop_groups = namespaces.joins(NEWUSER) && host.may_drop_groups && !keep;
+            ids::without_what_is_dropped(&mut process.groups, drop_groups);
         }
         let filter = spec.linux.seccomp.as_ref();
         let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
@@ -369,8 +375,11 @@ impl Plan {
         affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
         let rdt = spec.linux.intel_rdt.as_ref();
         let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
-        // cgroup and time namespaces are made by the init: their contents depend on where it is.
-        let mut by_clone = namespaces.new & !(NEWCGROUP | NEWTIME);
+        // cgroup and time namespaces are made by the init: their contents depend on where it is; and an
+        // ipc namespace's message queues belong to who makes it, who is to be root of a new user namespace.
+        let queues = if namespaces.new & NEWUSER == 0 { 0 } else { NEWIPC };
+        let by_init = namespaces.new & (NEWCGROUP | NEWTIME | queues);
+        let mut by_clone = namespaces.new & !by_init;
         // What belongs to our user namespace can be entered only before there is a new one, and a new
         // one must be born in the others: by the init, since whoever lives there sees it being born
         // and what program it is then (CVE-2019-5736).
@@ -422,13 +431,14 @@ impl Plan {
         let net_devices = netdev::decide(spec, &namespaces, host, findings);
         let init = wire::Plan {
             fault: request.fault,
+            drop_groups,
             join,
             chroot: None,
             unshare,
             fork,
             late_fds,
             become_root: born_inside,
-            unshare_cgroup: namespaces.new & NEWCGROUP != 0,
+            unshare_late: u32::try_from(by_init & !NEWTIME).unwrap_or(0),
             time: findings.keep(time_offsets(spec, &namespaces)),
             keyring: findings.keep(request.keyring.as_ref().map(text).transpose()),
             loopback: namespaces.new & NEWNET != 0,

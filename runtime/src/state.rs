@@ -22,6 +22,7 @@ use crate::path;
 use crate::plan::seccomp::{Filter, Listener};
 use crate::plan::{self, NEWPID};
 use crate::rdt::OwnRdt;
+use trust::Trusted;
 
 pub use container::{Alive, Container, Waiting, process_start};
 pub use place::Place;
@@ -30,6 +31,7 @@ pub use told::{OCI_VERSION, state_json};
 mod container;
 mod place;
 mod told;
+mod trust;
 
 const FILE: &str = "state.json";
 /// The program of the seccomp filter.
@@ -249,7 +251,7 @@ impl Store {
     /// Reserves an id by making its directory.
     ///
     /// # Errors
-    /// The id is in use, or the directory cannot be made.
+    /// The id is in use, or the directory cannot be made, or others may write where it is.
     pub fn reserve(&self, id: &str) -> Result<Reserved> {
         check_id(id)?;
         if !self.root.exists() {
@@ -260,6 +262,7 @@ impl Store {
                 .create(&self.root)
                 .context(format_args!("state directory {}", self.root.display()))?;
         }
+        Trusted::open(&self.root)?;
         let path = self.root.join(id);
         match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
@@ -283,25 +286,23 @@ impl Store {
     /// Looks up a container.
     ///
     /// # Errors
-    /// There is none of that id, or its state cannot be read.
+    /// There is none of that id, or its state cannot be read, or is not to be believed.
     pub fn open(&self, id: &str) -> Result<Container> {
         check_id(id)?;
         let path = self.root.join(id);
         let file = path.join(FILE);
-        let text = match std::fs::read(&file) {
-            Err(error) if is_missing(&error) && !path.is_dir() => {
-                let what = format!("container does not exist: {id}; there is no {}", path.display());
-                return Err(Error::of(Kind::NoContainer, what));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let place = format!(
-                    "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
-                    file.display()
-                );
-                return Err(Error::new(format!("{place}; remove the rest: delete --force {id}")));
-            }
-            other => other.context(format_args!("read {}", file.display()))?,
+        let root = Trusted::open(&self.root)?;
+        let Some(directory) = root.map_or(Ok(None), |root| root.below(id))? else {
+            let what = format!("container does not exist: {id}; there is no {}", path.display());
+            return Err(Error::of(Kind::NoContainer, what));
         };
+        let text = directory.read(FILE)?.ok_or_else(|| {
+            let place = format!(
+                "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
+                file.display()
+            );
+            Error::new(format!("{place}; remove the rest: delete --force {id}"))
+        })?;
         let record: Record = crate::config::parse(&file.to_string_lossy(), &text)?;
         Ok(Container { path, record })
     }
@@ -309,8 +310,9 @@ impl Store {
     /// The ids of all containers, sorted.
     ///
     /// # Errors
-    /// The directory cannot be read; that it does not exist is no error.
+    /// The directory cannot be read, or is not to be believed; that it does not exist is no error.
     pub fn ids(&self) -> Result<Vec<String>> {
+        Trusted::open(&self.root)?;
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.context(format_args!("read {}", self.root.display()))?,
@@ -353,10 +355,6 @@ impl Store {
     pub fn directory(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
-}
-
-fn is_missing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {

@@ -294,6 +294,8 @@ impl Driver {
         // Nothing may be made after whoever removes it has looked.
         supervise::die_with_parent(&mut command);
         command.arg("create").arg("--bundle").arg(dir).arg("--pid-file").arg(dir.join("init.pid"));
+        // containerd has made them for this container alone.
+        command.arg("--give-fifos");
         if options.no_pivot_root {
             command.arg("--no-pivot");
         }

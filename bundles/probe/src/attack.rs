@@ -206,3 +206,47 @@ pub(crate) fn trace() -> ! {
         }
     }
 }
+
+/// A user namespace of its own, and a procfs and a sysfs there that have no masks (Linux fs/namespace.c,
+/// `mount_too_revealing`): root of it may have them if one without masks is in the mount namespace.
+pub(crate) fn fresh() {
+    use nix::sched::{CloneFlags, unshare};
+    let ids = [("uid_map", nix::unistd::getuid().as_raw()), ("gid_map", nix::unistd::getgid().as_raw())];
+    let all = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET;
+    if let Err(error) = unshare(all) {
+        return println!("{}", json!({ "unshare": format!("{error:?}") }));
+    }
+    let _ = fs::write("/proc/self/setgroups", "deny");
+    for (file, id) in ids {
+        if let Err(error) = fs::write(format!("/proc/self/{file}"), format!("0 {id} 1")) {
+            return println!("{}", json!({ file: facts::errno(error) }));
+        }
+    }
+    // The pid namespace is one for children alone.
+    let myself = std::env::args_os().next().unwrap_or_default();
+    let status = std::process::Command::new(myself).arg("attack-fresh-mounts").status();
+    if let Err(error) = status {
+        println!("{}", json!({ "spawn": facts::errno(error) }));
+    }
+}
+
+/// What [`fresh`] does in its namespaces.
+pub(crate) fn fresh_mounts() -> Value {
+    json!({ "proc": fresh_mount(c"proc", "keys"), "sysfs": fresh_mount(c"sysfs", "firmware") })
+}
+
+fn fresh_mount(kind: &std::ffi::CStr, masked: &str) -> Value {
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+    let mount = || -> rustix::io::Result<_> {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    };
+    match mount() {
+        Err(error) => json!({ "error": facts::errno(error) }),
+        Ok(root) => {
+            let there = rustix::fs::statat(&root, masked, rustix::fs::AtFlags::empty());
+            json!({ "mounted": true, "masked": there.map_or_else(facts::errno, |_| "there".to_owned()) })
+        }
+    }
+}

@@ -62,6 +62,7 @@ usage: probe [WORD [ARGUMENT…]]
   attack-mount TARGET         mount a procfs and unmount it for ever
   attack-escape CANARY        look for a way to the host's CANARY file by every known door
   attack-doors CANARY         the same in every process that shows up, for ever
+  attack-fresh                a procfs, then a sysfs, in namespaces of its own: what it shows of what is masked here
   attack-trace                trace every process that shows up, for ever";
 
 fn main() -> ExitCode {
@@ -115,6 +116,8 @@ fn main() -> ExitCode {
         ("attack-mount", [target]) => return attack::mount(target),
         ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
         ("attack-doors", [canary]) => attack::doors(canary),
+        ("attack-fresh", []) => attack::fresh(),
+        ("attack-fresh-mounts", []) => print_json(&attack::fresh_mounts()),
         ("attack-trace", []) => attack::trace(),
         _ => {
             eprintln!("{USAGE}");

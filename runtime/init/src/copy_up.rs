@@ -43,7 +43,6 @@ fn directory(from: &OwnedFd, to: &OwnedFd, depth: u32) -> Result<()> {
 
 fn one(from: &OwnedFd, to: &OwnedFd, name: &CStr, depth: u32) -> Result<()> {
     let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).call("fstatat")?;
-    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     let nofollow = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
@@ -52,16 +51,15 @@ fn one(from: &OwnedFd, to: &OwnedFd, name: &CStr, depth: u32) -> Result<()> {
             let source = rustix::fs::openat(from, name, flags, Mode::empty()).call("openat")?;
             let target = rustix::fs::openat(to, name, flags, Mode::empty()).call("openat")?;
             directory(&source, &target, depth - 1)?;
-            own(&target, &stat)?;
-            rustix::fs::fchmod(&target, mode).call("fchmod")
+            like(&target, &opened(&source, FileType::Directory)?)
         }
         FileType::RegularFile => {
             let source = rustix::fs::openat(from, name, OFlags::RDONLY | nofollow, Mode::empty()).call("openat")?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | nofollow;
             let target = rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o600)).call("openat")?;
+            let stat = opened(&source, FileType::RegularFile)?;
             contents(&source, &target)?;
-            own(&target, &stat)?;
-            rustix::fs::fchmod(&target, mode).call("fchmod")
+            like(&target, &stat)
         }
         FileType::Symlink => {
             let link = rustix::fs::readlinkat(from, name, Vec::new()).call("readlinkat")?;
@@ -69,7 +67,7 @@ fn one(from: &OwnedFd, to: &OwnedFd, name: &CStr, depth: u32) -> Result<()> {
             own_at(to, name, &stat)
         }
         kind => {
-            rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev).call("mknodat")?;
+            rustix::fs::mknodat(to, name, kind, mode(&stat), stat.st_rdev).call("mknodat")?;
             own_at(to, name, &stat)
         }
     }
@@ -79,9 +77,24 @@ fn ids(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
 }
 
-fn own(fd: &OwnedFd, stat: &Stat) -> Result<()> {
+fn mode(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode & 0o7777)
+}
+
+/// What was opened. What was found before under its name may have been another file: somebody's
+/// program would become a set-user-ID program of root's.
+fn opened(source: &OwnedFd, kind: FileType) -> Result<Stat> {
+    let stat = rustix::fs::fstat(source).call("fstat")?;
+    if FileType::from_raw_mode(stat.st_mode) != kind {
+        return Err(Error::refused("copy", b"", "it was exchanged while it was copied"));
+    }
+    Ok(stat)
+}
+
+fn like(target: &OwnedFd, stat: &Stat) -> Result<()> {
     let (uid, gid) = ids(stat);
-    rustix::fs::fchown(fd, uid, gid).call("fchown")
+    rustix::fs::fchown(target, uid, gid).call("fchown")?;
+    rustix::fs::fchmod(target, mode(stat)).call("fchmod")
 }
 
 fn own_at(dir: &OwnedFd, name: &CStr, stat: &Stat) -> Result<()> {

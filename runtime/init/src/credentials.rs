@@ -3,7 +3,6 @@
 use core::ffi::CStr;
 
 use cleat_plan::{Process, Rlimit};
-use linux_raw_sys::general as raw;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
@@ -18,9 +17,8 @@ const PR_CAP_AMBIENT: u32 = 47;
 const PR_CAP_AMBIENT_RAISE: usize = 2;
 const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
 
-/// Standard streams, working directory, groups, user, capability sets, `no_new_privs`, umask.
+/// Working directory, groups, user, capability sets, `no_new_privs`, umask.
 pub(crate) fn take(process: &Process) -> Result<()> {
-    give_streams(process)?;
     // With all privileges first, as the directory may be closed to the user; where root itself is
     // refused (a network file system), the user may be let in.
     let early = rustix::process::chdir(&*process.cwd);
@@ -65,27 +63,6 @@ fn drop_bounding(keep: u64) -> Result<()> {
             // Without CAP_SETPCAP: no matter where the capability is not there to be dropped.
             Err(Errno::PERM) if sys::prctl(PR_CAPBSET_READ, cap, 0) == Ok(0) => {}
             Err(errno) => return Err(errno).call("prctl PR_CAPBSET_DROP"),
-        }
-    }
-    Ok(())
-}
-
-/// Pipes and terminals among the standard streams are given to the user, who may want to open
-/// `/dev/stderr`. Files and devices of the host are left alone (CVE-2026-88265).
-fn give_streams(process: &Process) -> Result<()> {
-    if process.uid == 0 {
-        return Ok(());
-    }
-    for stream in sys::streams() {
-        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
-        let kind = stat.st_mode & raw::S_IFMT;
-        let tty = kind == raw::S_IFCHR && rustix::termios::isatty(stream);
-        if (kind == raw::S_IFIFO || tty) && stat.st_uid != process.uid {
-            match rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(process.uid)), None) {
-                // Not ours to give: it stays usable through the descriptor.
-                Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => {}
-                Err(errno) => return Err(Error::new("fchown", errno).on(b"standard stream")),
-            }
         }
     }
     Ok(())

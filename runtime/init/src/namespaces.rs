@@ -23,6 +23,10 @@ use crate::{procfs, sys};
 /// Enters the namespaces that exist already. What belongs to a joined user namespace can only be
 /// entered after it, what belongs to ours only before.
 pub(crate) fn join(birth: &mut Birth) -> Result<()> {
+    if birth.plan.drop_groups {
+        // In a user namespace that denies it they could not be dropped any more.
+        sys::setgroups(&[]).call_on("setgroups", c"the caller's groups")?;
+    }
     let list = core::mem::take(&mut birth.plan.join);
     let with_user = list.iter().any(|join| join.flags == raw::CLONE_NEWUSER);
     let mut later = Vec::new();
@@ -176,9 +180,13 @@ pub(crate) fn session(birth: &mut Birth) -> Result<()> {
 }
 
 /// `clone3` with `CLONE_NEWCGROUP` would root the namespace at the caller's cgroup: this way it is
-/// the container's own.
+/// the container's own. Message queues belong to whoever makes their ipc namespace: root of the new user
+/// namespace, which its first process is only now.
 pub(crate) fn cgroup(birth: &mut Birth) -> Result<()> {
-    if birth.plan.unshare_cgroup { unshare(ThreadNameSpaceType::CONTROL_GROUP) } else { Ok(()) }
+    match birth.plan.unshare_late {
+        0 => Ok(()),
+        kinds => unshare(ThreadNameSpaceType::from_bits_retain(kinds)),
+    }
 }
 
 /// Brings `lo` up.

@@ -4,7 +4,7 @@
 
 use core::ffi::CStr;
 
-use cleat_plan::{Pivot, Propagation, PropagationKind, Root};
+use cleat_plan::{Pivot, Propagation, PropagationKind, Root, Text};
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
@@ -14,7 +14,10 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use crate::Birth;
 use crate::error::{Call, Error, Result};
 use crate::path::{self, Make};
+use crate::procfs::PROC_SUPER_MAGIC;
 use crate::sys;
+
+const SYSFS_MAGIC: u64 = 0x6265_6572;
 
 /// A handle on an existing directory, by a path of the host.
 fn open_dir(path: &CStr) -> rustix::io::Result<OwnedFd> {
@@ -155,24 +158,38 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
             let slash = open_dir(c"/").call_on("open", c"/")?;
             propagate(slash.as_fd(), Propagation { kind: PropagationKind::Private, recursive: false })
                 .call("mount_setattr")?;
-            // The host's procfs and sysfs would stay reachable under the moved mount.
-            for fs in [c"/proc", c"/sys"] {
-                let alone = Propagation { kind: PropagationKind::Slave, recursive: true };
-                let enslaved = open_dir(fs).and_then(|fs| propagate(fs.as_fd(), alone)).is_ok();
-                if !enslaved || rustix::mount::unmount(fs, UnmountFlags::DETACH).is_err() {
-                    // Locked, in a user namespace: covered instead.
-                    if let Ok(dir) = open_dir(fs) {
-                        attach(crate::masks::empty_directory()?.as_fd(), dir.as_fd()).call_on("move_mount", fs)?;
-                    }
-                }
-            }
             attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;
+            // Up to here paths still begin below what has been moved over `/`.
+            leave_host_mounts(root)?;
             rustix::process::chroot(c".").call("chroot")?;
         }
         Pivot::Chroot => rustix::process::chroot(c".").call("chroot")?,
     }
     rustix::process::chdir(c"/").call_on("chdir", c"/")?;
     Ok(dir)
+}
+
+/// The host's mounts below a root that stays: they are unmounted, or covered where they are locked, in a
+/// user namespace.
+fn leave_host_mounts(root: &Root) -> Result<()> {
+    let open = |path: &CStr| rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    // All of them first: nothing of what is unmounted may reach the host, nor what it mounts later come here.
+    for path in &root.host_mounts {
+        if let Ok(mount) = open(path) {
+            let _ = propagate(mount.as_fd(), Propagation { kind: PropagationKind::Private, recursive: true });
+        }
+    }
+    let unmount = |path: &Text| rustix::mount::unmount(&**path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok();
+    // Again, as one may have hidden another.
+    while root.host_mounts.iter().fold(false, |any, path| unmount(path) || any) {}
+    for path in &root.revealing {
+        let Ok(left) = open(path) else { continue };
+        let magic = rustix::fs::fstatfs(&left).call_on("fstatfs", path)?.f_type;
+        if matches!(u64::try_from(magic), Ok(PROC_SUPER_MAGIC | SYSFS_MAGIC)) {
+            attach(crate::masks::empty_directory()?.as_fd(), left.as_fd()).call_on("move_mount", path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Propagation and write protection of the root: after the last bind mount, which an unbindable

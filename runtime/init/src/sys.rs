@@ -153,10 +153,10 @@ pub(crate) fn cloexec_from(first: u32) -> Result<(), Errno> {
     unsafe { syscall(raw::__NR_close_range, args) }.map(drop)
 }
 
-/// Standard input, output and error.
-pub(crate) fn streams() -> [BorrowedFd<'static>; 3] {
+/// Standard input.
+pub(crate) fn stdin() -> BorrowedFd<'static> {
     // SAFETY: this program never closes its standard streams, which cleat makes sure are open.
-    [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+    unsafe { BorrowedFd::borrow_raw(0) }
 }
 
 /// Every signal to its default action, none blocked: what a program expects to find.

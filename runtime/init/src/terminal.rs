@@ -52,8 +52,7 @@ pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<()> {
 
 /// Makes what the standard streams are this process's controlling terminal; its session is new.
 pub(crate) fn control() -> Result<()> {
-    let [stdin, ..] = sys::streams();
-    rustix::process::ioctl_tiocsctty(stdin).call("ioctl TIOCSCTTY")
+    rustix::process::ioctl_tiocsctty(sys::stdin()).call("ioctl TIOCSCTTY")
 }
 
 /// `/dev/pts/ptmx`: a link or another device in its place is an attack or a missing mount.

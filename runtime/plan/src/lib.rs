@@ -28,6 +28,8 @@ pub struct FdIndex(pub u16);
 pub struct Plan {
     /// A step made to fail on purpose, for tests.
     pub fault: Option<Fault>,
+    /// Give the caller's supplementary groups up before a user namespace is joined.
+    pub drop_groups: bool,
     /// Namespaces to join, in this order, before anything else.
     pub join: Vec<Join>,
     /// Change the root to this directory after joining: the container has no mount namespace.
@@ -41,8 +43,9 @@ pub struct Plan {
     pub late_fds: u16,
     /// Become user and group 0 of the (joined or new) user namespace before the first mount.
     pub become_root: bool,
-    /// A new cgroup namespace, rooted at the cgroup the init was born in.
-    pub unshare_cgroup: bool,
+    /// New namespaces, `CLONE_NEW*` bits, that must be made by root of the container's user namespace,
+    /// from inside the cgroup the init was born in.
+    pub unshare_late: u32,
     /// A new time namespace with these offsets.
     pub time: Option<TimeOffsets>,
     /// Name of a new session keyring; `None` keeps the caller's.
@@ -127,6 +130,10 @@ pub struct Root {
     pub nodev: bool,
     /// How `path` becomes `/`.
     pub pivot: Pivot,
+    /// With [`Pivot::MoveMount`]: where the host's mounts are, which are to leave.
+    pub host_mounts: Vec<Text>,
+    /// Those of them that are a procfs or a sysfs: covered if they stay.
+    pub revealing: Vec<Text>,
     /// Propagation of every mount of the new namespace, set before the first mount.
     pub propagation: Propagation,
     /// Propagation of `/` once the root is entered (`linux.rootfsPropagation`).

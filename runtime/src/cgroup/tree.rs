@@ -44,12 +44,6 @@ impl Cgroup {
         processes_of(&self.dir, &mut pids).is_ok() && pids.contains(&pid)
     }
 
-    /// How many cgroups are below it: what removing it has to do.
-    #[must_use]
-    pub fn descendants(&self) -> u64 {
-        self.keyed("cgroup.stat", "nr_descendants").ok().flatten().unwrap_or(0)
-    }
-
     /// Removes all cgroups below it, the deepest first.
     pub(super) fn remove_children(&self) -> nix::Result<()> {
         let leave = |parent: &OwnedFd, name: &Path| match nix::unistd::unlinkat(parent, name, UnlinkatFlags::RemoveDir)

@@ -16,6 +16,7 @@ use super::{Shell, bundle, delete, fault, inherited_fds};
 
 /// What both take.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct Options {
     /// The id.
     pub id: String,
@@ -31,6 +32,8 @@ pub struct Options {
     pub no_pivot: bool,
     /// `--no-new-keyring`
     pub no_new_keyring: bool,
+    /// `--give-fifos`
+    pub give_fifos: bool,
     /// `--preserve-fds`
     pub preserve_fds: u32,
 }
@@ -66,6 +69,7 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
         request,
         pid_file: options.pid_file.as_deref(),
         detached,
+        give_fifos: options.give_fifos,
         console_socket: options.console_socket.as_deref(),
         warn: shell.warn,
         debug: shell.debug,

@@ -1,6 +1,6 @@
 //! `list`: all containers of a state directory.
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 use super::state::Listed;
 use super::{Shell, print, print_json};
@@ -21,7 +21,14 @@ pub enum Format {
 /// # Errors
 /// The state directory cannot be read.
 pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
-    let ids = shell.store.ids()?;
+    let mut ids = shell.store.ids()?;
+    ids.retain(|id| match shell.store.open(id) {
+        Err(error) if error.kind() == Kind::Untrusted => {
+            (shell.warn)(&format!("{id} is not listed: {error}"));
+            false
+        }
+        _ => true,
+    });
     if format == Format::Quiet {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }

@@ -139,7 +139,9 @@ impl Plan {
             }
             Step::Time => one(init.time.map(|offsets| format!("{offsets:?}"))),
             Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
-            Step::CgroupNamespace => one(init.unshare_cgroup.then(|| "new".to_owned())),
+            Step::CgroupNamespace => {
+                one((init.unshare_late != 0).then(|| format!("new: {}", namespace_names(init.unshare_late.into()))))
+            }
             Step::Loopback => one(init.loopback.then(|| "lo up".to_owned())),
             Step::Hostname => {
                 [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect()

@@ -108,6 +108,11 @@ fn contains(map: &IdMap, first: u32, size: u32) -> bool {
     first >= map.container_id && u64::from(first) + u64::from(size) <= u64::from(map.container_id) + u64::from(map.size)
 }
 
+/// What an id of the inside is outside.
+pub(crate) fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
+    maps.iter().find(|map| contains(map, id, 1)).map(|map| map.host_id + (id - map.container_id))
+}
+
 /// `5` or `100000-165535`.
 pub(crate) fn range(first: u32, size: u32) -> String {
     match size {
@@ -218,6 +223,11 @@ pub(crate) fn groups(user: &config::User, may_set: bool, keep: bool, warnings: &
         );
     }
     may_set.then(|| user.additional_gids.clone())
+}
+
+/// None need be set where the caller's are given up before a user namespace is joined, which may deny it.
+pub(crate) fn without_what_is_dropped(groups: &mut Option<Vec<u32>>, dropped: bool) {
+    groups.take_if(|groups| dropped && groups.is_empty());
 }
 
 #[cfg(test)]

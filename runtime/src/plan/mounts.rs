@@ -160,6 +160,8 @@ pub(super) struct Context<'a> {
     /// This process is root of its user namespace.
     pub(super) may_idmap: bool,
     pub(super) fds: &'a mut Vec<FdSource>,
+    /// See [`is_sysfs_readonly`].
+    pub(super) sysfs_readonly: bool,
     /// `linux.mountLabel`
     pub(super) mount_label: Option<&'a Text>,
 }
@@ -178,6 +180,16 @@ const PROC_FILES: &[&str] = &[
     "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
 ];
+
+/// Whether the one sysfs that a new network namespace has is made read-only: unless one of its mounts is
+/// not. That of a namespace that others have, too, stays as it is: they may want to write.
+pub(super) fn is_sysfs_readonly(spec: &config::Spec, namespaces: &Namespaces) -> bool {
+    let is_readonly = |mount: &config::Mount| {
+        mount.options.iter().rfind(|option| matches!(option.as_str(), "ro" | "rw")).is_some_and(|last| last == "ro")
+    };
+    let mut all = spec.mounts.iter().filter(|mount| mount.kind == "sysfs").peekable();
+    namespaces.new & NEWNET != 0 && all.peek().is_some() && all.all(is_readonly)
+}
 
 /// Decides one mount.
 pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context<'_>) -> Result<Mount> {
@@ -367,8 +379,13 @@ fn new_kind(
     }
     let source = if mount.source.is_empty() { fstype } else { &mount.source };
     let mut fs = std::mem::take(&mut options.fs);
-    let on_a_device = mount.source.starts_with('/');
-    if on_a_device && options.attr.set & RDONLY != 0 {
+    // As a whole: on a device, and where the file system shows the kernel. (A tmpfs is still to be filled.)
+    let as_a_whole = match fstype {
+        "proc" => true,
+        "sysfs" => context.sysfs_readonly,
+        _ => mount.source.starts_with('/'),
+    };
+    if as_a_whole && options.attr.set & RDONLY != 0 {
         fs.push(FsOption { key: text("ro")?, value: None });
     }
     Ok(MountKind::New { fstype: text(fstype)?, source: Some(text(source)?), options: fs })
@@ -445,6 +462,7 @@ mod tests {
             unprivileged,
             may_idmap: !unprivileged,
             fds: &mut fds,
+            sysfs_readonly: true,
             mount_label: None,
         };
         decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())

@@ -6,8 +6,9 @@ use cleat_plan as wire;
 use cleat_plan::{Pivot, PropagationKind, Text};
 
 use crate::config::{self, Spec};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::host_mounts::HostMount;
 
 use super::ids::Ids;
 use super::namespaces::Namespaces;
@@ -94,6 +95,7 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         unprivileged,
         may_idmap: input.host.euid == 0,
         fds,
+        sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
         mount_label: mount_label.as_ref(),
     };
     let mut list = findings.each(&input.spec.mounts, |index, mount| {
@@ -114,6 +116,10 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
     let make_nodes = own_mounts && !bound_dev;
     let nodes = devices::nodes(&linux.devices, unprivileged, input.ids, findings);
     let devices = if make_nodes { nodes } else { Vec::new() };
+    let (host_mounts, revealing) = match pivot {
+        Pivot::MoveMount => findings.keep(host_mounts(&input.host.mounts, unprivileged)),
+        Pivot::PivotRoot | Pivot::Chroot => Default::default(),
+    };
     let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
         findings.each(paths, |index, path| {
             if path.starts_with('/') {
@@ -128,6 +134,8 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         tree,
         nodev: unprivileged && own_mounts,
         pivot,
+        host_mounts,
+        revealing,
         propagation,
         root_propagation,
         readonly,
@@ -137,6 +145,22 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         masked: absolute(&linux.masked_paths, "linux.maskedPaths"),
         readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths"),
     }
+}
+
+/// Where the host's mounts are, and which of them let a user namespace of the container's see what is masked.
+fn host_mounts(mounts: &[HostMount], locked: bool) -> Result<(Vec<Text>, Vec<Text>)> {
+    // Of a user namespace they cannot be unmounted, and so this one cannot be reached to be covered.
+    if let Some(hidden) = mounts.iter().find(|mount| locked && mount.hidden) {
+        return Err(Error::new(format!(
+            "--no-pivot: another mount lies over the procfs or sysfs on {}, which a user namespace can neither unmount nor \
+             cover: a user namespace in the container would see what is masked; do without --no-pivot",
+            hidden.point.display()
+        )));
+    }
+    let points = |all| -> Result<Vec<Text>> {
+        mounts.iter().filter(|mount| all || mount.reveals).map(|mount| text(&mount.point)).collect()
+    };
+    Ok((points(true)?, points(false)?))
 }
 
 /// That of runc: events of the host come in, none goes out.

@@ -50,9 +50,9 @@ fn plan_on(host: &Host, change: Value) -> std::result::Result<Plan, String> {
 fn the_plan_of_a_plain_bundle() {
     let plan = plan_with(json!({})).unwrap();
     assert_eq!(plan.host.clone_flags, NEWPID | NEWNS | NEWIPC | NEWUTS);
-    assert_eq!(plan.host.network, Some(Network { sysfs: false }), "beside the rest");
+    assert_eq!(plan.host.network, Some(Network { sysfs: false, sysfs_readonly: false }), "beside the rest");
     assert_eq!(plan.init.join.iter().map(|join| u64::from(join.flags)).collect::<Vec<_>>(), [NEWNET]);
-    assert!(plan.init.unshare_cgroup, "the cgroup namespace is made inside the cgroup");
+    assert_eq!(u64::from(plan.init.unshare_late), NEWCGROUP, "the cgroup namespace is made inside the cgroup");
     assert_eq!(plan.host.rootfs, Path::new("/bundle/rootfs"));
     assert_eq!(plan.init.fork, None);
     // A relative or missing path is relative to the parent of our own cgroup.
@@ -67,7 +67,9 @@ fn a_network_namespace_that_belongs_to_a_new_user_namespace_is_born_with_it() {
     assert_eq!((plan.host.network, plan.init.join.len()), (None, 0));
     assert!(plan.host.clone_flags & NEWNET != 0);
     let plan = plan_with(json!({"mounts": [{"destination": "/sys", "type": "sysfs"}]})).unwrap();
-    assert_eq!(plan.host.network, Some(Network { sysfs: true }));
+    assert_eq!(plan.host.network, Some(Network { sysfs: true, sysfs_readonly: false }));
+    let plan = plan_with(json!({"mounts": [{"destination": "/sys", "type": "sysfs", "options": ["ro"]}]})).unwrap();
+    assert_eq!(plan.host.network, Some(Network { sysfs: true, sysfs_readonly: true }));
 }
 
 #[test]

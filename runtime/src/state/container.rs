@@ -16,6 +16,7 @@ use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
 use crate::sys;
 
+use super::trust::Trusted;
 use super::{FILE, FILTER, Phase, Record, START_SOCKET, Status, lock, save, start_address, state_json};
 
 /// A container that has been created.
@@ -56,10 +57,15 @@ impl Container {
     pub fn filter(&self) -> Result<Option<Filter>> {
         let Some(own) = &self.record.cleat.seccomp else { return Ok(None) };
         let file = self.path.join(FILTER);
-        let bytes = std::fs::read(&file).context(format_args!("read {}", file.display()))?;
+        let bytes = self.read(FILTER)?.ok_or_else(|| Error::new(format!("{} is missing", file.display())))?;
         let program = Program::from_bytes(bytes)
             .ok_or_else(|| Error::new(format!("{}: not a seccomp filter; was it written whole?", file.display())))?;
         Ok(Some(Filter { program, flags: own.flags, listener: own.listener.clone() }))
+    }
+
+    /// A file of its state; `None`: it is missing.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Trusted::open(&self.path)?.map_or(Ok(None), |directory| directory.read(name))
     }
 
     /// Who decides where its filter does not.
@@ -101,10 +107,7 @@ impl Container {
             _ => return Err(gone()),
         }
         let file = self.path.join(FILE);
-        let text = match std::fs::read(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
-            other => other.context(format_args!("read {}", file.display()))?,
-        };
+        let text = self.read(FILE)?.ok_or_else(gone)?;
         let record: Record = crate::config::parse(&file.to_string_lossy(), &text)?;
         // Nor need the directory be the one that was read before: the id may have been used again.
         if record.created != self.record.created {

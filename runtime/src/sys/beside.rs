@@ -20,6 +20,15 @@ use super::{CHILD_STACK, clone3_sharing, wide};
 /// No descriptor yet, nor an error: the process has ended before it came to that.
 const NOTHING: i32 = -1000;
 
+/// The sysfs of a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sysfs {
+    /// Mounts of it may be writable.
+    Writable,
+    /// None is, whatever its flags are.
+    ReadOnly,
+}
+
 /// A network namespace in the making. Dropped, it waits until its maker has ended.
 pub struct Network {
     maker: i32,
@@ -33,7 +42,7 @@ pub struct Network {
 struct Job {
     /// The host's `/proc`.
     proc: OwnedFd,
-    sysfs: bool,
+    sysfs: Option<Sysfs>,
     begun: AtomicBool,
     /// Zero once `namespace` is there, or the maker is not: the kernel wakes us then, too.
     busy: AtomicU32,
@@ -48,7 +57,7 @@ impl Network {
     ///
     /// # Errors
     /// Those of clone3(2).
-    pub fn begin(proc: OwnedFd, sysfs: bool) -> nix::Result<Network> {
+    pub fn begin(proc: OwnedFd, sysfs: Option<Sysfs>) -> nix::Result<Network> {
         let job = Arc::new(Job {
             proc,
             sysfs,
@@ -146,9 +155,9 @@ unsafe extern "C" fn make(job: &Job) -> ! {
     job.namespace.store(told, Ordering::Release);
     job.busy.store(0, Ordering::Release);
     let _ = futex::wake(&job.busy, futex::Flags::empty(), 1);
-    if told >= 0 && job.sysfs {
+    if let (0.., Some(kind)) = (told, job.sysfs) {
         // Where it cannot be had, whoever mounts it is told.
-        if let Ok(context) = sysfs() {
+        if let Ok(context) = sysfs(kind) {
             job.context.store(context.into_raw_fd(), Ordering::Release);
         }
     }
@@ -163,8 +172,11 @@ fn namespace(job: &Job) -> rustix::io::Result<OwnedFd> {
 }
 
 /// The file system: whoever mounts it in this network namespace, gets it.
-fn sysfs() -> rustix::io::Result<OwnedFd> {
+fn sysfs(kind: Sysfs) -> rustix::io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(c"sysfs", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if kind == Sysfs::ReadOnly {
+        rustix::mount::fsconfig_set_flag(context.as_fd(), c"ro")?;
+    }
     rustix::mount::fsconfig_create(context.as_fd())?;
     Ok(context)
 }
