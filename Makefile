@@ -8,7 +8,11 @@ MUSL    := $(ARCH)-unknown-linux-musl
 TARGET   = $(if $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && echo yes),$(MUSL),$(GLIBC))
 OUT      = target/$(TARGET)/release
 CARGO   := cargo
-STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
+# What `--version` tells besides the version: nothing where there is no git.
+COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+# No path of this machine stands in the binaries (see README, Install).
+REMAP   := --remap-path-prefix=$(CURDIR)=/cleat --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+STATIC   = CLEAT_COMMIT=$(COMMIT) RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no $(REMAP)"
 ID      := demo-$(shell echo $$PPID)
 
 # What a test needs to know of what was built.

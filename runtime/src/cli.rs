@@ -28,7 +28,7 @@ pub struct Global {
     /// Have systemd create the cgroups: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
     pub systemd_cgroup: bool,
-    /// Run without a cgroup where none can be created; auto: as an unprivileged user
+    /// Run without a cgroup where none can be created; auto: for unprivileged users only
     #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = ["true", "false", "auto"])]
     pub rootless: String,
     /// Print the version
@@ -60,7 +60,7 @@ pub struct Create {
     /// Pass N more file descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// A new name for the container, of letters, digits and the characters _ + . -
+    /// A new name for the container, of letters, digits and the characters _+.-
     #[arg(value_name = "ID")]
     pub id: String,
 }

@@ -44,6 +44,15 @@ pub fn count_inherited_fds() -> u32 {
     (3u32..).take_while(|raw| crate::sys::is_open(i32::try_from(*raw).unwrap_or(-1))).map(|_| 1).sum()
 }
 
+/// The revision that versions tell: that of the release, with the commit that it was built from, if that is known.
+#[must_use]
+pub fn revision(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    commit
+        .filter(|commit| !commit.is_empty())
+        .map_or_else(|| format!("v{version}"), |commit| format!("v{version}-g{commit}"))
+}
+
 /// Prints to standard output. A reader that has gone away is an error like any other.
 ///
 /// # Errors
