@@ -120,3 +120,14 @@ pub fn inherited_fds(shell: &Shell<'_>, preserve: u32) -> Result<(u32, Option<u3
 pub fn bundle(path: Option<&Path>) -> Result<std::path::PathBuf> {
     crate::host::real_directory(path.unwrap_or(Path::new(".")))
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_revision_has_the_commit_where_it_is_known() {
+        let release = format!("v{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(super::revision(None), release);
+        assert_eq!(super::revision(Some("")), release);
+        assert_eq!(super::revision(Some("9a52869aaaaa-dirty")), format!("{release}-g9a52869aaaaa-dirty"));
+    }
+}

@@ -194,7 +194,7 @@ fn of_looking() -> Vec<Page> {
         ])
         .example("All containers of this user:", "cleat list")
         .example("The ids of those that are stopped:",
-            "cleat list --format json | jq -r '.[] | select(.status == \"stopped\") | .id'")
+            "cleat list --format json | jq -r '.[]? | select(.status == \"stopped\") | .id'")
         .also(&["cleat(8)", "cleat-state(8)"]),
         Page::command("spec", &[
             "Writes a *config.json* into the bundle's directory, which must have none. It runs `sh` on a terminal, with \
