@@ -8,11 +8,21 @@ MUSL    := $(ARCH)-unknown-linux-musl
 TARGET   = $(if $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && echo yes),$(MUSL),$(GLIBC))
 OUT      = target/$(TARGET)/release
 CARGO   := cargo
-STATIC  := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no"
+# What `--version` tells besides the version: nothing where there is no git.
+COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+# No path of this machine stands in the binaries (see README, Install).
+REMAP   := --remap-path-prefix=$(CURDIR)=/cleat --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+STATIC   = CLEAT_COMMIT=$(COMMIT) RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no $(REMAP)"
 ID      := demo-$(shell echo $$PPID)
 
 # What a test needs to know of what was built.
 BUILT  = CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe CLEAT_SHIM=$(CURDIR)/$(OUT)/containerd-shim-cleat-v2
+
+# Where `make install` puts it, below DESTDIR; the date of whatever is generated, and what packs it.
+PREFIX  ?= /usr/local
+DOCS     = target/packaging
+DATED    = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml))
+PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/build
 
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
@@ -20,10 +30,10 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io shim selinux systemd
 
-.PHONY: help toolchain build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 toolchain:
 	@[ $(TARGET) = $(MUSL) ] || ! command -v rustup >/dev/null || { echo "== installing Rust's standard library for $(MUSL)"; \
@@ -33,6 +43,34 @@ build: toolchain ## Build the static release binaries: cleat, its shim, and the 
 	@echo "== building cleat, containerd-shim-cleat-v2 and the probe (static, release, $(TARGET))"
 	@[ $(TARGET) = $(MUSL) ] || echo "== with glibc: with musl it is smaller, and in virtual machines faster (see README, Speed)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p containerd-shim-cleat -p probe
+
+man: ## Man pages, completions, licences of crates and bill of materials, into target/packaging
+	@echo "== man pages and completions"
+	$(CARGO) build --quiet -p packaging
+	@rm -rf $(DOCS)
+	@$(DATED) target/debug/packaging docs $(DOCS)
+	@$(CARGO) metadata --format-version 1 --locked --filter-platform $(TARGET) | $(DATED) target/debug/packaging notices $(DOCS)
+
+# What is there is installed as it is: root need not have Rust.
+install: ## Install what `make build man` made; DESTDIR, PREFIX=/usr/local
+	@ls target/$(ARCH)-*/release/cleat >/dev/null 2>&1 || $(MAKE) --no-print-directory build
+	@[ -d $(DOCS) ] || $(MAKE) --no-print-directory man
+	DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) OUT=$$(dirname "$$(ls -t target/$(ARCH)-*/release/cleat | head -n 1)") DOCS=$(DOCS) runtime/packaging/install install
+
+uninstall: ## Remove what `make install` installed
+	DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) runtime/packaging/install uninstall
+
+packages: build man ## .deb, .rpm and static tarball with checksums, into target/packages
+	@echo "== packages"
+	@$(PACK) target/packages $(TARGET)
+
+packages-test: packages bundles ## The .deb in clean Debian roots (12 and 13): install, look, run, upgrade, remove; lintian; as root
+	@echo "== packages in clean roots"
+	@RELEASE=2 $(PACK) target/packages-next $(TARGET)
+	@integration/packaging/test target/packages target/packages-next bundles/hello .
+
+reproducible: ## Build and package twice, in two directories, and compare the bytes (slow)
+	@integration/packaging/reproducible
 
 bundles: build ## Fill the root file systems of bundles/
 	@bundles/make-rootfs $(OUT)/probe
@@ -48,7 +86,7 @@ test: check unit integration ## All tests: what CI runs
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
-	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench
+	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p packaging
 
 integration: bundles ## Tests against the kernel, as root
 	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
@@ -73,6 +111,10 @@ guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SE
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
 	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
 
+deny: ## Licences, sources and duplicates of all crates, by cargo-deny (installed if missing, some minutes)
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check --hide-inclusion-graph bans licenses sources
+
 fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle …" for some
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	@echo "== fuzzing, $(FUZZ_SECONDS) s each"
@@ -93,6 +135,9 @@ check: ## Format, lints, layer rules, documentation
 	@./runtime/check-layers
 	@echo "== documentation"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --exclude cleat-init --quiet
+	@echo "== crates"
+	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; else \
+	  echo "SKIPPED: cargo-deny is not installed; \`make deny\` installs it and checks licences and sources"; fi
 
 bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BENCH_ARGS="--rounds N …"
 	@echo "== building (static, release; the floor is a program of glibc's)"

@@ -25,6 +25,13 @@ fn main() {
         // Rust brings start-up files for it, which the init has none of.
         flags.push_str(" -Clink-self-contained=no");
     }
+    // Builds in two directories are to give the same bytes (`make reproducible`).
+    for flag in env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default().split('\x1f') {
+        if flag.starts_with("--remap-path-prefix=") {
+            flags.push(' ');
+            flags.push_str(flag);
+        }
+    }
     let mut cargo = Command::new(var("CARGO"));
     cargo
         .args(["build", "--release", "--package", "cleat-init", "--target", &target, "--target-dir"])

@@ -13,22 +13,22 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 /// Options before the command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Log debug messages, with the plan of every birth
+    /// Log debug messages, with the plan of every container created
     #[arg(long)]
     pub debug: bool,
-    /// Append log records to FILE instead of standard error
+    /// Append log records to FILE; errors go to standard error, too
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Format of log records: text or json
+    /// Format of the records in the file of --log
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
-    /// Directory of the containers' state [default: /run/cleat, or cleat in $XDG_RUNTIME_DIR]
+    /// Directory of the containers' state [default: /run/cleat, or $XDG_RUNTIME_DIR/cleat]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Have systemd make containers' cgroups: linux.cgroupsPath is slice:prefix:name
+    /// Have systemd create the cgroups: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
     pub systemd_cgroup: bool,
-    /// Do without a cgroup where one cannot be made: true, false or auto
+    /// Run without a cgroup where none can be created; auto: for unprivileged users only
     #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = ["true", "false", "auto"])]
     pub rootless: String,
     /// Print the version
@@ -42,28 +42,28 @@ pub struct Create {
     /// The bundle's directory [default: the current one]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// Socket that gets the terminal's master
+    /// Unix socket that receives the terminal's master
     #[arg(long, value_name = "PATH")]
     pub console_socket: Option<PathBuf>,
-    /// Socket that gets a pidfd of the container's process
+    /// Unix socket that receives a pidfd of the container's process
     #[arg(long, value_name = "PATH")]
     pub pidfd_socket: Option<PathBuf>,
-    /// File that gets the pid of the container's process
+    /// Write to FILE the pid of the container's process
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Do not use pivot_root: for a root file system in memory
+    /// Do not use pivot_root (for a root file system on a ramdisk)
     #[arg(long)]
     pub no_pivot: bool,
-    /// Keep the caller's session keyring
+    /// Keep the caller's session keyring instead of creating one
     #[arg(long)]
     pub no_new_keyring: bool,
     /// Give named pipes among the standard streams to the program's user, too: those that the shim hands on
     #[arg(long, hide = true)]
     pub give_fifos: bool,
-    /// Pass N more descriptors, from 3 on
+    /// Pass N more file descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// A name for the container: letters, digits and _ + - .
+    /// A new name for the container, of letters, digits and the characters _+.-
     #[arg(value_name = "ID")]
     pub id: String,
 }
@@ -74,10 +74,10 @@ pub struct Run {
     /// Return as soon as the program runs
     #[arg(short, long)]
     pub detach: bool,
-    /// Keep the container when its program has ended
+    /// Do not delete the container when its program has exited
     #[arg(long)]
     pub keep: bool,
-    /// Do not become the parent of the container's orphans
+    /// Do not become the subreaper of the container's orphaned processes
     #[arg(long)]
     pub no_subreaper: bool,
 }
@@ -99,7 +99,7 @@ pub struct Kill {
     /// The container
     #[arg(value_name = "ID")]
     pub id: String,
-    /// Number or name, with or without SIG
+    /// Signal's number or name, with or without SIG
     #[arg(value_name = "SIGNAL", default_value = "TERM")]
     pub signal: String,
 }
@@ -107,7 +107,7 @@ pub struct Kill {
 /// Options of `delete`.
 #[derive(Args, Clone, Debug)]
 pub struct Delete {
-    /// Kill it first; no error when it does not exist
+    /// Kill a running container first; no error when it does not exist
     #[arg(short, long)]
     pub force: bool,
     /// The container
@@ -118,7 +118,7 @@ pub struct Delete {
 /// Options of `list`.
 #[derive(Args, Clone, Debug)]
 pub struct List {
-    /// table or json
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
     pub format: String,
     /// Print ids only
@@ -129,7 +129,7 @@ pub struct List {
 /// Options of `ps`.
 #[derive(Args, Clone, Debug)]
 pub struct Ps {
-    /// table or json
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
     pub format: String,
     /// The container
@@ -144,34 +144,34 @@ pub struct Ps {
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Exec {
-    /// Socket that gets the terminal's master
+    /// Unix socket that receives the terminal's master
     #[arg(long, value_name = "PATH")]
     pub console_socket: Option<PathBuf>,
-    /// Socket that gets a pidfd of the process
+    /// Unix socket that receives a pidfd of the process
     #[arg(long, value_name = "PATH")]
     pub pidfd_socket: Option<PathBuf>,
     /// Working directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
-    /// An environment variable, NAME=value; may be repeated
+    /// Environment variable, NAME=value; may be repeated
     #[arg(short, long, value_name = "VAR", action = ArgAction::Append)]
     pub env: Vec<String>,
-    /// Give it a terminal
+    /// Allocate a terminal
     #[arg(short, long)]
     pub tty: bool,
     /// User and group, as numbers
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<String>,
-    /// A supplementary group; may be repeated
+    /// Supplementary group; may be repeated
     #[arg(short = 'g', long, value_name = "GID", action = ArgAction::Append)]
     pub additional_gids: Vec<u32>,
-    /// File with the process as config.json has it
+    /// JSON file with the process, as process in config.json; no COMMAND then
     #[arg(short, long, value_name = "FILE")]
     pub process: Option<PathBuf>,
     /// Return as soon as the program runs
     #[arg(short, long)]
     pub detach: bool,
-    /// File that gets the pid of the process
+    /// Write to FILE the pid of the process
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// SELinux label of the process
@@ -186,16 +186,16 @@ pub struct Exec {
     /// Add a capability; may be repeated
     #[arg(short, long, value_name = "CAP", action = ArgAction::Append)]
     pub cap: Vec<String>,
-    /// Pass N more descriptors, from 3 on
+    /// Pass N more file descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Run in this cgroup below the container's
+    /// Run in the cgroup PATH below the container's
     #[arg(long, value_name = "PATH", action = ArgAction::Append)]
     pub cgroup: Vec<String>,
-    /// Join a paused container, and run when it is resumed
+    /// Join a paused container; the program runs when it is resumed
     #[arg(long)]
     pub ignore_paused: bool,
-    /// Do not become the parent of the process's orphans
+    /// Do not become the subreaper of the process's orphans
     #[arg(long, hide = true)]
     pub no_subreaper: bool,
     /// The container
@@ -209,10 +209,10 @@ pub struct Exec {
 /// Options of `events`.
 #[derive(Args, Clone, Debug)]
 pub struct Events {
-    /// How long to wait between two, such as 5s or 1m30s
+    /// Time between two reports, such as 5s or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
     pub interval: String,
-    /// Print them once
+    /// Print the resource usage once, and exit
     #[arg(long)]
     pub stats: bool,
     /// The container
@@ -223,22 +223,22 @@ pub struct Events {
 /// Options of `update`.
 #[derive(Args, Clone, Debug)]
 pub struct Update {
-    /// File with limits as linux.resources of config.json has them, - for standard input
+    /// JSON file with limits, as linux.resources in config.json; - for standard input
     #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
-    /// Weight of block I/O, 10 to 1000
+    /// Block I/O weight, 10 to 1000
     #[arg(long, value_name = "N")]
     pub blkio_weight: Option<u16>,
-    /// Microseconds of a period of CPU time
+    /// CPU period in microseconds
     #[arg(long, value_name = "US")]
     pub cpu_period: Option<u64>,
-    /// Microseconds of CPU time in a period, -1 for unlimited
+    /// CPU time in each period in microseconds, -1 for unlimited
     #[arg(long, value_name = "US", allow_negative_numbers = true)]
     pub cpu_quota: Option<i64>,
-    /// Microseconds of CPU time that can be saved up
+    /// CPU time that can be accumulated for bursts, in microseconds
     #[arg(long, value_name = "US")]
     pub cpu_burst: Option<u64>,
-    /// Share of CPU time, 2 to 262144
+    /// CPU shares (relative weight), 2 to 262144
     #[arg(long, value_name = "N", visible_alias = "cpu-shares")]
     pub cpu_share: Option<u64>,
     /// Realtime period (cgroup v1 only)
@@ -247,22 +247,22 @@ pub struct Update {
     /// Realtime runtime (cgroup v1 only)
     #[arg(long, value_name = "US", hide = true, allow_negative_numbers = true)]
     pub cpu_rt_runtime: Option<i64>,
-    /// CPUs, such as 0-3,7
+    /// CPUs to run on, such as 0-3,7
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
-    /// Memory nodes
+    /// Memory nodes to use, such as 0-1
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
-    /// 1: run only when nobody else wants the CPU
+    /// 1: run only when the CPU is idle otherwise
     #[arg(long, value_name = "0|1")]
     pub cpu_idle: Option<i64>,
-    /// Bytes of memory, also as 512m or 1g; -1 for unlimited
+    /// Memory limit in bytes, also as 512m or 1g; -1 for unlimited
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub memory: Option<String>,
-    /// Bytes of memory that are protected
+    /// Memory in bytes that is protected from reclaim (soft limit)
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub memory_reservation: Option<String>,
-    /// Bytes of memory and swap together; -1 for unlimited swap
+    /// Limit of memory and swap together in bytes; -1 for unlimited swap
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     pub memory_swap: Option<String>,
     /// Kernel memory (cgroup v1 only)
@@ -271,13 +271,13 @@ pub struct Update {
     /// Kernel memory of TCP (cgroup v1 only)
     #[arg(long, value_name = "BYTES", hide = true)]
     pub kernel_memory_tcp: Option<String>,
-    /// Number of processes and threads, -1 for unlimited
+    /// Limit of processes and threads, -1 for unlimited
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub pids_limit: Option<i64>,
-    /// Shares of the L3 cache, such as L3:0=7f0;1=1f
+    /// L3 cache schema of Intel RDT, such as L3:0=7f0;1=1f
     #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// Shares of memory bandwidth, such as MB:0=20;1=70
+    /// Memory bandwidth schema of Intel RDT, such as MB:0=20;1=70
     #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
     /// The container
@@ -291,7 +291,7 @@ pub struct Spec {
     /// The bundle's directory [default: the current one]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// For an ordinary user
+    /// Write a configuration for an unprivileged user
     #[arg(long)]
     pub rootless: bool,
 }
@@ -299,7 +299,7 @@ pub struct Spec {
 /// Options of `plan`.
 #[derive(Args, Clone, Debug)]
 pub struct Plan {
-    /// Print JSON
+    /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
     /// The container's id [default: the bundle's name]
@@ -316,10 +316,10 @@ pub struct Plan {
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
-    /// Print JSON
+    /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
-    /// A bundle's directory: will it run here?
+    /// Directory of a bundle to check, too
     #[arg(value_name = "BUNDLE")]
     pub bundle: Option<PathBuf>,
 }
@@ -370,23 +370,23 @@ type Build = fn(Command) -> Command;
 
 /// Every command with what it does and how it is built.
 const COMMANDS: &[(&str, &str, Build)] = &[
-    ("create", "Make a container, ready to be started", Create::augment_args),
-    ("run", "Make a container, start it and wait for it", |command| Run::augment_args(Create::augment_args(command))),
+    ("create", "Create a container, ready to be started", Create::augment_args),
+    ("run", "Create a container, start it and wait for it", |command| Run::augment_args(Create::augment_args(command))),
     ("start", "Start a created container", Id::augment_args),
     ("state", "Print the state of a container as JSON", Id::augment_args),
-    ("list", "Print all containers", List::augment_args),
-    ("ps", "Print the processes of a container", Ps::augment_args),
+    ("list", "List the containers", List::augment_args),
+    ("ps", "List the processes of a container", Ps::augment_args),
     ("kill", "Send a signal to a container's first process", Kill::augment_args),
-    ("delete", "Remove a stopped container", Delete::augment_args),
+    ("delete", "Delete a stopped container", Delete::augment_args),
     ("exec", "Run another process in a container", Exec::augment_args),
     ("pause", "Freeze a container's processes", Id::augment_args),
     ("resume", "Thaw a paused container's processes", Id::augment_args),
-    ("events", "Print what a container uses, as JSON, again and again", Events::augment_args),
+    ("events", "Print the resource usage of a container as JSON, repeatedly", Events::augment_args),
     ("update", "Change the limits of a container", Update::augment_args),
-    ("spec", "Write a config.json to begin with", Spec::augment_args),
-    ("features", "Print what this version can do as JSON", |command| command),
-    ("plan", "Print what would be done with a bundle, step by step", Plan::augment_args),
-    ("check", "Print what this machine offers, and whether a bundle will run on it", Check::augment_args),
+    ("spec", "Write a config.json to start from", Spec::augment_args),
+    ("features", "Print the supported features as JSON", |command| command),
+    ("plan", "Print what create would do with a bundle, step by step", Plan::augment_args),
+    ("check", "Print what this machine supports, and whether a bundle will run on it", Check::augment_args),
 ];
 
 /// Options of these end at the first word that is none: what follows is another program's.
@@ -396,6 +396,7 @@ fn global_command() -> Command {
     let command = Global::augment_args(Command::new("cleat"));
     command
         .about("An OCI container runtime: a drop-in for runc")
+        .after_help("'cleat help COMMAND' prints the help of a command.")
         .args_override_self(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
@@ -423,6 +424,13 @@ fn subcommand(name: &'static str, about: &'static str, build: Build) -> Command 
 pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
     let global = global_command();
     let (mut words, at) = go_style(&global, arguments, false);
+    if let Some(at) = at.filter(|at| words[*at] == "help") {
+        // `help COMMAND` is `COMMAND --help`.
+        words.drain(..=at);
+        words.truncate(1);
+        words.push("--help".to_owned());
+        return parse(&words);
+    }
     let called = at.and_then(|at| COMMANDS.iter().find(|(name, ..)| *name == words[at]));
     // Never taken apart: this process is short, and there are hundreds of small pieces.
     let mut command = ManuallyDrop::new(match called {
@@ -588,9 +596,11 @@ mod tests {
 
     #[test]
     fn help_is_no_error() {
-        for line in ["--help", "run --help", "", "-h"] {
+        for line in ["--help", "run --help", "", "-h", "help", "help run", "--debug help", "help --help"] {
             assert!(parse_line(line).unwrap_err().asked, "{line:?}");
         }
+        assert_eq!(parse_line("help run now").unwrap_err().text, parse_line("run --help").unwrap_err().text);
+        assert!(!parse_line("help fly").unwrap_err().asked);
     }
 
     #[test]

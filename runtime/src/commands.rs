@@ -44,6 +44,15 @@ pub fn count_inherited_fds() -> u32 {
     (3u32..).take_while(|raw| crate::sys::is_open(i32::try_from(*raw).unwrap_or(-1))).map(|_| 1).sum()
 }
 
+/// The revision that versions tell: that of the release, with the commit that it was built from, if that is known.
+#[must_use]
+pub fn revision(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    commit
+        .filter(|commit| !commit.is_empty())
+        .map_or_else(|| format!("v{version}"), |commit| format!("v{version}-g{commit}"))
+}
+
 /// Prints to standard output. A reader that has gone away is an error like any other.
 ///
 /// # Errors
@@ -110,4 +119,15 @@ pub fn inherited_fds(shell: &Shell<'_>, preserve: u32) -> Result<(u32, Option<u3
 /// It is not a directory.
 pub fn bundle(path: Option<&Path>) -> Result<std::path::PathBuf> {
     crate::host::real_directory(path.unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_revision_has_the_commit_where_it_is_known() {
+        let release = format!("v{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(super::revision(None), release);
+        assert_eq!(super::revision(Some("")), release);
+        assert_eq!(super::revision(Some("9a52869aaaaa-dirty")), format!("{release}-g9a52869aaaaa-dirty"));
+    }
 }

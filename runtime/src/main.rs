@@ -77,8 +77,9 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     let global = &invocation.global;
     if matches!(invocation.action, Action::Version) {
         let version = env!("CARGO_PKG_VERSION");
+        let revision = commands::revision(option_env!("CLEAT_COMMIT"));
         return done(commands::print(&format!(
-            "runc version {RUNC_VERSION} (cleat {version})\ncommit: v{version}\nspec: {OCI_VERSION}\n"
+            "runc version {RUNC_VERSION} (cleat {version})\ncommit: {revision}\nspec: {OCI_VERSION}\n"
         )));
     }
     let rootless = match global.rootless.as_str() {

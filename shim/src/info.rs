@@ -13,8 +13,12 @@ use crate::messages::{Any, RuntimeInfo, RuntimeVersion};
 /// Those of write(2).
 pub fn version() -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    let text = format!("containerd-shim-cleat-v2:\n  Version:  {version}\n  Revision: v{version}\n");
+    let text = format!("containerd-shim-cleat-v2:\n  Version:  {version}\n  Revision: {}\n", revision());
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+}
+
+fn revision() -> String {
+    cleat::commands::revision(option_env!("CLEAT_COMMIT"))
 }
 
 /// Prints a `RuntimeInfo`; the options on standard input come back in it.
@@ -31,7 +35,7 @@ pub fn info() -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let info = RuntimeInfo {
         name: "io.containerd.cleat.v2".into(),
-        version: Some(RuntimeVersion { version: version.into(), revision: format!("v{version}") }),
+        version: Some(RuntimeVersion { version: version.into(), revision: revision() }),
         options,
         features: Some(Any {
             type_url: "types.containerd.io/opencontainers/runtime-spec/1/features/Features".into(),

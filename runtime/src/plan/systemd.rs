@@ -344,6 +344,12 @@ const ANNOTATIONS: &[(&str, Kind)] = &[
     ("TimeoutStopUSec", Kind::Count),
 ];
 
+/// The full names of the annotations that are allowed, for the manual page.
+#[must_use]
+pub fn annotation_names() -> Vec<String> {
+    ANNOTATIONS.iter().map(|(name, _)| format!("{ANNOTATION_PREFIX}{name}")).collect()
+}
+
 /// Properties that annotations ask for, in GVariant's text format as runc reads it.
 fn annotated(annotations: &BTreeMap<String, String>, findings: &mut Findings) -> Vec<Property> {
     let asked: Vec<_> = annotations.iter().filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX)).collect();
