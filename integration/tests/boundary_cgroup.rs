@@ -374,6 +374,26 @@ fn the_end_of_a_container_is_not_that_of_a_process_of_the_host() {
     container.delete();
 }
 
+/// What was joining a frozen container is none of its own yet, and ends all the same.
+#[test]
+fn a_process_that_was_joining_a_frozen_container_ends_with_it() {
+    not_on_peer!("they hang");
+    let runtime = Runtime::new();
+    let bundle = sleeper();
+    let container = runtime.start_ready(&bundle);
+    let _ = container.call(["pause"]).outcome().ok();
+    let joining = container.exec_call(["--ignore-paused"], ["/probe"]).spawn();
+    eventually("a process that joins", || {
+        let processes = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+        if processes.lines().count() > 1 { Ok(()) } else { Err(processes) }
+    });
+    container.kill("KILL");
+    let _ = container.wait();
+    container.delete();
+    assert!(!joining.outcome().succeeded());
+    assert!(!bundle.cgroup().exists(), "its cgroup is left");
+}
+
 /// boundary 11: a container that has left its cgroup, which another one has taken, does nothing there.
 #[test]
 fn a_container_that_has_left_its_cgroup_does_nothing_to_who_has_taken_it() {

@@ -139,9 +139,12 @@ fn empty_cgroup(container: &Container, lives: bool, warn: &dyn Fn(&str)) -> Resu
     };
     // Of a creation in the same cgroup and this only one is at work there.
     let lock = cgroup.lock();
-    if cgroup.populated().unwrap_or(true) {
+    if lives || cgroup.populated().unwrap_or(true) {
         let ended_whole = container.has_ended_whole()?;
         kill_all(container)?;
+        if ended_whole && cgroup.frozen().unwrap_or(false) {
+            cgroup.set_frozen(false)?;
+        }
         // A process that was joining needs a moment to see that there is nothing to join.
         if !(if ended_whole { cgroup.wait_empty_for(JOINING)? } else { cgroup.wait_empty()? }) {
             let left = cgroup.processes().unwrap_or_default();
