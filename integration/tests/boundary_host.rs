@@ -199,10 +199,9 @@ fn boundary_12_a_state_of_somebody_else_is_not_believed() {
     not_on_peer!("runc and crun believe it");
     let (runtime, uid) = (Runtime::new(), unused_uid());
     let marker = runtime.dir().join("marker");
-    let bundle = Bundle::new().args(["/probe", "exit", "0"]).raw_hook(
-        "poststop",
-        json!({ "path": "/bin/sh", "args": ["sh", "-c", format!("id >{}", marker.display())] }),
-    );
+    let bundle = Bundle::new()
+        .args(["/probe", "exit", "0"])
+        .raw_hook("poststop", json!({ "path": "/bin/sh", "args": ["sh", "-c", format!("id >{}", marker.display())] }));
     let of_another = |root: &Path, id: &str, what: &str| {
         let call = |args: &[&str]| runtime.command(runtime.program()).arg("--root").arg(root).args(args).outcome();
         for args in [&["delete", "--force", id][..], &["delete", id], &["start", id], &["kill", id], &["state", id]] {

@@ -39,7 +39,8 @@ pub fn list() -> Result<Vec<HostMount>> {
     let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     let mut mounts = Vec::new();
     for line in lines {
-        let (id, mut mount) = parse(line).ok_or_else(|| Error::new(format!("{place}: a line is not as it should be")))?;
+        let (id, mut mount) =
+            parse(line).ok_or_else(|| Error::new(format!("{place}: a line is not as it should be")))?;
         if mount.point.as_os_str() != "/" {
             mount.hidden = mount.reveals && id_at(&mount.point) != Some(id);
             mounts.push(mount);
