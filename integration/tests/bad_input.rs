@@ -217,7 +217,7 @@ fn unshared(runtime: &Runtime, before: &str, bundle: &Bundle) -> Outcome {
 fn a_full_state_directory_is_an_error() {
     not_on_runc_1_1!("its message has lost the cause");
     let (runtime, bundle) = (Runtime::new(), Bundle::new());
-    let fill = r#"mkdir -p "$ROOT" && mount -t tmpfs -o size=4k,nr_inodes=4 tmpfs "$ROOT" && head -c 4096 /dev/zero >"$ROOT/fill""#;
+    let fill = r#"mkdir -p "$ROOT" && mount -t tmpfs -o mode=700,size=4k,nr_inodes=4 tmpfs "$ROOT" && head -c 4096 /dev/zero >"$ROOT/fill""#;
     let outcome = unshared(&runtime, fill, &bundle).exits(1).in_one_line();
     let text = outcome.stderr.to_lowercase();
     assert!(text.contains("enospc") || text.contains("no space left"), "{outcome}");
@@ -228,7 +228,7 @@ fn a_full_state_directory_is_an_error() {
 #[test]
 fn a_read_only_state_directory_is_an_error() {
     let (runtime, bundle) = (Runtime::new(), Bundle::new());
-    let freeze = r#"mkdir -p "$ROOT" && mount -t tmpfs -o ro tmpfs "$ROOT""#;
+    let freeze = r#"mkdir -p "$ROOT" && mount -t tmpfs -o ro,mode=700 tmpfs "$ROOT""#;
     let outcome = unshared(&runtime, freeze, &bundle).exits(1).in_one_line();
     let text = outcome.stderr.to_lowercase();
     assert!(text.contains("erofs") || text.contains("read-only file system"), "{outcome}");

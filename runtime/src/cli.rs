@@ -192,6 +192,9 @@ pub struct Exec {
     /// Run in the cgroup PATH below the container's
     #[arg(long, value_name = "PATH", action = ArgAction::Append)]
     pub cgroup: Vec<String>,
+    /// Give named pipes among the standard streams to the program's user, too: those that the shim hands on
+    #[arg(long, hide = true)]
+    pub give_fifos: bool,
     /// Join a paused container; the program runs when it is resumed
     #[arg(long)]
     pub ignore_paused: bool,

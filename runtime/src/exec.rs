@@ -39,6 +39,8 @@ pub struct Orders<'a> {
     pub request: Request,
     /// A cgroup below the container's.
     pub cgroup: Option<PathBuf>,
+    /// Fifos among our standard streams are given to the program's user, as pipes are.
+    pub give_fifos: bool,
     /// Join a frozen container and wait until it is thawed.
     pub ignore_paused: bool,
     /// Gets the pid of the process.
@@ -210,7 +212,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     }
     let pid = joined.child.get()?.pid;
     if !orders.process.terminal {
-        streams::give(orders.process.user.uid, first.map(|_| pid), false)?;
+        streams::give(orders.process.user.uid, first.map(|_| pid), orders.give_fifos)?;
     }
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;

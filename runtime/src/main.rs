@@ -186,6 +186,7 @@ fn exec_options(options: &cli::Exec) -> commands::exec::Options {
         caps: options.cap.clone(),
         preserve_fds: options.preserve_fds,
         cgroups: options.cgroup.clone(),
+        give_fifos: options.give_fifos,
         ignore_paused: options.ignore_paused,
         no_subreaper: options.no_subreaper,
     }

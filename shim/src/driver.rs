@@ -324,7 +324,11 @@ impl Driver {
         let file = |suffix: &str| bundle::exec_file(&place.bundle, &who.exec, suffix);
         cleat::state::write_atomically(&file("process.json"), &spec.process, 0o600)?;
         let mut command = self.cleat(&place.options, &file("log.json"));
-        command.args(["exec", "--detach", "--process"]).arg(file("process.json")).arg("--pid-file").arg(file("pid"));
+        command
+            .args(["exec", "--detach", "--give-fifos", "--process"])
+            .arg(file("process.json"))
+            .arg("--pid-file")
+            .arg(file("pid"));
         self.bear(who, command, spec.stdio.clone(), watch)
     }
 

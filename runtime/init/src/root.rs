@@ -181,7 +181,7 @@ fn leave_host_mounts(root: &Root) -> Result<()> {
     }
     let unmount = |path: &Text| rustix::mount::unmount(&**path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok();
     // Again, as one may have hidden another.
-    while root.host_mounts.iter().fold(false, |any, path| unmount(path) || any) {}
+    while root.host_mounts.iter().filter(|path| unmount(path)).count() > 0 {}
     for path in &root.revealing {
         let Ok(left) = open(path) else { continue };
         let magic = rustix::fs::fstatfs(&left).call_on("fstatfs", path)?.f_type;

@@ -54,6 +54,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// `--cgroup`
     pub cgroups: Vec<String>,
+    /// `--give-fifos`
+    pub give_fifos: bool,
     /// `--ignore-paused`
     pub ignore_paused: bool,
     /// `--no-subreaper`
@@ -184,6 +186,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         process,
         request,
         cgroup: cgroup(options)?,
+        give_fifos: options.give_fifos,
         ignore_paused: options.ignore_paused,
         pid_file: options.pid_file.as_deref(),
         warn: shell.warn,
