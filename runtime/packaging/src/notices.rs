@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Error;
 
 /// The crates that are linked into what is shipped.
-const ROOTS: [&str; 3] = ["cleat", "containerd-shim-cleat", "cleat-init"];
+pub(crate) const ROOTS: [&str; 3] = ["cleat", "containerd-shim-cleat", "cleat-init"];
 
 /// What is linked in besides crates: name, licence, and the notice that must be kept.
 const OTHERS: [(&str, &str, &str); 2] = [

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::date::Date;
-use crate::notices::{Crate, Shipped};
+use crate::notices::{Crate, ROOTS, Shipped};
 
 /// The document. It has no serial number, which would be another each time.
 ///
@@ -22,10 +22,7 @@ pub(crate) fn document(shipped: &Shipped, date: &Date) -> Result<String, Error> 
         "licenses": [{"expression": "Apache-2.0"}]
     });
     let mut dependencies: Vec<Value> = shipped.crates.values().map(|one| uses(shipped, one)).collect();
-    let own = shipped
-        .crates
-        .values()
-        .filter(|one| one.is_own && ["cleat", "containerd-shim-cleat", "cleat-init"].contains(&&*one.name));
+    let own = shipped.crates.values().filter(|one| one.is_own && ROOTS.contains(&&*one.name));
     dependencies.insert(0, json!({"ref": product["bom-ref"], "dependsOn": own.map(reference).collect::<Vec<_>>()}));
     let document = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
