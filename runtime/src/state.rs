@@ -23,9 +23,11 @@ use crate::plan::seccomp::{Filter, Listener};
 use crate::plan::{self, NEWPID};
 use crate::rdt::OwnRdt;
 
+pub use basis::Basis;
 pub use container::{Alive, Container, Waiting, process_start};
 pub use told::{OCI_VERSION, state_json};
 
+mod basis;
 mod container;
 mod told;
 
@@ -120,6 +122,9 @@ pub struct Own {
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
     pub seccomp: Option<OwnFilter>,
+    /// What the plan was made from, for `audit`; those of older versions have none.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
 /// A filter without its program.

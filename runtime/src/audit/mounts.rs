@@ -1,0 +1,481 @@
+//! What is mounted where, and how? The mounts of the plan, masks, and read-only paths.
+//!
+//! The way to each path is walked in the container's root without following links out of it; the
+//! mount at its end is known by its number, and what mountinfo (proc_pid_mountinfo(5)) says of that is
+//! compared. One reading of it has everything, and older kernels have it, too: nothing is made here
+//! that could be raced. A mount that nobody planned is told, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cleat_plan::{Attr, MountKind, Pivot, PropagationKind, Root, Text};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{SFlag, fstat};
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+
+use super::facts::Subject;
+use super::report::{Report, Verdict};
+use super::{Expected, why};
+
+const MAY_MOUNT: &str = "it may mount and unmount itself";
+const FROM_HOST: &str = "it may have come from the host, by propagation";
+const BY_HOOK: &str = "a hook of config.json may have mounted it";
+
+const RDONLY: u64 = 0x1;
+const ATIME: u64 = 0x70;
+/// Attributes (`MOUNT_ATTR_*`) that take something away, and their names in mountinfo.
+const CONFINING: &[(u64, &str)] = &[
+    (RDONLY, "ro"),
+    (0x2, "nosuid"),
+    (0x4, "nodev"),
+    (0x8, "noexec"),
+    (0x80, "nodiratime"),
+    (0x20_0000, "nosymfollow"),
+];
+
+/// One line of mountinfo.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) id: u64,
+    pub(super) parent: u64,
+    /// From the process's root.
+    pub(super) target: PathBuf,
+    pub(super) options: Vec<String>,
+    /// `shared:N`, `master:N`, `unbindable`, without numbers.
+    pub(super) propagation: Vec<String>,
+    pub(super) fstype: String,
+    pub(super) super_options: Vec<String>,
+}
+
+impl Line {
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|known| known == option)
+            || option == "ro" && self.super_options.iter().any(|known| known == "ro")
+    }
+
+    fn propagates(&self, word: &str) -> bool {
+        self.propagation.iter().any(|known| known == word)
+    }
+}
+
+/// The lines of mountinfo.
+pub(super) fn parse(text: &str) -> Vec<Line> {
+    let words = |list: &str| list.split(',').map(str::to_owned).collect();
+    let line = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ');
+        let (id, parent) = (left.next()?.parse().ok()?, left.next()?.parse().ok()?);
+        let target = unescape(left.nth(2)?);
+        let options = words(left.next()?);
+        let propagation = left.map(|word| word.split(':').next().unwrap_or_default().to_owned()).collect();
+        let mut right = right.split(' ');
+        let fstype = right.next()?.to_owned();
+        let super_options = words(right.nth(1).unwrap_or_default());
+        Some(Line { id, parent, target, options, propagation, fstype, super_options })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Blanks and the like are `\040` there.
+fn unescape(text: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[3..] } else { after };
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// What is at the end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Nothing.
+    Missing,
+    /// It cannot be looked up.
+    Unknown(Errno),
+    /// The mount with that number.
+    There { mount: u64, is_root: bool, kind: Kind, file: (u64, u64) },
+}
+
+/// As far as masks need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A directory without anything in it.
+    EmptyDirectory,
+    Directory,
+    /// Character device 1:3.
+    Null,
+    Other,
+}
+
+/// All that was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) lines: Vec<Line>,
+    /// The number of the mount that is the process's root; `None`: it has another root.
+    pub(super) root: Option<u64>,
+    pub(super) places: BTreeMap<PathBuf, At>,
+    /// Device and inode of directories of the host that are bound, by their paths.
+    pub(super) sources: BTreeMap<PathBuf, (u64, u64)>,
+    /// What is mounted below directories of the host, relative to them.
+    pub(super) below: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
+}
+
+fn path(text: &Text) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(text.to_bytes()).into()
+}
+
+/// Looks at everything that the plan names.
+///
+/// # Errors
+/// mountinfo or the root of the process cannot be read.
+pub(super) fn look(root: &Root, first: &Subject) -> nix::Result<Facts> {
+    let top = first.follow("root", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    let text = first.read("mountinfo")?;
+    let mut facts = Facts { lines: parse(&text), ..Facts::default() };
+    if let At::There { mount, is_root: true, .. } = at(&top, Path::new("/")) {
+        facts.root = Some(mount);
+    }
+    let all = root.mounts.iter().map(|mount| &mount.target).chain(&root.masked).chain(&root.readonly_paths);
+    for place in all.chain(root.devices.iter().map(|device| &device.path)).map(path) {
+        facts.places.entry(place.clone()).or_insert_with(|| at(&top, &place));
+    }
+    let ours = std::fs::read_to_string("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default();
+    let bound = root.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind { source, .. } => Some(source),
+        _ => None,
+    });
+    for source in bound.chain([&root.path]).map(path) {
+        let Ok(real) = source.canonicalize() else { continue };
+        if let Some(stat) = nix::sys::stat::stat(&real).ok().filter(|stat| is_dir(stat.st_mode)) {
+            facts.sources.insert(source.clone(), (stat.st_dev, stat.st_ino));
+        }
+        let relative = |line: &Line| line.target.strip_prefix(&real).ok().map(Path::to_path_buf);
+        facts.below.insert(source, ours.iter().filter_map(relative).collect());
+    }
+    Ok(facts)
+}
+
+fn is_dir(mode: u32) -> bool {
+    SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR
+}
+
+/// What is at the end of a path in a root.
+fn at(root: &OwnedFd, path: &Path) -> At {
+    let look = || {
+        // A path of the container's: absolute links are its own, and magic ones are not followed.
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = loop {
+            match nix::fcntl::openat2(root.as_fd(), path, how) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                other => break other?,
+            }
+        };
+        let stat = fstat(&file)?;
+        let statx = rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+        let null = SFlag::S_IFCHR.bits() == stat.st_mode & SFlag::S_IFMT.bits() && stat.st_rdev == libc::makedev(1, 3);
+        let kind = match () {
+            () if null => Kind::Null,
+            () if is_dir(stat.st_mode) && is_empty(&file) => Kind::EmptyDirectory,
+            () if is_dir(stat.st_mode) => Kind::Directory,
+            () => Kind::Other,
+        };
+        let is_root = statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        Ok(At::There { mount: statx.stx_mnt_id, is_root, kind, file: (stat.st_dev, stat.st_ino) })
+    };
+    match look() {
+        Ok(there) => there,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => At::Missing,
+        Err(errno) => At::Unknown(errno),
+    }
+}
+
+fn is_empty(dir: &OwnedFd) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = nix::fcntl::openat(dir, ".", flags, nix::sys::stat::Mode::empty()).and_then(nix::dir::Dir::from_fd);
+    let is_name = |entry: nix::Result<nix::dir::Entry>| {
+        entry.map_or(true, |entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
+    };
+    opened.is_ok_and(|mut dir| !dir.iter().any(is_name))
+}
+
+/// A mount that is to be seen.
+struct Wanted<'a> {
+    place: String,
+    target: PathBuf,
+    fstype: Option<&'a CStr>,
+    source: Option<PathBuf>,
+    recursive: bool,
+    set: u64,
+    set_below: u64,
+    private: bool,
+}
+
+/// Everything that has to do with the mount namespace.
+pub(super) fn compare(expected: &Expected<'_>, first: &Subject, report: &mut Report) {
+    let Some(root) = expected.plan.init.root.as_ref().filter(|root| root.pivot != Pivot::Chroot) else { return };
+    let facts = match look(root, first) {
+        Ok(facts) => facts,
+        Err(errno) => {
+            let places = ["mounts", "root.readonly", "linux.maskedPaths", "linux.readonlyPaths"];
+            return places.into_iter().for_each(|place| report.skip(place, why(errno)));
+        }
+    };
+    compare_facts(expected, root, &facts, report);
+}
+
+/// The pure part.
+pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts, report: &mut Report) {
+    let Some(top) = facts.root.and_then(|id| facts.line(id)) else {
+        let changed = "its first process has changed its root directory (chroot), which only it can look behind";
+        return report.skip("mounts", changed);
+    };
+    let may = expected.started && expected.may_mount;
+    let judge = |holds: bool| if holds { Verdict::Holds } else { Verdict::unless(may, MAY_MOUNT) };
+    if root.readonly {
+        report.note("root.readonly", None, judge(top.has("ro")), "ro", top.options.join(","));
+    }
+    let kind = root.root_propagation.unwrap_or(root.propagation).kind;
+    let propagation = if top.propagation.is_empty() { "private".to_owned() } else { top.propagation.join(" ") };
+    let fits = match kind {
+        PropagationKind::Shared => top.propagates("shared"),
+        PropagationKind::Slave => !top.propagates("shared"),
+        PropagationKind::Private => !top.propagates("shared") && !top.propagates("master"),
+        PropagationKind::Unbindable => top.propagates("unbindable"),
+    };
+    report.note(
+        "linux.rootfsPropagation",
+        None,
+        judge(fits),
+        format_args!("{kind:?}").to_string().to_lowercase(),
+        propagation,
+    );
+    let wanted = wanted(root, expected.spec.mounts.len());
+    for (index, mount) in wanted.iter().enumerate() {
+        if !is_covered(mount, &wanted[index + 1..], root, facts) {
+            planned(mount, &wanted[index + 1..], facts, &judge, report);
+        }
+    }
+    for (index, masked) in root.masked.iter().enumerate() {
+        mask(&path(masked), format!("linux.maskedPaths[{index}]"), facts, &judge, report);
+    }
+    for (index, readonly) in root.readonly_paths.iter().enumerate() {
+        let place = format!("linux.readonlyPaths[{index}]");
+        if let Some((line, _)) = facts.mounted(&path(readonly), &place, report) {
+            let open = facts.below(line).find(|below| !below.has("ro"));
+            let found = open.map_or_else(|| line.options.join(","), |open| format!("{} is rw", open.target.display()));
+            report.note(place, None, judge(line.has("ro") && open.is_none()), "ro", found);
+        }
+    }
+    unplanned(expected, root, &wanted, facts, report);
+}
+
+impl Facts {
+    fn line(&self, id: u64) -> Option<&Line> {
+        self.lines.iter().find(|line| line.id == id)
+    }
+
+    /// The mounts below one.
+    fn below<'a>(&'a self, top: &'a Line) -> impl Iterator<Item = &'a Line> {
+        self.lines.iter().filter(|line| line.id != top.id && line.target != top.target && self.is_below(line, top.id))
+    }
+
+    fn is_below(&self, line: &Line, top: u64) -> bool {
+        let mut at = line;
+        // No more steps than there are mounts.
+        for _ in 0..self.lines.len() {
+            if at.parent == top {
+                return true;
+            }
+            let Some(parent) = self.line(at.parent) else { return false };
+            at = parent;
+        }
+        false
+    }
+
+    /// The mount at the end of a path, where there is something.
+    fn mounted(&self, path: &Path, place: &str, report: &mut Report) -> Option<(&Line, Kind)> {
+        match self.places.get(path) {
+            Some(At::There { mount, kind, .. }) => match self.line(*mount) {
+                Some(line) => return Some((line, *kind)),
+                None => report.skip(place, "the mount there was changed meanwhile"),
+            },
+            Some(At::Unknown(errno)) => report.skip(place, why(*errno)),
+            // What is not there needs no protection.
+            Some(At::Missing) | None => report.holds(place),
+        }
+        None
+    }
+}
+
+fn wanted(root: &Root, named: usize) -> Vec<Wanted<'_>> {
+    let mut all: Vec<Wanted<'_>> = Vec::new();
+    for (index, mount) in root.mounts.iter().enumerate() {
+        let (target, attr) = (path(&mount.target), mount.attr);
+        let change = |set: u64, by: Attr| set & !by.clear | by.set;
+        let before = all.iter_mut().rev().find(|wanted| wanted.target == target);
+        if let (MountKind::Remount { .. }, Some(before)) = (&mount.kind, before) {
+            before.set = change(before.set, attr) & !mount.attr_recursive.clear;
+            before.set_below = change(before.set_below, mount.attr_recursive);
+            continue;
+        }
+        let (fstype, source, recursive) = match &mount.kind {
+            MountKind::New { fstype, .. } => (Some(&**fstype), None, false),
+            MountKind::Bind { source, recursive, .. } => (None, Some(path(source)), *recursive),
+            MountKind::Remount { .. } => (None, None, false),
+        };
+        // One that the runtime adds has no place in config.json.
+        let place = if index < named { format!("mounts[{index}]") } else { "mounts".to_owned() };
+        let alone = |kind| matches!(kind, PropagationKind::Private | PropagationKind::Unbindable);
+        let private = mount.propagation.last().is_some_and(|how| alone(how.kind));
+        let (set, set_below) = (attr.set & !mount.attr_recursive.clear, mount.attr_recursive.set);
+        all.push(Wanted { place, target, fstype, source, recursive, set, set_below, private });
+    }
+    all
+}
+
+/// Whether another mount, a mask or a read-only path lies over it.
+fn is_covered(mount: &Wanted<'_>, later: &[Wanted<'_>], root: &Root, facts: &Facts) -> bool {
+    let same_mount = |other: &Wanted<'_>| match (facts.places.get(&mount.target), facts.places.get(&other.target)) {
+        (Some(At::There { mount: a, is_root: true, .. }), Some(At::There { mount: b, is_root: true, .. })) => a == b,
+        _ => false,
+    };
+    later.iter().any(|other| mount.target.starts_with(&other.target) || same_mount(other))
+        || root.masked.iter().any(|masked| mount.target.starts_with(path(masked)))
+        || root.readonly_paths.iter().any(|readonly| mount.target == path(readonly))
+}
+
+/// One mount of config.json.
+fn planned(
+    mount: &Wanted<'_>,
+    later: &[Wanted<'_>],
+    facts: &Facts,
+    judge: &dyn Fn(bool) -> Verdict,
+    report: &mut Report,
+) {
+    let at = facts.places.get(&mount.target).copied().unwrap_or(At::Missing);
+    let fstype = mount.fstype.map(CStr::to_string_lossy).unwrap_or("a mount".into());
+    let asked = format!("{fstype} on {}", mount.target.display());
+    let (line, file) = match at {
+        At::Unknown(errno) => return report.skip(&mount.place, why(errno)),
+        At::Missing | At::There { is_root: false, .. } => {
+            return report.note(&mount.place, None, judge(false), asked, "nothing is mounted there");
+        }
+        At::There { mount: id, file, .. } => match facts.line(id) {
+            Some(line) => (line, file),
+            None => return report.skip(&mount.place, "the mount there was changed meanwhile"),
+        },
+    };
+    let same_kind = mount.fstype.is_none() || line.fstype == fstype || line.fstype.starts_with(&format!("{fstype}."));
+    report.note(&mount.place, None, judge(same_kind), asked, format_args!("a {}", line.fstype));
+    if let Some(source) = mount.source.as_ref().and_then(|source| Some((source, *facts.sources.get(source)?))) {
+        let place = format!("{}.source", mount.place);
+        let found = "another directory, or the host has another one of that name by now";
+        report.note(place, None, judge(source.1 == file), source.0.display(), found);
+    }
+    let place = format!("{}.options", mount.place);
+    let lacks = missing(line, mount.set | mount.set_below);
+    report.note(&place, None, judge(lacks.is_empty()), lacks.join(","), line.options.join(","));
+    if mount.set_below != 0 {
+        let is_later = |below: &Line| later.iter().any(|other| below.target.starts_with(&other.target));
+        let open = facts.below(line).filter(|below| !is_later(below));
+        for (below, lacks) in open.map(|below| (below, missing(below, mount.set_below))) {
+            let found = format!("{}: {}", below.target.display(), below.options.join(","));
+            report.note(&place, None, judge(lacks.is_empty()), lacks.join(","), found);
+        }
+    }
+    if mount.private {
+        let alone = !line.propagates("shared") && !line.propagates("master");
+        report.note(&place, None, judge(alone), "private", line.propagation.join(" "));
+    }
+}
+
+/// Options that were asked for and are not there.
+fn missing(line: &Line, set: u64) -> Vec<&'static str> {
+    let mut missing: Vec<&'static str> =
+        CONFINING.iter().filter(|(bit, name)| set & bit != 0 && !line.has(name)).map(|(_, name)| *name).collect();
+    match set & ATIME {
+        0x10 if !line.has("noatime") => missing.push("noatime"),
+        0x20 if line.has("noatime") || line.has("relatime") => missing.push("strictatime"),
+        _ => {}
+    }
+    missing
+}
+
+/// One masked path: covered by the null device or an empty read-only directory.
+fn mask(path: &Path, place: String, facts: &Facts, judge: &dyn Fn(bool) -> Verdict, report: &mut Report) {
+    let Some((line, kind)) = facts.mounted(path, &place, report) else { return };
+    let is_root = matches!(facts.places.get(path), Some(At::There { is_root: true, .. }));
+    let covered = match kind {
+        Kind::Null => is_root && line.has("ro"),
+        Kind::EmptyDirectory => is_root && line.fstype == "tmpfs" && line.has("ro"),
+        Kind::Directory | Kind::Other => false,
+    };
+    let found = match kind {
+        _ if !is_root => "nothing covers it".to_owned(),
+        Kind::Directory => format!("a {} that is not empty", line.fstype),
+        _ => format!("a {} ({})", line.fstype, line.options.join(",")),
+    };
+    report.note(place, None, judge(covered), "masked", found);
+}
+
+/// Mounts that nothing in the plan explains.
+fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts: &Facts, report: &mut Report) {
+    let mut known: BTreeSet<PathBuf> = BTreeSet::from([PathBuf::from("/")]);
+    known.extend(facts.places.keys().cloned());
+    let there = facts.places.values().filter_map(|at| match at {
+        At::There { mount, is_root: true, .. } => facts.line(*mount),
+        _ => None,
+    });
+    known.extend(there.map(|line| line.target.clone()));
+    if expected.plan.init.terminal.is_some() {
+        known.insert("/dev/console".into());
+    }
+    // What the host has below a directory that is bound with all that is in it.
+    let trees =
+        wanted.iter().filter(|mount| mount.recursive).filter_map(|mount| Some((&mount.target, mount.source.as_ref()?)));
+    let (slash, rootfs) = (PathBuf::from("/"), path(&root.path));
+    let trees: Vec<_> = trees.chain([(&slash, &rootfs)]).collect();
+    let from_host = |line: &Line| {
+        trees.iter().any(|(target, source)| {
+            let relative = line.target.strip_prefix(target).ok();
+            relative.is_some_and(|relative| facts.below.get(*source).is_some_and(|below| below.contains(relative)))
+        })
+    };
+    let readonly = |line: &Line| {
+        line.has("ro") && root.readonly_paths.iter().any(|readonly| line.target.starts_with(path(readonly)))
+    };
+    let hooked = expected.plan.init.runtime_hooks
+        || !expected.plan.init.create_container.list.is_empty()
+        || !expected.plan.init.start_container.list.is_empty();
+    for line in &facts.lines {
+        if known.contains(&line.target) || from_host(line) || readonly(line) {
+            continue;
+        }
+        let slave = facts.line(line.parent).is_some_and(|parent| parent.propagates("master"));
+        let verdict = match () {
+            () if expected.started && expected.may_mount => Verdict::Own(MAY_MOUNT),
+            () if hooked => Verdict::Own(BY_HOOK),
+            () if slave => Verdict::Own(FROM_HOST),
+            () => Verdict::Differs,
+        };
+        let target = line.target.display();
+        report.note(
+            "mounts",
+            None,
+            verdict,
+            format_args!("nothing on {target}"),
+            format_args!("a {} on {target}", line.fstype),
+        );
+    }
+}
