@@ -6,7 +6,6 @@
 //! A process may have less than it was given; where it has more, its own rights may have let it
 //! get that far: then it is told apart from a container that was made wrong.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -28,7 +27,8 @@ mod parameters;
 mod process;
 mod report;
 
-use facts::{Namespace, Subject};
+use facts::Subject;
+use namespaces::Namespaces;
 use process::{Role, Thread};
 use report::Verdict;
 pub use report::{Difference, NotChecked, Report};
@@ -111,7 +111,7 @@ impl<'a> Expected<'a> {
         let caps = plan.init.process.as_ref().map(|process| process.caps).unwrap_or_default();
         let may_mount = (caps.bounding | caps.permitted | caps.inheritable) & SYS_ADMIN != 0;
         let basis = own.basis.as_ref();
-        let rootless = basis.map_or_else(|| asked.now.rootless(), |basis| basis.euid != 0 || basis.in_user_namespace);
+        let rootless = basis.map_or_else(|| asked.now.rootless(), |basis| basis.euid != 0 || basis.in_user_namespace());
         let mounted = plan.init.root.as_ref().is_some_and(|root| root.mounts.iter().any(is_writable_cgroup));
         Expected {
             spec: &asked.spec,
@@ -184,7 +184,7 @@ pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Re
         Some(true) => report.holds("config.json"),
         Some(false) => {
             let (asked, found) = ("as it was when the container was made", "it was changed since");
-            report.note("config.json", None, Verdict::Differs, asked, found);
+            report.note("config.json", None, Verdict::Differs, &asked, &found);
         }
         None => report.skip("config.json", "it is not known how it was when the container was made"),
     }
@@ -193,7 +193,7 @@ pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Re
     let cgroup = container.cgroup();
     let path = container.record.cleat.cgroup.as_ref().map(|own| own.path.as_path());
     if let (Some(path), None) = (path, &cgroup) {
-        report.note("linux.cgroupsPath", None, Verdict::Differs, path.display(), "there is no such cgroup any more");
+        report.note("linux.cgroupsPath", None, Verdict::Differs, &path.display(), &"there is no such cgroup any more");
     }
     let own = Subject::open(&proc, std::process::id().try_into().unwrap_or(0));
     let ours = own.map(|own| namespaces::of(&own)).unwrap_or_default();
@@ -235,7 +235,7 @@ fn compare_processes(
     proc: &Proc,
     first: &Subject,
     all: &[i32],
-    ours: &BTreeMap<u64, Namespace>,
+    ours: &Namespaces,
     cgroup: Option<&std::path::Path>,
     report: &mut Report,
 ) -> Option<()> {
@@ -246,7 +246,7 @@ fn compare_processes(
         let role = if *pid == first.pid { Role::First } else { Role::Other };
         let Ok(subject) = Subject::open(proc, *pid) else { continue };
         let mut own = Report::default();
-        let inside = theirs.get(&NEWUSER).is_some_and(|user| namespaces::lives_below(&subject, *user));
+        let inside = theirs.get(NEWUSER).is_some_and(|user| namespaces::lives_below(&subject, user));
         for thread in subject.threads() {
             let Ok(text) = subject.read(&format!("task/{thread}/status")) else { continue };
             let Some(seen) = process::Status::parse(&text).filter(|seen| !seen.zombie) else { continue };
@@ -264,7 +264,7 @@ fn compare_processes(
             continue;
         }
         if role == Role::Other && !own.differences.is_empty() && is_joining(&subject) {
-            report.skip("process", format!("process {pid} is about to join (exec)"));
+            report.skip("process", &format!("process {pid} is about to join (exec)"));
             continue;
         }
         report.take(own);

@@ -5,7 +5,6 @@
 //! compared. One reading of it has everything, and older kernels have it, too: nothing is made here
 //! that could be raced. A mount that nobody planned is told, too.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -120,11 +119,11 @@ pub(super) struct Facts {
     pub(super) lines: Vec<Line>,
     /// The number of the mount that is the process's root; `None`: it has another root.
     pub(super) root: Option<u64>,
-    pub(super) places: BTreeMap<PathBuf, At>,
+    pub(super) places: Vec<(PathBuf, At)>,
     /// Device and inode of directories of the host that are bound, by their paths.
-    pub(super) sources: BTreeMap<PathBuf, (u64, u64)>,
+    pub(super) sources: Vec<(PathBuf, (u64, u64))>,
     /// What is mounted below directories of the host, relative to them.
-    pub(super) below: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
+    pub(super) below: Vec<(PathBuf, Vec<PathBuf>)>,
 }
 
 fn path(text: &Text) -> PathBuf {
@@ -145,7 +144,10 @@ pub(super) fn look(root: &Root, first: &Subject) -> nix::Result<Facts> {
     }
     let all = root.mounts.iter().map(|mount| &mount.target).chain(&root.masked).chain(&root.readonly_paths);
     for place in all.chain(root.devices.iter().map(|device| &device.path)).map(path) {
-        facts.places.entry(place.clone()).or_insert_with(|| at(&top, &place));
+        if facts.place(&place).is_none() {
+            let found = at(&top, &place);
+            facts.places.push((place, found));
+        }
     }
     let ours = std::fs::read_to_string("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default();
     let bound = root.mounts.iter().filter_map(|mount| match &mount.kind {
@@ -155,10 +157,10 @@ pub(super) fn look(root: &Root, first: &Subject) -> nix::Result<Facts> {
     for source in bound.chain([&root.path]).map(path) {
         let Ok(real) = source.canonicalize() else { continue };
         if let Some(stat) = nix::sys::stat::stat(&real).ok().filter(|stat| is_dir(stat.st_mode)) {
-            facts.sources.insert(source.clone(), (stat.st_dev, stat.st_ino));
+            facts.sources.push((source.clone(), (stat.st_dev, stat.st_ino)));
         }
         let relative = |line: &Line| line.target.strip_prefix(&real).ok().map(Path::to_path_buf);
-        facts.below.insert(source, ours.iter().filter_map(relative).collect());
+        facts.below.push((source, ours.iter().filter_map(relative).collect()));
     }
     Ok(facts)
 }
@@ -228,7 +230,7 @@ pub(super) fn compare(expected: &Expected<'_>, first: &Subject, report: &mut Rep
         Ok(facts) => facts,
         Err(errno) => {
             let places = ["mounts", "root.readonly", "linux.maskedPaths", "linux.readonlyPaths"];
-            return places.into_iter().for_each(|place| report.skip(place, why(errno)));
+            return places.into_iter().for_each(|place| report.skip(place, &why(errno)));
         }
     };
     compare_facts(expected, root, &facts, report);
@@ -243,7 +245,7 @@ pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts,
     let may = expected.started && expected.may_mount;
     let judge = |holds: bool| if holds { Verdict::Holds } else { Verdict::unless(may, MAY_MOUNT) };
     if root.readonly {
-        report.note("root.readonly", None, judge(top.has("ro")), "ro", top.options.join(","));
+        report.note("root.readonly", None, judge(top.has("ro")), &"ro", &top.options.join(","));
     }
     let kind = root.root_propagation.unwrap_or(root.propagation).kind;
     let propagation = if top.propagation.is_empty() { "private".to_owned() } else { top.propagation.join(" ") };
@@ -257,8 +259,8 @@ pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts,
         "linux.rootfsPropagation",
         None,
         judge(fits),
-        format_args!("{kind:?}").to_string().to_lowercase(),
-        propagation,
+        &format_args!("{kind:?}").to_string().to_lowercase(),
+        &propagation,
     );
     let wanted = wanted(root, expected.spec.mounts.len());
     for (index, mount) in wanted.iter().enumerate() {
@@ -267,20 +269,24 @@ pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts,
         }
     }
     for (index, masked) in root.masked.iter().enumerate() {
-        mask(&path(masked), format!("linux.maskedPaths[{index}]"), facts, &judge, report);
+        mask(&path(masked), &format!("linux.maskedPaths[{index}]"), facts, &judge, report);
     }
     for (index, readonly) in root.readonly_paths.iter().enumerate() {
         let place = format!("linux.readonlyPaths[{index}]");
         if let Some((line, _)) = facts.mounted(&path(readonly), &place, report) {
             let open = facts.below(line).find(|below| !below.has("ro"));
             let found = open.map_or_else(|| line.options.join(","), |open| format!("{} is rw", open.target.display()));
-            report.note(place, None, judge(line.has("ro") && open.is_none()), "ro", found);
+            report.note(&place, None, judge(line.has("ro") && open.is_none()), &"ro", &found);
         }
     }
     unplanned(expected, root, &wanted, facts, report);
 }
 
 impl Facts {
+    fn place(&self, path: &Path) -> Option<At> {
+        self.places.iter().find(|(place, _)| place == path).map(|(_, at)| *at)
+    }
+
     fn line(&self, id: u64) -> Option<&Line> {
         self.lines.iter().find(|line| line.id == id)
     }
@@ -305,12 +311,12 @@ impl Facts {
 
     /// The mount at the end of a path, where there is something.
     fn mounted(&self, path: &Path, place: &str, report: &mut Report) -> Option<(&Line, Kind)> {
-        match self.places.get(path) {
-            Some(At::There { mount, kind, .. }) => match self.line(*mount) {
-                Some(line) => return Some((line, *kind)),
+        match self.place(path) {
+            Some(At::There { mount, kind, .. }) => match self.line(mount) {
+                Some(line) => return Some((line, kind)),
                 None => report.skip(place, "the mount there was changed meanwhile"),
             },
-            Some(At::Unknown(errno)) => report.skip(place, why(*errno)),
+            Some(At::Unknown(errno)) => report.skip(place, &why(errno)),
             // What is not there needs no protection.
             Some(At::Missing) | None => report.holds(place),
         }
@@ -346,7 +352,7 @@ fn wanted(root: &Root, named: usize) -> Vec<Wanted<'_>> {
 
 /// Whether another mount, a mask or a read-only path lies over it.
 fn is_covered(mount: &Wanted<'_>, later: &[Wanted<'_>], root: &Root, facts: &Facts) -> bool {
-    let same_mount = |other: &Wanted<'_>| match (facts.places.get(&mount.target), facts.places.get(&other.target)) {
+    let same_mount = |other: &Wanted<'_>| match (facts.place(&mount.target), facts.place(&other.target)) {
         (Some(At::There { mount: a, is_root: true, .. }), Some(At::There { mount: b, is_root: true, .. })) => a == b,
         _ => false,
     };
@@ -363,13 +369,13 @@ fn planned(
     judge: &dyn Fn(bool) -> Verdict,
     report: &mut Report,
 ) {
-    let at = facts.places.get(&mount.target).copied().unwrap_or(At::Missing);
+    let at = facts.place(&mount.target).unwrap_or(At::Missing);
     let fstype = mount.fstype.map(CStr::to_string_lossy).unwrap_or("a mount".into());
     let asked = format!("{fstype} on {}", mount.target.display());
     let (line, file) = match at {
-        At::Unknown(errno) => return report.skip(&mount.place, why(errno)),
+        At::Unknown(errno) => return report.skip(&mount.place, &why(errno)),
         At::Missing | At::There { is_root: false, .. } => {
-            return report.note(&mount.place, None, judge(false), asked, "nothing is mounted there");
+            return report.note(&mount.place, None, judge(false), &asked, &"nothing is mounted there");
         }
         At::There { mount: id, file, .. } => match facts.line(id) {
             Some(line) => (line, file),
@@ -377,26 +383,30 @@ fn planned(
         },
     };
     let same_kind = mount.fstype.is_none() || line.fstype == fstype || line.fstype.starts_with(&format!("{fstype}."));
-    report.note(&mount.place, None, judge(same_kind), asked, format_args!("a {}", line.fstype));
-    if let Some(source) = mount.source.as_ref().and_then(|source| Some((source, *facts.sources.get(source)?))) {
+    report.note(&mount.place, None, judge(same_kind), &asked, &format_args!("a {}", line.fstype));
+    if let Some(source) = mount
+        .source
+        .as_ref()
+        .and_then(|source| Some((source, facts.sources.iter().find(|(known, _)| known == source)?.1)))
+    {
         let place = format!("{}.source", mount.place);
         let found = "another directory, or the host has another one of that name by now";
-        report.note(place, None, judge(source.1 == file), source.0.display(), found);
+        report.note(&place, None, judge(source.1 == file), &source.0.display(), &found);
     }
     let place = format!("{}.options", mount.place);
     let lacks = missing(line, mount.set | mount.set_below);
-    report.note(&place, None, judge(lacks.is_empty()), lacks.join(","), line.options.join(","));
+    report.note(&place, None, judge(lacks.is_empty()), &lacks.join(","), &line.options.join(","));
     if mount.set_below != 0 {
         let is_later = |below: &Line| later.iter().any(|other| below.target.starts_with(&other.target));
         let open = facts.below(line).filter(|below| !is_later(below));
         for (below, lacks) in open.map(|below| (below, missing(below, mount.set_below))) {
             let found = format!("{}: {}", below.target.display(), below.options.join(","));
-            report.note(&place, None, judge(lacks.is_empty()), lacks.join(","), found);
+            report.note(&place, None, judge(lacks.is_empty()), &lacks.join(","), &found);
         }
     }
     if mount.private {
         let alone = !line.propagates("shared") && !line.propagates("master");
-        report.note(&place, None, judge(alone), "private", line.propagation.join(" "));
+        report.note(&place, None, judge(alone), &"private", &line.propagation.join(" "));
     }
 }
 
@@ -413,9 +423,9 @@ fn missing(line: &Line, set: u64) -> Vec<&'static str> {
 }
 
 /// One masked path: covered by the null device or an empty read-only directory.
-fn mask(path: &Path, place: String, facts: &Facts, judge: &dyn Fn(bool) -> Verdict, report: &mut Report) {
-    let Some((line, kind)) = facts.mounted(path, &place, report) else { return };
-    let is_root = matches!(facts.places.get(path), Some(At::There { is_root: true, .. }));
+fn mask(path: &Path, place: &str, facts: &Facts, judge: &dyn Fn(bool) -> Verdict, report: &mut Report) {
+    let Some((line, kind)) = facts.mounted(path, place, report) else { return };
+    let is_root = matches!(facts.place(path), Some(At::There { is_root: true, .. }));
     let covered = match kind {
         Kind::Null => is_root && line.has("ro"),
         Kind::EmptyDirectory => is_root && line.fstype == "tmpfs" && line.has("ro"),
@@ -426,20 +436,21 @@ fn mask(path: &Path, place: String, facts: &Facts, judge: &dyn Fn(bool) -> Verdi
         Kind::Directory => format!("a {} that is not empty", line.fstype),
         _ => format!("a {} ({})", line.fstype, line.options.join(",")),
     };
-    report.note(place, None, judge(covered), "masked", found);
+    report.note(place, None, judge(covered), &"masked", &found);
 }
 
 /// Mounts that nothing in the plan explains.
 fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts: &Facts, report: &mut Report) {
-    let mut known: BTreeSet<PathBuf> = BTreeSet::from([PathBuf::from("/")]);
-    known.extend(facts.places.keys().cloned());
-    let there = facts.places.values().filter_map(|at| match at {
-        At::There { mount, is_root: true, .. } => facts.line(*mount),
-        _ => None,
-    });
-    known.extend(there.map(|line| line.target.clone()));
+    let mut known: Vec<&Path> = vec![Path::new("/")];
+    for (place, at) in &facts.places {
+        known.push(place);
+        // Where links in the image have led.
+        if let At::There { mount, is_root: true, .. } = at {
+            known.extend(facts.line(*mount).map(|line| line.target.as_path()));
+        }
+    }
     if expected.plan.init.terminal.is_some() {
-        known.insert("/dev/console".into());
+        known.push(Path::new("/dev/console"));
     }
     // What the host has below a directory that is bound with all that is in it.
     let trees =
@@ -449,7 +460,8 @@ fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts:
     let from_host = |line: &Line| {
         trees.iter().any(|(target, source)| {
             let relative = line.target.strip_prefix(target).ok();
-            relative.is_some_and(|relative| facts.below.get(*source).is_some_and(|below| below.contains(relative)))
+            let below = facts.below.iter().find(|(known, _)| known == *source);
+            relative.zip(below).is_some_and(|(relative, (_, below))| below.iter().any(|path| path == relative))
         })
     };
     let readonly = |line: &Line| {
@@ -459,7 +471,7 @@ fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts:
         || !expected.plan.init.create_container.list.is_empty()
         || !expected.plan.init.start_container.list.is_empty();
     for line in &facts.lines {
-        if known.contains(&line.target) || from_host(line) || readonly(line) {
+        if known.contains(&line.target.as_path()) || from_host(line) || readonly(line) {
             continue;
         }
         let slave = facts.line(line.parent).is_some_and(|parent| parent.propagates("master"));
@@ -474,8 +486,8 @@ fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts:
             "mounts",
             None,
             verdict,
-            format_args!("nothing on {target}"),
-            format_args!("a {} on {target}", line.fstype),
+            &format_args!("nothing on {target}"),
+            &format_args!("a {} on {target}", line.fstype),
         );
     }
 }

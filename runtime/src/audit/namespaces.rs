@@ -1,6 +1,5 @@
 //! Is every process in the container's namespaces, and do these hold what was asked for?
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use cleat_plan::{ClockOffset, TimeOffsets};
@@ -25,9 +24,21 @@ fn file(kind: &str) -> &str {
     }
 }
 
-/// The namespaces of a process, by their `CLONE_NEW*`; those that cannot be seen are missing.
-pub(super) fn of(subject: &Subject) -> BTreeMap<u64, Namespace> {
-    NAMESPACES.iter().filter_map(|(kind, flag)| Some((*flag, subject.namespace(file(kind)).ok()?))).collect()
+/// The namespaces of a process; those that cannot be seen are missing.
+#[derive(Default)]
+pub(super) struct Namespaces(Vec<(u64, Namespace)>);
+
+impl Namespaces {
+    /// That of a kind, `CLONE_NEW*`.
+    pub(super) fn get(&self, flag: u64) -> Option<Namespace> {
+        self.0.iter().find(|(kind, _)| *kind == flag).map(|(_, namespace)| *namespace)
+    }
+}
+
+/// Those of a process.
+pub(super) fn of(subject: &Subject) -> Namespaces {
+    let seen = |(kind, flag): &(&str, u64)| Some((*flag, subject.namespace(file(kind)).ok()?));
+    Namespaces(NAMESPACES.iter().filter_map(seen).collect())
 }
 
 /// Whether a process lives in a user namespace below that one.
@@ -36,30 +47,25 @@ pub(super) fn lives_below(subject: &Subject, user: Namespace) -> bool {
 }
 
 /// The first process's namespaces: new ones, or those that were to be joined.
-pub(super) fn compare_first(
-    expected: &Expected<'_>,
-    first: &Subject,
-    ours: &BTreeMap<u64, Namespace>,
-    report: &mut Report,
-) {
+pub(super) fn compare_first(expected: &Expected<'_>, first: &Subject, ours: &Namespaces, report: &mut Report) {
     for (index, namespace) in expected.spec.linux.namespaces.iter().enumerate() {
         let place = format!("linux.namespaces[{index}]");
         let Some((kind, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else { continue };
         let found = match first.namespace(file(kind)) {
             Ok(found) => found,
             Err(errno) => {
-                report.skip(place, why(errno));
+                report.skip(&place, &why(errno));
                 continue;
             }
         };
         let text = |(_, inode): Namespace| format!("{kind}:[{inode}]");
         if namespace.path.is_empty() {
-            let verdict = if ours.get(flag) == Some(&found) { Verdict::Differs } else { Verdict::Holds };
-            report.note(place, None, verdict, format_args!("a new {kind} namespace"), "that of the host");
+            let verdict = if ours.get(*flag) == Some(found) { Verdict::Differs } else { Verdict::Holds };
+            report.note(&place, None, verdict, &format_args!("a new {kind} namespace"), &"that of the host");
             continue;
         }
         let Ok(there) = nix::sys::stat::stat(Path::new(&namespace.path)) else {
-            report.skip(place, format!("{} is not there any more", namespace.path));
+            report.skip(&place, &format!("{} is not there any more", namespace.path));
             continue;
         };
         let there = (there.st_dev, there.st_ino);
@@ -67,11 +73,11 @@ pub(super) fn compare_first(
             let opened = first.follow(&format!("ns/{}", file(kind)), OFlag::O_RDONLY);
             let user = first.namespace("user").ok();
             expected.started
-                && ours.get(flag) != Some(&found)
+                && ours.get(*flag) != Some(found)
                 && opened.ok().zip(user).is_some_and(|(opened, user)| facts::belongs_to(&opened, user))
         };
         let verdict = if there == found { Verdict::Holds } else { Verdict::unless(moved(), MADE) };
-        report.note(place, None, verdict, text(there), text(found));
+        report.note(&place, None, verdict, &text(there), &text(found));
     }
 }
 
@@ -79,8 +85,8 @@ pub(super) fn compare_first(
 pub(super) fn compare_other(
     expected: &Expected<'_>,
     subject: &Subject,
-    first: &BTreeMap<u64, Namespace>,
-    ours: &BTreeMap<u64, Namespace>,
+    first: &Namespaces,
+    ours: &Namespaces,
     report: &mut Report,
 ) {
     let theirs = of(subject);
@@ -89,26 +95,26 @@ pub(super) fn compare_other(
             let index = expected.spec.linux.namespaces.iter().position(|namespace| namespace.kind == *kind);
             index.map_or_else(|| "linux.namespaces".to_owned(), |index| format!("linux.namespaces[{index}]"))
         };
-        let (Some(found), Some(wanted)) = (theirs.get(flag), first.get(flag)) else {
+        let (Some(found), Some(wanted)) = (theirs.get(*flag), first.get(*flag)) else {
             if !subject.is_gone() {
-                report.skip(place(), format!("the {kind} namespace of process {} cannot be seen", subject.pid));
+                report.skip(&place(), &format!("the {kind} namespace of process {} cannot be seen", subject.pid));
             }
             continue;
         };
         let verdict = match found {
             found if found == wanted => Verdict::Holds,
-            found if ours.get(flag) == Some(found) => Verdict::Differs,
+            found if ours.get(*flag) == Some(found) => Verdict::Differs,
             _ => Verdict::Own(MADE),
         };
         let (asked, found) = (format!("{kind}:[{}]", wanted.1), format!("{kind}:[{}]", found.1));
-        report.note(place(), Some(subject.pid), verdict, asked, found);
+        report.note(&place(), Some(subject.pid), verdict, &asked, &found);
     }
 }
 
 /// How this process sees the ids of the first one's user namespace.
-pub(super) fn ids(first: &Subject, ours: &BTreeMap<u64, Namespace>) -> Ids {
+pub(super) fn ids(first: &Subject, ours: &Namespaces) -> Ids {
     // Of its own namespace a process is told what its parent calls the ids.
-    if first.namespace("user").ok() == ours.get(&NEWUSER).copied() {
+    if first.namespace("user").ok() == ours.get(NEWUSER) {
         return Ids { uids: None, gids: None };
     }
     Ids { uids: map(first, "uid_map"), gids: map(first, "gid_map") }
@@ -133,27 +139,26 @@ pub(super) fn compare_id_maps(expected: &Expected<'_>, first: &Subject, now: &Ho
         let found = match first.read(file) {
             Ok(text) => host::id_map_of(&text),
             Err(errno) => {
-                report.skip(place, why(errno));
+                report.skip(place, &why(errno));
                 continue;
             }
         };
         let text = |maps: &[IdMap]| {
-            let mut lines: Vec<String> =
-                maps.iter().map(|map| format!("{} {} {}", map.container_id, map.host_id, map.size)).collect();
-            lines.sort();
-            lines.join(", ")
+            let line = |map: &IdMap| format!("{} {} {}", map.container_id, map.host_id, map.size);
+            maps.iter().map(line).collect::<Vec<_>>().join(", ")
         };
-        let (asked, found) = (text(asked), text(&found));
-        let verdict = if asked == found { Verdict::Holds } else { Verdict::Differs };
-        report.note(place, None, verdict, asked, found);
+        // The kernel sorts long ones.
+        let same = asked.len() == found.len() && asked.iter().all(|map| found.contains(map));
+        let verdict = if same { Verdict::Holds } else { Verdict::Differs };
+        report.note(place, None, verdict, &text(asked), &text(&found));
     }
     if asked.deny_setgroups {
         match first.read("setgroups") {
             Ok(text) => {
                 let verdict = if text.trim() == "deny" { Verdict::Holds } else { Verdict::Differs };
-                report.note("linux.gidMappings", None, verdict, "setgroups: deny", text.trim());
+                report.note("linux.gidMappings", None, verdict, &"setgroups: deny", &text.trim());
             }
-            Err(errno) => report.skip("linux.gidMappings", why(errno)),
+            Err(errno) => report.skip("linux.gidMappings", &why(errno)),
         }
     }
 }
@@ -163,7 +168,7 @@ pub(super) fn compare_clocks(expected: &Expected<'_>, first: &Subject, report: &
     let Some(TimeOffsets { monotonic, boottime }) = expected.plan.init.time else { return };
     let text = match first.read("timens_offsets") {
         Ok(text) => text,
-        Err(errno) => return report.skip("linux.timeOffsets", why(errno)),
+        Err(errno) => return report.skip("linux.timeOffsets", &why(errno)),
     };
     for (clock, asked) in [("monotonic", monotonic), ("boottime", boottime)] {
         let ClockOffset { secs, nanos } = asked.unwrap_or(ClockOffset { secs: 0, nanos: 0 });
@@ -171,6 +176,6 @@ pub(super) fn compare_clocks(expected: &Expected<'_>, first: &Subject, report: &
         let found = text.lines().find_map(|line| line.strip_prefix(clock)).unwrap_or_default();
         let found = found.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         let verdict = if asked == found { Verdict::Holds } else { Verdict::Differs };
-        report.note(format!("linux.timeOffsets.{clock}"), None, verdict, asked, found);
+        report.note(&format!("linux.timeOffsets.{clock}"), None, verdict, &asked, &found);
     }
 }

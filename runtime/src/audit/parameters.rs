@@ -33,11 +33,9 @@ pub(super) fn compare(expected: &Expected<'_>, first: BorrowedFd<'_>, report: &m
     if all.is_empty() {
         return;
     }
-    // Those of the runtime's own are seen from here.
-    let mut kinds = expected.plan.host.namespaces & (NEWNET | NEWIPC | NEWUTS);
-    if nix::unistd::geteuid().as_raw() != 0 {
-        kinds |= expected.plan.host.namespaces & NEWUSER;
-    }
+    // Those of the runtime's own are seen from here. In the user namespace ids have the numbers that
+    // config.json gives them.
+    let kinds = expected.plan.host.namespaces & (NEWNET | NEWIPC | NEWUTS | NEWUSER);
     let kinds = CloneFlags::from_bits_truncate(i32::try_from(kinds).unwrap_or(0));
     let ask = |proc: &Proc, index: usize| -> Result<String> {
         let path = all.get(index).map(|parameter| parameter.path.as_str()).unwrap_or_default();
@@ -45,7 +43,7 @@ pub(super) fn compare(expected: &Expected<'_>, first: BorrowedFd<'_>, report: &m
     };
     let answers = match visit::ask_in_namespaces_of(first, kinds, all.len(), ask) {
         Ok(answers) => answers,
-        Err(error) => return all.iter().for_each(|parameter| report.skip(&parameter.place, error.to_string())),
+        Err(error) => return all.iter().for_each(|parameter| report.skip(&parameter.place, &error.to_string())),
     };
     for (parameter, answer) in all.iter().zip(answers) {
         let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
@@ -54,9 +52,9 @@ pub(super) fn compare(expected: &Expected<'_>, first: BorrowedFd<'_>, report: &m
             Ok(found) if words(&found) == words(asked) => report.holds(place),
             Ok(found) => {
                 let verdict = own.filter(|_| expected.started).map_or(Verdict::Differs, Verdict::Own);
-                report.note(place, None, verdict, asked, words(&found));
+                report.note(place, None, verdict, &asked, &words(&found));
             }
-            Err(why) => report.skip(place, why),
+            Err(why) => report.skip(place, &why),
         }
     }
 }

@@ -131,7 +131,7 @@ fn filter(expected: &Expected<'_>, thread: &Thread<'_>, report: &mut Report) {
         return report.skip(place, "the filter is loaded at start");
     }
     let verdict = if thread.status.seccomp == 2 { Verdict::Holds } else { Verdict::Differs };
-    report.note(place, Some(thread.pid), verdict, "a filter", "none");
+    report.note(place, Some(thread.pid), verdict, &"a filter", &"none");
 }
 
 fn no_new_privileges(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, report: &mut Report) {
@@ -144,7 +144,7 @@ fn no_new_privileges(expected: &Expected<'_>, asked: &wire::Process, thread: &Th
         Role::First => Verdict::Differs,
         Role::Other => Verdict::unless(expected.started, JOINED),
     };
-    report.note("process.noNewPrivileges", Some(thread.pid), verdict, "set", "not set");
+    report.note("process.noNewPrivileges", Some(thread.pid), verdict, &"set", &"not set");
 }
 
 fn capabilities(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, report: &mut Report) {
@@ -177,13 +177,13 @@ fn capabilities(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<
             Role::Other => Verdict::Own(JOINED),
         };
         let place = format!("process.capabilities.{name}");
-        report.note(place, Some(thread.pid), verdict, names(asked), format_args!("also {}", names(more)));
+        report.note(&place, Some(thread.pid), verdict, &names(asked), &format_args!("also {}", names(more)));
     }
 }
 
 fn user(expected: &Expected<'_>, asked: &wire::Process, ids: &Ids, thread: &Thread<'_>, report: &mut Report) {
+    // Which users others are config.json does not say.
     if thread.role == Role::Other {
-        // Somebody else than root who becomes root is the only one that has more.
         return;
     }
     let may = |cap: u64| !asked.no_new_privileges || asked.caps.permitted & cap != 0;
@@ -198,7 +198,7 @@ fn user(expected: &Expected<'_>, asked: &wire::Process, ids: &Ids, thread: &Thre
             false => Verdict::unless(expected.started && may(cap), "it may change its ids itself"),
         };
         let asked = wanted.map_or_else(|| format!("{id}, which is not mapped"), |wanted| wanted.to_string());
-        report.note(place, Some(thread.pid), verdict, asked, format_args!("{found:?}"));
+        report.note(place, Some(thread.pid), verdict, &asked, &format_args!("{found:?}"));
     }
 }
 
@@ -231,7 +231,7 @@ fn groups(
         Role::First => Verdict::Differs,
         Role::Other => Verdict::Own(JOINED),
     };
-    report.note(place, Some(thread.pid), verdict, format_args!("{allowed:?}"), format_args!("also {more:?}"));
+    report.note(place, Some(thread.pid), verdict, &format_args!("{allowed:?}"), &format_args!("also {more:?}"));
 }
 
 fn umask(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, report: &mut Report) {
@@ -244,8 +244,8 @@ fn umask(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, re
         "process.user.umask",
         Some(thread.pid),
         verdict,
-        format_args!("{:04o}", asked.umask),
-        format_args!("{found:04o}"),
+        &format_args!("{:04o}", asked.umask),
+        &format_args!("{found:04o}"),
     );
 }
 
@@ -281,7 +281,7 @@ fn label(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut Re
         let current = match read {
             Ok(current) => current,
             Err(errno) => {
-                report.skip(place, why(errno));
+                report.skip(place, &why(errno));
                 continue;
             }
         };
@@ -293,7 +293,7 @@ fn label(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut Re
             Role::Other if found != "unconfined" => Verdict::Own(JOINED),
             _ => Verdict::Differs,
         };
-        report.note(place, Some(subject.pid), verdict, &wanted, found);
+        report.note(place, Some(subject.pid), verdict, &wanted, &found);
     }
 }
 
@@ -318,7 +318,7 @@ fn limits(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut R
             return report.skip("process.rlimits", "they are set at start");
         }
         Ok(text) => parse_limits(&text),
-        Err(errno) => return report.skip("process.rlimits", why(errno)),
+        Err(errno) => return report.skip("process.rlimits", &why(errno)),
     };
     let may_raise = expected.has_on_host(SYS_RESOURCE);
     let text = |(soft, hard): (u64, u64)| {
@@ -329,7 +329,7 @@ fn limits(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut R
         let place = format!("process.rlimits[{index}]");
         let found = usize::try_from(limit.resource).ok().and_then(|at| list.get(at));
         let Some(&(soft, hard)) = found else {
-            report.skip(place, "the kernel does not tell it");
+            report.skip(&place, "the kernel does not tell it");
             continue;
         };
         let verdict = match role {
@@ -339,7 +339,7 @@ fn limits(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut R
             Role::First => Verdict::Differs,
             Role::Other => Verdict::Own(JOINED),
         };
-        report.note(place, Some(subject.pid), verdict, text((limit.soft, limit.hard)), text((soft, hard)));
+        report.note(&place, Some(subject.pid), verdict, &text((limit.soft, limit.hard)), &text((soft, hard)));
     }
 }
 
@@ -348,7 +348,7 @@ fn oom_score(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mu
     let found = match subject.read("oom_score_adj").map(|text| text.trim().parse::<i32>()) {
         Ok(Ok(found)) => found,
         Ok(Err(_)) => return report.skip(place, "it is no number"),
-        Err(errno) => return report.skip(place, why(errno)),
+        Err(errno) => return report.skip(place, &why(errno)),
     };
     let verdict = match role {
         _ if found == asked => Verdict::Holds,
@@ -357,5 +357,5 @@ fn oom_score(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mu
         Role::First => Verdict::Differs,
         Role::Other => Verdict::Own(JOINED),
     };
-    report.note(place, Some(subject.pid), verdict, asked, found);
+    report.note(place, Some(subject.pid), verdict, &asked, &found);
 }

@@ -74,36 +74,37 @@ impl Verdict {
 
 impl Report {
     /// Notes the outcome of a comparison.
+    #[inline(never)]
     pub(super) fn note(
         &mut self,
-        place: impl Into<String>,
+        place: &str,
         pid: Option<i32>,
         verdict: Verdict,
-        asked: impl Display,
-        found: impl Display,
+        asked: &dyn Display,
+        found: &dyn Display,
     ) {
-        let place = place.into();
         let (list, why) = match verdict {
             Verdict::Holds => return self.holds(place),
             Verdict::Own(why) => (&mut self.own_right, why),
             Verdict::Differs => (&mut self.differences, ""),
         };
+        let place = place.to_owned();
         list.push(Difference { place, pid, asked: asked.to_string(), found: found.to_string(), why });
     }
 
     /// A property is as it was asked for.
-    pub(super) fn holds(&mut self, place: impl Into<String>) {
-        let place = place.into();
-        if !self.checked.contains(&place) {
-            self.checked.push(place);
+    #[inline(never)]
+    pub(super) fn holds(&mut self, place: &str) {
+        if !self.checked.iter().any(|known| known == place) {
+            self.checked.push(place.to_owned());
         }
     }
 
     /// A property could not be compared. Said once for each reason.
-    pub(super) fn skip(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        let entry = NotChecked { place: place.into(), why: why.into() };
-        if !self.not_checked.contains(&entry) {
-            self.not_checked.push(entry);
+    #[inline(never)]
+    pub(super) fn skip(&mut self, place: &str, why: &str) {
+        if !self.not_checked.iter().any(|known| known.place == place && known.why == why) {
+            self.not_checked.push(NotChecked { place: place.to_owned(), why: why.to_owned() });
         }
     }
 
@@ -111,8 +112,8 @@ impl Report {
     pub(super) fn take(&mut self, other: Report) {
         self.differences.extend(other.differences);
         self.own_right.extend(other.own_right);
-        other.checked.into_iter().for_each(|place| self.holds(place));
-        other.not_checked.into_iter().for_each(|entry| self.skip(entry.place, entry.why));
+        other.checked.iter().for_each(|place| self.holds(place));
+        other.not_checked.iter().for_each(|entry| self.skip(&entry.place, &entry.why));
     }
 
     /// All has been compared: what holds for one process and not for another does not hold.
@@ -120,9 +121,9 @@ impl Report {
         let wrong = |place: &String| {
             self.differences.iter().chain(&self.own_right).any(|difference| difference.place == *place)
         };
-        let held = std::mem::take(&mut self.checked);
-        self.checked = held.into_iter().filter(|place| !wrong(place)).collect();
-        self.checked.sort();
+        let mut held = std::mem::take(&mut self.checked);
+        held.retain(|place| !wrong(place));
+        self.checked = held;
         self.passes = self.differences.is_empty();
         self
     }

@@ -21,7 +21,6 @@ pub struct Basis {
     pub egid: u32,
     pub capabilities: u64,
     pub setgroups_denied: bool,
-    pub in_user_namespace: bool,
     pub own_uids: Vec<IdMap>,
     pub own_gids: Vec<IdMap>,
     pub rootless: Option<bool>,
@@ -29,13 +28,10 @@ pub struct Basis {
     pub config: Fingerprint,
 }
 
-/// A keyed hash of config.json (SipHash-2-4). Who may write the bundle cannot read the key, and so
+/// A keyed hash of config.json (SipHash-2-4): the key's halves and the value. Who may write the bundle cannot read the key, and so
 /// cannot make another config.json of the same fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    key: (u64, u64),
-    value: u64,
-}
+pub struct Fingerprint([u64; 3]);
 
 impl Basis {
     /// That of a container that is being made.
@@ -48,13 +44,19 @@ impl Basis {
             egid: host.egid,
             capabilities: host.capabilities,
             setgroups_denied: host.setgroups_denied,
-            in_user_namespace: host.in_user_namespace,
             own_uids: host.own_uids.clone(),
             own_gids: host.own_gids.clone(),
             rootless: host.rootless_asked,
             no_pivot: request.no_pivot,
             config: Fingerprint::of(config)?,
         })
+    }
+
+    /// Whether who made it was in another user namespace than the machine's own: only there is
+    /// anything mapped.
+    #[must_use]
+    pub fn in_user_namespace(&self) -> bool {
+        !self.own_uids.is_empty()
     }
 
     /// The machine as it was found then, as far as that decides; the rest as it is now.
@@ -65,7 +67,7 @@ impl Basis {
             egid: self.egid,
             capabilities: self.capabilities,
             setgroups_denied: self.setgroups_denied,
-            in_user_namespace: self.in_user_namespace,
+            in_user_namespace: self.in_user_namespace(),
             own_uids: self.own_uids.clone(),
             own_gids: self.own_gids.clone(),
             rootless_asked: self.rootless,
@@ -76,14 +78,16 @@ impl Basis {
 
 impl Fingerprint {
     fn of(text: &[u8]) -> Result<Fingerprint> {
-        let key = (sys::random().context("getrandom")?, sys::random().context("getrandom")?);
-        Ok(Fingerprint { key, value: hash(key, text) })
+        let random = || sys::random().context("getrandom");
+        let (a, b) = (random()?, random()?);
+        Ok(Fingerprint([a, b, hash((a, b), text)]))
     }
 
     /// Whether config.json is the same as then.
     #[must_use]
     pub fn is_of(&self, text: &[u8]) -> bool {
-        hash(self.key, text) == self.value
+        let [a, b, value] = self.0;
+        hash((a, b), text) == value
     }
 }
 
