@@ -442,7 +442,8 @@ fn what_a_container_does_by_its_own_right_is_told_apart() {
     let audit = container.audit();
     assert_eq!(audit.own_right(), ["linux.maskedPaths[0]", "mounts"]);
     // Before the program runs there is nobody whose right it could be.
-    let container = runtime.create(&Bundle::sharing_rootfs_of(&bundle).capabilities(&["CAP_SYS_ADMIN"]));
+    let bundle = Bundle::sharing_rootfs_of(&bundle).capabilities(&["CAP_SYS_ADMIN"]);
+    let container = runtime.create(&bundle);
     let _ = from_host(&container, &["--mount"], &["/probe", "mount-tmpfs", "/extra"]);
     let _ = container.audit().finds(&["mounts"]);
 }

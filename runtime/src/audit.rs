@@ -127,6 +127,23 @@ impl<'a> Expected<'a> {
         }
     }
 
+    /// Of a container whose program runs, without rights of its own.
+    #[cfg(test)]
+    fn of_plan(spec: &'a Spec, plan: &'a Plan) -> Expected<'a> {
+        Expected {
+            spec,
+            plan,
+            limits: &[],
+            basis: None,
+            started: true,
+            may_mount: false,
+            owns_cgroup: false,
+            joined: 0,
+            rootless: false,
+            by_systemd: false,
+        }
+    }
+
     /// Whether the container may have a capability that counts on the machine, not in a user namespace.
     fn has_on_host(&self, cap: u64) -> bool {
         let caps = self.plan.init.process.as_ref().map(|process| process.caps).unwrap_or_default();

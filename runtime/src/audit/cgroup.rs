@@ -184,8 +184,7 @@ pub(super) fn compare_devices(expected: &Expected<'_>, cgroup: Option<&Cgroup>, 
     let rules = expected.plan.host.cgroup.as_ref().and_then(|cgroup| cgroup.devices.as_ref());
     let (Some(rules), Some(cgroup)) = (rules, cgroup) else {
         if expected.rootless {
-            return report
-                .skip(place, "nobody but root may attach a device program; nodes are bound with nodev elsewhere");
+            return report.skip(place, "only root may attach a device program; mounts are nodev in its place");
         }
         return report.note(place, None, Verdict::Differs, &"a device program", &"none was planned");
     };

@@ -24,12 +24,13 @@ const FROM_HOST: &str = "it may have come from the host, by propagation";
 const BY_HOOK: &str = "a hook of config.json may have mounted it";
 
 const RDONLY: u64 = 0x1;
+const NODEV: u64 = 0x4;
 const ATIME: u64 = 0x70;
 /// Attributes (`MOUNT_ATTR_*`) that take something away, and their names in mountinfo.
 const CONFINING: &[(u64, &str)] = &[
     (RDONLY, "ro"),
     (0x2, "nosuid"),
-    (0x4, "nodev"),
+    (NODEV, "nodev"),
     (0x8, "noexec"),
     (0x80, "nodiratime"),
     (0x20_0000, "nosymfollow"),
@@ -110,6 +111,8 @@ pub(super) enum Kind {
     Directory,
     /// Character device 1:3.
     Null,
+    /// Another device.
+    Device,
     Other,
 }
 
@@ -185,9 +188,10 @@ fn at(root: &OwnedFd, path: &Path) -> At {
         let stat = fstat(&file)?;
         let statx = rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
             .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        let null = SFlag::S_IFCHR.bits() == stat.st_mode & SFlag::S_IFMT.bits() && stat.st_rdev == libc::makedev(1, 3);
+        let file_type = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
         let kind = match () {
-            () if null => Kind::Null,
+            () if file_type == SFlag::S_IFCHR && stat.st_rdev == libc::makedev(1, 3) => Kind::Null,
+            () if file_type == SFlag::S_IFCHR || file_type == SFlag::S_IFBLK => Kind::Device,
             () if is_dir(stat.st_mode) && is_empty(&file) => Kind::EmptyDirectory,
             () if is_dir(stat.st_mode) => Kind::Directory,
             () => Kind::Other,
@@ -221,6 +225,8 @@ struct Wanted<'a> {
     set: u64,
     set_below: u64,
     private: bool,
+    /// Device nodes on it cannot be used, unless it is one itself.
+    nodev: bool,
 }
 
 /// Everything that has to do with the mount namespace.
@@ -246,6 +252,13 @@ pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts,
     let judge = |holds: bool| if holds { Verdict::Holds } else { Verdict::unless(may, MAY_MOUNT) };
     if root.readonly {
         report.note("root.readonly", None, judge(top.has("ro")), &"ro", &top.options.join(","));
+    }
+    if root.nodev {
+        let below = facts.below(top).filter(|line| facts.is_from_host(line, root));
+        let open = std::iter::once(top).chain(below).find(|line| !line.has("nodev"));
+        let found =
+            open.map_or_else(String::new, |line| format!("{}: {}", line.target.display(), line.options.join(",")));
+        report.note("root", None, judge(open.is_none()), &"nodev", &found);
     }
     let kind = root.root_propagation.unwrap_or(root.propagation).kind;
     let propagation = if top.propagation.is_empty() { "private".to_owned() } else { top.propagation.join(" ") };
@@ -291,6 +304,15 @@ impl Facts {
         self.lines.iter().find(|line| line.id == id)
     }
 
+    /// Whether a mount has come along with the root file system.
+    fn is_from_host(&self, line: &Line, root: &Root) -> bool {
+        let (relative, source) = (line.target.strip_prefix("/"), path(&root.path));
+        let below = self.below.iter().find(|(known, _)| *known == source);
+        let planned = root.mounts.iter().any(|mount| line.target.starts_with(path(&mount.target)));
+        !planned
+            && relative.ok().zip(below).is_some_and(|(relative, (_, below))| below.iter().any(|path| path == relative))
+    }
+
     /// The mounts below one.
     fn below<'a>(&'a self, top: &'a Line) -> impl Iterator<Item = &'a Line> {
         self.lines.iter().filter(|line| line.id != top.id && line.target != top.target && self.is_below(line, top.id))
@@ -333,6 +355,7 @@ fn wanted(root: &Root, named: usize) -> Vec<Wanted<'_>> {
         if let (MountKind::Remount { .. }, Some(before)) = (&mount.kind, before) {
             before.set = change(before.set, attr) & !mount.attr_recursive.clear;
             before.set_below = change(before.set_below, mount.attr_recursive);
+            before.nodev &= (attr.clear | mount.attr_recursive.clear) & NODEV == 0;
             continue;
         }
         let (fstype, source, recursive) = match &mount.kind {
@@ -345,7 +368,8 @@ fn wanted(root: &Root, named: usize) -> Vec<Wanted<'_>> {
         let alone = |kind| matches!(kind, PropagationKind::Private | PropagationKind::Unbindable);
         let private = mount.propagation.last().is_some_and(|how| alone(how.kind));
         let (set, set_below) = (attr.set & !mount.attr_recursive.clear, mount.attr_recursive.set);
-        all.push(Wanted { place, target, fstype, source, recursive, set, set_below, private });
+        let nodev = mount.nodev;
+        all.push(Wanted { place, target, fstype, source, recursive, set, set_below, private, nodev });
     }
     all
 }
@@ -372,13 +396,13 @@ fn planned(
     let at = facts.place(&mount.target).unwrap_or(At::Missing);
     let fstype = mount.fstype.map(CStr::to_string_lossy).unwrap_or("a mount".into());
     let asked = format!("{fstype} on {}", mount.target.display());
-    let (line, file) = match at {
+    let (line, kind, file) = match at {
         At::Unknown(errno) => return report.skip(&mount.place, &why(errno)),
         At::Missing | At::There { is_root: false, .. } => {
             return report.note(&mount.place, None, judge(false), &asked, &"nothing is mounted there");
         }
-        At::There { mount: id, file, .. } => match facts.line(id) {
-            Some(line) => (line, file),
+        At::There { mount: id, kind, file, .. } => match facts.line(id) {
+            Some(line) => (line, kind, file),
             None => return report.skip(&mount.place, "the mount there was changed meanwhile"),
         },
     };
@@ -394,12 +418,14 @@ fn planned(
         report.note(&place, None, judge(source.1 == file), &source.0.display(), &found);
     }
     let place = format!("{}.options", mount.place);
-    let lacks = missing(line, mount.set | mount.set_below);
+    let nodev = if mount.nodev && !matches!(kind, Kind::Null | Kind::Device) { NODEV } else { 0 };
+    let set_below = mount.set_below | nodev;
+    let lacks = missing(line, mount.set | set_below);
     report.note(&place, None, judge(lacks.is_empty()), &lacks.join(","), &line.options.join(","));
-    if mount.set_below != 0 {
+    if set_below != 0 {
         let is_later = |below: &Line| later.iter().any(|other| below.target.starts_with(&other.target));
         let open = facts.below(line).filter(|below| !is_later(below));
-        for (below, lacks) in open.map(|below| (below, missing(below, mount.set_below))) {
+        for (below, lacks) in open.map(|below| (below, missing(below, set_below))) {
             let found = format!("{}: {}", below.target.display(), below.options.join(","));
             report.note(&place, None, judge(lacks.is_empty()), &lacks.join(","), &found);
         }
@@ -429,7 +455,7 @@ fn mask(path: &Path, place: &str, facts: &Facts, judge: &dyn Fn(bool) -> Verdict
     let covered = match kind {
         Kind::Null => is_root && line.has("ro"),
         Kind::EmptyDirectory => is_root && line.fstype == "tmpfs" && line.has("ro"),
-        Kind::Directory | Kind::Other => false,
+        Kind::Directory | Kind::Device | Kind::Other => false,
     };
     let found = match kind {
         _ if !is_root => "nothing covers it".to_owned(),
@@ -489,5 +515,135 @@ fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts:
             &format_args!("nothing on {target}"),
             &format_args!("a {} on {target}", line.fstype),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cleat_plan::{Propagation, Text};
+
+    use super::*;
+    use crate::config::Spec;
+    use crate::plan::{HostHalf, Plan};
+
+    const MOUNTINFO: &str = "\
+21 20 0:20 / / ro,relatime master:1 - overlay overlay rw
+22 21 0:21 / /a\\040b rw,nosuid,nodev - tmpfs tmpfs rw,size=64k
+23 21 0:22 / /proc rw - proc proc rw
+24 23 0:5 /null /proc/keys ro,nosuid shared:7 master:9 - devtmpfs udev rw
+25 22 0:23 / /a\\040b/below rw - tmpfs tmpfs ro
+";
+
+    fn text(value: &str) -> Text {
+        Text::new(value.as_bytes()).unwrap()
+    }
+
+    fn mount(target: &str, set: u64) -> cleat_plan::Mount {
+        cleat_plan::Mount {
+            target: text(target),
+            kind: MountKind::New { fstype: text("tmpfs"), source: None, options: Vec::new() },
+            attr: Attr { set, clear: 0 },
+            attr_recursive: Attr::default(),
+            propagation: Vec::new(),
+            nodev: false,
+            target_nofollow: false,
+            require_procfs: false,
+            copy_up: false,
+            label: None,
+        }
+    }
+
+    fn root(mounts: Vec<cleat_plan::Mount>) -> Root {
+        Root {
+            path: text("/rootfs"),
+            tree: None,
+            nodev: false,
+            pivot: Pivot::PivotRoot,
+            propagation: Propagation { kind: PropagationKind::Slave, recursive: true },
+            root_propagation: None,
+            readonly: true,
+            mounts,
+            devices: Vec::new(),
+            dev_links: false,
+            masked: vec![text("/proc/keys"), text("/proc/gone")],
+            readonly_paths: Vec::new(),
+        }
+    }
+
+    fn there(mount: u64, kind: Kind) -> At {
+        At::There { mount, is_root: true, kind, file: (1, mount) }
+    }
+
+    fn facts() -> Facts {
+        let places = [
+            ("/a b", there(22, Kind::Directory)),
+            ("/a b/below", there(25, Kind::Directory)),
+            ("/proc/keys", there(24, Kind::Null)),
+            ("/proc/gone", At::Missing),
+        ];
+        let places = places.into_iter().map(|(path, at)| (path.into(), at)).collect();
+        Facts { lines: parse(MOUNTINFO), root: Some(21), places, ..Facts::default() }
+    }
+
+    /// Differences, and what is the container's own, by their places.
+    fn compared(root: &Root, facts: &Facts, may_mount: bool) -> (Vec<String>, Vec<String>) {
+        let plan = Plan { host: HostHalf::default(), init: cleat_plan::Plan::default(), warnings: Vec::new() };
+        let spec =
+            Spec { mounts: root.mounts.iter().map(|_| crate::config::Mount::default()).collect(), ..Spec::default() };
+        let mut report = Report::default();
+        compare_facts(&Expected { may_mount, ..Expected::of_plan(&spec, &plan) }, root, facts, &mut report);
+        let places =
+            |list: &[super::super::Difference]| list.iter().map(|difference| difference.place.clone()).collect();
+        (places(&report.differences), places(&report.own_right))
+    }
+
+    #[test]
+    fn mountinfo_is_read() {
+        let lines = parse(MOUNTINFO);
+        assert_eq!(lines.len(), 5);
+        assert_eq!((lines[1].id, lines[1].parent, lines[1].target.to_str()), (22, 21, Some("/a b")));
+        assert_eq!(lines[3].propagation, ["shared", "master"]);
+        assert!(lines[4].has("ro") && !lines[4].has("nodev") && lines[4].fstype == "tmpfs");
+    }
+
+    #[test]
+    fn what_is_mounted_as_planned_is_no_difference() {
+        let root = root(vec![mount("/proc", 0), mount("/a b", 0x6), mount("/a b/below", 1)]);
+        let mut facts = facts();
+        facts.lines[2].fstype = "tmpfs".into();
+        facts.places.push(("/proc".into(), there(23, Kind::Directory)));
+        assert_eq!(compared(&root, &facts, false), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_differs_is_told_with_its_place() {
+        let root = root(vec![mount("/a b", 0xe), mount("/gone", 0)]);
+        let mut facts = facts();
+        facts.lines[0].options = vec!["rw".into()];
+        facts.lines[0].propagation = vec!["shared".into()];
+        facts.places[2].1 = there(23, Kind::Directory);
+        let wrong =
+            ["root.readonly", "linux.rootfsPropagation", "mounts[0].options", "mounts[1]", "linux.maskedPaths[0]"];
+        let wrong = [&wrong[..], &["mounts"]].concat();
+        let (differences, own) = compared(&root, &facts, false);
+        assert_eq!(
+            (&differences[..5], own.as_slice()),
+            (&wrong.iter().map(ToString::to_string).collect::<Vec<_>>()[..5], &[][..])
+        );
+        let (differences, own) = compared(&root, &facts, true);
+        assert_eq!(
+            (differences.len(), &own[..5]),
+            (0, &wrong.iter().map(ToString::to_string).collect::<Vec<_>>()[..5])
+        );
+    }
+
+    #[test]
+    fn a_mount_that_is_covered_is_not_looked_for() {
+        let mut facts = facts();
+        facts.lines.truncate(4);
+        facts.places.push(("/proc".into(), there(23, Kind::Directory)));
+        facts.lines[2].fstype = "tmpfs".into();
+        let root = root(vec![mount("/a b", 0x8), mount("/a b", 0x6), mount("/proc", 0), mount("/proc/keys", 8)]);
+        assert_eq!(compared(&root, &facts, false), (vec![], vec![]));
     }
 }

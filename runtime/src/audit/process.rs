@@ -359,3 +359,146 @@ fn oom_score(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mu
     };
     report.note(place, Some(subject.pid), verdict, &asked, &found);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Spec;
+    use crate::plan::{HostHalf, Plan};
+
+    const STATUS: &str = "\
+Name:\tprobe
+Umask:\t0022
+State:\tS (sleeping)
+Uid:\t0\t0\t0\t0
+Gid:\t0\t0\t0\t0
+Groups:\t7 8
+CapInh:\t0000000000000000
+CapPrm:\t0000000000000020
+CapEff:\t0000000000000020
+CapBnd:\t0000000000000020
+CapAmb:\t0000000000000000
+NoNewPrivs:\t1
+Seccomp:\t2
+";
+
+    fn asked() -> wire::Process {
+        let text = |text: &str| wire::Text::new(text.as_bytes()).unwrap();
+        wire::Process {
+            args: Vec::new(),
+            env: Vec::new(),
+            find_home: false,
+            cwd: text("/"),
+            uid: 0,
+            gid: 0,
+            groups: Some(vec![7, 8]),
+            umask: 0o022,
+            caps: Caps { bounding: 0x20, permitted: 0x20, effective: 0x20, ..Caps::default() },
+            no_new_privileges: true,
+            seccomp: None,
+            apparmor: None,
+            selinux: None,
+            rlimits: Vec::new(),
+            preserve_fds: 0,
+            listen_fds: None,
+        }
+    }
+
+    fn compared(asked: wire::Process, status: &Status, role: Role, started: bool) -> (Vec<String>, Vec<String>) {
+        let init = wire::Plan { process: Some(asked), ..wire::Plan::default() };
+        let (plan, spec) = (Plan { host: HostHalf::default(), init, warnings: Vec::new() }, Spec::default());
+        let mut report = Report::default();
+        let thread = Thread { pid: 7, role, inside: false, status };
+        let ids = Ids { uids: None, gids: None };
+        compare(&Expected { started, ..Expected::of_plan(&spec, &plan) }, &ids, status, &thread, &mut report);
+        let places = |list: &[super::super::Difference]| {
+            list.iter().map(|difference| difference.place.replace("process.", "")).collect()
+        };
+        (places(&report.differences), places(&report.own_right))
+    }
+
+    fn differences(status: &Status, role: Role, started: bool) -> Vec<String> {
+        compared(asked(), status, role, started).0
+    }
+
+    #[test]
+    fn a_process_as_asked_for_is_no_difference() {
+        let status = Status::parse(STATUS).unwrap();
+        assert_eq!((status.seccomp, status.umask, status.caps.bounding), (2, Some(0o022), 0x20));
+        assert_eq!(compared(asked(), &status, Role::First, true), (vec![], vec![]));
+        let less = Status { caps: Caps::default(), groups: vec![8], ..status };
+        assert_eq!(compared(asked(), &less, Role::First, false), (vec![], vec![]));
+    }
+
+    #[test]
+    fn more_than_asked_for_is_a_difference() {
+        let status = Status::parse(STATUS).unwrap();
+        let caps = Caps { bounding: 0x21, permitted: 0x21, effective: 0x21, inheritable: 1, ambient: 1 };
+        let more = Status { caps, no_new_privileges: false, groups: vec![7, 9], uids: vec![5; 4], ..status.clone() };
+        let all = [
+            "noNewPrivileges",
+            "capabilities.bounding",
+            "capabilities.permitted",
+            "capabilities.effective",
+            "capabilities.inheritable",
+            "capabilities.ambient",
+            "user.uid",
+            "user.additionalGids",
+        ];
+        assert_eq!(differences(&more, Role::First, false), all);
+        assert_eq!(differences(&more, Role::First, true), all);
+        // Of one that joined config.json says nothing.
+        let (differences, own) = compared(asked(), &more, Role::Other, true);
+        assert_eq!((differences, own.len()), (vec![], 7));
+    }
+
+    /// The kernel gives a program of root what is in the bounding set, and who may change his ids does.
+    #[test]
+    fn what_the_kernel_gives_is_its_own_right() {
+        let status = Status::parse(STATUS).unwrap();
+        let root = wire::Process { caps: Caps { bounding: 0xff, ..asked().caps }, no_new_privileges: false, ..asked() };
+        let caps = Caps { bounding: 0xff, permitted: 0xff, effective: 0xff, ..Caps::default() };
+        let status = Status { caps, uids: vec![5; 4], no_new_privileges: false, ..status };
+        let own = ["capabilities.permitted", "capabilities.effective", "user.uid"].map(str::to_owned);
+        assert_eq!(compared(root.clone(), &status, Role::First, true), (vec![], own.to_vec()));
+        assert_eq!(compared(root, &status, Role::First, false), (own.to_vec(), vec![]));
+    }
+
+    #[test]
+    fn groups_that_nobody_may_set_are_those_of_the_first() {
+        let status = Status::parse(STATUS).unwrap();
+        let denied = wire::Process { groups: None, ..asked() };
+        assert_eq!(compared(denied.clone(), &status, Role::First, true), (vec![], vec![]));
+        let (plan, spec) = (
+            Plan {
+                host: HostHalf::default(),
+                init: wire::Plan { process: Some(denied), ..wire::Plan::default() },
+                warnings: Vec::new(),
+            },
+            Spec::default(),
+        );
+        let joined = Status { groups: vec![7, 42], ..status.clone() };
+        let thread = Thread { pid: 8, role: Role::Other, inside: false, status: &joined };
+        let mut report = Report::default();
+        let ids = Ids { uids: None, gids: None };
+        compare(&Expected::of_plan(&spec, &plan), &ids, &status, &thread, &mut report);
+        assert_eq!(report.differences[0].found, "also [42]");
+    }
+
+    #[test]
+    fn limits_are_read_in_the_kernels_order() {
+        let text = "\
+Limit                     Soft Limit           Hard Limit           Units     
+Max cpu time              unlimited            unlimited            seconds   
+Max file size             5                    unlimited            bytes     
+";
+        assert_eq!(parse_limits(text), [(u64::MAX, u64::MAX), (5, u64::MAX)]);
+    }
+
+    #[test]
+    fn a_profile_is_told_from_its_mode() {
+        assert_eq!(profile_of("docker-default (enforce)\n"), "docker-default");
+        assert_eq!(profile_of("unconfined\n"), "unconfined");
+        assert_eq!(profile_of("system_u:system_r:container_t:s0:c1,c2\0"), "system_u:system_r:container_t:s0:c1,c2");
+    }
+}

@@ -548,12 +548,7 @@ pub(crate) enum Exposure {
 /// # Errors
 /// It is to be loaded early and forbids that, and without `no_new_privs` the privilege to load it later
 /// cannot be kept in reach of others.
-pub(crate) fn load(
-    filter: &Filter,
-    no_new_privileges: bool,
-    exposure: Exposure,
-    findings: &mut Findings,
-) -> Load {
+pub(crate) fn load(filter: &Filter, no_new_privileges: bool, exposure: Exposure, findings: &mut Findings) -> Load {
     let Exposure::Seen { hooks } = exposure else {
         return if no_new_privileges { Load::Last } else { Load::LastPrivileged };
     };

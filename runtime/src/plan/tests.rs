@@ -155,7 +155,7 @@ fn a_host_name_needs_a_namespace() {
 fn a_joined_user_namespace_owns_what_is_made_new() {
     let plan = plan_with(json!({"linux": {"namespaces": [{"type": "network", "path": "/n"}, {"type": "mount"}, {"type": "pid"}, {"type": "user", "path": "/u"}]}})).unwrap();
     assert_eq!(plan.host.clone_flags, 0);
-    assert_eq!(plan.init.fork, Some(NEWNS | NEWPID));
+    assert_eq!((plan.init.unshare, plan.init.fork), (NEWNS | NEWPID, Some(wire::Fork::New)));
     assert_eq!(plan.init.join[0].path.to_bytes(), b"/u", "the user namespace comes first");
     assert!(plan.init.become_root);
 }
@@ -318,7 +318,7 @@ fn namespaces_given_by_path_are_entered_before_a_new_user_namespace() {
     let plan = plan_with(config).unwrap();
     let paths: Vec<&[u8]> = plan.init.join.iter().map(|join| join.path.to_bytes()).collect();
     assert_eq!(paths, [b"/n", b"/p"]);
-    assert_eq!((plan.host.clone_flags, plan.init.fork), (0, Some(NEWUSER | NEWNS)), "by the init");
+    assert_eq!((plan.host.clone_flags, plan.init.unshare), (0, NEWUSER | NEWNS), "by the init");
     assert!(plan.init.become_root);
 }
 
