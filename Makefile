@@ -18,7 +18,7 @@ BUILT  = CLEAT_RUNTIME=$(CURDIR)/$(OUT)/cleat CLEAT_PROBE=$(CURDIR)/$(OUT)/probe
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits nested engines apparmor io shim selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim selinux systemd
 
 .PHONY: help toolchain build bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
 

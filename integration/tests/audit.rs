@@ -303,6 +303,31 @@ fn a_cgroup_limit_that_was_changed_is_found() {
     let _ = container.audit().finds(&["linux.resources.hugepageLimits[0]"]);
 }
 
+/// The same of controllers that hybrid hosts do not have here.
+#[test]
+fn limits_of_memory_and_processes_that_were_changed_are_found() {
+    not_on_peer!("they have no audit");
+    let there = fs::read_to_string(integration::cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
+    if !["memory", "pids", "cpu"].iter().all(|wanted| there.split_whitespace().any(|known| known == *wanted)) {
+        assert!(!integration::in_guest(), "{there}");
+        return;
+    }
+    let bundle = sleeper()
+        .set("/linux/resources/memory", json!({ "limit": (64 << 20) + 5, "reservation": 32 << 20 }))
+        .set("/linux/resources/pids", json!({ "limit": 50 }))
+        .set("/linux/resources/cpu", json!({ "quota": 50_000, "period": 100_000, "shares": 512 }));
+    let runtime = Runtime::new();
+    let container = runtime.start_ready(&bundle);
+    let _ = container.audit().finds_nothing();
+    for (file, text) in [("memory.max", "max"), ("pids.max", "51"), ("cpu.max", "60000 100000")] {
+        fs::write(bundle.cgroup().join(file), text).expect(file);
+    }
+    let cpu = "linux.resources.cpu.quota";
+    let _ = container.audit().finds(&[cpu, "linux.resources.memory.limit", "linux.resources.pids.limit"]);
+    let _ = container.call(["update", "--memory", "32m"]).outcome().ok();
+    let _ = container.audit().finds(&[cpu, "linux.resources.pids.limit"]);
+}
+
 /// What `update` has changed is what is asked for from then on.
 #[test]
 fn what_update_has_changed_is_asked_for() {

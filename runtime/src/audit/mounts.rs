@@ -278,7 +278,7 @@ pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts,
     let wanted = wanted(root, expected.spec.mounts.len());
     for (index, mount) in wanted.iter().enumerate() {
         if !is_covered(mount, &wanted[index + 1..], root, facts) {
-            planned(mount, &wanted[index + 1..], facts, &judge, report);
+            planned(mount, &wanted[index + 1..], root, facts, &judge, report);
         }
     }
     for (index, masked) in root.masked.iter().enumerate() {
@@ -311,6 +311,14 @@ impl Facts {
         let planned = root.mounts.iter().any(|mount| line.target.starts_with(path(&mount.target)));
         !planned
             && relative.ok().zip(below).is_some_and(|(relative, (_, below))| below.iter().any(|path| path == relative))
+    }
+
+    /// Whether it is what lies on a device node or a masked path: made after all mounts.
+    fn covers_file(&self, line: &Line, root: &Root) -> bool {
+        let is_there = |place: PathBuf| matches!(self.place(&place), Some(At::There { mount, .. }) if mount == line.id);
+        line.target == Path::new("/dev/console")
+            || root.masked.iter().map(path).any(is_there)
+            || root.devices.iter().map(|device| path(&device.path)).any(is_there)
     }
 
     /// The mounts below one.
@@ -389,6 +397,7 @@ fn is_covered(mount: &Wanted<'_>, later: &[Wanted<'_>], root: &Root, facts: &Fac
 fn planned(
     mount: &Wanted<'_>,
     later: &[Wanted<'_>],
+    root: &Root,
     facts: &Facts,
     judge: &dyn Fn(bool) -> Verdict,
     report: &mut Report,
@@ -423,7 +432,9 @@ fn planned(
     let lacks = missing(line, mount.set | set_below);
     report.note(&place, None, judge(lacks.is_empty()), &lacks.join(","), &line.options.join(","));
     if set_below != 0 {
-        let is_later = |below: &Line| later.iter().any(|other| below.target.starts_with(&other.target));
+        let is_later = |below: &Line| {
+            later.iter().any(|other| below.target.starts_with(&other.target)) || facts.covers_file(below, root)
+        };
         let open = facts.below(line).filter(|below| !is_later(below));
         for (below, lacks) in open.map(|below| (below, missing(below, set_below))) {
             let found = format!("{}: {}", below.target.display(), below.options.join(","));

@@ -34,6 +34,8 @@ pub(super) struct Status {
     pub(super) no_new_privileges: bool,
     /// 0: none, 1: strict, 2: filters.
     pub(super) seccomp: u32,
+    /// How many (Linux 5.9).
+    pub(super) filters: u32,
     pub(super) caps: Caps,
 }
 
@@ -53,6 +55,7 @@ impl Status {
             umask: field("Umask").and_then(|mask| u32::from_str_radix(mask, 8).ok()),
             no_new_privileges: field("NoNewPrivs")? == "1",
             seccomp: field("Seccomp").and_then(|mode| mode.parse().ok()).unwrap_or(0),
+            filters: field("Seccomp_filters").and_then(|count| count.parse().ok()).unwrap_or(0),
             caps: Caps {
                 inheritable: set("CapInh")?,
                 permitted: set("CapPrm")?,
@@ -130,8 +133,12 @@ fn filter(expected: &Expected<'_>, thread: &Thread<'_>, report: &mut Report) {
     if waits && thread.role == Role::First {
         return report.skip(place, "the filter is loaded at start");
     }
-    let verdict = if thread.status.seccomp == 2 { Verdict::Holds } else { Verdict::Differs };
-    report.note(place, Some(thread.pid), verdict, &"a filter", &"none");
+    // One on top of those that who made the container was under itself.
+    let inherited = expected.basis.filter(|_| thread.role == Role::First).map_or(0, |basis| basis.filters);
+    let is_there = thread.status.seccomp == 2 && thread.status.filters > inherited;
+    let verdict = if is_there { Verdict::Holds } else { Verdict::Differs };
+    let found = format_args!("{} filters", thread.status.filters);
+    report.note(place, Some(thread.pid), verdict, &format_args!("a filter beside {inherited} of others"), &found);
 }
 
 fn no_new_privileges(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, report: &mut Report) {
@@ -380,6 +387,7 @@ CapBnd:\t0000000000000020
 CapAmb:\t0000000000000000
 NoNewPrivs:\t1
 Seccomp:\t2
+Seccomp_filters:\t1
 ";
 
     fn asked() -> wire::Process {
@@ -424,7 +432,7 @@ Seccomp:\t2
     #[test]
     fn a_process_as_asked_for_is_no_difference() {
         let status = Status::parse(STATUS).unwrap();
-        assert_eq!((status.seccomp, status.umask, status.caps.bounding), (2, Some(0o022), 0x20));
+        assert_eq!((status.seccomp, status.filters, status.umask), (2, 1, Some(0o022)));
         assert_eq!(compared(asked(), &status, Role::First, true), (vec![], vec![]));
         let less = Status { caps: Caps::default(), groups: vec![8], ..status };
         assert_eq!(compared(asked(), &less, Role::First, false), (vec![], vec![]));

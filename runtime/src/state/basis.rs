@@ -25,6 +25,7 @@ pub struct Basis {
     pub own_gids: Vec<IdMap>,
     pub rootless: Option<bool>,
     pub no_pivot: bool,
+    pub filters: u32,
     pub config: Fingerprint,
 }
 
@@ -48,6 +49,7 @@ impl Basis {
             own_gids: host.own_gids.clone(),
             rootless: host.rootless_asked,
             no_pivot: request.no_pivot,
+            filters: own_filters(),
             config: Fingerprint::of(config)?,
         })
     }
@@ -74,6 +76,14 @@ impl Basis {
             ..now
         }
     }
+}
+
+/// How many seccomp filters this process has, and so hands on.
+fn own_filters() -> u32 {
+    // Most have none, and need not read a file to know.
+    let text = crate::sys::is_filtered().then(|| std::fs::read_to_string("/proc/self/status").ok()).flatten();
+    let count = |text: &str| text.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")?.trim().parse().ok());
+    text.as_deref().and_then(count).unwrap_or(0)
 }
 
 impl Fingerprint {
