@@ -13,11 +13,11 @@ pub struct Audit {
 impl Audit {
     /// # Panics
     /// When it could not be audited; says what was seen.
-    pub(crate) fn of(outcome: Outcome) -> Self {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
         let code = outcome.code();
         assert!(code == 0 || code == 1, "expected an audit of {outcome}");
-        let text = outcome.stdout.clone();
-        let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
+        let text = &outcome.stdout;
+        let report: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
         assert_eq!(report["passes"], code == 0, "exit code {code}: {report:#}");
         Self { report }
     }

@@ -145,7 +145,7 @@ impl<'r> Container<'r> {
     /// When it cannot be audited; says what was seen.
     #[must_use]
     pub fn audit(&self) -> Audit {
-        Audit::of(self.call(["audit", "--json"]).outcome())
+        Audit::of(&self.call(["audit", "--json"]).outcome())
     }
 
     /// `exec ID ARGS…`

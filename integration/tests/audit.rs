@@ -199,11 +199,14 @@ fn options_at(bundle: &Bundle, target: &str) -> String {
     format!("mounts[{}].options", all.iter().position(|mount| mount["destination"] == target).expect("the mount"))
 }
 
+/// Where a difference is told.
+type Place = fn(&Bundle) -> String;
+
 /// Each of these changes what holds in a container that runs, from the outside.
 #[test]
 fn each_mount_that_was_tampered_with_is_found() {
     not_on_peer!("they have no audit");
-    let cases: [(&[&str], fn(&Bundle) -> String); 9] = [
+    let cases: [(&[&str], Place); 9] = [
         (&["remount", "/"], |_| "root.readonly".to_owned()),
         (&["unmount", "/proc/version"], |bundle| place_in(bundle, "maskedPaths", "/proc/version")),
         (&["unmount", "/sys/kernel"], |bundle| place_in(bundle, "maskedPaths", "/sys/kernel")),
