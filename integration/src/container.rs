@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use serde_json::Value;
 
+use crate::audit::Audit;
 use crate::call::{Call, Outcome, Running};
 use crate::host::unique_name;
 use crate::runtime::Runtime;
@@ -136,6 +137,15 @@ impl<'r> Container<'r> {
         self.kill("KILL");
         let _ = self.wait();
         self.delete();
+    }
+
+    /// What `audit` says of it.
+    ///
+    /// # Panics
+    /// When it cannot be audited; says what was seen.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit::of(&self.call(["audit", "--json"]).outcome())
     }
 
     /// `exec ID ARGS…`

@@ -21,6 +21,7 @@
 mod agent;
 mod apparmor;
 mod attack;
+mod audit;
 mod bundle;
 mod call;
 mod container;
@@ -41,6 +42,7 @@ mod wait;
 pub use agent::{Agent, Answer, Decider, Notification};
 pub use apparmor::Profiles;
 pub use attack::{Exchange, contents, json_lines};
+pub use audit::Audit;
 pub use bundle::{Bundle, default_spec, mount_of, options_of};
 pub use call::{Call, Outcome, Running};
 pub use container::{Container, Orphan};

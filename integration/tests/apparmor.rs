@@ -123,9 +123,13 @@ fn a_container_is_confined_when_it_starts() {
     let bundle = bundle(&profiles.name("deny"));
     let container = runtime.create(&bundle);
     assert_eq!(confinement(&container), "unconfined");
+    let audit = container.audit().finds_nothing();
+    assert!(audit.not_checked().contains(&"process.apparmorProfile"), "{:#}", audit.report());
     container.start();
     container.wait_for_line("ready");
     assert_eq!(confinement(&container), denied(&profiles)[0]);
+    let audit = container.audit().finds_nothing();
+    assert!(audit.holds("process.apparmorProfile"), "{:#}", audit.report());
 }
 
 /// No profile, an empty one and "unconfined" are the same where the runtime is not confined.

@@ -88,7 +88,8 @@ impl Engine {
     fn check(self) -> Value {
         let names: Vec<String> = object(&self.spec()["linux"]["sysctl"]).map(|(name, _)| name.clone()).collect();
         let args = ["/probe", "facts"].into_iter().map(str::to_owned).chain(names);
-        let this = Self { bundle: self.bundle.args(args), ..self };
+        let this = self.audit_running();
+        let this = Self { bundle: this.bundle.args(args), ..this };
         if !integration::is_peer() {
             // What will run is told to run.
             let _ = this.runtime.call(["check"]).arg(this.bundle.path()).outcome().ok();
@@ -96,7 +97,11 @@ impl Engine {
         let facts = if this.spec()["process"]["terminal"] == true {
             this.facts_on_a_terminal()
         } else {
-            let container = this.runtime.start(&this.bundle);
+            let container = this.runtime.create(&this.bundle);
+            if !integration::is_peer() {
+                let _ = container.audit().finds_nothing();
+            }
+            container.start();
             limits(&this.spec()["linux"]["resources"], &this.bundle.cgroup());
             container.json()
         };
@@ -118,10 +123,26 @@ impl Engine {
         facts
     }
 
+    /// What runs is what the file asks for, as the kernel sees it from the outside.
+    fn audit_running(self) -> Self {
+        if integration::is_peer() || self.spec()["process"]["terminal"] == true {
+            return self;
+        }
+        let this = self.args(&["/probe", "sleep"]);
+        let container = this.runtime.start_ready(&this.bundle);
+        let _ = container.audit().finds_nothing();
+        container.kill_and_delete();
+        drop(container);
+        this
+    }
+
     fn facts_on_a_terminal(&self) -> Value {
         let socket = ConsoleSocket::listen(self.runtime.dir());
         let container = self.runtime.create_with(&self.bundle, |call| call.arg("--console-socket").arg(socket.path()));
         let (master, _) = socket.receive();
+        if !integration::is_peer() {
+            let _ = container.audit().finds_nothing();
+        }
         container.start();
         let mut pty = Pty::of(master);
         let text = pty.to_end().to_owned();

@@ -81,6 +81,8 @@ fn the_program_has_the_label_of_the_configuration() {
     container.start();
     container.wait_for_line("ready");
     assert_eq!(current().trim_end_matches('\0'), context("confined"), "when it runs");
+    let audit = container.audit().finds_nothing();
+    assert!(audit.holds("process.selinuxLabel"), "{:#}", audit.report());
 }
 
 /// What joins has the container's label, or the one that was asked for.

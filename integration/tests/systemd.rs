@@ -157,6 +157,7 @@ fn every_command_finds_the_scope() {
     assert_eq!(own_cgroup(second.pid()), own_cgroup(container.pid()));
     let pids = runtime.call(["ps", "-f", "json", container.id()]).outcome().json();
     assert_eq!(pids, json!([container.pid(), second.pid()]));
+    let _ = container.audit().finds_nothing();
     let _ = container.call(["pause"]).outcome().ok();
     assert_eq!((container.status().as_str(), file(&unit, "cgroup.freeze").as_str()), ("paused", "1"));
     let _ = container.call(["resume"]).outcome().ok();

@@ -316,6 +316,17 @@ pub struct Plan {
     pub bundle: PathBuf,
 }
 
+/// Options of `audit`.
+#[derive(Args, Clone, Debug)]
+pub struct Audit {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
@@ -348,6 +359,7 @@ pub enum Action {
     Features,
     Plan(Plan),
     Check(Check),
+    Audit(Audit),
     Version,
 }
 
@@ -390,6 +402,7 @@ const COMMANDS: &[(&str, &str, Build)] = &[
     ("features", "Print the supported features as JSON", |command| command),
     ("plan", "Print what create would do with a bundle, step by step", Plan::augment_args),
     ("check", "Print what this machine supports, and whether a bundle will run on it", Check::augment_args),
+    ("audit", "Compare a living container with what its config.json asks for", Audit::augment_args),
 ];
 
 /// Options of these end at the first word that is none: what follows is another program's.
@@ -480,6 +493,7 @@ fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap:
         "spec" => Action::Spec(Spec::from_arg_matches(matches)?),
         "plan" => Action::Plan(Plan::from_arg_matches(matches)?),
         "check" => Action::Check(Check::from_arg_matches(matches)?),
+        "audit" => Action::Audit(Audit::from_arg_matches(matches)?),
         _ => Action::Features,
     })
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::error::{Context, Error, Result};
 use crate::state::Store;
 
+pub mod audit;
 pub mod check;
 pub mod create;
 pub mod delete;

@@ -20,7 +20,7 @@ use crate::netdev::Moved;
 use crate::path::Proc;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::state::{
-    self, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
+    self, Basis, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
 };
 use crate::sys::beside::{Network, Sysfs};
 use crate::sys::{self, Child};
@@ -170,7 +170,8 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     let moved = std::cell::RefCell::default();
     let kept = config::parse("config.json", &text)?;
     network.iter().for_each(Network::hurry);
-    let birth = Birth { orders, plan, kept, spec: &spec, faults, network, born: &born, moved: &moved };
+    let basis = Basis::of(request, &host, &text)?;
+    let birth = Birth { orders, plan, kept, basis, spec: &spec, faults, network, born: &born, moved: &moved };
     birth.perform().inspect_err(|_| {
         moved.take().bring_back(orders.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
@@ -198,6 +199,8 @@ struct Birth<'a> {
     orders: &'a Orders<'a>,
     plan: Plan,
     kept: Kept<'a>,
+    /// What the plan was made from.
+    basis: Basis,
     spec: &'a Spec,
     faults: Faults,
     /// The new network namespace, in the making.
@@ -385,6 +388,7 @@ impl Birth<'_> {
                 keyring: self.orders.request.keyring.clone(),
                 resources: self.kept.linux.as_ref().and_then(|linux| linux.resources).map(ToOwned::to_owned),
                 seccomp: OwnFilter::of(&self.plan),
+                basis: Some(self.basis.clone()),
             },
         }
     }

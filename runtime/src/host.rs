@@ -239,7 +239,12 @@ pub fn short_of_descriptors() -> Option<(String, String)> {
 /// The lines of a `uid_map` or `gid_map` (user_namespaces(7)).
 pub(crate) fn id_map(path: &str) -> Result<Vec<IdMap>> {
     let text = std::fs::read_to_string(path).context(format_args!("read {path}"))?;
-    Ok(text.lines().filter_map(id_map_line).collect())
+    Ok(id_map_of(&text))
+}
+
+/// The same of the text.
+pub(crate) fn id_map_of(text: &str) -> Vec<IdMap> {
+    text.lines().filter_map(id_map_line).collect()
 }
 
 fn id_map_line(line: &str) -> Option<IdMap> {

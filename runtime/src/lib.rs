@@ -4,6 +4,7 @@
 //! will be done is decided in [`plan`], a pure function; what happens inside the container is in
 //! `runtime/init`, another program.
 
+pub mod audit;
 pub mod cgroup;
 pub mod cli;
 pub mod commands;

@@ -45,7 +45,12 @@ fn command(words: Vec<OsString>) -> u8 {
     perform(&invocation, &log, inherited).unwrap_or_else(|error| {
         log.say(Level::Error, &error.within(subject(&invocation.action)).to_string());
         // The runtime's own failure must not look like one of the program's.
-        if matches!(invocation.action, Action::Exec(_)) { 255 } else { 1 }
+        match invocation.action {
+            Action::Exec(_) => 255,
+            // 1 is a container that is not what was asked for.
+            Action::Audit(_) => 2,
+            _ => 1,
+        }
     })
 }
 
@@ -69,6 +74,7 @@ fn subject(action: &Action) -> String {
         Action::Features => "features".into(),
         Action::Plan(options) => format!("plan {}", options.bundle.display()),
         Action::Check(_) => "check".into(),
+        Action::Audit(options) => format!("audit {}", options.id),
         Action::Version => "version".into(),
     }
 }
@@ -148,6 +154,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
             let id = options.id.clone().map_or_else(|| commands::plan::default_id(&options.bundle), Ok)?;
             done(commands::plan::plan(shell, &options.bundle, &id, options.json))
         }
+        Action::Audit(options) => commands::audit::audit(shell, &options.id, options.json),
         Action::Check(_) | Action::Version => Ok(0),
     }
 }

@@ -24,10 +24,12 @@ use crate::plan::{self, NEWPID};
 use crate::rdt::OwnRdt;
 use trust::Trusted;
 
+pub use basis::Basis;
 pub use container::{Alive, Container, Waiting, process_start};
 pub use place::Place;
 pub use told::{OCI_VERSION, state_json};
 
+mod basis;
 mod container;
 mod place;
 mod told;
@@ -137,6 +139,9 @@ pub struct Own {
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
     pub seccomp: Option<OwnFilter>,
+    /// What the plan was made from, for `audit`; those of older versions have none.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
 /// A filter without its program.

@@ -618,6 +618,13 @@ pub fn no_new_privileges() -> bool {
     unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
 }
 
+/// Whether this process is under a seccomp filter.
+#[must_use]
+pub fn is_filtered() -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) != 0 }
+}
+
 /// Makes this process the parent of its descendants' orphans.
 ///
 /// # Errors

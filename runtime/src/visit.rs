@@ -3,7 +3,7 @@
 //! Host half. From the namespaces of others an ordinary user cannot come back: a copy of this
 //! process goes there instead, does one thing, and sends back what it has by descriptor.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
@@ -71,4 +71,54 @@ pub(crate) fn open_in_mounts_of(
         nix::unistd::chroot(".").context("chroot")
     };
     files_of_a_copy(enter, count, open)
+}
+
+/// Asks `count` questions in namespaces of a process, about what `/proc` says there. An answer is a
+/// text, or why there is none.
+///
+/// # Errors
+/// Those of the way there.
+pub(crate) fn ask_in_namespaces_of(
+    pidfd: BorrowedFd<'_>,
+    kinds: CloneFlags,
+    count: usize,
+    ask: impl Fn(&Proc, usize) -> Result<String>,
+) -> Result<Vec<std::result::Result<String, String>>> {
+    let proc = Proc::open()?;
+    let (ours, theirs) = Conversation::pair()?;
+    let theirs = Conversation::over(theirs);
+    let copy = sys::in_copy(0, || {
+        let enter = || {
+            nix::sys::prctl::set_dumpable(false).context("prctl PR_SET_DUMPABLE")?;
+            if kinds.is_empty() {
+                Ok(())
+            } else {
+                nix::sched::setns(pidfd, kinds).context("setns into the container's namespaces")
+            }
+        };
+        let entered = enter();
+        let answer = |index| match &entered {
+            Ok(()) => ask(&proc, index),
+            Err(error) => Err(Error::new(error.to_string())),
+        };
+        // The first letter tells what it is; no packet is empty.
+        let tell = |index| match answer(index) {
+            Ok(text) => theirs.send_text(&format!("+{text}")),
+            Err(error) => theirs.send_text(&format!("-{error}")),
+        };
+        u8::from((0..count).try_for_each(tell).is_err())
+    });
+    let copy = copy.map(ChildGuard::new).context("clone3")?;
+    drop(theirs);
+    let mut text = [0; MAX_ERROR];
+    let answers = (0..count).map(|_| match sys::receive(ours.as_fd(), &mut text).context("recvmsg")?.0 {
+        0 => Err(Error::new("the copy of this process that enters other namespaces has ended")),
+        length => {
+            let said = String::from_utf8_lossy(&text[1..length]).into_owned();
+            Ok(if text[0] == b'+' { Ok(said) } else { Err(said) })
+        }
+    });
+    let answers = answers.collect();
+    drop(copy);
+    answers
 }

@@ -154,6 +154,23 @@ pub(crate) fn bind(from: &str, to: &str) -> Value {
     outcome(rustix::mount::mount_bind(from, to))
 }
 
+pub(crate) fn unmount(path: &str) -> Value {
+    outcome(rustix::mount::unmount(path, rustix::mount::UnmountFlags::empty()))
+}
+
+pub(crate) fn remount(path: &str, words: &[&str]) -> Value {
+    use rustix::mount::MountFlags;
+    let flag = |word: &&str| match *word {
+        "ro" => MountFlags::RDONLY,
+        "nosuid" => MountFlags::NOSUID,
+        "nodev" => MountFlags::NODEV,
+        "noexec" => MountFlags::NOEXEC,
+        _ => MountFlags::empty(),
+    };
+    let flags = words.iter().map(flag).fold(MountFlags::BIND, |all, flag| all | flag);
+    outcome(rustix::mount::mount_remount(path, flags, c""))
+}
+
 /// As a container in this one would: what is mounted in either may propagate to the other.
 pub(crate) fn nested() {
     if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS) {

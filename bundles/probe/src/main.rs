@@ -32,7 +32,8 @@ usage: probe [WORD [ARGUMENT…]]
   write PATH TEXT             {\"ok\"} or {\"error\"}; creates, never truncates; likewise the next ones
   append PATH TEXT / mkdir PATH / remove PATH / chmod MODE PATH / chroot PATH / sethostname NAME
   mknod PATH c|b|p MAJOR MINOR
-  mount-tmpfs PATH / bind PATH PATH
+  mount-tmpfs PATH / bind PATH PATH / unmount PATH
+  remount PATH [ro|nosuid|nodev|noexec]…   a mount's own attributes, those and no others
   list PATH                   the names in a directory
   stat PATH…                  one object per path, links not followed
   open-dev PATH               what open(2) answers for reading and for writing
@@ -91,6 +92,8 @@ fn main() -> ExitCode {
         ("mknod", [path, kind, major, minor]) => print_json(&act::mknod(path, kind, major, minor)),
         ("mount-tmpfs", [path]) => print_json(&act::mount_tmpfs(path)),
         ("bind", [from, to]) => print_json(&act::bind(from, to)),
+        ("unmount", [path]) => print_json(&act::unmount(path)),
+        ("remount", [path, words @ ..]) => print_json(&act::remount(path, words)),
         ("list", [path]) => print_json(&act::list(path)),
         ("stat", paths) => paths.iter().for_each(|path| print_json(&facts::stat(path))),
         ("open-dev", [path]) => print_json(&act::open_dev(path)),

@@ -45,6 +45,18 @@ impl Cgroup {
         Ok(Attached { program, replaced })
     }
 
+    /// The tag of the program that these rules compile to, and those of the programs that it has: the
+    /// kernel is asked to load the first one, which is attached nowhere.
+    ///
+    /// # Errors
+    /// `EPERM`: without `CAP_SYS_ADMIN`.
+    pub(crate) fn device_tags(&self, rules: &[plan::DeviceRule]) -> Result<([u8; 8], Vec<[u8; 8]>)> {
+        let wanted = sys::load_device_program(&plan::devices::compile(rules)?).context("bpf BPF_PROG_LOAD")?;
+        let tag = |program: &OwnedFd| sys::program_tag(program.as_fd()).context("bpf BPF_OBJ_GET_INFO_BY_FD");
+        let there = sys::device_programs(self.as_fd()).context("bpf BPF_PROG_QUERY")?;
+        Ok((tag(&wanted)?, there.iter().map(tag).collect::<Result<_>>()?))
+    }
+
     /// Takes a device program off again; the one whose place it took is back.
     pub(super) fn take_off(&self, attached: &Attached) {
         let own = attached.program.as_fd();

@@ -320,7 +320,11 @@ fn namespaces_given_by_path_are_entered_before_a_new_user_namespace() {
     let plan = plan_with(config).unwrap();
     let paths: Vec<&[u8]> = plan.init.join.iter().map(|join| join.path.to_bytes()).collect();
     assert_eq!(paths, [b"/n", b"/p"]);
-    assert_eq!((plan.host.clone_flags, plan.init.unshare, plan.init.fork), (0, NEWUSER | NEWNS, Some(wire::Fork::Joined)), "by the init");
+    assert_eq!(
+        (plan.host.clone_flags, plan.init.unshare, plan.init.fork),
+        (0, NEWUSER | NEWNS, Some(wire::Fork::Joined)),
+        "by the init"
+    );
     assert!(plan.init.become_root);
 }
 

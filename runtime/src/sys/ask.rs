@@ -98,6 +98,26 @@ pub fn namespace_kind(namespace: BorrowedFd<'_>) -> nix::Result<u64> {
     u64::try_from(kind).map_err(|_| Errno::EINVAL)
 }
 
+/// The user namespace that a namespace belongs to (ioctl_ns(2), `NS_GET_USERNS`).
+///
+/// # Errors
+/// `EPERM`: it is none that this process may see.
+pub fn owner_of_namespace(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    // SAFETY: this request takes no argument, and returns a new descriptor.
+    new_fd(c_long::from(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) }))
+}
+
+/// The parent of a user or pid namespace (ioctl_ns(2), `NS_GET_PARENT`).
+///
+/// # Errors
+/// `EPERM`: it is none that this process may see, or there is none.
+pub fn parent_namespace(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    const NS_GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: this request takes no argument, and returns a new descriptor.
+    new_fd(c_long::from(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) }))
+}
+
 /// The options of a file system that is not mounted (fsopen(2)); gone with the descriptor.
 pub struct Options(OwnedFd);
 

@@ -54,6 +54,7 @@ const BPF_PROG_LOAD: c_int = 5;
 const BPF_PROG_ATTACH: c_int = 8;
 const BPF_PROG_DETACH: c_int = 9;
 const BPF_PROG_GET_FD_BY_ID: c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 const BPF_PROG_QUERY: c_int = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
@@ -139,6 +140,26 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
             new_fd(unsafe { attr.call(BPF_PROG_GET_FD_BY_ID) }?)
         })
         .collect()
+}
+
+/// What a program was when it was loaded: a hash of its instructions, eight bytes long (Linux
+/// kernel/bpf/core.c, `bpf_prog_calc_tag`). Two programs of one tag decide alike.
+///
+/// # Errors
+/// Those of bpf(2), `BPF_OBJ_GET_INFO_BY_FD`.
+pub fn program_tag(program: BorrowedFd<'_>) -> nix::Result<[u8; 8]> {
+    /// `struct bpf_prog_info` up to its first pointers, which are null: nothing else is asked for.
+    #[repr(C, align(8))]
+    struct Info([u8; 64]);
+    let (mut info, mut attr) = (Info([0; 64]), BpfAttr::new());
+    attr.set(0, &program.as_raw_fd().to_ne_bytes());
+    attr.set(4, &64u32.to_ne_bytes());
+    attr.set(8, &(info.0.as_mut_ptr().expose_provenance() as u64).to_ne_bytes());
+    // SAFETY: info outlives the call and its length is passed.
+    unsafe { attr.call(BPF_OBJ_GET_INFO_BY_FD) }?;
+    let mut tag = [0; 8];
+    tag.copy_from_slice(&info.0[8..16]);
+    Ok(tag)
 }
 
 #[cfg(test)]
