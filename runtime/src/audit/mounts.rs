@@ -511,7 +511,8 @@ fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts:
         if known.contains(&line.target.as_path()) || from_host(line) || readonly(line) {
             continue;
         }
-        let slave = facts.line(line.parent).is_some_and(|parent| parent.propagates("master"));
+        // What comes in through a slave is one of the host's mount; what was made here is not.
+        let slave = line.propagates("master");
         let verdict = match () {
             () if expected.started && expected.may_mount => Verdict::Own(MAY_MOUNT),
             () if hooked => Verdict::Own(BY_HOOK),
