@@ -14,22 +14,22 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::conversation::Conversation;
 use crate::error::{Call, Error, Result};
-use crate::{seccomp, sys};
+use crate::{credentials, seccomp, sys};
 
 /// Runs the hooks in order; the first that fails ends it. Those that are programs of the image are under
-/// the filter of the container's process, be it that this process is already.
-pub(crate) fn run(hooks: &Hooks, filter: Option<(&Process, &Conversation)>) -> Result<()> {
+/// the limits and the filter of the container's process, be it that this process is already.
+pub(crate) fn run(hooks: &Hooks, process: Option<(&Process, &Conversation)>) -> Result<()> {
     for hook in &hooks.list {
-        one(hook, &hooks.state, filter)?;
+        one(hook, &hooks.state, process)?;
     }
     Ok(())
 }
 
-fn one(hook: &Hook, state: &[u8], filter: Option<(&Process, &Conversation)>) -> Result<()> {
+fn one(hook: &Hook, state: &[u8], process: Option<(&Process, &Conversation)>) -> Result<()> {
     let failed = |text: &str| Error::refused("hook", hook.path.to_bytes(), text);
     let stdin = memory_file(state)?;
     let pidfd = match sys::clone_process(0, false).call("clone")? {
-        sys::Cloned::Child => become_hook(hook, &stdin, filter),
+        sys::Cloned::Child => become_hook(hook, &stdin, process),
         sys::Cloned::Parent(pidfd) => pidfd,
     };
     let expired = !wait(&pidfd, hook.timeout_secs)?;
@@ -85,10 +85,13 @@ fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
     }
 }
 
-fn become_hook(hook: &Hook, stdin: &OwnedFd, filter: Option<(&Process, &Conversation)>) -> ! {
+fn become_hook(hook: &Hook, stdin: &OwnedFd, process: Option<(&Process, &Conversation)>) -> ! {
     let (args, env) = (sys::Strings::of(&hook.args), sys::Strings::of(&hook.env));
     let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3));
-    if ready.is_ok() && filter.is_none_or(|(process, host)| seccomp::last(process, host).is_ok()) {
+    let confine = |(process, host): (&Process, &Conversation)| {
+        credentials::limit(&process.rlimits).and_then(|()| seccomp::last(process, host)).is_ok()
+    };
+    if ready.is_ok() && process.is_none_or(confine) {
         let _ = sys::execve(&hook.path, &args, &env);
     }
     sys::exit(127)
