@@ -423,6 +423,15 @@ impl Plan {
             &mut fds,
             findings,
         );
+        if init_root.nodev && host.rootless() {
+            devices::unenforced(spec, &init_root.mounts, findings);
+        } else if cgroup.is_none() && !host.rootless() {
+            findings.warnings.push(
+                "linux.resources.devices: without a cgroup of the container's own nothing enforces them: device nodes \
+                 can be used"
+                    .into(),
+            );
+        }
         let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let terminal = findings.keep(terminal.transpose());

@@ -3,12 +3,12 @@
 //! The allow-list becomes an eBPF program of type `BPF_PROG_TYPE_CGROUP_DEVICE`
 //! (Linux bpf-helpers(7); include/uapi/linux/bpf.h, `struct bpf_cgroup_dev_ctx`).
 
-use cleat_plan::Device;
+use cleat_plan::{Device, Mount, MountKind, Text};
 use serde::Serialize;
 
 use super::ids::Ids;
 use super::{Findings, Place, text};
-use crate::config::{self, DeviceRule};
+use crate::config::{self, DeviceRule, Spec};
 use crate::error::{Error, Result};
 use crate::sys::Insn;
 
@@ -161,6 +161,52 @@ fn node(device: &config::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Res
         bind,
         required: true,
     })
+}
+
+/// What the rules mean: whether they let such a device be used.
+fn allows(rules: &[Rule], kind: DeviceKind, access: u8, number: (u32, u32)) -> bool {
+    let decides = |rule: &&Rule| {
+        rule.kind.is_none_or(|k| k == kind)
+            && rule.major.is_none_or(|major| major == number.0)
+            && rule.minor.is_none_or(|minor| minor == number.1)
+            && if rule.allow { access & !rule.access == 0 } else { access & rule.access != 0 }
+    };
+    rules.iter().rev().find(decides).is_some_and(|rule| rule.allow)
+}
+
+/// A warning where rules were given that nobody but root of the machine may have enforced, and there are
+/// devices that they may deny: those of linux.devices, and of mounts that ask for devices.
+pub(super) fn unenforced(spec: &Spec, mounts: &[Mount], findings: &mut Findings) {
+    let asked = &spec.linux.resources.devices;
+    let rules = rules(asked, &mut Findings::default());
+    let anything = |rule: &Rule| rule.kind.is_none() && rule.major.is_none() && rule.minor.is_none();
+    let last = rules[..asked.len().min(rules.len())].iter().rev().find(|rule| anything(rule) || !rule.allow);
+    if asked.is_empty() || last.is_some_and(|rule| rule.allow && rule.access == ALL) {
+        return;
+    }
+    let denied = |device: &config::Device| {
+        let kind = if device.kind == "b" { DeviceKind::Block } else { DeviceKind::Char };
+        let number = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        device.kind != "p" && !allows(&rules, kind, READ | WRITE, (number(device.major), number(device.minor)))
+    };
+    let devices = spec.linux.devices.iter().enumerate().filter(|(_, device)| denied(device));
+    let default = |source: &Text| DEFAULT_NODES.iter().any(|(path, ..)| path.as_bytes() == source.to_bytes());
+    let brings = |mount: &Mount| match &mount.kind {
+        MountKind::Bind { source, .. } => !mount.nodev && !default(source),
+        MountKind::New { .. } | MountKind::Remount { .. } => false,
+    };
+    let mounts = mounts.iter().take(spec.mounts.len()).enumerate().filter(|(_, mount)| brings(mount));
+    let places: Vec<String> = devices
+        .map(|(index, _)| format!("linux.devices[{index}]"))
+        .chain(mounts.map(|(index, _)| format!("mounts[{index}]")))
+        .collect();
+    if !places.is_empty() {
+        findings.warnings.push(format!(
+            "config.json: linux.resources.devices: only root of the machine may filter devices: those of {} can be \
+             used whatever the rules say",
+            places.join(", ")
+        ));
+    }
 }
 
 /// Jumps are at most 32767 instructions long.
@@ -386,19 +432,6 @@ mod tests {
         }
     }
 
-    fn expected(rules: &[Rule], kind: DeviceKind, access: u8, major: u32, minor: u32) -> bool {
-        rules
-            .iter()
-            .rev()
-            .find(|rule| {
-                rule.kind.is_none_or(|k| k == kind)
-                    && rule.major.is_none_or(|m| m == major)
-                    && rule.minor.is_none_or(|m| m == minor)
-                    && if rule.allow { access & !rule.access == 0 } else { access & rule.access != 0 }
-            })
-            .is_some_and(|rule| rule.allow)
-    }
-
     #[test]
     fn the_program_decides_as_the_list_read_from_its_end() {
         let config: Vec<DeviceRule> = serde_json::from_str(
@@ -418,7 +451,7 @@ mod tests {
             for access in 1..8u8 {
                 for major in [0, 1, 5, 8, 10, 136] {
                     for minor in [0, 2, 3, 5, 9, 200] {
-                        let want = expected(rules, kind, access, major, minor);
+                        let want = allows(rules, kind, access, (major, minor));
                         let got = interpret(&program, bits, u32::from(access), major, minor);
                         assert_eq!(got, want, "{kind:?} {access} {major}:{minor}");
                     }
@@ -430,8 +463,8 @@ mod tests {
     #[test]
     fn nothing_is_allowed_by_default_but_the_defaults() {
         let rules = rules(&[], &mut Findings::default());
-        assert!(expected(&rules, DeviceKind::Char, READ, 1, 3));
-        assert!(!expected(&rules, DeviceKind::Block, READ, 8, 0));
+        assert!(allows(&rules, DeviceKind::Char, READ, (1, 3)));
+        assert!(!allows(&rules, DeviceKind::Block, READ, (8, 0)));
     }
 
     #[test]

@@ -288,8 +288,9 @@ fn an_ordinary_users_container_does_without_a_cgroup_that_was_not_asked_for() {
     assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
     let required = Host { rootless_asked: Some(false), ..user() };
     assert!(plan_on(&required, mapped(json!({}))).unwrap().host.cgroup.is_some());
-    let root = Host { rootless_asked: Some(true), ..host() };
-    assert_eq!(plan_on(&root, json!({})).unwrap().host.cgroup, None);
+    let root = plan_on(&Host { rootless_asked: Some(true), ..host() }, json!({})).unwrap();
+    assert_eq!(root.host.cgroup, None);
+    assert!(root.warnings.iter().any(|w| w.starts_with("linux.resources.devices: ")), "{:?}", root.warnings);
     let engine = plan_on(&Host { in_user_namespace: true, ..host() }, json!({})).unwrap();
     assert!(engine.host.cgroup.is_none() && engine.warnings.is_empty(), "{:?}", engine.warnings);
 }
@@ -367,4 +368,39 @@ fn supplementary_groups_are_ignored_aloud_where_they_cannot_be_set() {
     let plan = plan_on(&user(), mapped(json!({"process": {"user": {"additionalGids": [5]}}}))).unwrap();
     assert_eq!(plan.init.process.unwrap().groups, None);
     assert!(plan.warnings.iter().any(|w| w.contains("process.user.additionalGids: ignored")), "{:?}", plan.warnings);
+}
+
+/// Only what the rules that were given may deny is told of, and only to who cannot have them enforced.
+#[test]
+fn device_rules_that_nobody_enforces_are_told() {
+    let engine = Host { in_user_namespace: true, ..host() };
+    let warnings = |host: &Host, rules: Value, change: Value| {
+        let mut all = json!({ "linux": { "resources": { "devices": rules } } });
+        merge(&mut all, change);
+        let told = plan_on(host, all).unwrap().warnings;
+        told.iter().filter(|text| text.contains("linux.resources.devices")).count()
+    };
+    let deny = json!({ "allow": false, "access": "rwm" });
+    let fuse = json!({ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw" });
+    let device = json!({ "linux": { "devices": [{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 }] } });
+    let bind = |source: &str, option: &str| json!({ "mounts": [{ "destination": "/x", "source": source, "options": ["rbind", option] }] });
+    for (rules, change, expected) in [
+        (json!([deny]), json!({}), 0),
+        (json!([deny]), device.clone(), 1),
+        (json!([deny, fuse]), device.clone(), 0),
+        (json!([]), device.clone(), 0),
+        (json!([deny, { "allow": true, "access": "rwm" }]), device.clone(), 0),
+        (
+            json!([{ "allow": true, "access": "rwm" }, { "allow": false, "type": "b", "access": "w" }]),
+            bind("/dev/x", "ro"),
+            1,
+        ),
+        (json!([deny]), bind("/dev/dri", "ro"), 1),
+        (json!([deny]), bind("/dev/null", "ro"), 0),
+        (json!([deny]), bind("/srv", "ro"), 0),
+        (json!([deny]), bind("/srv", "dev"), 1),
+    ] {
+        assert_eq!(warnings(&engine, rules.clone(), change.clone()), expected, "{rules} {change}");
+        assert_eq!(warnings(&host(), rules, change), 0, "root has a filter");
+    }
 }
