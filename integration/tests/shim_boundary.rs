@@ -331,3 +331,34 @@ fn boundary_14_a_console_is_a_terminals_master() {
     client.done("Shutdown", &shim.process("")).expect("Shutdown");
     host.nothing_is_left(&[&bundle]);
 }
+
+/// What a container, or a process that joins one, does without although it was asked for: containerd's log has it,
+/// where nobody reads the runtime's.
+#[test]
+fn boundary_what_a_process_does_without_is_told() {
+    let host = ShimHost::new();
+    let bundle = Bundle::new().args(["/probe", "sleep"]);
+    let bundle = bundle.set("/process/capabilities/bounding", serde_json::json!(["CAP_ONE"]));
+    let log = fifo(bundle.path(), "log");
+    // Opened for both, so that it never ends and nobody waits.
+    let log = File::options().read(true).write(true).open(log).expect("the log");
+    let shim = host.serve(bundle.path(), "told");
+    let mut client = shim.connect();
+    let _ = shim.run(&mut client, &Streams::default());
+    let mut request = shim.exec_request("one", &["/probe", "exit", "0"], &Streams::default());
+    let spec = request.spec.as_mut().expect("a process");
+    let text = String::from_utf8_lossy(&spec.value).replace("CAP_KILL", "CAP_OTHER");
+    spec.value = text.into_bytes();
+    client.done("Exec", &request).expect("Exec");
+    let _: PidResponse = client.call("Start", &shim.process("one")).expect("Start");
+    let _ = shim.wait(&mut client, "one");
+    shim.end(&mut client);
+    rustix::io::ioctl_fionbio(&log, true).expect("FIONBIO");
+    let mut text = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut &log, &mut text);
+    let text = String::from_utf8_lossy(&text);
+    for name in ["CAP_ONE", "CAP_OTHER"] {
+        let line = text.lines().find(|line| line.contains("level=warning") && line.contains(name));
+        assert!(line.is_some_and(|line| line.contains("process.capabilities.")), "nobody is told of {name}: {text}");
+    }
+}

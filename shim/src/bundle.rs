@@ -116,12 +116,17 @@ pub fn pid(file: &Path) -> Option<u32> {
 
 /// The last error in a log of `cleat`.
 pub fn last_error(log: &Path) -> Option<String> {
+    messages(log, "error").pop()
+}
+
+/// What is in a log of `cleat` of one level, in order.
+pub fn messages(log: &Path, level: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Line {
         level: String,
         msg: String,
     }
-    let text = std::fs::read_to_string(log).ok()?;
-    let lines = text.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.filter(|line| line.level == "error").map(|line| line.msg).next()
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.filter(|line| line.level == level).map(|line| line.msg).collect()
 }

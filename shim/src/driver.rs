@@ -476,8 +476,17 @@ impl Driver {
         Err(Error::new(told.unwrap_or_else(|| format!("cleat ended with status {status} and no word"))))
     }
 
+    /// Into containerd's log: what a process does without although it was asked for.
+    fn pass_warnings_on(&self, id: &str, log_file: &str) {
+        let Some(place) = self.places.get(id) else { return };
+        for text in bundle::messages(&place.bundle.join(log_file), "warning") {
+            log("warning", &format!("{id}: {text}"));
+        }
+    }
+
     fn created(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
         self.outcome(&who.id, "log.json", status)?;
+        self.pass_warnings_on(&who.id, "log.json");
         let place = self.places.get_mut(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
         let file = place.bundle.join("init.pid");
         let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
@@ -498,7 +507,9 @@ impl Driver {
     }
 
     fn executed(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
-        let outcome = self.outcome(&who.id, &bundle::exec_name(&who.exec, "log.json"), status);
+        let file = bundle::exec_name(&who.exec, "log.json");
+        let outcome = self.outcome(&who.id, &file, status);
+        self.pass_warnings_on(&who.id, &file);
         let place = self.places.get(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
         for suffix in ["process.json", "log.json"] {
             let _ = std::fs::remove_file(bundle::exec_file(&place.bundle, &who.exec, suffix));
