@@ -169,3 +169,18 @@ fn exec_joins_the_first_process_where_it_has_left_the_containers_cgroup() {
     drop(container);
     integration::eventually("the cgroup goes", || fs::remove_dir(&beside).map_err(|error| error.to_string()));
 }
+
+/// Where a filter forbids the runtime to make a session keyring, a container has its caller's, and its processes, too:
+/// each of them says so.
+#[test]
+fn boundary_a_keyring_that_cannot_be_made_is_told() {
+    not_on_peer!("the message is ours");
+    let runtime = Runtime::new();
+    let inner = Bundle::new().set("/linux/cgroupsPath", json!("/inner"));
+    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        { "names": ["keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }] });
+    let bundle = outer(&runtime, &inner).set("/linux/seccomp", filter);
+    let container = runtime.start_ready(&bundle);
+    let outcome = run(&container, &[]).ok();
+    assert!(outcome.stderr.contains("no session keyring of its own can be made"), "nobody is told: {outcome}");
+}

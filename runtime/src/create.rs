@@ -29,7 +29,7 @@ use crate::wire::Conversation;
 use crate::{config, hooks, host_mounts, idmap, init, rdt, scheduler, streams};
 
 use midwife::Midwife;
-pub(crate) use midwife::{death, failed, forked};
+pub(crate) use midwife::{death, failed, forked, no_keyring};
 
 mod midwife;
 

@@ -206,7 +206,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
     let mut joined = Joined { child, conversation, console: None, half_way: None, filter_at_start };
     let forks = init.fork.is_some();
-    if let Err(error) = joined.attend(container, forks, &kills) {
+    if let Err(error) = joined.attend(orders, forks, &kills) {
         joined.end(forks);
         return Err(error);
     }
@@ -341,7 +341,8 @@ impl Joined {
         }
     }
 
-    fn attend(&mut self, container: &Container, forks: bool, kills: &Kills<'_>) -> Result<()> {
+    fn attend(&mut self, orders: &Orders<'_>, forks: bool, kills: &Kills<'_>) -> Result<()> {
+        let container = orders.container;
         loop {
             match self.conversation.hear()? {
                 Heard::Message(FromInit::Forked, Some(pidfd)) if forks => {
@@ -354,6 +355,7 @@ impl Joined {
                 }
                 // Without the word about its child it is not the process that we know.
                 Heard::Message(FromInit::Ready, None) if forks == self.half_way.is_some() => return Ok(()),
+                Heard::Message(FromInit::NoKeyring(errno), None) => (orders.warn)(&create::no_keyring(errno)),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(create::failed(&failure, kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
                 Heard::Closed => return Err(create::death(&self.child, kills)),

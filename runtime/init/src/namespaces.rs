@@ -173,8 +173,10 @@ pub(crate) fn session(birth: &mut Birth) -> Result<()> {
             }
             Ok(())
         }
-        // No key retention in this kernel, or a filter above us forbids it.
-        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Ok(()),
+        // No key retention in this kernel: there are no keys.
+        Err(Errno::NOSYS) => Ok(()),
+        // A filter above us forbids it.
+        Err(errno @ (Errno::PERM | Errno::ACCESS)) => birth.host.say(&FromInit::NoKeyring(errno.raw_os_error())),
         Err(errno) => Err(errno).call("keyctl").map_err(|e| e.hint("--no-new-keyring does without it")),
     }
 }

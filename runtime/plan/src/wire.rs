@@ -59,6 +59,8 @@ pub enum FromInit {
     Ready,
     /// The seccomp filter is loaded, and the descriptor that decides for it comes with this message.
     Listener,
+    /// There is no session keyring for it, for this reason of the kernel's: it has its caller's.
+    NoKeyring(i32),
     /// A step failed and the init ends.
     Failed(Failure),
 }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cgroup::Kills;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::path::Proc;
 use crate::state::{self, Record, Reserved, Status};
 use crate::sys::{self, Child};
@@ -76,12 +76,22 @@ impl Midwife<'_, '_> {
                 {
                     return Ok(());
                 }
+                Heard::Message(FromInit::NoKeyring(errno), None) => (self.birth.orders.warn)(&no_keyring(errno)),
                 Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
                 Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
                 Heard::Closed => return Err(death(&self.child, &self.kills)),
             }
         }
     }
+}
+
+/// A process has the session keyring of whoever called.
+pub(crate) fn no_keyring(errno: i32) -> String {
+    format!(
+        "no session keyring of its own can be made, it has the caller's: keyctl: {}; a filter of system calls that \
+         cleat is under may forbid it",
+        errno_text(nix::errno::Errno::from_raw(errno))
+    )
 }
 
 /// A step that the init could not do, with what the container's limits may have to do with it.
