@@ -30,7 +30,7 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim selinux systemd
 
-.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,11 @@ guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SE
 	@echo "== tests in a guest"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
 	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
+
+matrix: bundles ## What holds in every combination (integration/MATRIX.md), looked at here and in the guest; BLESS=1 writes what is found here
+	@echo "== the confinement matrix"
+	$(if $(BLESS),CLEAT_BLESS=1) $(BUILT) $(CARGO) test -p integration --test matrix
+	@[ -n "$(BLESS)" ] || $(MAKE) --no-print-directory guest CHAPTERS="matrix"
 
 deny: ## Licences, sources and duplicates of all crates, by cargo-deny (installed if missing, some minutes)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -30,6 +30,7 @@ pub mod cri;
 mod defence;
 pub mod grpc;
 mod host;
+pub mod matrix;
 pub mod network;
 mod resctrl;
 mod runtime;
@@ -52,7 +53,7 @@ pub use host::{Snapshot, TempDir, cgroup_root, in_guest, nothing_is_left, reap_o
 pub use resctrl::Resctrl;
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
-pub use user::{DelegatedCgroup, give, has_idmap_helpers, unused_uid};
+pub use user::{DelegatedCgroup, EngineNamespace, Lingering, give, has_idmap_helpers, has_systemd, unused_uid};
 pub use wait::{DEADLINE, ended_within, eventually, tries};
 
 /// Leaves the test when the runtime is a peer, and says why.

@@ -10,7 +10,7 @@ use crate::bundle::Bundle;
 use crate::call::{Call, Outcome};
 use crate::container::Container;
 use crate::host::{TempDir, unique_name};
-use crate::user::{DelegatedCgroup, etc_of, give, unused_uid};
+use crate::user::{DelegatedCgroup, EngineNamespace, etc_of, give, unused_uid};
 
 /// Where the workspace's own static programs are, by name.
 pub(crate) fn built(program: &str, variable: &str) -> PathBuf {
@@ -63,6 +63,10 @@ pub struct Runtime {
     root: PathBuf,
     dir: TempDir,
     user: Option<u32>,
+    /// Words before the program: into a user namespace, as its root.
+    entry: Vec<String>,
+    /// Whose its directory is, if not root's.
+    owner: Option<u32>,
     /// Shell commands that root runs first, in a mount namespace of the call's own.
     setup: Vec<String>,
     /// Global options of each call.
@@ -89,7 +93,17 @@ impl Runtime {
         });
         let dir = TempDir::new();
         let root = dir.path().join("root");
-        Self { program: program(), root, dir, user: None, setup: Vec::new(), options: Vec::new(), env: Vec::new() }
+        Self {
+            program: program(),
+            root,
+            dir,
+            user: None,
+            entry: Vec::new(),
+            owner: None,
+            setup: Vec::new(),
+            options: Vec::new(),
+            env: Vec::new(),
+        }
     }
 
     /// The same, with a global option on each call.
@@ -113,7 +127,7 @@ impl Runtime {
         let mut runtime = Self::copied();
         let uid = unused_uid();
         give(runtime.dir(), uid);
-        runtime.user = Some(uid);
+        (runtime.user, runtime.owner) = (Some(uid), Some(uid));
         runtime
     }
 
@@ -160,20 +174,55 @@ impl Runtime {
         Call::new(program, self.dir.path()).user(self.uid())
     }
 
+    /// The same, called by root of a user namespace, as an engine's. The program is a copy that he can reach.
+    #[must_use]
+    pub fn in_user_namespace(namespace: &EngineNamespace) -> Self {
+        let mut runtime = Self::copied();
+        give(runtime.dir(), namespace.uid());
+        (runtime.entry, runtime.owner) = (namespace.entry(), Some(namespace.uid()));
+        runtime
+    }
+
     /// `PROGRAM` as this runtime is called: by its user, after what is to be set up.
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Call {
-        let call = match self.user {
-            None if self.setup.is_empty() => Call::new(program, self.dir.path()),
-            Some(uid) if self.setup.is_empty() => Call::new(program, self.dir.path()).user(uid),
-            user => {
-                let user = user.map(|uid| format!("setpriv --reuid {uid} --regid {uid} --clear-groups -- "));
-                let script = format!("{} && exec {}\"$@\"", self.setup.join(" && "), user.unwrap_or_default());
-                let call = Call::new("unshare", self.dir.path()).args(["--mount", "--propagation", "private"]);
-                call.args(["sh", "-c", &script, "sh"]).arg(program)
-            }
+        let call = match (self.user, self.prefix().split_first()) {
+            // Without another program between.
+            (Some(uid), _) if self.setup.is_empty() => Call::new(program, self.dir.path()).user(uid),
+            (_, None) => Call::new(program, self.dir.path()),
+            (_, Some((first, rest))) => Call::new(first, self.dir.path()).args(rest).arg(program),
         };
         self.env.iter().fold(call, |call, (key, value)| call.env(key, value))
+    }
+
+    /// The words before a program that is called as this runtime is.
+    pub(crate) fn prefix(&self) -> Vec<String> {
+        let user = self.user.map(|uid| format!("setpriv --reuid {uid} --regid {uid} --clear-groups --"));
+        let entry: Vec<String> = match &user {
+            Some(words) => words.split(' ').map(str::to_owned).collect(),
+            None => self.entry.clone(),
+        };
+        if self.setup.is_empty() {
+            return entry;
+        }
+        let script = format!("{} && exec {} \"$@\"", self.setup.join(" && "), entry.join(" "));
+        let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Who owns this runtime's files, where that is not root.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        self.owner
+    }
+
+    /// Global options of each call.
+    pub(crate) fn options(&self) -> &[String] {
+        &self.options
+    }
+
+    /// Variables of each call.
+    pub(crate) fn environment(&self) -> &[(String, PathBuf)] {
+        &self.env
     }
 
     /// The same, with a copy of the program that a hostile container may damage, alone in its
@@ -215,7 +264,7 @@ impl Runtime {
 
     /// `runtime --root ROOT` as it was built: root's copy may have been damaged by a container.
     pub(crate) fn whole(&self) -> Call {
-        let program = if self.user.is_some() { self.program.clone() } else { program() };
+        let program = if self.owner().is_some() { self.program.clone() } else { program() };
         self.command(&program).arg("--root").arg(&self.root)
     }
 
@@ -258,9 +307,27 @@ impl Runtime {
     /// # Errors
     /// How it failed.
     pub fn try_create_with(&self, bundle: &Bundle, more: impl FnOnce(Call) -> Call) -> Result<Container<'_>, Outcome> {
+        self.try_leave(bundle, &["create"], more)
+    }
+
+    /// `run --detach`.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn try_run_detached(&self, bundle: &Bundle) -> Result<Container<'_>, Outcome> {
+        self.try_leave(bundle, &["run", "--detach"], |call| call)
+    }
+
+    /// A command that leaves a container behind.
+    fn try_leave(
+        &self,
+        bundle: &Bundle,
+        words: &[&str],
+        more: impl FnOnce(Call) -> Call,
+    ) -> Result<Container<'_>, Outcome> {
         let mut container = Container::new(self, unique_name());
         let pid_file = self.dir().join(format!("{}.pid", container.id()));
-        let call = self.call(["create", "--bundle"]).arg(bundle.path()).arg("--pid-file").arg(&pid_file);
+        let call = self.call(words).arg("--bundle").arg(bundle.path()).arg("--pid-file").arg(&pid_file);
         let running = more(call).arg(container.id()).spawn();
         container.output_of(&running);
         let outcome = running.outcome();

@@ -17,11 +17,14 @@ use prost::Message;
 
 use crate::bundle::Bundle;
 use crate::host::{TempDir, unique_name};
-use crate::runtime::{built, program};
+use crate::runtime::{Runtime, built, program};
+use crate::user::give;
 use crate::wait::{DEADLINE, eventually};
 
 mod events;
 
+/// What Create and Start answer.
+pub use containerd_shim_cleat::messages::PidResponse as Pid;
 pub use events::Listener;
 
 /// Bytes before each message.
@@ -41,6 +44,20 @@ pub struct ShimHost {
     dir: TempDir,
     namespace: String,
     bundles: Mutex<Vec<PathBuf>>,
+    caller: Caller,
+}
+
+/// Who calls the shim, and with which programs.
+#[derive(Debug)]
+struct Caller {
+    shim: PathBuf,
+    runtime: PathBuf,
+    /// Words before the shim's program.
+    prefix: Vec<String>,
+    env: Vec<(String, PathBuf)>,
+    /// If not root.
+    uid: Option<u32>,
+    systemd: bool,
 }
 
 impl Default for ShimHost {
@@ -56,7 +73,33 @@ impl ShimHost {
         let (dir, namespace) = (TempDir::new(), unique_name());
         fs::create_dir(dir.path().join("work")).expect("a directory");
         let events = Listener::new(dir.path().join("events"));
-        Self { dir, namespace, events, bundles: Mutex::default() }
+        let caller = Caller {
+            shim: built("containerd-shim-cleat-v2", "CLEAT_SHIM"),
+            runtime: program(),
+            prefix: Vec::new(),
+            env: Vec::new(),
+            uid: None,
+            systemd: false,
+        };
+        Self { dir, namespace, events, bundles: Mutex::default(), caller }
+    }
+
+    /// The same for a shim that is called as `runtime` is: by its user, from its cgroup.
+    #[must_use]
+    pub fn called_as(runtime: &Runtime) -> Self {
+        let mut host = Self::new();
+        host.caller.prefix = runtime.prefix();
+        host.caller.env = runtime.environment().to_vec();
+        host.caller.systemd = runtime.options().iter().any(|option| option == "--systemd-cgroup");
+        host.caller.runtime = runtime.program().to_owned();
+        if let Some(uid) = runtime.owner() {
+            let copy = host.dir.path().join("containerd-shim-cleat-v2");
+            fs::copy(&host.caller.shim, &copy).expect("a copy of the shim");
+            host.caller.shim = copy;
+            host.caller.uid = Some(uid);
+            give(host.dir.path(), uid);
+        }
+        host
     }
 
     /// For a test's files.
@@ -87,7 +130,12 @@ impl ShimHost {
     #[must_use]
     pub fn options(&self) -> Options {
         let text = |path: PathBuf| path.to_str().expect("a path of UTF-8").to_owned();
-        Options { root: text(self.dir.path().join("root")), binary_name: text(program()), ..Options::default() }
+        Options {
+            root: text(self.dir.path().join("root")),
+            binary_name: text(self.caller.runtime.clone()),
+            systemd_cgroup: self.caller.systemd,
+            ..Options::default()
+        }
     }
 
     /// The directory of this namespace's containers.
@@ -99,12 +147,26 @@ impl ShimHost {
     /// The shim's program with containerd's flags, in a directory.
     #[must_use]
     pub fn command(&self, cwd: &Path, id: &str) -> Command {
-        let mut command = Command::new(built("containerd-shim-cleat-v2", "CLEAT_SHIM"));
+        let mut command = self.called(&self.caller.shim);
         let containerd = self.dir.path().join("containerd.sock");
         command.args(["-namespace", &self.namespace, "-address"]).arg(containerd);
         command.args(["-publish-binary", "/nowhere/containerd", "-id", id]).current_dir(cwd);
         command.env("MAX_SHIM_VERSION", "2").env("TTRPC_ADDRESS", self.events.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A program as the shim is called.
+    fn called(&self, program: &Path) -> Command {
+        let mut command = match self.caller.prefix.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
+        command.envs(self.caller.env.iter().map(|(key, value)| (key, value)));
         command
     }
 
@@ -229,7 +291,7 @@ impl Drop for ShimHost {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         for entry in fs::read_dir(self.state()).into_iter().flatten().flatten() {
-            let mut command = Command::new(program());
+            let mut command = self.called(&self.caller.runtime);
             command.arg("--root").arg(self.state()).args(["delete", "--force"]).arg(entry.file_name());
             let _ = command.stdin(Stdio::null()).output();
         }
@@ -292,7 +354,7 @@ impl Shim<'_> {
     /// There is none.
     #[must_use]
     pub fn connect(&self) -> Client {
-        Client::new(&self.socket)
+        Client::new(&self.socket, self.host.caller.uid)
     }
 
     /// What a Create says.
@@ -449,8 +511,19 @@ pub fn frame(stream: u32, kind: u8, data: &[u8]) -> Vec<u8> {
 }
 
 impl Client {
-    fn new(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
+    fn new(socket: &Path, user: Option<u32>) -> Self {
+        let connect = || UnixStream::connect(socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
+        // Whoever connects is who the calling thread is.
+        let stream = user.map_or_else(connect, |uid| {
+            std::thread::scope(|scope| {
+                let as_user = scope.spawn(|| {
+                    let uid = Some(rustix::thread::Uid::from_raw(uid));
+                    rustix::thread::set_thread_res_uid(None, uid, None).expect("another user");
+                    connect()
+                });
+                as_user.join().expect("a connection")
+            })
+        });
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
         Self { stream, last: u32::MAX, answers: BTreeMap::new(), service: "containerd.task.v3.Task" }

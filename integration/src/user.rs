@@ -5,12 +5,15 @@
 //! them (Linux cgroup-v2.rst, "Delegation") and removed with the value.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::host::{cgroup_root, unique_name};
+use crate::host::{cgroup_root, in_guest, unique_name};
+use crate::wait::eventually;
 
 /// A uid that nobody has, and a group of the same number.
 #[must_use]
@@ -55,6 +58,64 @@ pub fn has_idmap_helpers(test: &str) -> bool {
         let _ = std::io::stderr().write_all(words.as_bytes());
     }
     found
+}
+
+/// A user namespace of an ordinary user with further ids, as a rootless engine makes one; gone with the value.
+#[derive(Debug)]
+pub struct EngineNamespace {
+    holder: Child,
+    uid: u32,
+}
+
+impl EngineNamespace {
+    /// Its root is the user, the other ids are those from 100000 on.
+    ///
+    /// # Panics
+    /// Without `unshare(1)`, or when the ids cannot be mapped.
+    #[must_use]
+    pub fn new(uid: u32) -> Self {
+        let id = uid.to_string();
+        let user = ["--reuid", &id, "--regid", &id, "--clear-groups", "--", "unshare", "--user"];
+        let mut command = Command::new("setpriv");
+        command.args(user).args(["sh", "-c", "echo made; exec cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = command.spawn().expect("setpriv(1)");
+        let mut word = [0; 5];
+        holder.stdout.as_mut().expect("a pipe").read_exact(&mut word).expect("unshare(1) makes a user namespace");
+        for map in ["uid_map", "gid_map"] {
+            let path = format!("/proc/{}/{map}", holder.id());
+            fs::write(&path, format!("0 {uid} 1\n1 100000 65535\n")).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        Self { holder, uid }
+    }
+
+    /// Who its root is outside.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// What the kernel calls it, such as `user:[4026531837]`.
+    #[must_use]
+    pub fn link(&self) -> String {
+        let link = fs::read_link(format!("/proc/{}/ns/user", self.holder.id())).expect("a namespace");
+        link.to_string_lossy().into_owned()
+    }
+
+    /// The words that have its root run a program.
+    pub(crate) fn entry(&self) -> Vec<String> {
+        let pid = self.holder.id().to_string();
+        // With mounts of its own, as an engine has them: without it could not unmount anything.
+        let enter = ["nsenter", "--user", "--setuid", "0", "--setgid", "0", "--target", &pid];
+        let words = enter.into_iter().chain(["unshare", "--mount", "--propagation", "slave"]);
+        words.map(str::to_owned).collect()
+    }
+}
+
+impl Drop for EngineNamespace {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
 }
 
 /// A cgroup that belongs to a user, as a service manager delegates one.
@@ -109,5 +170,66 @@ impl Drop for DelegatedCgroup {
     fn drop(&mut self) {
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
         crate::bundle::remove_cgroup_when_empty(&self.path);
+    }
+}
+
+/// Whether systemd is the guest's init; says so, past the capture of test output, where it is not.
+#[must_use]
+pub fn has_systemd() -> bool {
+    if in_guest() && Path::new("/run/systemd/system").exists() {
+        return true;
+    }
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let why = "this is no guest with systemd (make guest CHAPTERS=systemd)";
+        let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
+    });
+    false
+}
+
+/// A user of this guest whose manager stays when nobody is logged in; gone with the value.
+#[derive(Debug)]
+pub struct Lingering {
+    name: String,
+    uid: u32,
+}
+
+impl Lingering {
+    /// # Panics
+    /// Where systemd is not the init.
+    #[must_use]
+    pub fn new(uid: u32) -> Self {
+        let name = format!("user{uid}");
+        let run = |program: &str, args: &[&str]| {
+            let output = Command::new(program).args(args).output().expect(program);
+            assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run("useradd", &["--uid", &uid.to_string(), "--user-group", "--no-create-home", &name]);
+        run("loginctl", &["enable-linger", &name]);
+        let user = Self { name, uid };
+        eventually("the user's systemd", || {
+            let socket = user.runtime_dir().join("systemd/private");
+            socket.exists().then_some(()).ok_or_else(|| format!("no {}", socket.display()))
+        });
+        user
+    }
+
+    /// His `XDG_RUNTIME_DIR`.
+    #[must_use]
+    pub fn runtime_dir(&self) -> PathBuf {
+        format!("/run/user/{}", self.uid).into()
+    }
+
+    /// His manager's cgroup.
+    #[must_use]
+    pub fn manager(&self) -> String {
+        format!("/user.slice/user-{0}.slice/user@{0}.service", self.uid)
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let _ = Command::new("loginctl").args(["disable-linger", &self.name]).output();
+        let _ = Command::new("systemctl").args(["stop", &format!("user@{}.service", self.uid)]).output();
     }
 }

@@ -6,26 +6,14 @@
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use integration::{Bundle, Container, Runtime, cgroup_root, eventually, in_guest, nothing_is_left, tries, unique_name};
+use integration::{
+    Bundle, Container, Lingering, Runtime, cgroup_root, eventually, has_systemd, nothing_is_left, tries, unique_name,
+};
 use serde_json::{Value, json};
-
-/// Whether systemd is the guest's init; says so, past the capture of test output, where it is not.
-fn has_systemd() -> bool {
-    if in_guest() && Path::new("/run/systemd/system").exists() {
-        return true;
-    }
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        let why = "this is no guest with systemd (make guest CHAPTERS=systemd)";
-        let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
-    });
-    false
-}
 
 /// Leaves the test there.
 macro_rules! systemd {
@@ -532,45 +520,6 @@ fn without_the_option_a_path_is_a_path() {
 }
 
 // --- ordinary users -----------------------------------------------------------------------------
-
-/// A user of this guest whose manager stays when nobody is logged in; gone with the value.
-struct Lingering {
-    name: String,
-    uid: u32,
-}
-
-impl Lingering {
-    fn new(uid: u32) -> Self {
-        let name = format!("user{uid}");
-        let run = |program: &str, args: &[&str]| {
-            let output = Command::new(program).args(args).output().expect(program);
-            assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        run("useradd", &["--uid", &uid.to_string(), "--user-group", "--no-create-home", &name]);
-        run("loginctl", &["enable-linger", &name]);
-        let user = Self { name, uid };
-        eventually("the user's systemd", || {
-            let socket = user.runtime_dir().join("systemd/private");
-            socket.exists().then_some(()).ok_or_else(|| format!("no {}", socket.display()))
-        });
-        user
-    }
-
-    fn runtime_dir(&self) -> PathBuf {
-        format!("/run/user/{}", self.uid).into()
-    }
-
-    fn manager(&self) -> String {
-        format!("/user.slice/user-{0}.slice/user@{0}.service", self.uid)
-    }
-}
-
-impl Drop for Lingering {
-    fn drop(&mut self) {
-        let _ = Command::new("loginctl").args(["disable-linger", &self.name]).output();
-        let _ = Command::new("systemctl").args(["stop", &format!("user@{}.service", self.uid)]).output();
-    }
-}
 
 /// The user's own systemd makes the scope, though he calls from where his cgroups are not; limits
 /// hold, and who joins is put into it.

@@ -7,6 +7,7 @@
 mod act;
 mod attack;
 mod call;
+mod confinement;
 mod facts;
 mod hello;
 mod sys;
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 usage: probe [WORD [ARGUMENT…]]
 
   facts [SYSCTL…]             everything known about this process, as one JSON object (default)
+  confinement NAME [stay]     what holds this process, as one JSON line; then as `sleep`
   hello                       the same for people, in a few lines
 
   exit N                      leave with status N
@@ -72,6 +74,11 @@ fn main() -> ExitCode {
     let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match (word, rest.as_slice()) {
         ("facts", sysctls) => print_json(&facts::all(sysctls)),
+        ("confinement", [name]) => print_json(&confinement::all(name)),
+        ("confinement", [name, "stay"]) => {
+            print_json(&confinement::all(name));
+            act::sleep();
+        }
         ("hello", []) => print!("{}", hello::text()),
         ("exit", [status]) => return ExitCode::from(status.parse().unwrap_or(2)),
         ("die", [signal]) => return act::die(signal),

@@ -47,3 +47,19 @@ pub(crate) fn memory_policy() -> Option<(u32, Vec<usize>)> {
     ok(unsafe { libc::syscall(libc::SYS_get_mempolicy, &raw mut mode, nodes.as_mut_ptr(), bits, address, 0) })?;
     Some((mode, (0..nodes.len() * 64).filter(|n| nodes[n / 64] >> (n % 64) & 1 == 1).collect()))
 }
+
+/// Serial number and description of the session keyring: `type;uid;gid;permissions;name`.
+pub(crate) fn session_keyring() -> Option<(c_long, String)> {
+    // linux/keyctl.h: KEYCTL_GET_KEYRING_ID, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING.
+    const ID: c_long = 0;
+    const DESCRIBE: c_long = 6;
+    const SESSION: c_long = -3;
+    let mut text = [0u8; 256];
+    // SAFETY: numbers only.
+    let serial = ok(unsafe { libc::syscall(libc::SYS_keyctl, ID, SESSION, 0) })?;
+    // SAFETY: the kernel writes at most the length that it is told.
+    let length = ok(unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, SESSION, text.as_mut_ptr(), text.len()) })?;
+    // With the zero at its end.
+    let length = usize::try_from(length).ok()?.saturating_sub(1).min(text.len());
+    Some((serial, String::from_utf8_lossy(&text[..length]).into_owned()))
+}
