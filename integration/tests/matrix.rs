@@ -332,8 +332,17 @@ impl Look<'_> {
                 let made = Joining { container: Some(&container), spec, asked, refused, first: &first, warnings };
                 self.exec(&made);
                 self.exec_process(&made);
+                self.audit(&container);
                 container.kill_and_delete();
             }
+        }
+    }
+
+    /// `cleat audit` finds no difference, either.
+    fn audit(&mut self, container: &Container<'_>) {
+        let outcome = container.call(["audit"]).outcome();
+        if !is_peer() && !outcome.succeeded() {
+            self.problem(Verb::Create, &format!("cleat audit: {}{}", outcome.stdout, outcome.stderr));
         }
     }
 
