@@ -314,7 +314,9 @@ impl Look<'_> {
             Err(words) => self.problem(Verb::Create, &words),
             Ok(container) => {
                 container.wait_for_line("ready");
-                let (first, hook) = (facts(&container.stdout(), "first"), facts(&container.stdout(), "hook"));
+                let first = facts(&container.stdout(), "first");
+                // Of peers' hooks nobody hears.
+                let hook = (!is_peer()).then(|| facts(&container.stdout(), "hook"));
                 let cgroup = Some(cgroup_of(&container.pid().to_string()));
                 let warnings = container.stderr();
                 let mut made = Made {
@@ -327,8 +329,10 @@ impl Look<'_> {
                     warnings: warnings.clone(),
                 };
                 self.record(&made);
-                (made.verb, made.facts, made.first, made.cgroup) = (Verb::Hook, &hook, Some(&first), None);
-                self.record(&made);
+                if let Some(hook) = &hook {
+                    (made.verb, made.facts, made.first, made.cgroup) = (Verb::Hook, hook, Some(&first), None);
+                    self.record(&made);
+                }
                 let made = Joining { container: Some(&container), spec, asked, refused, first: &first, warnings };
                 self.exec(&made);
                 self.exec_process(&made);
