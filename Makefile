@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest.
-CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd
 
 .PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
