@@ -36,7 +36,7 @@ fn refused(answers: &Value, with: &str, when: &str) {
     }
 }
 
-/// 1. The device rules hold with a user namespace, too: a node in a volume that may have devices.
+/// Boundary 1: The device rules hold with a user namespace, too: a node in a volume that may have devices.
 #[test]
 fn boundary_1_a_device_filter_with_a_user_namespace() {
     let runtime = Runtime::new();
@@ -55,7 +55,7 @@ fn boundary_1_a_device_filter_with_a_user_namespace() {
     }
 }
 
-/// 1. The same in a user namespace that is joined.
+/// Boundary 1: The same in a user namespace that is joined.
 #[test]
 fn boundary_1_a_device_filter_with_a_joined_user_namespace() {
     let runtime = Runtime::new();
@@ -73,7 +73,7 @@ fn boundary_1_a_device_filter_with_a_joined_user_namespace() {
     refused(&runtime.json(&bundle), "EPERM", "a joined user namespace");
 }
 
-/// 1. The second wall: in a user namespace nodes of the image and of volumes are none, whatever the rules
+/// Boundary 1: The second wall: in a user namespace nodes of the image and of volumes are none, whatever the rules
 /// are; those that were asked for are.
 #[test]
 fn boundary_1_nodes_that_nobody_asked_for_are_none_in_a_user_namespace() {
@@ -99,7 +99,7 @@ fn boundary_1_nodes_that_nobody_asked_for_are_none_in_a_user_namespace() {
     }
 }
 
-/// 1. An ordinary user's container has no filter: there the second wall is the only one.
+/// Boundary 1: An ordinary user's container has no filter: there the second wall is the only one.
 #[test]
 fn boundary_1_nodes_are_none_for_an_ordinary_user() {
     let runtime = Runtime::as_user();
@@ -136,7 +136,7 @@ fn assert_under_the_filter(traced: &[Value]) {
     }
 }
 
-/// 4. What joins a container that may trace it has its filter before it is seen there.
+/// Boundary 4: What joins a container that may trace it has its filter before it is seen there.
 #[test]
 fn boundary_4_what_joins_has_its_filter_before_it_can_be_traced() {
     let runtime = Runtime::new();
@@ -148,7 +148,7 @@ fn boundary_4_what_joins_has_its_filter_before_it_can_be_traced() {
     assert_under_the_filter(&traced(&container));
 }
 
-/// 4. and a shared pid namespace: a container that is made where others live has neither privileges nor
+/// Boundary 4, and a shared pid namespace: a container that is made where others live has neither privileges nor
 /// lacks a filter when it is seen there.
 #[test]
 fn boundary_4_a_shared_pid_namespace_is_entered_last() {
@@ -193,7 +193,7 @@ fn a_shared_pid_namespace_has_its_procfs_and_terminal() {
     assert_ne!(facts["pid"], 1, "{facts}");
 }
 
-/// 5. startContainer hooks are programs of the image, and under the filter of its process.
+/// Boundary 5: startContainer hooks are programs of the image, and under the filter of its process.
 #[test]
 fn boundary_5_hooks_of_the_image_are_under_the_filter() {
     const GETPPID: &str = if cfg!(target_arch = "x86_64") { "110" } else { "173" };

@@ -284,16 +284,15 @@ fn boundary_9_cgroups_without_number_keep_nobody_waiting() {
 }
 
 /// Sends a descriptor as `cleat` sends a terminal.
-fn send(to: &Path, file: &File) {
+fn send(to: &UnixStream, file: &File) {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::os::fd::AsFd;
     let fds = [file.as_fd()];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-    let socket = UnixStream::connect(to).expect("the console's socket");
     let name = [std::io::IoSlice::new(b"/dev/ptmx")];
-    sendmsg(&socket, &name, &mut control, SendFlags::empty()).expect("sendmsg");
+    sendmsg(to, &name, &mut control, SendFlags::empty()).expect("sendmsg");
 }
 
 /// Boundary 14: what comes instead of a terminal's master is something else that the shim would write to.
@@ -319,8 +318,9 @@ fn boundary_14_a_console_is_a_terminals_master() {
     let create = client.ask("Create", &through(&host, &shim, runtime, &streams));
     let victim = File::options().read(true).write(true).open(victim).expect("a fifo");
     let console: PathBuf = bundle.path().join(".console");
-    eventually("the shim's socket", || if console.exists() { Ok(()) } else { Err("none".to_owned()) });
-    send(&console, &victim);
+    // It has its name a moment before anybody listens there.
+    let to = eventually("the shim's socket", || UnixStream::connect(&console).map_err(|error| error.to_string()));
+    send(&to, &victim);
     fs::write(go, "\n").expect("write");
     let told = client.answer(create);
     assert!(
