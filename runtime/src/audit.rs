@@ -11,13 +11,14 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
-use crate::config::{self, Resources, Spec};
+use crate::container::{Basis, Container, Status, Waiting};
 use crate::error::{Error, Kind, Result, errno_text};
-use crate::host::Host;
-use crate::notify;
-use crate::path::Proc;
+use crate::launch::sd_notify;
+use crate::plan::host::Host;
 use crate::plan::{Findings, Limit, NEWPID, NEWUSER, Plan, Request, resources};
-use crate::state::{Basis, Container, Status, Waiting};
+use crate::spec;
+use crate::spec::{Resources, Spec};
+use crate::sys::path::Proc;
 
 mod cgroup;
 mod facts;
@@ -55,8 +56,8 @@ impl Asked {
     /// The bundle is not there, or is wrong by now.
     pub fn of(container: &Container) -> Result<Asked> {
         let own = &container.record.cleat;
-        let text = config::read(&own.bundle)?;
-        let spec: Spec = config::parse("config.json", &text)?;
+        let text = spec::read(&own.bundle)?;
+        let spec: Spec = spec::parse("config.json", &text)?;
         let basis = own.basis.as_ref();
         let now = Host::of_bundle(basis.and_then(|basis| basis.rootless), &spec)?;
         let host = basis.map_or_else(|| now.clone(), |basis| basis.host(now.clone()));
@@ -66,14 +67,14 @@ impl Asked {
             no_pivot: basis.is_some_and(|basis| basis.no_pivot),
             keyring: own.keyring.clone(),
             start_later: true,
-            notify_dir: own.notify.as_ref().map(|_| notify::directory(container.path())),
+            notify_dir: own.notify.as_ref().map(|_| sd_notify::directory(container.path())),
             ..Request::default()
         };
         let mut findings = Findings::default();
         let plan = Plan::decide(&request, &spec, &host, &mut findings);
         let limits = match &own.resources {
             Some(raw) => {
-                let resources: Resources = config::parse("state.json", raw.get().as_bytes())?;
+                let resources: Resources = spec::parse("state.json", raw.get().as_bytes())?;
                 resources::decide(&resources, &host, &mut findings)
             }
             None => Vec::new(),

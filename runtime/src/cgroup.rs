@@ -15,16 +15,19 @@ use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
 use crate::error::{Context, Error, Result, errno_text};
-use crate::path::{self, open_beneath};
 use crate::plan;
+use crate::plan::cgroup_path::directory;
+use crate::sys::path;
+use crate::sys::path::open_beneath;
 
-pub use kills::Kills;
 pub use limits::Before;
+pub use oom::Kills;
 
 mod devices;
-mod kills;
 pub(crate) mod limits;
 mod mark;
+mod oom;
+pub mod resctrl;
 pub mod stats;
 pub mod systemd;
 mod threads;
@@ -32,12 +35,6 @@ mod tree;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The directory of a cgroup.
-#[must_use]
-pub fn directory(mount: &Path, path: &Path) -> PathBuf {
-    mount.join(path.strip_prefix("/").unwrap_or(path))
-}
 
 /// An existing cgroup.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::container::Store;
 use crate::error::{Context, Error, Result};
-use crate::state::Store;
 
 pub mod audit;
 pub mod check;
@@ -119,7 +119,7 @@ pub fn inherited_fds(shell: &Shell<'_>, preserve: u32) -> Result<(u32, Option<u3
 /// # Errors
 /// It is not a directory.
 pub fn bundle(path: Option<&Path>) -> Result<std::path::PathBuf> {
-    crate::host::real_directory(path.unwrap_or(Path::new(".")))
+    crate::probe::host::real_directory(path.unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]

@@ -1,36 +1,22 @@
 //! `cleat`, an OCI container runtime: a drop-in for runc on Linux.
 //!
-//! The module list is the map: each answers one question. A container is born in [`create`]; what
-//! will be done is decided in [`plan`], a pure function; what happens inside the container is in
+//! The modules are floors: each uses only those below it, and `check-layers` sees to that. From the top:
+//! [`commands`], one file a command; [`check`] and [`audit`], which compare a bundle with this machine and a
+//! container with its bundle; [`launch`], from `clone3` to `execve`; [`probe`], which asks the machine;
+//! [`container`], what is known of one; [`cgroup`]; [`plan`], a pure function, where all is decided; [`spec`],
+//! config.json as types; [`sys`], the system calls. What happens inside the container is in
 //! `runtime/init`, another program.
 
 pub mod audit;
 pub mod cgroup;
+pub mod check;
 pub mod cli;
 pub mod commands;
-pub mod config;
-pub mod console;
-pub mod create;
+pub mod container;
 pub mod error;
-pub mod exec;
-pub mod hooks;
-pub mod host;
-pub mod host_mounts;
-pub mod idmap;
-pub mod init;
-pub mod listener;
+pub mod launch;
 pub mod log;
-pub mod netdev;
-pub mod netlink;
-pub mod notify;
-pub mod path;
 pub mod plan;
-pub mod preflight;
-pub mod rdt;
-pub mod scheduler;
-pub mod state;
-pub mod streams;
-pub mod survey;
+pub mod probe;
+pub mod spec;
 pub mod sys;
-mod visit;
-pub mod wire;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use cleat::cli::{self, Action, Invocation};
 use cleat::commands::{self, Shell};
+use cleat::container::{OCI_VERSION, Store};
 use cleat::error::{Context, Error, Kind, Result};
 use cleat::log::{Level, Log};
-use cleat::state::{OCI_VERSION, Store};
 
 /// The version of runc whose command line and behaviour this one has: engines look for the words.
 const RUNC_VERSION: &str = "1.3.6";
@@ -204,7 +204,7 @@ fn exec_options(options: &cli::Exec) -> commands::exec::Options {
 fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     if let Some(path) = given {
         let path = std::path::absolute(path).context("--root")?;
-        let clean = cleat::host::clean(Path::new("/"), &path);
+        let clean = cleat::sys::clean_path::clean(Path::new("/"), &path);
         if clean == Path::new("/") {
             return Err(Error::of(
                 Kind::Usage,
@@ -215,7 +215,7 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     }
     let as_root = std::env::var("USER").is_ok_and(|user| user == "root");
     let user = nix::unistd::geteuid();
-    if user.is_root() && (as_root || !cleat::host::in_user_namespace()?) {
+    if user.is_root() && (as_root || !cleat::probe::host::in_user_namespace()?) {
         return Ok("/run/cleat".into());
     }
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {

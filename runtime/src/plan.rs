@@ -4,75 +4,60 @@
 //! offers. All validation is here; afterwards there is no word of the specification left.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
-use cleat_plan::{Fault, FdIndex, Hooks, Text};
-use serde::{Deserialize, Serialize};
+use cleat_plan::Hooks;
+use serde::Serialize;
 
-use crate::config::{self, Spec};
-use crate::error::{Error, Result};
-use crate::host::{Host, clean};
+use crate::error::Result;
+use crate::plan::host::Host;
+use crate::spec::Spec;
+use crate::sys::clean_path::clean;
 
 pub mod caps;
 mod cgroup;
+pub mod cgroup_path;
+pub mod clone_flags;
+pub(crate) mod cpu_list;
 pub mod devices;
 mod display;
 mod findings;
+pub(crate) mod hooks;
+pub mod host;
 pub mod ids;
 mod label;
 pub mod memory;
 pub mod mounts;
 mod namespaces;
 pub mod netdev;
-pub(crate) mod numbers;
+pub(crate) mod place;
 mod process;
-mod rdt;
+mod resctrl;
 pub(crate) mod resources;
 mod root;
 mod scheduler;
 pub mod seccomp;
 pub mod systemd;
+mod types;
 
 pub use cgroup::Cgroup;
+pub use clone_flags::*;
 pub use devices::Rule as DeviceRule;
 pub use findings::Findings;
+pub(crate) use hooks::hooks;
 use ids::{Ids, id_maps};
 use namespaces::{Namespaces, name_in_uts, sysctls, time_offsets};
+pub(crate) use place::{Place, place, text};
 use process::oom_score;
 pub(crate) use process::{process, terminal};
-pub use rdt::Rdt;
+pub use resctrl::Rdt;
 pub use resources::Limit;
 use root::{RootInput, init_root, root_path};
 pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
 pub(crate) use scheduler::{affinity, scheduling};
-
-/// What the caller asked for besides config.json.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// The container's id, already checked.
-    pub id: String,
-    /// The bundle, absolute.
-    pub bundle: PathBuf,
-    /// `--no-pivot`
-    pub no_pivot: bool,
-    /// The name of a new session keyring.
-    pub keyring: Option<String>,
-    /// Descriptors from 3 on that the program gets.
-    pub preserve_fds: u32,
-    /// How many of them `LISTEN_FDS` tells of.
-    pub listen_fds: Option<u32>,
-    /// Their names, `LISTEN_FDNAMES`.
-    pub listen_fdnames: Option<String>,
-    /// `start` is a later command.
-    pub start_later: bool,
-    /// A directory of the host with the socket for `NOTIFY_SOCKET`.
-    pub notify_dir: Option<PathBuf>,
-    /// A step made to fail on purpose.
-    pub fault: Option<Fault>,
-}
+pub(crate) use types::push_fd;
+pub use types::{FdSource, IdMap, IdMaps, IdmapSource, Request, Tree};
 
 /// Everything that will be done, in two halves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -152,153 +137,6 @@ impl Network {
     }
 }
 
-/// Where a descriptor of the plan comes from.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum FdSource {
-    /// A namespace file.
-    Namespace(PathBuf),
-    /// The new network namespace.
-    Network,
-    /// A detached mount.
-    Tree(Tree),
-    /// The socket on which the init waits for `start`.
-    StartListener,
-    /// The pidfd of a container's first process, for `exec`.
-    ContainerPidfd,
-    /// The root directory of a container's first process, for `exec`.
-    ContainerRoot,
-}
-
-/// A detached copy of a mount that this process opens for the init.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Tree {
-    /// Absolute path.
-    pub path: PathBuf,
-    /// With the mounts below.
-    pub recursive: bool,
-    /// Owners are mapped.
-    pub idmap: Option<IdmapSource>,
-    /// Of the mounts below, too.
-    pub idmap_recursive: bool,
-}
-
-/// Which user namespace maps the owners.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum IdmapSource {
-    /// The container's.
-    Container,
-    /// One with these mappings.
-    Mappings {
-        /// Users.
-        uids: Vec<IdMap>,
-        /// Groups.
-        gids: Vec<IdMap>,
-    },
-}
-
-/// One line of `uid_map` or `gid_map` (user_namespaces(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMap {
-    /// First id inside.
-    pub container_id: u32,
-    /// First id outside.
-    pub host_id: u32,
-    /// How many.
-    pub size: u32,
-}
-
-impl From<config::IdMapping> for IdMap {
-    fn from(m: config::IdMapping) -> IdMap {
-        IdMap { container_id: m.container_id, host_id: m.host_id, size: m.size }
-    }
-}
-
-/// The mappings of a new user namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct IdMaps {
-    /// Users.
-    pub uids: Vec<IdMap>,
-    /// Groups.
-    pub gids: Vec<IdMap>,
-    /// Users other than the caller: where the kernel refuses, newuidmap(1) maps what is delegated.
-    pub uids_delegated: bool,
-    /// Groups other than the caller's; newgidmap(1).
-    pub gids_delegated: bool,
-    /// `setgroups` must be denied before an unprivileged process may map its own group.
-    pub deny_setgroups: bool,
-}
-
-/// A place in config.json, for errors.
-pub(crate) struct Place(String);
-
-impl Place {
-    pub(crate) fn new(path: String) -> Place {
-        Place(path)
-    }
-
-    pub(crate) fn at(&self, name: impl Display) -> Place {
-        Place(format!("{}.{name}", self.0))
-    }
-
-    pub(crate) fn error(&self, what: impl Display) -> Error {
-        Error::at(&self.0, what)
-    }
-
-    pub(crate) fn wrong(&self, value: &str, allowed: &str) -> Error {
-        self.error(format_args!("{value:?} is not one of {allowed}"))
-    }
-}
-
-fn place(path: &str) -> Place {
-    Place::new(path.to_owned())
-}
-
-/// A C string for the init.
-pub(crate) fn text(value: impl AsRef<std::ffi::OsStr>) -> Result<Text> {
-    let bytes = value.as_ref().as_bytes();
-    Text::new(bytes)
-        .ok_or_else(|| Error::new(format!("config.json: {:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
-}
-
-fn texts(values: &[String]) -> Result<Vec<Text>> {
-    values.iter().map(text).collect()
-}
-
-/// Adds a descriptor and returns its place.
-pub(crate) fn push_fd(fds: &mut Vec<FdSource>, source: FdSource) -> Result<FdIndex> {
-    let index = u16::try_from(fds.len()).map_err(|_| Error::new("config.json: mounts: too many of them"))?;
-    fds.push(source);
-    Ok(FdIndex(index))
-}
-
-/// The kinds of namespaces (namespaces(7)) under the specification's names.
-pub const NAMESPACES: &[(&str, u64)] = &[
-    ("cgroup", 0x0200_0000),
-    ("ipc", 0x0800_0000),
-    ("mount", 0x0002_0000),
-    ("network", 0x4000_0000),
-    ("pid", 0x2000_0000),
-    ("time", 0x80),
-    ("user", 0x1000_0000),
-    ("uts", 0x0400_0000),
-];
-/// `CLONE_NEWCGROUP`
-pub const NEWCGROUP: u64 = 0x0200_0000;
-/// `CLONE_NEWIPC`
-pub const NEWIPC: u64 = 0x0800_0000;
-/// `CLONE_NEWNS`
-pub const NEWNS: u64 = 0x0002_0000;
-/// `CLONE_NEWNET`
-pub const NEWNET: u64 = 0x4000_0000;
-/// `CLONE_NEWPID`
-pub const NEWPID: u64 = 0x2000_0000;
-/// `CLONE_NEWTIME`
-pub const NEWTIME: u64 = 0x80;
-/// `CLONE_NEWUSER`
-pub const NEWUSER: u64 = 0x1000_0000;
-/// `CLONE_NEWUTS`
-pub const NEWUTS: u64 = 0x0400_0000;
-
 /// Properties that no version of cleat so far acts on: never dropped in silence.
 fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
     let asked: &[(&str, bool)] = &[
@@ -374,7 +212,8 @@ impl Plan {
         // Of processes that join alone; a mistake in it is told before the first of them.
         affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
         let rdt = spec.linux.intel_rdt.as_ref();
-        let rdt = findings.keep(rdt.map(|asked| rdt::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
+        let rdt =
+            findings.keep(rdt.map(|asked| resctrl::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         // cgroup and time namespaces are made by the init: their contents depend on where it is; and an
         // ipc namespace's message queues belong to who makes it, who is to be root of a new user namespace.
         let queues = if namespaces.new & NEWUSER == 0 { 0 } else { NEWIPC };
@@ -506,23 +345,6 @@ fn check_version(version: &str) -> Result<()> {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));
     }
     Ok(())
-}
-
-/// Checks and converts hooks of one kind.
-pub(crate) fn hooks(list: &[config::Hook], kind: &str, findings: &mut Findings) -> Vec<wire::Hook> {
-    findings.each(list, |index, hook| {
-        let place = Place::new(format!("hooks.{kind}[{index}]"));
-        if !hook.path.starts_with('/') {
-            return Err(place.at("path").error(format_args!("{:?} must be absolute", hook.path)));
-        }
-        let timeout_secs = match hook.timeout {
-            None => None,
-            Some(secs) if secs > 0 => Some(u32::try_from(secs).unwrap_or(u32::MAX)),
-            Some(secs) => return Err(place.at("timeout").error(format_args!("{secs} must be greater than zero"))),
-        };
-        let args = if hook.args.is_empty() { vec![text(&hook.path)?] } else { texts(&hook.args)? };
-        Ok(wire::Hook { path: text(&hook.path)?, args, env: texts(&hook.env)?, timeout_secs })
-    })
 }
 
 #[cfg(test)]

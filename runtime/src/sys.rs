@@ -15,12 +15,15 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 
 pub use bpf::*;
 
-pub mod ask;
-pub mod beside;
 mod bpf;
+pub mod child;
+pub mod clean_path;
 mod heap;
-pub mod loops;
-pub mod supervise;
+pub mod loop_device;
+pub mod netlink;
+pub mod netns;
+pub mod path;
+pub mod query;
 
 /// Defines the program's C entry point, which calls a function that gets the arguments and returns
 /// the exit code.

@@ -6,10 +6,10 @@ use cleat_plan::Step;
 #[test]
 fn the_default_configuration_is_one_by_the_specification() {
     let config = spec::default_config().unwrap();
-    assert_eq!(config["ociVersion"], cleat::state::OCI_VERSION);
+    assert_eq!(config["ociVersion"], cleat::container::OCI_VERSION);
     let theirs: oci_spec::runtime::Spec = serde_json::from_value(config.clone()).unwrap();
     let text = serde_json::to_vec(&config).unwrap();
-    let ours: cleat::config::Spec = cleat::config::parse("config.json", &text).unwrap();
+    let ours: cleat::spec::Spec = cleat::spec::parse("config.json", &text).unwrap();
     assert_eq!(theirs.mounts().as_ref().map(Vec::len), Some(ours.mounts.len()));
     assert_eq!(theirs.process().as_ref().and_then(|p| p.args().clone()), ours.process.map(|p| p.args));
 }
@@ -18,7 +18,7 @@ fn the_default_configuration_is_one_by_the_specification() {
 fn both_readers_understand_what_the_other_writes() {
     // Every property that oci-spec has by default, as its own types write it.
     let text = serde_json::to_vec(&oci_spec::runtime::Spec::default()).unwrap();
-    let ours: cleat::config::Spec = cleat::config::parse("config.json", &text).unwrap();
+    let ours: cleat::spec::Spec = cleat::spec::parse("config.json", &text).unwrap();
     let theirs = oci_spec::runtime::Spec::default();
     assert_eq!(ours.mounts.len(), theirs.mounts().as_ref().map_or(0, Vec::len));
     assert_eq!(
@@ -32,7 +32,7 @@ fn both_readers_understand_what_the_other_writes() {
 fn the_features_document_is_one_by_the_specification() {
     let document = features::document();
     let theirs: oci_spec::runtime::Features = serde_json::from_value(document).unwrap();
-    assert_eq!(theirs.oci_version_max(), cleat::state::OCI_VERSION);
+    assert_eq!(theirs.oci_version_max(), cleat::container::OCI_VERSION);
     let options = theirs.mount_options().as_ref().unwrap();
     for option in ["rbind", "rro", "ridmap", "tmpcopyup", "nosymfollow"] {
         assert!(options.iter().any(|o| o == option), "{option}");
@@ -61,6 +61,6 @@ fn the_readme_lists_every_feature_of_the_kernel() {
     let listed: Vec<Vec<String>> =
         rows.skip(1).map(|row| row.split(" | ").map(|cell| cell.replace('`', "")).collect()).collect();
     let asked: Vec<Vec<String>> =
-        cleat::survey::kernel::table().iter().map(|row| row.map(String::from).to_vec()).collect();
+        cleat::probe::kernel_features::table().iter().map(|row| row.map(String::from).to_vec()).collect();
     assert_eq!(listed, asked, "the README and runtime/src/survey/kernel.rs differ");
 }

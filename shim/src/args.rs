@@ -105,7 +105,7 @@ fn is_true(given: Option<&str>) -> bool {
 /// # Errors
 /// It is empty, or has other characters than letters, digits and `_+-.`.
 pub fn check_name(what: &str, name: &str) -> Result<(), String> {
-    cleat::state::check_id(name)
+    cleat::container::check_id(name)
         .map_err(|_| format!("{what} {name:?}: not a name; use letters, digits and _ + - . only"))
 }
 

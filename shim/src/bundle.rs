@@ -63,7 +63,7 @@ pub fn options(bundle: &Path) -> Options {
 
 fn write(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
-    cleat::state::write_atomically(path, &text, 0o600)
+    cleat::container::write_atomically(path, &text, 0o600)
 }
 
 /// Writes down how a process ended.

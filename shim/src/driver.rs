@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cleat::commands::{self, Shell};
+use cleat::container::{Container, Store};
 use cleat::error::{Context, Error, Kind, Result};
-use cleat::state::{Container, Store};
-use cleat::sys::supervise;
+use cleat::sys::child;
 use nix::sys::inotify::Inotify;
 use prost::Message;
 
@@ -292,7 +292,7 @@ impl Driver {
         let mounted = rootfs::mount(&request.rootfs, &dir.join("rootfs"))?;
         let mut command = self.cleat(&options, &dir.join("log.json"));
         // Nothing may be made after whoever removes it has looked.
-        supervise::die_with_parent(&mut command);
+        child::die_with_parent(&mut command);
         command.arg("create").arg("--bundle").arg(dir).arg("--pid-file").arg(dir.join("init.pid"));
         // containerd has made them for this container alone.
         command.arg("--give-fifos");
@@ -322,7 +322,7 @@ impl Driver {
     fn try_exec(&mut self, who: &Who, spec: &ExecSpec, watch: &mut Watch) -> Result<()> {
         let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
         let file = |suffix: &str| bundle::exec_file(&place.bundle, &who.exec, suffix);
-        cleat::state::write_atomically(&file("process.json"), &spec.process, 0o600)?;
+        cleat::container::write_atomically(&file("process.json"), &spec.process, 0o600)?;
         let mut command = self.cleat(&place.options, &file("log.json"));
         command
             .args(["exec", "--detach", "--give-fifos", "--process"])
@@ -580,7 +580,7 @@ fn runtime(options: &Options) -> PathBuf {
 
 /// A process that was born became our child when `cleat` ended.
 fn is_gone(pid: u32) -> bool {
-    i32::try_from(pid).is_ok_and(|pid| !supervise::is_child(pid))
+    i32::try_from(pid).is_ok_and(|pid| !child::is_child(pid))
 }
 
 fn pid_of(child: &std::process::Child) -> i32 {

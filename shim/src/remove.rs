@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cleat::commands::Shell;
+use cleat::container::Store;
 use cleat::error::{Context, Result};
-use cleat::state::Store;
 use prost::Message;
 
 use crate::args::Args;

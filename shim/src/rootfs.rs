@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use cleat::error::{Context, Error, Result};
 use cleat::plan::IdMap;
-use cleat::sys::{self, TreeFlags, supervise};
+use cleat::sys;
+use cleat::sys::{TreeFlags, child};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 
@@ -137,7 +138,7 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
     let flags = MsFlags::from_bits_truncate(parsed.flags);
     let owners = match parsed.uids.is_empty() && parsed.gids.is_empty() {
         true => None,
-        false => Some(cleat::idmap::new_user_namespace(&parsed.uids, &parsed.gids)?),
+        false => Some(cleat::launch::idmap::new_user_namespace(&parsed.uids, &parsed.gids)?),
     };
     let below = open_below(root, &mount.target)?;
     let target = below.as_ref().map(|dir| PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())));
@@ -195,7 +196,7 @@ fn attach_mapped(source: &Path, target: &Path, recursive: bool, owners: &OwnedFd
     let tree = sys::open_tree(&c_path(source)?, flags).context(format_args!("open_tree {}", source.display()))?;
     sys::idmap_mount(tree.as_fd(), recursive, owners.as_fd())
         .context(format_args!("mount_setattr MOUNT_ATTR_IDMAP on {}", source.display()))?;
-    supervise::attach_mount(tree.as_fd(), &c_path(target)?).context(format_args!("move_mount {}", target.display()))
+    child::attach_mount(tree.as_fd(), &c_path(target)?).context(format_args!("move_mount {}", target.display()))
 }
 
 /// Lower layers with other owners, at paths of their own for as long as the overlay is being made.
@@ -236,13 +237,13 @@ impl Drop for Layers {
 
 /// A directory below the root: nothing there can lead out of it.
 fn open_below(root: &Path, below: &str) -> Result<Option<OwnedFd>> {
-    let clean = cleat::host::clean(Path::new("/"), Path::new(below));
+    let clean = cleat::sys::clean_path::clean(Path::new("/"), Path::new(below));
     let relative = clean.strip_prefix("/").unwrap_or(&clean);
     if relative.as_os_str().is_empty() {
         return Ok(None);
     }
-    let dir = cleat::path::open_dir(root).context(format_args!("open {}", root.display()))?;
-    let found = cleat::path::open_beneath(&dir, relative, nix::fcntl::OFlag::O_PATH);
+    let dir = cleat::sys::path::open_dir(root).context(format_args!("open {}", root.display()))?;
+    let found = cleat::sys::path::open_beneath(&dir, relative, nix::fcntl::OFlag::O_PATH);
     found.map(Some).context(format_args!("open {} in {}", relative.display(), root.display()))
 }
 
@@ -284,7 +285,7 @@ struct Elsewhere(OwnedFd);
 
 impl Elsewhere {
     fn enter(dir: &Path) -> Result<Elsewhere> {
-        let here = cleat::path::open_dir(Path::new(".")).context("open .")?;
+        let here = cleat::sys::path::open_dir(Path::new(".")).context("open .")?;
         nix::unistd::chdir(dir).context(format_args!("chdir {}", dir.display()))?;
         Ok(Elsewhere(here))
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Result};
-use cleat::sys::supervise;
+use cleat::sys::child;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -335,7 +335,7 @@ impl Server {
                 self.dismissed = true;
             }
         }
-        while let Some((pid, status)) = supervise::peek_ended() {
+        while let Some((pid, status)) = child::peek_ended() {
             if !self.driver.ended(pid, status, &mut self.watch, outcomes) {
                 if let Ok(number) = u32::try_from(pid) {
                     if let Some(who) = self.tasks.who(number).filter(|who| who.is_init() || status == KILLED) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use cleat::sys::supervise;
+use cleat::sys::child;
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags};
 use prost::Message;
@@ -59,7 +59,7 @@ fn parts(ticket: Ticket) -> (u32, u32) {
 /// # Errors
 /// Those of accept4(2) and getsockopt(2).
 pub fn accept(listener: &OwnedFd) -> nix::Result<Option<OwnedFd>> {
-    let socket = supervise::accept(listener.as_fd())?;
+    let socket = child::accept(listener.as_fd())?;
     let user = socket::getsockopt(&socket, socket::sockopt::PeerCredentials)?.uid();
     Ok((user == nix::unistd::geteuid().as_raw()).then_some(socket))
 }

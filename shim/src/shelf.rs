@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use cleat::error::{Context, Result};
-use cleat::sys::supervise;
+use cleat::sys::child;
 use nix::sys::socket::{
     self, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, setsockopt, sockopt::SndBufForce,
 };
@@ -98,9 +98,9 @@ impl Shelf {
     /// Takes the oldest message, if all that is in it can be had: else it stays where it is.
     fn first(&mut self) -> Option<(Key, Vec<OwnedFd>)> {
         let mut text = [0; size_of::<Key>()];
-        let peeked = supervise::peek(self.front.as_fd(), &mut text).or_else(|_| {
+        let peeked = child::peek(self.front.as_fd(), &mut text).or_else(|_| {
             self.spare.clear();
-            supervise::peek(self.front.as_fd(), &mut text)
+            child::peek(self.front.as_fd(), &mut text)
         });
         let (_, fds) = peeked.ok()?;
         // Its descriptors are ours by now: with the message goes a second hold on them.

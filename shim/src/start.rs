@@ -81,8 +81,8 @@ struct Spec {
 
 /// The tasks that a task shares its server with have this name in common; it is its id, if it has none.
 fn group(config: &Path, id: &str) -> Result<String> {
-    let text = cleat::config::read_json(config)?;
-    let spec: Spec = cleat::config::parse("config.json", &text)?;
+    let text = cleat::spec::read_json(config)?;
+    let spec: Spec = cleat::spec::parse("config.json", &text)?;
     Ok(group_of(&spec.annotations, id).to_owned())
 }
 
@@ -247,7 +247,7 @@ fn join_cgroup(path: &str, pid: u32) -> Result<()> {
     if path.is_empty() {
         return Ok(());
     }
-    let mount = cleat::host::Cgroup::mount_point()
+    let mount = cleat::plan::host::Cgroup::mount_point()
         .ok_or_else(|| Error::new(format!("shim cgroup {path}: no cgroup v2 tree is mounted here")))?;
     let dir = mount.join(path.trim_start_matches('/'));
     std::fs::create_dir_all(&dir).context(format_args!("shim cgroup {}: mkdir", dir.display()))?;
@@ -306,7 +306,7 @@ pub fn forget_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
 
 /// containerd before 1.7 looks for it there, too.
 fn keep_address(address: &str) -> Result<()> {
-    cleat::state::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)
+    cleat::container::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)
 }
 
 fn print(address: &str, given: &Given) -> Result<()> {

@@ -171,7 +171,7 @@ fn make_file(path: &Path) -> Result<OwnedFd> {
 
 /// Whether something was written that nobody has read.
 pub fn has_unread(hold: &OwnedFd) -> bool {
-    cleat::sys::supervise::unread(hold.as_fd()).is_ok_and(|bytes| bytes > 0)
+    cleat::sys::child::unread(hold.as_fd()).is_ok_and(|bytes| bytes > 0)
 }
 
 /// The same file, by what it is and not by what its name has become; nobody waits for it.

@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
 
-use cleat::config;
 use cleat::plan::Findings;
 use cleat::plan::seccomp::{Family, decide};
+use cleat::spec;
 
 use crate::{At as _, Result};
 
@@ -30,7 +30,7 @@ pub(crate) struct Compile {
 /// Prints the nanoseconds of parsing and of compiling.
 pub(crate) fn once() -> Result<()> {
     let start = Instant::now();
-    let profile: config::Seccomp = config::parse("docker.json", black_box(PROFILE.as_bytes())).at("parse")?;
+    let profile: spec::Seccomp = spec::parse("docker.json", black_box(PROFILE.as_bytes())).at("parse")?;
     let parsed = start.elapsed();
     let start = Instant::now();
     let filter = decide(black_box(&profile), Family::NATIVE, &mut Findings::default()).ok_or("compile: no filter")?;

@@ -1,9 +1,10 @@
 //! Bytes of a config.json → a plan: no panic; a plan without problems prints itself, is JSON, and
 //! its half for the init decodes to itself.
 
-use cleat::config::{self, Kept, Spec};
-use cleat::host::{Cgroup, Host, Labels};
+use cleat::plan::host::{Cgroup, Host, Labels};
 use cleat::plan::{Findings, IdMap, Plan, Request, devices};
+use cleat::spec;
+use cleat::spec::{Kept, Spec};
 
 fn request() -> Request {
     Request {
@@ -46,8 +47,8 @@ fn hosts() -> [Host; 3] {
 
 /// Panics where a check fails.
 pub(crate) fn check(data: &[u8]) {
-    let Ok(spec) = config::parse::<Spec>("config.json", data) else { return };
-    let _ = config::parse::<Kept<'_>>("config.json", data);
+    let Ok(spec) = spec::parse::<Spec>("config.json", data) else { return };
+    let _ = spec::parse::<Kept<'_>>("config.json", data);
     let request = request();
     for host in hosts() {
         let mut findings = Findings::default();

@@ -1,6 +1,6 @@
 //! Bytes of a file of the image → what the kernel makes of it: no panic, and no reading far beyond.
 
-use cleat::preflight::program::{Format, format};
+use cleat::check::program::{Format, format};
 
 /// Panics where a check fails.
 pub(crate) fn check(data: &[u8]) {

@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use cleat::config;
 use cleat::plan::Findings;
 use cleat::plan::seccomp::reference::{Call, meaning, run};
 use cleat::plan::seccomp::{ACTIONS, Arch, FLAGS, Family, OPERATORS, calls, compile, decide, profile};
+use cleat::spec;
 
 fn names() -> &'static [&'static str] {
     static NAMES: OnceLock<Vec<&str>> = OnceLock::new();
@@ -44,15 +44,15 @@ fn value(u: &mut Unstructured<'_>) -> Result<u64> {
 
 #[derive(Debug)]
 struct Case {
-    config: config::Seccomp,
+    config: spec::Seccomp,
     family: Family,
     calls: Vec<Call>,
 }
 
-fn rule(u: &mut Unstructured<'_>) -> Result<config::SyscallRule> {
+fn rule(u: &mut Unstructured<'_>) -> Result<spec::SyscallRule> {
     let (action, _) = *u.choose(ACTIONS)?;
     let has_number = matches!(action, "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE");
-    let mut rule = config::SyscallRule { action: action.into(), ..Default::default() };
+    let mut rule = spec::SyscallRule { action: action.into(), ..Default::default() };
     for _ in 0..u.int_in_range(1..=4)? {
         rule.names.push(name(u)?.into());
     }
@@ -60,7 +60,7 @@ fn rule(u: &mut Unstructured<'_>) -> Result<config::SyscallRule> {
         rule.errno_ret = Some(u.int_in_range(0..=4095)?);
     }
     for _ in 0..u.int_in_range(0..=3)? {
-        rule.args.push(config::SyscallArg {
+        rule.args.push(spec::SyscallArg {
             index: u.int_in_range(0..=5)?,
             value: value(u)?,
             value_two: value(u)?,
@@ -71,7 +71,7 @@ fn rule(u: &mut Unstructured<'_>) -> Result<config::SyscallRule> {
 }
 
 /// Says it all again of other calls, and of the same with other values, so that jumps are long.
-fn lengthen(config: &mut config::Seccomp, times: u64) {
+fn lengthen(config: &mut spec::Seccomp, times: u64) {
     let short = config.syscalls.clone();
     let all = (0..times).flat_map(|time| short.iter().map(move |rule| (time, rule.clone())));
     for (at, (time, mut rule)) in all.enumerate() {
@@ -88,7 +88,7 @@ fn lengthen(config: &mut config::Seccomp, times: u64) {
 impl<'a> Arbitrary<'a> for Case {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Case> {
         let family = if u.arbitrary()? { Family::X86 } else { Family::Arm };
-        let mut config = config::Seccomp { default_action: u.choose(ACTIONS)?.0.into(), ..Default::default() };
+        let mut config = spec::Seccomp { default_action: u.choose(ACTIONS)?.0.into(), ..Default::default() };
         for (name, _) in family.architectures() {
             if u.arbitrary()? {
                 config.architectures.push((*name).into());

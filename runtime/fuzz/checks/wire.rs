@@ -20,7 +20,7 @@ pub(crate) fn check(data: &[u8]) {
     match kind % 4 {
         0 => {
             if let Some(FromInit::Failed(failure)) = again(bytes) {
-                let text = cleat::wire::failure_text(&failure);
+                let text = cleat::launch::channel::failure_text(&failure);
                 assert!(!text.chars().any(char::is_control), "{text:?} speaks to a terminal");
             }
         }

@@ -7,7 +7,7 @@ pub(crate) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match kind % 6 {
         0 => {
-            if cleat::state::check_id(text).is_ok() {
+            if cleat::container::check_id(text).is_ok() {
                 // A file name, whatever else it is.
                 assert!(
                     !text.is_empty() && text.len() <= 255 && !text.contains(['/', '\0']) && text != "." && text != ".."
@@ -30,15 +30,15 @@ pub(crate) fn check(data: &[u8]) {
             }
         }
         4 => {
-            let ranges = cleat::idmap::delegated(text, &(1000, "alice".into()));
+            let ranges = cleat::probe::subids::delegated(text, &(1000, "alice".into()));
             for pair in ranges.windows(2) {
                 assert!(pair[0].first.saturating_add(pair[0].count) < pair[1].first, "{ranges:?}");
             }
         }
         _ => {
-            let clean = cleat::host::clean("/base".as_ref(), text.as_ref());
+            let clean = cleat::sys::clean_path::clean("/base".as_ref(), text.as_ref());
             assert!(clean.is_absolute() && !clean.components().any(|part| part.as_os_str() == ".."), "{clean:?}");
-            assert_eq!(cleat::host::clean("/".as_ref(), &clean), clean);
+            assert_eq!(cleat::sys::clean_path::clean("/".as_ref(), &clean), clean);
         }
     }
 }

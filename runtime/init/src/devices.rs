@@ -14,8 +14,9 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::Birth;
 use crate::error::{Call, Error, Result};
+use crate::mount_api::attach;
 use crate::path::{self, Make};
-use crate::root::{attach, harden_node};
+use crate::root::harden_node;
 
 /// Makes the nodes. The umask is cleared for them, and set for the process later.
 pub(crate) fn make(_: &Birth, root: &OwnedFd, devices: &[Device]) -> Result<()> {

@@ -17,6 +17,7 @@ mod error;
 mod hooks;
 mod label;
 mod masks;
+mod mount_api;
 mod mounts;
 mod namespaces;
 mod path;

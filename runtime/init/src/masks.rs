@@ -9,10 +9,10 @@ use cleat_plan::Text;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Call, Error, Result};
-use crate::root::attach;
+use crate::mount_api::{attach, empty_directory};
 use crate::{path, sys};
 
 fn clone_of(fd: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
@@ -104,17 +104,4 @@ pub(crate) fn mask(places: &Places<'_>, paths: &[Text], devnull: Option<OwnedFd>
         }
     }
     Ok(())
-}
-
-/// An empty file system, read-only.
-pub(crate) fn empty_directory() -> Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", c"tmpfs")?;
-    rustix::mount::fsconfig_set_flag(fs.as_fd(), c"ro").call("fsconfig ro")?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), c"nr_inodes", c"1").call("fsconfig nr_inodes")?;
-    rustix::mount::fsconfig_create(fs.as_fd()).call("fsconfig create")?;
-    let attrs = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs).call("fsmount")
 }

@@ -13,8 +13,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, Open
 
 use crate::error::{Call, Error, Result};
 use crate::masks::Kernel;
+use crate::mount_api::{attach, no_devices, propagate};
 use crate::path::{self, Make};
-use crate::root::{attach, no_devices, propagate};
 use crate::{Birth, copy_up, procfs, sys};
 
 /// All mounts, in order. Returns those of `/proc` and `/sys`, whose parts are masked later.

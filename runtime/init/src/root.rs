@@ -9,10 +9,11 @@ use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{OpenTreeFlags, UnmountFlags};
 
 use crate::Birth;
 use crate::error::{Call, Error, Result};
+use crate::mount_api::{attach, empty_directory, no_devices, propagate};
 use crate::path::{self, Make};
 use crate::procfs::PROC_SUPER_MAGIC;
 use crate::sys;
@@ -22,23 +23,6 @@ const SYSFS_MAGIC: u64 = 0x6265_6572;
 /// A handle on an existing directory, by a path of the host.
 fn open_dir(path: &CStr) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Applies a propagation type to the mount that `fd` is the root of.
-pub(crate) fn propagate(fd: BorrowedFd<'_>, how: Propagation) -> rustix::io::Result<()> {
-    let kind = match how.kind {
-        PropagationKind::Shared => raw::MS_SHARED,
-        PropagationKind::Slave => raw::MS_SLAVE,
-        PropagationKind::Private => raw::MS_PRIVATE,
-        PropagationKind::Unbindable => raw::MS_UNBINDABLE,
-    };
-    sys::mount_setattr(fd, how.recursive, 0, 0, u64::from(kind))
-}
-
-/// Attaches a mount to the place that `target` is a handle on. No path is involved.
-pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, c"", target, c"", flags)
 }
 
 /// Sets the propagation of the new namespace's mounts, and takes the host's `/dev/null` for masks.
@@ -72,11 +56,6 @@ pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
 pub(crate) fn harden_node(mount: &OwnedFd) -> rustix::io::Result<()> {
     let attrs = raw::MOUNT_ATTR_RDONLY | raw::MOUNT_ATTR_NOSUID | raw::MOUNT_ATTR_NOEXEC;
     sys::mount_setattr(mount.as_fd(), false, u64::from(attrs), 0, 0)
-}
-
-/// Device nodes on a mount and on all below it cannot be used from here on.
-pub(crate) fn no_devices(mount: &OwnedFd) -> rustix::io::Result<()> {
-    sys::mount_setattr(mount.as_fd(), true, u64::from(raw::MOUNT_ATTR_NODEV), 0, 0)
 }
 
 /// Makes the root directory a mount of its own and returns its descriptor.
@@ -186,7 +165,7 @@ fn leave_host_mounts(root: &Root) -> Result<()> {
         let Ok(left) = open(path) else { continue };
         let magic = rustix::fs::fstatfs(&left).call_on("fstatfs", path)?.f_type;
         if matches!(u64::try_from(magic), Ok(PROC_SUPER_MAGIC | SYSFS_MAGIC)) {
-            attach(crate::masks::empty_directory()?.as_fd(), left.as_fd()).call_on("move_mount", path)?;
+            attach(empty_directory()?.as_fd(), left.as_fd()).call_on("move_mount", path)?;
         }
     }
     Ok(())

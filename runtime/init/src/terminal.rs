@@ -13,8 +13,8 @@ use rustix::termios::Winsize;
 
 use crate::Birth;
 use crate::error::{Call, Error, Result};
+use crate::mount_api::attach;
 use crate::path::{self, Make};
-use crate::root::attach;
 use crate::sys;
 
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;

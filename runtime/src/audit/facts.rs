@@ -7,8 +7,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::Mode;
 
-use crate::path::{self, Proc, open_beneath};
-use crate::sys::ask;
+use crate::sys::path;
+use crate::sys::path::{Proc, open_beneath};
+use crate::sys::query;
 
 /// A process: its directory in the host's procfs belongs to it alone, whoever gets its number next.
 pub(super) struct Subject {
@@ -56,21 +57,21 @@ impl Subject {
 
 /// Whether a user namespace lies below another one.
 pub(super) fn is_below(namespace: &OwnedFd, above: Namespace) -> bool {
-    let mut at = ask::parent_namespace(namespace.as_fd());
+    let mut at = query::parent_namespace(namespace.as_fd());
     // The kernel nests 32 at most.
     for _ in 0..33 {
         let Ok(parent) = at else { return false };
         if identity(&parent) == Some(above) {
             return true;
         }
-        at = ask::parent_namespace(parent.as_fd());
+        at = query::parent_namespace(parent.as_fd());
     }
     false
 }
 
 /// Whether a namespace of whatever kind belongs to a user namespace, or to one below it.
 pub(super) fn belongs_to(namespace: &OwnedFd, user: Namespace) -> bool {
-    let owner = ask::owner_of_namespace(namespace.as_fd());
+    let owner = query::owner_of_namespace(namespace.as_fd());
     owner.is_ok_and(|owner| identity(&owner) == Some(user) || is_below(&owner, user))
 }
 

@@ -535,8 +535,8 @@ mod tests {
     use cleat_plan::{Propagation, Text};
 
     use super::*;
-    use crate::config::Spec;
     use crate::plan::{HostHalf, Plan};
+    use crate::spec::Spec;
 
     const MOUNTINFO: &str = "\
 21 20 0:20 / / ro,relatime master:1 - overlay overlay rw
@@ -603,7 +603,7 @@ mod tests {
     fn compared(root: &Root, facts: &Facts, may_mount: bool) -> (Vec<String>, Vec<String>) {
         let plan = Plan { host: HostHalf::default(), init: cleat_plan::Plan::default(), warnings: Vec::new() };
         let spec =
-            Spec { mounts: root.mounts.iter().map(|_| crate::config::Mount::default()).collect(), ..Spec::default() };
+            Spec { mounts: root.mounts.iter().map(|_| crate::spec::Mount::default()).collect(), ..Spec::default() };
         let mut report = Report::default();
         compare_facts(&Expected { may_mount, ..Expected::of_plan(&spec, &plan) }, root, facts, &mut report);
         let places =

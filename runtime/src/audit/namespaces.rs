@@ -5,8 +5,9 @@ use std::path::Path;
 use cleat_plan::{ClockOffset, TimeOffsets};
 use nix::fcntl::OFlag;
 
-use crate::host::{self, Host};
+use crate::plan::host::Host;
 use crate::plan::{IdMap, NAMESPACES, NEWUSER};
+use crate::probe::host;
 
 use super::facts::{self, Namespace, Subject, is_below};
 use super::process::Ids;

@@ -8,9 +8,9 @@ use std::os::fd::BorrowedFd;
 use nix::sched::CloneFlags;
 
 use crate::error::{Context, Result};
-use crate::path::Proc;
+use crate::launch::setns_helper;
 use crate::plan::{NEWIPC, NEWNET, NEWUSER, NEWUTS};
-use crate::visit;
+use crate::sys::path::Proc;
 
 use super::Expected;
 use super::report::{Report, Verdict};
@@ -41,7 +41,7 @@ pub(super) fn compare(expected: &Expected<'_>, first: BorrowedFd<'_>, report: &m
         let path = all.get(index).map(|parameter| parameter.path.as_str()).unwrap_or_default();
         proc.read(&format!("sys/{path}")).context(format_args!("read /proc/sys/{path}"))
     };
-    let answers = match visit::ask_in_namespaces_of(first, kinds, all.len(), ask) {
+    let answers = match setns_helper::ask_in_namespaces_of(first, kinds, all.len(), ask) {
         Ok(answers) => answers,
         Err(error) => return all.iter().for_each(|parameter| report.skip(&parameter.place, &error.to_string())),
     };

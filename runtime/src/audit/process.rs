@@ -370,8 +370,8 @@ fn oom_score(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Spec;
     use crate::plan::{HostHalf, Plan};
+    use crate::spec::Spec;
 
     const STATUS: &str = "\
 Name:\tprobe

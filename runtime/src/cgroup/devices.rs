@@ -5,7 +5,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::error::{Context, Result};
-use crate::{plan, sys};
+use crate::plan;
+use crate::sys;
 
 use super::Cgroup;
 

@@ -12,8 +12,9 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::unistd::{Gid, Uid, fchownat};
 
 use crate::error::{Context, Error, Result, errno_text};
-use crate::path::{self, open_beneath};
 use crate::plan::Limit;
+use crate::sys::path;
+use crate::sys::path::open_beneath;
 
 use super::Cgroup;
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result, printable};
-use crate::host::Systemd;
+use crate::plan::host::Systemd;
 use crate::plan::systemd::{Property, Unit, Value};
 
 use super::{Cgroup, Made, limits};
@@ -217,7 +217,7 @@ impl Made {
             _lock: None,
         };
         let elsewhere = |why: String| {
-            let full = super::directory(mount, path);
+            let full = crate::plan::cgroup_path::directory(mount, path);
             Error::new(format!(
                 "systemd: the process is not in cgroup {}: {why}; is it the systemd of this machine?",
                 full.display()

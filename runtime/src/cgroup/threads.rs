@@ -9,8 +9,9 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use crate::error::{Error, Result};
-use crate::path::{self, open_beneath};
 use crate::sys;
+use crate::sys::path;
+use crate::sys::path::open_beneath;
 
 use super::Cgroup;
 

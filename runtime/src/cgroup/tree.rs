@@ -13,7 +13,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
 use crate::error::{Context, Result};
-use crate::path::{self, Proc, open_beneath};
+use crate::sys::path;
+use crate::sys::path::{Proc, open_beneath};
 
 use super::Cgroup;
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::check;
+use crate::check::Report;
 use crate::error::Result;
-use crate::host::Host;
-use crate::preflight::{self, Report};
-use crate::survey::Survey;
+use crate::plan::host::Host;
+use crate::probe::machine::Survey;
 
 use super::{print, print_json};
 
@@ -38,7 +39,7 @@ pub fn check(asked: Asked, state: &Result<PathBuf>, bundle: Option<&Path>, json:
     let mut host = Host::probe(asked.rootless)?;
     let refused = host.find_systemd(asked.systemd).err();
     let mut survey = Survey::take(&host);
-    let report = bundle.map(|path| preflight::check(path, &host, state, &mut survey));
+    let report = bundle.map(|path| check::check(path, &host, state, &mut survey));
     let report = match (report, refused) {
         (Some(report), Some(error)) => Some(report.with(&error)),
         (None, Some(error)) => return Err(error),

@@ -4,13 +4,16 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::Kills;
-use crate::console::{self, Signals};
-use crate::create::{self, Newborn, Orders};
+use crate::container::Status;
 use crate::error::{Context, Error, Result};
-use crate::exec::{self, order_start};
+use crate::launch::console;
+use crate::launch::console::Signals;
+use crate::launch::create;
+use crate::launch::create::{Newborn, Orders};
+use crate::launch::start::{self as starting, order_start};
+use crate::launch::{hooks, sd_notify};
 use crate::plan::Request;
-use crate::state::Status;
-use crate::{hooks, notify, sys};
+use crate::sys;
 
 use super::{Shell, bundle, delete, fault, inherited_fds};
 
@@ -51,7 +54,7 @@ pub struct Foreground {
 
 fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, detached: bool) -> Result<Orders<'a>> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
-    let notify = notify::of_caller();
+    let notify = sd_notify::of_caller();
     let request = Request {
         id: options.id.clone(),
         bundle: bundle(options.bundle.as_deref())?,
@@ -61,7 +64,7 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
         listen_fds,
         listen_fdnames: super::listen_fdnames(listen_fds),
         start_later,
-        notify_dir: notify.as_ref().map(|_| notify::directory(&shell.store.directory(&options.id))),
+        notify_dir: notify.as_ref().map(|_| sd_notify::directory(&shell.store.directory(&options.id))),
         fault: fault()?,
     };
     Ok(Orders {
@@ -148,7 +151,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     let started = signals.and_then(|signals| start(&mut newborn, options, &orders).map(|()| signals));
     let started = match started {
         // Nobody waits for it who could tell.
-        Ok(None) => exec::not_killed_at_once(newborn.child.get()?.pidfd.as_fd(), &kills).map(|()| None),
+        Ok(None) => starting::not_killed_at_once(newborn.child.get()?.pidfd.as_fd(), &kills).map(|()| None),
         other => other,
     };
     let signals = match started {
@@ -177,16 +180,16 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
 fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Result<()> {
     hand_over(newborn, options)?;
     let container = &newborn.container;
-    let listener = orders.notify.as_ref().map(|_| notify::Listener::bind(container.path())).transpose()?;
+    let listener = orders.notify.as_ref().map(|_| sd_notify::Listener::bind(container.path())).transpose()?;
     let pid = newborn.child.get()?.pid;
-    let mut agent = exec::agent(container, container.filter_at_start())?;
-    let hand_over = |fd| exec::hand_over(container, Status::Created, agent.take(), &fd, pid);
+    let mut agent = starting::agent(container, container.filter_at_start())?;
+    let hand_over = |fd| starting::hand_over(container, Status::Created, agent.take(), &fd, pid);
     order_start(&newborn.conversation, hand_over, || ())?;
     // The program may have changed them, or put others in their place.
     newborn.net_devices.keep();
-    create::poststart_fault(&orders.request)?;
+    crate::launch::fault::poststart_fault(&orders.request)?;
     if !newborn.poststart.is_empty() {
         hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;
     }
-    notify::wait(listener.as_ref(), newborn.child.get()?, orders.notify.as_deref())
+    sd_notify::wait(listener.as_ref(), newborn.child.get()?, orders.notify.as_deref())
 }

@@ -6,9 +6,9 @@ use nix::fcntl::Flock;
 
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::OwnUnit;
+use crate::container::{Alive, Container, Phase, Place, Status};
 use crate::error::{Context, Error, Kind, Result, printable};
-use crate::hooks;
-use crate::state::{Alive, Container, Phase, Place, Status};
+use crate::launch::hooks;
 use crate::sys;
 
 use super::Shell;
@@ -190,7 +190,7 @@ fn not_its_own(container: &Container, cgroup: &Cgroup, who: &str) -> Error {
 }
 
 /// Until the kernel has torn the process down: its pid namespace's other processes go with it.
-fn wait_for_end(first: &crate::state::Alive) -> Result<()> {
+fn wait_for_end(first: &crate::container::Alive) -> Result<()> {
     use nix::poll::{PollFd, PollFlags, PollTimeout};
     use std::os::fd::AsFd;
     let mut fds = [PollFd::new(first.pidfd.as_fd(), PollFlags::POLLIN)];

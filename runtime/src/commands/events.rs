@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::cgroup::Cgroup;
 use crate::cgroup::stats::Stats;
+use crate::container::{Container, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::state::{Container, Status};
 
 use super::{Shell, print};
 

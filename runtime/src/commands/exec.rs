@@ -4,12 +4,15 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::cgroup::Kills;
-use crate::config::{self, Process};
-use crate::console::{self, Signals};
+use crate::container::Container;
 use crate::error::{Context, Error, Result};
-use crate::exec::{self, Joined, Orders, join};
+use crate::launch::console;
+use crate::launch::console::Signals;
+use crate::launch::exec::{Joined, Orders, join};
+use crate::launch::start as starting;
 use crate::plan::Request;
-use crate::state::Container;
+use crate::spec;
+use crate::spec::Process;
 use crate::sys;
 
 use super::{Shell, fault, inherited_fds};
@@ -81,8 +84,8 @@ pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 /// The process: that of the container's config.json, with what the options change; or the file's.
 fn process(container: &Container, options: &Options) -> Result<Process> {
     if let Some(path) = &options.process {
-        let text = config::read_json(path)?;
-        let mut process: Process = config::parse(&path.display().to_string(), &text)?;
+        let text = spec::read_json(path)?;
+        let mut process: Process = spec::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
         // As with runc, these are the container's where the file leaves them out.
         let own = own_process(container)?;
@@ -141,7 +144,7 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
 /// The process of the container's config.json.
 fn own_process(container: &Container) -> Result<Process> {
     match &container.record.cleat.process {
-        Some(raw) => config::parse("state.json", raw.get().as_bytes()),
+        Some(raw) => spec::parse("state.json", raw.get().as_bytes()),
         None => Ok(Process { cwd: "/".into(), ..Process::default() }),
     }
 }
@@ -198,7 +201,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
     let signals = (!options.detach).then(Signals::block).transpose()?;
     let mut started = hand_over(&joined, options).and_then(|()| joined.start(&container));
     if options.detach && started.is_ok() {
-        started = exec::not_killed_at_once(joined.child.get()?.pidfd.as_fd(), &kills);
+        started = starting::not_killed_at_once(joined.child.get()?.pidfd.as_fd(), &kills);
     }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::container::OCI_VERSION;
 use crate::error::Result;
 use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
 use crate::plan::{NAMESPACES, caps, ids, memory, mounts, systemd};
-use crate::state::OCI_VERSION;
 use crate::sys;
 
 use super::print_json;
@@ -41,7 +41,7 @@ pub fn document() -> Value {
         },
         "annotations": {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
-            "io.github.opencontainers.cleat.init-size": crate::init::size().to_string()
+            "io.github.opencontainers.cleat.init-size": crate::launch::init_binary::size().to_string()
         },
         "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS, systemd::ANNOTATION_PREFIX]
     })

@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
 
+use crate::container::Status;
 use crate::error::{Error, Kind, Result};
-use crate::state::Status;
 use crate::sys;
 
 use super::{Shell, delete};
@@ -41,7 +41,7 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
 }
 
 /// Processes that outlived the first one, where pid namespaces are shared.
-fn kill_leftovers(container: &crate::state::Container, number: i32) -> Result<()> {
+fn kill_leftovers(container: &crate::container::Container, number: i32) -> Result<()> {
     let cgroup = if container.has_ended_whole()? { None } else { container.cgroup() };
     match cgroup {
         Some(cgroup) if number == nix::libc::SIGKILL => cgroup.kill(),

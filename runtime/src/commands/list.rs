@@ -38,7 +38,7 @@ pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
     for container in &containers {
         if let Ok(mut entry) = Listed::new(container) {
             let owner = container.record.cleat.owner;
-            entry.owner = crate::host::user_name(owner).unwrap_or_else(|| format!("#{owner}"));
+            entry.owner = crate::probe::host::user_name(owner).unwrap_or_else(|| format!("#{owner}"));
             listed.push((entry, container));
         }
     }

@@ -1,7 +1,7 @@
 //! `pause` and `resume`: freezes and thaws a container's processes.
 
+use crate::container::{Container, Status};
 use crate::error::{Error, Kind, Result};
-use crate::state::{Container, Status};
 
 use super::Shell;
 

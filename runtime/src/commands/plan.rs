@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::plan::host::Host;
 use crate::plan::{Plan, Request};
 
 use super::{bundle, print, print_json};
@@ -14,9 +14,9 @@ use super::{bundle, print, print_json};
 /// What `create` would say, too, before it makes anything.
 pub fn plan(shell: &super::Shell<'_>, path: &Path, id: &str, json: bool) -> Result<()> {
     let bundle = bundle(Some(path))?;
-    let text = crate::config::read(&bundle)?;
-    let spec: crate::config::Spec = crate::config::parse("config.json", &text)?;
-    crate::state::check_id(id)?;
+    let text = crate::spec::read(&bundle)?;
+    let spec: crate::spec::Spec = crate::spec::parse("config.json", &text)?;
+    crate::container::check_id(id)?;
     let request =
         Request { id: id.into(), bundle, keyring: Some(format!("_ses.{id}")), start_later: true, ..Request::default() };
     let mut host = Host::of_bundle(shell.rootless, &spec)?;

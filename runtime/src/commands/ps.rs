@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
+use crate::container::Container;
 use crate::error::{Context, Error, Result};
 use crate::plan::NEWPID;
-use crate::state::Container;
 
 use super::{Shell, print};
 

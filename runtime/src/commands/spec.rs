@@ -15,7 +15,7 @@ const DEFAULT: &str = include_str!("spec.json");
 /// # Errors
 /// Never: a test reads it.
 pub fn default_config() -> Result<Value> {
-    crate::config::parse("the default configuration", DEFAULT.as_bytes())
+    crate::spec::parse("the default configuration", DEFAULT.as_bytes())
 }
 
 /// The changes that make it run for an ordinary user (`--rootless`).

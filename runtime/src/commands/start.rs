@@ -6,11 +6,12 @@ use cleat_plan::FaultKind;
 use nix::fcntl::Flock;
 
 use crate::cgroup::Kills;
+use crate::container::{Alive, Container, Phase, Status, Waiting};
 use crate::error::{Error, Result};
-use crate::exec::{self, order_start};
-use crate::state::{Alive, Container, Phase, Status, Waiting};
-use crate::wire::Conversation;
-use crate::{hooks, notify, sys};
+use crate::launch::channel::Conversation;
+use crate::launch::start::{self as starting, order_start};
+use crate::launch::{hooks, sd_notify};
+use crate::sys;
 
 use super::{Shell, delete};
 
@@ -48,8 +49,8 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let ready = Readiness::expect(&container)?;
     let mut hooks = Ok(Vec::new());
     let pid = container.record.init_process_pid;
-    let mut agent = exec::agent(&container, container.filter_at_start())?;
-    let listener = |fd: OwnedFd| exec::hand_over(&container, Status::Created, agent.take(), &fd, pid);
+    let mut agent = starting::agent(&container, container.filter_at_start())?;
+    let listener = |fd: OwnedFd| starting::hand_over(&container, Status::Created, agent.take(), &fd, pid);
     let own = container.memory_limited().then(|| container.cgroup()).flatten();
     let kills = Kills::from_now(own.as_ref());
     let first = own.as_ref().map(|_| container.alive()).transpose()?.flatten();
@@ -65,7 +66,7 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     }
     outcome?;
     if let Some(first) = first {
-        exec::not_killed_at_once(first.pidfd.as_fd(), &kills)?;
+        starting::not_killed_at_once(first.pidfd.as_fd(), &kills)?;
     }
     run_poststart(&container, &hooks?, lock)?;
     ready.map_or(Ok(()), |ready| ready.wait(&container))
@@ -73,18 +74,18 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
 
 /// The service manager of our caller, which waits for the container's program to be ready.
 struct Readiness {
-    listener: notify::Listener,
+    listener: sd_notify::Listener,
     manager: std::path::PathBuf,
     first: Alive,
 }
 
 impl Readiness {
     fn expect(container: &Container) -> Result<Option<Readiness>> {
-        let Some(manager) = container.record.cleat.notify.as_ref().and_then(|_| notify::of_caller()) else {
+        let Some(manager) = container.record.cleat.notify.as_ref().and_then(|_| sd_notify::of_caller()) else {
             return Ok(None);
         };
         let Some(first) = container.alive()? else { return Ok(None) };
-        Ok(Some(Readiness { listener: notify::Listener::bind(container.path())?, manager, first }))
+        Ok(Some(Readiness { listener: sd_notify::Listener::bind(container.path())?, manager, first }))
     }
 
     fn wait(&self, container: &Container) -> Result<()> {

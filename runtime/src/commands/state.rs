@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::container::{Container, OCI_VERSION, Status};
 use crate::error::Result;
-use crate::state::{Container, OCI_VERSION, Status};
 
 use super::{Shell, print_json};
 

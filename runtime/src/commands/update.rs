@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use crate::cgroup::{Before, Cgroup, systemd};
 use crate::cli;
-use crate::config::{self, Resources};
+use crate::container::{Container, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::host::Host;
+use crate::plan::host::Host;
 use crate::plan::{self, Findings, resources};
-use crate::state::{Container, Status};
+use crate::spec;
+use crate::spec::Resources;
 
 use super::Shell;
 
@@ -109,12 +110,12 @@ fn change_rdt(container: &Container, schemata: &[&str]) -> Result<()> {
 
 fn typed(name: &str, value: &Value) -> Result<Resources> {
     let text = serde_json::to_vec(value).map_err(|error| Error::new(format!("encode limits: {error}")))?;
-    config::parse(name, &text)
+    spec::parse(name, &text)
 }
 
 /// Whether that is asked for may stand in config.json.
 fn check_usage(cgroup: &Cgroup, all: &Resources, wanted: &Resources) -> Result<()> {
-    let memory = config::Memory { check_before_update: all.memory.check_before_update, ..wanted.memory.clone() };
+    let memory = spec::Memory { check_before_update: all.memory.check_before_update, ..wanted.memory.clone() };
     resources::check_usage(&memory, cgroup.number("memory.current"), cgroup.number("memory.swap.current"))
 }
 
@@ -130,7 +131,7 @@ fn named(wanted: &Value, name: &str) -> bool {
 /// What the container has, with what is new in its place.
 fn merged(container: &Container, wanted: &Value) -> Result<Value> {
     let mut all: Value = match &container.record.cleat.resources {
-        Some(raw) => config::parse::<Map<String, Value>>("state.json", raw.get().as_bytes())?.into(),
+        Some(raw) => spec::parse::<Map<String, Value>>("state.json", raw.get().as_bytes())?.into(),
         None => json!({}),
     };
     for (group, new) in wanted.as_object().into_iter().flatten() {
@@ -188,15 +189,15 @@ fn from_file(path: &Path) -> Result<Value> {
         std::io::stdin().take(MAX_LEN).read_to_end(&mut text).context("read standard input")?;
         ("standard input".to_owned(), text)
     } else {
-        (path.display().to_string(), config::read_json(path)?)
+        (path.display().to_string(), spec::read_json(path)?)
     };
     from_json(&name, &text)
 }
 
 fn from_json(name: &str, text: &[u8]) -> Result<Value> {
     // Once for the types of all properties, once for which of them are there.
-    let _: Resources = config::parse(name, text)?;
-    let mut all: Map<String, Value> = config::parse(name, text)?;
+    let _: Resources = spec::parse(name, text)?;
+    let mut all: Map<String, Value> = spec::parse(name, text)?;
     all.remove("devices");
     Ok(all.into())
 }

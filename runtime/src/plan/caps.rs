@@ -2,8 +2,8 @@
 
 use cleat_plan::Caps;
 
-use crate::config::Capabilities;
-use crate::host::Host;
+use crate::plan::host::Host;
+use crate::spec::Capabilities;
 
 /// `CAP_SYS_PTRACE`, which lets a process take over others with more privileges than its own.
 pub const SYS_PTRACE: u64 = 1 << 19;

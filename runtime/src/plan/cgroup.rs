@@ -4,15 +4,25 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{self, Spec};
 use crate::error::Result;
-use crate::host::{Host, clean};
+use crate::plan::host::Host;
+use crate::spec;
+use crate::spec::Spec;
+use crate::sys::clean_path::clean;
 
+use super::clone_flags::NEWCGROUP;
+use super::clone_flags::NEWPID;
 use super::devices;
+use super::devices::Rule as DeviceRule;
+use super::findings::Findings;
 use super::namespaces::Namespaces;
+use super::place::place;
 use super::resources;
+use super::resources::Limit;
 use super::systemd;
-use super::{DeviceRule, Findings, IdMap, IdMaps, Limit, NEWCGROUP, NEWPID, Request, place};
+use super::types::IdMap;
+use super::types::IdMaps;
+use super::types::Request;
 
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -115,7 +125,7 @@ fn asked_by(spec: &Spec, host: &Host, limits: &[Limit]) -> Vec<String> {
 ///
 /// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
 pub(super) fn owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
-    let writable = |mount: &config::Mount| {
+    let writable = |mount: &spec::Mount| {
         (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
     };
     let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);

@@ -6,10 +6,12 @@
 use cleat_plan::{Device, Mount, MountKind, Text};
 use serde::Serialize;
 
+use super::findings::Findings;
 use super::ids::Ids;
-use super::{Findings, Place, text};
-use crate::config::{self, DeviceRule, Spec};
+use super::place::{Place, text};
 use crate::error::{Error, Result};
+use crate::spec;
+use crate::spec::{DeviceRule, Spec};
 use crate::sys::Insn;
 
 const S_IFIFO: u32 = 0o010_000;
@@ -109,7 +111,7 @@ pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule>
 }
 
 /// Nodes below `/dev`: the defaults, with those of config.json in place of what they name.
-pub(super) fn nodes(config: &[config::Device], bind: bool, ids: Ids<'_>, findings: &mut Findings) -> Vec<Device> {
+pub(super) fn nodes(config: &[spec::Device], bind: bool, ids: Ids<'_>, findings: &mut Findings) -> Vec<Device> {
     let missing = |path: &str| !config.iter().any(|device| device.path == path);
     let defaults: Vec<_> = DEFAULT_NODES.iter().filter(|(path, ..)| missing(path)).collect();
     let mut nodes = findings.each(&defaults, |_, (path, major, minor)| {
@@ -130,7 +132,7 @@ pub(super) fn nodes(config: &[config::Device], bind: bool, ids: Ids<'_>, finding
     nodes
 }
 
-fn node(device: &config::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Result<Device> {
+fn node(device: &spec::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Result<Device> {
     let file_type = match device.kind.as_str() {
         "c" | "u" => S_IFCHR,
         "b" => S_IFBLK,
@@ -184,7 +186,7 @@ pub(super) fn unenforced(spec: &Spec, mounts: &[Mount], findings: &mut Findings)
     if asked.is_empty() || last.is_some_and(|rule| rule.allow && rule.access == ALL) {
         return;
     }
-    let denied = |device: &config::Device| {
+    let denied = |device: &spec::Device| {
         let kind = if device.kind == "b" { DeviceKind::Block } else { DeviceKind::Char };
         let number = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
         device.kind != "p" && !allows(&rules, kind, READ | WRITE, (number(device.major), number(device.minor)))
@@ -469,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_device_of_config_json_takes_the_place_of_a_default() {
-        let config: Vec<config::Device> =
+        let config: Vec<spec::Device> =
             serde_json::from_str(r#"[{"type":"c","path":"/dev/null","major":1,"minor":3,"fileMode":384}]"#).unwrap();
         let nodes = nodes(&config, false, Ids::of_container(&[], &[]), &mut Findings::default());
         assert_eq!(
@@ -481,7 +483,7 @@ mod tests {
 
     #[test]
     fn a_wrong_type_names_the_allowed_ones() {
-        let config: Vec<config::Device> = serde_json::from_str(r#"[{"type":"x","path":"/dev/a"}]"#).unwrap();
+        let config: Vec<spec::Device> = serde_json::from_str(r#"[{"type":"x","path":"/dev/a"}]"#).unwrap();
         let mut findings = Findings::default();
         let _ = nodes(&config, false, Ids::of_container(&[], &[]), &mut findings);
         let error = findings.problems[0].to_string();

@@ -4,7 +4,10 @@ use std::fmt::{self, Display, Formatter};
 
 use cleat_plan::{Attr, Fork, Mount, MountKind, Step};
 
-use super::{IdMap, IdMaps, NAMESPACES, Plan};
+use super::Plan;
+use super::clone_flags::NAMESPACES;
+use super::types::IdMap;
+use super::types::IdMaps;
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -105,7 +108,8 @@ impl Plan {
             })),
             Step::Cgroup => {
                 let Some(cgroup) = &host.cgroup else { return Vec::new() };
-                let mut lines = vec![crate::cgroup::directory(&cgroup.mount, &cgroup.path).display().to_string()];
+                let mut lines =
+                    vec![crate::plan::cgroup_path::directory(&cgroup.mount, &cgroup.path).display().to_string()];
                 if let Some(unit) = &cgroup.unit {
                     unit_lines(unit, &mut lines);
                 }
@@ -114,7 +118,7 @@ impl Plan {
             Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
                 let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();
                 let schemata = rdt.schemata.concat().trim_end().replace('\n', " ");
-                format!("{} {schemata}{monitor}", crate::host::clean(&rdt.root, &rdt.group).display())
+                format!("{} {schemata}{monitor}", crate::sys::clean_path::clean(&rdt.root, &rdt.group).display())
             })),
             Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
             Step::Limits => host

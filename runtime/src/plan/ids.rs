@@ -6,11 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use super::clone_flags::NEWUSER;
+use super::findings::Findings;
 use super::namespaces::Namespaces;
-use super::{Findings, IdMap, IdMaps, NEWUSER, Place, place};
-use crate::config::{self, Spec};
+use super::place::Place;
+use super::place::place;
+use super::types::IdMap;
+use super::types::IdMaps;
 use crate::error::Result;
-use crate::host::Host;
+use crate::plan::host::Host;
+use crate::spec;
+use crate::spec::Spec;
 
 /// Most lines that the kernel takes (Linux include/linux/user_namespace.h, `UID_GID_MAP_MAX_EXTENTS`).
 const MAX_LINES: usize = 340;
@@ -62,7 +68,7 @@ pub(super) fn root_is(maps: &IdMaps, uid: u32) -> bool {
     maps.uids.iter().any(|map| map.container_id == 0 && map.host_id == uid)
 }
 
-fn decide(list: &[config::IdMapping], name: &str, outer: &[IdMap]) -> Result<Vec<IdMap>> {
+fn decide(list: &[spec::IdMapping], name: &str, outer: &[IdMap]) -> Result<Vec<IdMap>> {
     if list.is_empty() {
         return Err(place(name).error("a new user namespace needs at least one mapping"));
     }
@@ -182,7 +188,7 @@ impl<'a> Ids<'a> {
     }
 
     /// A problem unless the process can have its user and groups.
-    pub(crate) fn check_user(self, user: &config::User, may_set_groups: bool, findings: &mut Findings) {
+    pub(crate) fn check_user(self, user: &spec::User, may_set_groups: bool, findings: &mut Findings) {
         findings.keep(self.check_uid(user.uid, &place("process.user.uid")));
         findings.keep(self.check_gid(user.gid, &place("process.user.gid")));
         let groups = if may_set_groups { user.additional_gids.as_slice() } else { &[] };
@@ -211,7 +217,7 @@ pub(crate) fn keeps_groups(annotations: &BTreeMap<String, String>, host: &Host) 
 }
 
 /// The supplementary groups to set; `None` leaves the caller's as they are.
-pub(crate) fn groups(user: &config::User, may_set: bool, keep: bool, warnings: &mut Vec<String>) -> Option<Vec<u32>> {
+pub(crate) fn groups(user: &spec::User, may_set: bool, keep: bool, warnings: &mut Vec<String>) -> Option<Vec<u32>> {
     if keep {
         return None;
     }
@@ -234,8 +240,8 @@ pub(crate) fn without_what_is_dropped(groups: &mut Option<Vec<u32>>, dropped: bo
 mod tests {
     use super::*;
 
-    fn maps(text: &[(u32, u32, u32)]) -> Vec<config::IdMapping> {
-        text.iter().map(|&(container_id, host_id, size)| config::IdMapping { container_id, host_id, size }).collect()
+    fn maps(text: &[(u32, u32, u32)]) -> Vec<spec::IdMapping> {
+        text.iter().map(|&(container_id, host_id, size)| spec::IdMapping { container_id, host_id, size }).collect()
     }
 
     fn refused(list: &[(u32, u32, u32)], outer: &[IdMap]) -> String {
@@ -326,8 +332,8 @@ mod tests {
         let maps = planned(OWN, MORE, 0);
         let host = Host::default();
         let ids = Ids::of_birth(Some(&maps), &namespaces, &host);
-        let mut user = config::User { uid: 0, gid: 5, ..config::User::default() };
-        let check = |user: &config::User, may_set_groups: bool| {
+        let mut user = spec::User { uid: 0, gid: 5, ..spec::User::default() };
+        let check = |user: &spec::User, may_set_groups: bool| {
             let mut findings = Findings::default();
             ids.check_user(user, may_set_groups, &mut findings);
             findings.warnings().map(drop)
@@ -355,7 +361,7 @@ mod tests {
 
     #[test]
     fn groups_are_set_kept_or_cannot_be_set() {
-        let user = config::User { additional_gids: vec![5], ..config::User::default() };
+        let user = spec::User { additional_gids: vec![5], ..spec::User::default() };
         let mut warnings = Vec::new();
         assert_eq!(groups(&user, true, false, &mut warnings), Some(vec![5]));
         assert!(warnings.is_empty());

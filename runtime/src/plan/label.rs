@@ -2,16 +2,17 @@
 
 use cleat_plan::Text;
 
-use super::{place, text};
-use crate::config;
+use super::place::place;
+use super::place::text;
 use crate::error::Result;
-use crate::host::Host;
+use crate::plan::host::Host;
+use crate::spec;
 
 /// The AppArmor profile that the program changes to when it is executed; `None` leaves it as it is.
 ///
 /// # Errors
 /// A profile is asked for and this kernel has no AppArmor.
-pub(super) fn apparmor(process: &config::Process, host: &Host) -> Result<Option<Text>> {
+pub(super) fn apparmor(process: &spec::Process, host: &Host) -> Result<Option<Text>> {
     match process.apparmor_profile.as_str() {
         "" => Ok(None),
         // What holds anyway needs no AppArmor.
@@ -27,7 +28,7 @@ pub(super) fn apparmor(process: &config::Process, host: &Host) -> Result<Option<
 ///
 /// # Errors
 /// A label is asked for and this kernel has no SELinux.
-pub(super) fn selinux(process: &config::Process, host: &Host) -> Result<Option<Text>> {
+pub(super) fn selinux(process: &spec::Process, host: &Host) -> Result<Option<Text>> {
     selinux_label(&process.selinux_label, "process.selinuxLabel", host)
 }
 
@@ -35,7 +36,7 @@ pub(super) fn selinux(process: &config::Process, host: &Host) -> Result<Option<T
 ///
 /// # Errors
 /// A label is asked for and this kernel has no SELinux.
-pub(super) fn mounts(linux: &config::Linux, host: &Host) -> Result<Option<Text>> {
+pub(super) fn mounts(linux: &spec::Linux, host: &Host) -> Result<Option<Text>> {
     selinux_label(&linux.mount_label, "linux.mountLabel", host)
 }
 

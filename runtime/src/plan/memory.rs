@@ -2,9 +2,10 @@
 
 use cleat_plan::MemoryPolicy;
 
-use super::{numbers, place};
-use crate::config;
+use super::cpu_list;
+use super::place::place;
 use crate::error::Result;
+use crate::spec;
 
 /// `MPOL_*` by their numbers (linux/mempolicy.h).
 pub const MODES: [&str; 7] = [
@@ -26,7 +27,7 @@ const RELATIVE_NODES: u32 = 1 << 14;
 const STATIC_NODES: u32 = 1 << 15;
 
 /// Decides the memory policy, by the rules of set_mempolicy(2).
-pub(super) fn policy(asked: &config::MemoryPolicy) -> Result<MemoryPolicy> {
+pub(super) fn policy(asked: &spec::MemoryPolicy) -> Result<MemoryPolicy> {
     let at = place("linux.memoryPolicy");
     let mode = asked.mode.as_str();
     if mode.is_empty() {
@@ -40,7 +41,7 @@ pub(super) fn policy(asked: &config::MemoryPolicy) -> Result<MemoryPolicy> {
         let (bit, _) = known.ok_or_else(|| at.at(format_args!("flags[{index}]")).wrong(flag, &FLAGS.join(", ")))?;
         flags |= 1 << bit;
     }
-    let nodes = numbers::mask(&asked.nodes, &at.at("nodes"))?;
+    let nodes = cpu_list::mask(&asked.nodes, &at.at("nodes"))?;
     match mode {
         "MPOL_DEFAULT" | "MPOL_LOCAL" if !nodes.is_empty() => {
             return Err(at.at("nodes").error(format_args!("{:?}: {mode} takes no nodes", asked.nodes)));
@@ -64,7 +65,7 @@ pub(super) fn policy(asked: &config::MemoryPolicy) -> Result<MemoryPolicy> {
 }
 
 /// Decides the execution domain (personality(2), `PER_*`).
-pub(super) fn personality(asked: &config::Personality) -> Result<u32> {
+pub(super) fn personality(asked: &spec::Personality) -> Result<u32> {
     let at = place("linux.personality");
     if !asked.flags.is_empty() {
         // runtime-spec config-linux.md § Personality.
@@ -88,7 +89,7 @@ pub(super) fn describe(policy: &MemoryPolicy) -> String {
     words.extend(mode.map(ToString::to_string));
     words.extend((FIRST_FLAG..).zip(FLAGS).filter(|(bit, _)| policy.mode >> bit & 1 == 1).map(|(_, name)| name.into()));
     if !policy.nodes.is_empty() {
-        words.push(format!("nodes {}", numbers::list(&policy.nodes)));
+        words.push(format!("nodes {}", cpu_list::list(&policy.nodes)));
     }
     words.join(" ")
 }

@@ -7,12 +7,21 @@ use std::path::{Path, PathBuf};
 
 use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind, Text};
 
+use super::clone_flags::NEWCGROUP;
+use super::clone_flags::NEWIPC;
+use super::clone_flags::NEWNET;
+use super::clone_flags::NEWPID;
+use super::clone_flags::NEWUSER;
 use super::ids::Ids;
 use super::namespaces::Namespaces;
-use super::{FdSource, IdmapSource, NEWCGROUP, NEWIPC, NEWNET, NEWPID, NEWUSER, Place, Tree, text};
-use crate::config;
+use super::place::Place;
+use super::place::text;
+use super::types::FdSource;
+use super::types::IdmapSource;
+use super::types::Tree;
 use crate::error::Result;
-use crate::host::clean;
+use crate::spec;
+use crate::sys::clean_path::clean;
 
 const RDONLY: u64 = 0x1;
 const NOSUID: u64 = 0x2;
@@ -183,8 +192,8 @@ const PROC_FILES: &[&str] = &[
 
 /// Whether the one sysfs that a new network namespace has is made read-only: unless one of its mounts is
 /// not. That of a namespace that others have, too, stays as it is: they may want to write.
-pub(super) fn is_sysfs_readonly(spec: &config::Spec, namespaces: &Namespaces) -> bool {
-    let is_readonly = |mount: &config::Mount| {
+pub(super) fn is_sysfs_readonly(spec: &spec::Spec, namespaces: &Namespaces) -> bool {
+    let is_readonly = |mount: &spec::Mount| {
         mount.options.iter().rfind(|option| matches!(option.as_str(), "ro" | "rw")).is_some_and(|last| last == "ro")
     };
     let mut all = spec.mounts.iter().filter(|mount| mount.kind == "sysfs").peekable();
@@ -192,7 +201,7 @@ pub(super) fn is_sysfs_readonly(spec: &config::Spec, namespaces: &Namespaces) ->
 }
 
 /// Decides one mount.
-pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context<'_>) -> Result<Mount> {
+pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'_>) -> Result<Mount> {
     if mount.destination.is_empty() {
         return Err(place.at("destination").error("is missing"));
     }
@@ -245,7 +254,7 @@ pub(super) fn decide(mount: &config::Mount, place: &Place, context: &mut Context
 /// a container's terminals. In a user namespace no others can be used: there a node of mode 666 in an
 /// image or a volume would open whatever device it names, and for an ordinary user's container no
 /// device filter stands in the way. (What lies in the host's `/dev/shm` is not the administrator's.)
-fn has_devices(mount: &config::Mount, planned: &Mount, bundle: &Path) -> bool {
+fn has_devices(mount: &spec::Mount, planned: &Mount, bundle: &Path) -> bool {
     let (dev, shm) = (Path::new("/dev"), Path::new("/dev/shm"));
     let asked = (planned.attr.clear | planned.attr_recursive.clear) & NODEV != 0;
     asked
@@ -273,7 +282,7 @@ fn label_mount(planned: &mut Mount, label: Option<&Text>) -> Result<()> {
 
 /// What lies on `/proc` must be a procfs: labels and kernel parameters are written there
 /// (CVE-2019-16884).
-fn check_proc(planned: &mut Mount, destination: &Path, mount: &config::Mount, place: &Place) -> Result<()> {
+fn check_proc(planned: &mut Mount, destination: &Path, mount: &spec::Mount, place: &Place) -> Result<()> {
     if !destination.starts_with("/proc") {
         return Ok(());
     }
@@ -299,7 +308,7 @@ fn check_proc(planned: &mut Mount, destination: &Path, mount: &config::Mount, pl
 }
 
 fn bind_kind(
-    mount: &config::Mount,
+    mount: &spec::Mount,
     options: &mut Options,
     place: &Place,
     context: &mut Context<'_>,
@@ -324,19 +333,19 @@ fn bind_kind(
     }
     let recursive = options.recursive;
     let tree = Tree { path: source.clone(), recursive, idmap, idmap_recursive: options.idmap == Some(true) };
-    let tree = super::push_fd(context.fds, FdSource::Tree(tree))?;
+    let tree = super::types::push_fd(context.fds, FdSource::Tree(tree))?;
     Ok(MountKind::Bind { source: text(&source)?, recursive, nofollow: false, tree: Some(tree) })
 }
 
 /// A bind mount as it is, opened by the half that can reach it.
 fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_>) -> Result<MountKind> {
     let tree = || Tree { path: source.into(), recursive, idmap: None, idmap_recursive: false };
-    let tree = context.host_opens.then(|| super::push_fd(context.fds, FdSource::Tree(tree()))).transpose()?;
+    let tree = context.host_opens.then(|| super::types::push_fd(context.fds, FdSource::Tree(tree()))).transpose()?;
     Ok(MountKind::Bind { source: text(source)?, recursive, nofollow, tree })
 }
 
 fn idmap_source(
-    mount: &config::Mount,
+    mount: &spec::Mount,
     options: &Options,
     place: &Place,
     context: &Context<'_>,
@@ -351,7 +360,7 @@ fn idmap_source(
         if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {
             return Err(place.error("uidMappings and gidMappings must be given together"));
         }
-        let maps = |list: &[config::IdMapping]| list.iter().map(|m| super::IdMap::from(*m)).collect();
+        let maps = |list: &[spec::IdMapping]| list.iter().map(|m| super::IdMap::from(*m)).collect();
         return Ok(Some(IdmapSource::Mappings { uids: maps(&mount.uid_mappings), gids: maps(&mount.gid_mappings) }));
     }
     match options.idmap {
@@ -363,12 +372,7 @@ fn idmap_source(
     }
 }
 
-fn new_kind(
-    mount: &config::Mount,
-    options: &mut Options,
-    place: &Place,
-    context: &mut Context<'_>,
-) -> Result<MountKind> {
+fn new_kind(mount: &spec::Mount, options: &mut Options, place: &Place, context: &mut Context<'_>) -> Result<MountKind> {
     let fstype = if mount.kind == "cgroup" { "cgroup2" } else { &mount.kind };
     if let Some(instead) = instead_of_new(fstype, options, place, context)? {
         return Ok(instead);
@@ -450,8 +454,8 @@ mod tests {
     }
 
     fn decide_in(namespaces: &str, unprivileged: bool, json: &str) -> std::result::Result<Mount, String> {
-        let mount: config::Mount = serde_json::from_str(json).unwrap();
-        let list: Vec<config::Namespace> = serde_json::from_str(namespaces).unwrap();
+        let mount: spec::Mount = serde_json::from_str(json).unwrap();
+        let list: Vec<spec::Namespace> = serde_json::from_str(namespaces).unwrap();
         let mut fds = Vec::new();
         let mut context = Context {
             bundle: Path::new("/bundle"),

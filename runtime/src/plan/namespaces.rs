@@ -5,9 +5,19 @@ use std::path::PathBuf;
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{Findings, NAMESPACES, NEWIPC, NEWNET, NEWTIME, NEWUSER, NEWUTS, Place, place, text};
-use crate::config::{self, Spec};
+use super::clone_flags::NAMESPACES;
+use super::clone_flags::NEWIPC;
+use super::clone_flags::NEWNET;
+use super::clone_flags::NEWTIME;
+use super::clone_flags::NEWUSER;
+use super::clone_flags::NEWUTS;
+use super::findings::Findings;
+use super::place::Place;
+use super::place::place;
+use super::place::text;
 use crate::error::Result;
+use crate::spec;
+use crate::spec::Spec;
 
 /// Namespaces as config.json has them: made anew, or joined by path.
 pub(super) struct Namespaces {
@@ -16,7 +26,7 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn decide(list: &[config::Namespace], findings: &mut Findings) -> Namespaces {
+    pub(super) fn decide(list: &[spec::Namespace], findings: &mut Findings) -> Namespaces {
         let mut seen = 0;
         let mut namespaces = Namespaces { new: 0, joined: Vec::new() };
         findings.each(list, |index, namespace| {

@@ -5,11 +5,15 @@ use std::collections::HashSet;
 use cleat_plan::Text;
 use serde::Serialize;
 
+use super::clone_flags::NEWNET;
+use super::findings::Findings;
 use super::namespaces::Namespaces;
-use super::{Findings, NEWNET, Place, place, text};
-use crate::config::{Object, Spec};
+use super::place::Place;
+use super::place::place;
+use super::place::text;
 use crate::error::Result;
-use crate::host::Host;
+use crate::plan::host::Host;
+use crate::spec::{Object, Spec};
 
 /// Longest name: `IFNAMSIZ` is 16 with the zero byte at the end.
 const MAX_NAME: usize = 15;

@@ -3,10 +3,16 @@
 use cleat_plan as wire;
 use cleat_plan::Text;
 
-use super::{Findings, Place, Request, caps, label, place, text, texts};
-use crate::config;
+use super::findings::Findings;
+use super::place::Place;
+use super::place::place;
+use super::place::text;
+use super::place::texts;
+use super::types::Request;
+use super::{caps, label};
 use crate::error::Result;
-use crate::host::Host;
+use crate::plan::host::Host;
+use crate::spec;
 
 /// `RLIMIT_*` by their names without the prefix, in the kernel's order.
 const RLIMITS: &[&str] = &[
@@ -29,7 +35,7 @@ const RLIMITS: &[&str] = &[
 ];
 
 /// The terminal of a process. (Without one its size is ignored: runtime-spec config.md § Process.)
-pub(crate) fn terminal(process: &config::Process, console: bool) -> Result<wire::Terminal> {
+pub(crate) fn terminal(process: &spec::Process, console: bool) -> Result<wire::Terminal> {
     let length = |name: &str, value: Option<u32>| {
         let place = place("process.consoleSize").at(name);
         let value = value.ok_or_else(|| place.error("is missing"))?;
@@ -47,7 +53,7 @@ pub(super) fn oom_score(score: i32) -> Result<i32> {
     }
 }
 
-fn rlimits(list: &[config::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit> {
+fn rlimits(list: &[spec::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit> {
     let mut seen = Vec::new();
     findings.each(list, |index, limit| {
         let place = Place::new(format!("process.rlimits[{index}]"));
@@ -68,7 +74,7 @@ fn rlimits(list: &[config::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit
 }
 
 /// To the kernel the largest number is no id: setresuid(2) takes it for "as it is", which is root.
-fn check_ids(user: &config::User) -> Result<()> {
+fn check_ids(user: &spec::User) -> Result<()> {
     let extra = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
     let ids = [("uid".to_owned(), user.uid), ("gid".to_owned(), user.gid)].into_iter().chain(extra);
     for (name, id) in ids {
@@ -82,7 +88,7 @@ fn check_ids(user: &config::User) -> Result<()> {
 
 /// What a process is and may do: for a container's first one and for those that join.
 pub(crate) fn process(
-    process: &config::Process,
+    process: &spec::Process,
     request: &Request,
     host: &Host,
     user_namespace: bool,
@@ -119,7 +125,7 @@ pub(crate) fn process(
 }
 
 /// The environment, and whether `HOME` is not in it.
-fn environment(process: &config::Process, request: &Request, findings: &mut Findings) -> (Vec<Text>, bool) {
+fn environment(process: &spec::Process, request: &Request, findings: &mut Findings) -> (Vec<Text>, bool) {
     let named = findings.each(&process.env, |index, var| match var.split_once('=') {
         Some((name, _)) if !name.is_empty() => Ok((name, var)),
         _ => {

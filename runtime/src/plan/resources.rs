@@ -7,10 +7,11 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-use super::{Findings, Place};
-use crate::config::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
+use super::findings::Findings;
+use super::place::Place;
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::plan::host::Host;
+use crate::spec::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
 
 /// One write to a file of the cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,16 +5,26 @@ use std::path::Path;
 use cleat_plan as wire;
 use cleat_plan::{Pivot, PropagationKind, Text};
 
-use crate::config::{self, Spec};
+use super::host::HostMount;
 use crate::error::{Error, Result};
-use crate::host::Host;
-use crate::host_mounts::HostMount;
+use crate::plan::host::Host;
+use crate::spec;
+use crate::spec::Spec;
 
+use super::cgroup::Cgroup;
+use super::clone_flags::NEWNS;
+use super::clone_flags::NEWUSER;
+use super::findings::Findings;
 use super::ids::Ids;
 use super::namespaces::Namespaces;
-use super::{
-    Cgroup, FdSource, Findings, NEWNS, NEWUSER, Place, Request, Tree, devices, label, mounts, place, push_fd, text,
-};
+use super::place::Place;
+use super::place::place;
+use super::place::text;
+use super::types::FdSource;
+use super::types::Request;
+use super::types::Tree;
+use super::types::push_fd;
+use super::{devices, label, mounts};
 
 /// `root.path`, which there must be.
 pub(super) fn root_path(spec: &Spec) -> Result<&str> {
@@ -84,7 +94,7 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         })
         .transpose();
     let tree = findings.keep(tree);
-    let cgroup_dir = input.cgroup.map(|c| crate::cgroup::directory(&c.mount, &c.path));
+    let cgroup_dir = input.cgroup.map(|c| crate::plan::cgroup_path::directory(&c.mount, &c.path));
     let mount_label = findings.keep(label::mounts(linux, input.host));
     let mut context = mounts::Context {
         bundle: &input.request.bundle,
@@ -102,11 +112,11 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)
     });
     if let Some(dir) = &input.request.notify_dir {
-        let notify = config::Mount {
+        let notify = spec::Mount {
             destination: "/run/notify".into(),
             source: dir.to_string_lossy().into_owned(),
             options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
-            ..config::Mount::default()
+            ..spec::Mount::default()
         };
         list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context).map(Some)));
     }

@@ -2,9 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Findings, Place, numbers, place};
-use crate::config::{self, CpuAffinity, Process};
+use super::cpu_list;
+use super::findings::Findings;
+use super::place::Place;
+use super::place::place;
 use crate::error::Result;
+use crate::spec;
+use crate::spec::{CpuAffinity, Process};
 
 /// Scheduling of a process, to be set once it is made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -129,7 +133,7 @@ pub(crate) fn scheduling(process: &Process, findings: &mut Findings) -> Scheduli
     }
 }
 
-fn scheduler(asked: &config::Scheduler) -> Result<Scheduler> {
+fn scheduler(asked: &spec::Scheduler) -> Result<Scheduler> {
     let at = place("process.scheduler");
     let policy = policy(&asked.policy, &at.at("policy"))?;
     let (_, name) = policy.number_and_name();
@@ -174,7 +178,7 @@ fn policy(name: &str, at: &Place) -> Result<Policy> {
 }
 
 /// The rules of sched(7) for `SCHED_DEADLINE`, under which alone there are such times.
-fn check_times(asked: &config::Scheduler, policy: Policy, at: &Place) -> Result<()> {
+fn check_times(asked: &spec::Scheduler, policy: Policy, at: &Place) -> Result<()> {
     let times = [("runtime", asked.runtime), ("deadline", asked.deadline), ("period", asked.period)];
     if policy != Policy::Deadline {
         return match times.iter().find(|(_, time)| *time != 0) {
@@ -231,7 +235,7 @@ impl Scheduling {
     ///
     /// # Errors
     /// The kernel forbids a `SCHED_DEADLINE` process to fork, and `startContainer` hooks are forked.
-    pub(super) fn check_hooks(&self, start_container: &[config::Hook]) -> Result<()> {
+    pub(super) fn check_hooks(&self, start_container: &[spec::Hook]) -> Result<()> {
         match &self.scheduler {
             Some(s) if s.policy == Policy::Deadline && s.flags & RESET_ON_FORK == 0 && !start_container.is_empty() => {
                 Err(place("process.scheduler.flags").error(
@@ -244,7 +248,7 @@ impl Scheduling {
     }
 }
 
-fn io_priority(asked: &config::IoPriority) -> Result<IoPriority> {
+fn io_priority(asked: &spec::IoPriority) -> Result<IoPriority> {
     let at = place("process.ioPriority");
     let class = match asked.class.as_str() {
         "IOPRIO_CLASS_RT" => IoClass::RealTime,
@@ -265,8 +269,8 @@ pub(crate) fn affinity(asked: Option<&CpuAffinity>, findings: &mut Findings) -> 
     let Some(asked) = asked else { return Affinity::default() };
     let at = place("process.execCPUAffinity");
     Affinity {
-        initial: findings.keep(numbers::mask(&asked.initial, &at.at("initial"))),
-        last: findings.keep(numbers::mask(&asked.last, &at.at("final"))),
+        initial: findings.keep(cpu_list::mask(&asked.initial, &at.at("initial"))),
+        last: findings.keep(cpu_list::mask(&asked.last, &at.at("final"))),
     }
 }
 
@@ -362,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_deadline_process_cannot_run_start_container_hooks() {
-        let hooks = [config::Hook::default()];
+        let hooks = [spec::Hook::default()];
         let decided = |flags: &[&str]| {
             let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 2000, "flags": flags});
             decide(json!({ "scheduler": scheduler })).unwrap()

@@ -11,9 +11,10 @@ use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
 use serde::{Deserialize, Serialize};
 
-use super::{Findings, Place};
-use crate::config;
+use super::findings::Findings;
+use super::place::Place;
 use crate::error::Result;
+use crate::spec;
 
 pub mod compile;
 pub mod reference;
@@ -329,8 +330,8 @@ fn names(table: &[(&str, impl Copy)]) -> String {
 
 /// A filter out of `linux.seccomp`. Problems are a word that is none, a contradiction, and a filter
 /// that is too long for the kernel.
-pub fn decide(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Option<Filter> {
-    let place = super::place("linux.seccomp");
+pub fn decide(config: &spec::Seccomp, family: Family, findings: &mut Findings) -> Option<Filter> {
+    let place = super::place::place("linux.seccomp");
     let profile = profile(config, family, findings);
     findings.keep(check_execve(&profile, family, &place));
     let listener = findings.keep(listener(config, &profile, family, &place));
@@ -363,8 +364,8 @@ fn assemble(profile: &Profile, family: Family, place: &Place) -> Result<Program>
 }
 
 /// The profile alone.
-pub fn profile(config: &config::Seccomp, family: Family, findings: &mut Findings) -> Profile {
-    let place = super::place("linux.seccomp");
+pub fn profile(config: &spec::Seccomp, family: Family, findings: &mut Findings) -> Profile {
+    let place = super::place::place("linux.seccomp");
     let default = findings.keep(default_action(config, &place));
     let mut rules = Vec::with_capacity(config.syscalls.len());
     for (index, rule) in config.syscalls.iter().enumerate() {
@@ -378,7 +379,7 @@ pub fn profile(config: &config::Seccomp, family: Family, findings: &mut Findings
     Profile { default, newer, architectures: architectures(config, family, &place, findings), rules }
 }
 
-fn default_action(config: &config::Seccomp, place: &Place) -> Result<u32> {
+fn default_action(config: &spec::Seccomp, place: &Place) -> Result<u32> {
     if config.default_action.is_empty() {
         return Err(place.at("defaultAction").error(format_args!("is missing; it is one of {}", names(ACTIONS))));
     }
@@ -409,7 +410,7 @@ fn action(word: &str, errno: Option<u32>, place: &Place, at: &str, errno_at: &st
     }
 }
 
-fn architectures(config: &config::Seccomp, family: Family, place: &Place, findings: &mut Findings) -> Vec<Arch> {
+fn architectures(config: &spec::Seccomp, family: Family, place: &Place, findings: &mut Findings) -> Vec<Arch> {
     // The machine's own is always there.
     let mut list = vec![family.native()];
     findings.each(&config.architectures, |index, word| {
@@ -424,7 +425,7 @@ fn architectures(config: &config::Seccomp, family: Family, place: &Place, findin
     list
 }
 
-fn decide_rule(rule: &config::SyscallRule, place: &Place, findings: &mut Findings) -> Result<Vec<Rule>> {
+fn decide_rule(rule: &spec::SyscallRule, place: &Place, findings: &mut Findings) -> Result<Vec<Rule>> {
     if rule.names.is_empty() {
         return Err(place.at("names").error("is empty; it names at least one system call"));
     }
@@ -444,7 +445,7 @@ fn decide_rule(rule: &config::SyscallRule, place: &Place, findings: &mut Finding
     Ok(conditions.iter().map(|c| Rule { calls: calls.clone(), verdict, conditions: vec![*c] }).collect())
 }
 
-fn condition(arg: &config::SyscallArg, place: &Place) -> Result<Condition> {
+fn condition(arg: &spec::SyscallArg, place: &Place) -> Result<Condition> {
     let argument = u8::try_from(arg.index).ok().filter(|index| *index < 6);
     let argument = argument
         .ok_or_else(|| place.at("index").error(format_args!("{} is not an argument, from 0 to 5", arg.index)))?;
@@ -457,7 +458,7 @@ fn condition(arg: &config::SyscallArg, place: &Place) -> Result<Condition> {
     Ok(Condition { argument, operator: *operator, value, mask })
 }
 
-fn flags(config: &config::Seccomp, listener: bool, place: &Place, findings: &mut Findings) -> u32 {
+fn flags(config: &spec::Seccomp, listener: bool, place: &Place, findings: &mut Findings) -> u32 {
     // Without a word about flags it is as with runc: no slower speculation than the machine's own.
     let Some(list) = &config.flags else { return SPEC_ALLOW };
     let decided = findings.each(list, |index, word| {
@@ -473,7 +474,7 @@ fn flags(config: &config::Seccomp, listener: bool, place: &Place, findings: &mut
     }
 }
 
-fn listener(config: &config::Seccomp, profile: &Profile, family: Family, place: &Place) -> Result<Option<Listener>> {
+fn listener(config: &spec::Seccomp, profile: &Profile, family: Family, place: &Place) -> Result<Option<Listener>> {
     if config.listener_path.is_empty() && !config.listener_metadata.is_empty() {
         return Err(place.at("listenerMetadata").error("is for a listener; set listenerPath, too"));
     }
@@ -552,7 +553,7 @@ pub(crate) fn load(filter: &Filter, no_new_privileges: bool, exposure: Exposure,
     let Exposure::Seen { hooks } = exposure else {
         return if no_new_privileges { Load::Last } else { Load::LastPrivileged };
     };
-    let place = super::place("linux.seccomp");
+    let place = super::place::place("linux.seccomp");
     let forbidden = filter.forbidden(no_new_privileges, hooks);
     if forbidden.is_empty() {
         return Load::Early;

@@ -11,10 +11,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::devices::Rule as DeviceRule;
 use super::devices::{self, DeviceKind};
-use super::{DeviceRule, Findings, Limit, Place, place};
+use super::findings::Findings;
+use super::place::Place;
+use super::place::place;
+use super::resources::Limit;
 use crate::error::Result;
-use crate::host::Systemd;
+use crate::plan::host::Systemd;
 
 /// A transient scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

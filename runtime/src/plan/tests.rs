@@ -1,14 +1,15 @@
 use super::*;
+use crate::error::Error;
 use serde_json::{Value, json};
 
 fn host() -> Host {
     Host {
         capabilities: (1 << 41) - 1,
         last_capability: 40,
-        cgroup: crate::host::Cgroup {
+        cgroup: crate::plan::host::Cgroup {
             mount: Some("/sys/fs/cgroup".into()),
             own: "/user/shell".into(),
-            ..crate::host::Cgroup::default()
+            ..crate::plan::host::Cgroup::default()
         },
         ..Host::default()
     }

@@ -9,10 +9,10 @@ mod random;
 
 use std::ops::Range;
 
-use cleat::config;
 use cleat::plan::seccomp::compile::compile;
 use cleat::plan::seccomp::reference::{self, Call};
 use cleat::plan::seccomp::{self, Arch, Family, Profile, verdict};
+use cleat::spec;
 use cleat_plan::seccomp::Instruction;
 use random::{Edges, Random, Taste};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn seeds(count: u64) -> Range<u64> {
 }
 
 fn understood(profile: &Value, family: Family) -> Profile {
-    let config: config::Seccomp = serde_json::from_value(profile.clone()).unwrap();
+    let config: spec::Seccomp = serde_json::from_value(profile.clone()).unwrap();
     let mut findings = cleat::plan::Findings::default();
     let decided = seccomp::profile(&config, family, &mut findings);
     assert!(findings.problems.is_empty(), "{:?}: {profile}", findings.problems);

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::Seek;
 
 use cleat::commands;
+use cleat::container::Container;
 use cleat::error::{Context, Error, Kind, Result};
-use cleat::state::Container;
 use prost::Message;
 
 use crate::rootfs;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use cleat::cgroup::Cgroup;
-use cleat::state::Container;
+use cleat::container::Container;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::task::Input;

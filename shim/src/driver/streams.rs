@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Error, Result};
-use cleat::sys::supervise;
+use cleat::sys::child;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 
@@ -180,7 +180,7 @@ impl Driver {
         let mut logger = Command::new(program);
         logger.args(arguments).env("CONTAINER_ID", &who.id).env("CONTAINER_NAMESPACE", &self.namespace);
         logger.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        supervise::pass_descriptors(&mut logger, vec![out_read, err_read, is_ready]);
+        child::pass_descriptors(&mut logger, vec![out_read, err_read, is_ready]);
         let child = logger.spawn().context(format_args!("execute {}", program.display()))?;
         streams.logger = Some(pid_of(&child));
         self.work.insert(pid_of(&child), Work::Log(who.clone()));
@@ -194,7 +194,7 @@ impl Driver {
     pub(super) fn take_console(&mut self, who: &Who, watch: &mut Watch) -> Result<()> {
         let Some(streams) = self.streams.get_mut(who) else { return Ok(()) };
         let Some(socket) = streams.console_socket.take() else { return Ok(()) };
-        let connection = supervise::accept(socket.listener.as_fd()).context("console socket: accept")?;
+        let connection = child::accept(socket.listener.as_fd()).context("console socket: accept")?;
         let mut packet = [0u8; PACKET];
         let (_, fds) = cleat::sys::receive(connection.as_fd(), &mut packet).context("console socket: recvmsg")?;
         let master = fds.into_iter().next().ok_or_else(|| Error::new("console socket: no terminal came"))?;
@@ -340,7 +340,7 @@ pub(super) fn console_socket(dir: &Path, who: &Who) -> Result<(ConsoleSocket, St
     let name = if who.exec.is_empty() { ".console".to_owned() } else { format!(".console-{}", who.exec) };
     let path = dir.join(&name);
     let _ = std::fs::remove_file(&path);
-    let at = cleat::path::open_dir(dir).context(format_args!("open {}", dir.display()))?;
+    let at = cleat::sys::path::open_dir(dir).context(format_args!("open {}", dir.display()))?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let listener = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")?;
     let short = format!("/proc/self/fd/{}/{name}", at.as_raw_fd());

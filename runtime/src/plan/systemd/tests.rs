@@ -1,7 +1,7 @@
 use super::*;
-use crate::config::Resources;
-use crate::host::Host;
+use crate::plan::host::Host;
 use crate::plan::resources;
+use crate::spec::Resources;
 use serde_json::{Value as Json, json};
 
 const SYSTEM: fn() -> Systemd = || Systemd { user: false, version: 252, cgroup: "/".into() };

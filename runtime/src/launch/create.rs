@@ -1,0 +1,614 @@
+//! How is a container born? The host half.
+//!
+//! Runs in the caller's namespaces with the caller's privileges, with one thread until `clone3`.
+//! Everything made on the way is owned by a guard: a birth that fails leaves the host as it was.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cleat_plan::Step;
+use cleat_plan::wire::ToInit;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::cgroup::resctrl;
+use crate::cgroup::{Cgroup, Kills, Made};
+use crate::container;
+use crate::container::{
+    Basis, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
+};
+use crate::error::{Context, Error, Result};
+use crate::launch::channel::Conversation;
+use crate::launch::netdev::Moved;
+use crate::launch::setns_helper;
+use crate::launch::{hooks, idmap, init_binary, scheduler, seccomp_agent, standard_streams};
+use crate::plan::host::Host;
+use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
+use crate::probe::host;
+use crate::probe::host_mounts;
+use crate::spec;
+use crate::spec::{Kept, Spec};
+use crate::sys::netns::{Network, Sysfs};
+use crate::sys::path::Proc;
+use crate::sys::{self, Child};
+
+use super::child::ChildGuard;
+use super::fault::Faults;
+use super::handshake::{Event, Handshake, Ready};
+use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
+
+/// What a birth needs besides the plan's request.
+pub struct Orders<'a> {
+    /// Where containers are remembered.
+    pub store: &'a Store,
+    /// The plan's request.
+    pub request: Request,
+    /// Gets the pid of the container's process.
+    pub pid_file: Option<&'a Path>,
+    /// This process will not wait for the container.
+    pub detached: bool,
+    /// Fifos among our standard streams are given to the program's user, as pipes are.
+    pub give_fifos: bool,
+    /// Gets the terminal's master.
+    pub console_socket: Option<&'a Path>,
+    /// Hears of warnings.
+    pub warn: &'a dyn Fn(&str),
+    /// Hears of the plan, with `--debug`.
+    pub debug: Option<&'a dyn Fn(&str)>,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+    /// `--systemd-cgroup`
+    pub systemd: bool,
+    /// `NOTIFY_SOCKET` of the caller.
+    pub notify: Option<PathBuf>,
+}
+
+/// A container that has been made and has not started.
+pub struct Newborn {
+    /// What is remembered.
+    pub container: Container,
+    /// Its first process, a child of ours.
+    pub child: ChildGuard,
+    /// The conversation with its init.
+    pub conversation: Conversation,
+    /// Its terminal's master.
+    pub console: Option<OwnedFd>,
+    /// `poststart` hooks.
+    pub poststart: Vec<cleat_plan::Hook>,
+    /// Network devices of the host, which go back there unless they are kept.
+    pub net_devices: Moved,
+}
+
+/// Makes a container: everything but its start.
+///
+/// # Errors
+/// What is wrong with the bundle or the host, and where. Nothing is left behind.
+pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
+    let request = &orders.request;
+    container::check_id(&request.id)?;
+    // Before anything is made: whoever has none left half-way has none to undo it with, either.
+    if let Some((what, remedy)) = host::short_of_descriptors() {
+        return Err(Error::new(format!("{what}; {remedy}")));
+    }
+    let text = spec::read(&request.bundle)?;
+    let spec: Spec = spec::parse("config.json", &text)?;
+    let faults = Faults::new(request);
+    faults.at(Step::Network)?;
+    let network = begin_network(&spec)?;
+    let mut host = Host::of_bundle(orders.rootless, &spec)?;
+    host.find_systemd(orders.systemd)?;
+    if request.no_pivot {
+        host.mounts = host_mounts::list()?;
+    }
+    let plan = Plan::new(request, &spec, &host)?;
+    plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
+    crate::launch::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
+    if let Some(debug) = orders.debug {
+        plan.to_string().lines().for_each(debug);
+    }
+    check_rootfs(&plan.host.rootfs)?;
+    let poststop = plan.host.poststop.clone();
+    let born = std::cell::RefCell::new(None);
+    let moved = std::cell::RefCell::default();
+    let kept = spec::parse("config.json", &text)?;
+    network.iter().for_each(Network::hurry);
+    let basis = Basis::of(request, &host, &text)?;
+    let birth = Birth { orders, plan, kept, basis, spec: &spec, faults, network, born: &born, moved: &moved };
+    birth.perform().inspect_err(|_| {
+        moved.take().bring_back(orders.warn);
+        // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
+        // undoing, which is done by now, and the poststop hooks.
+        if let Some(state) = born.take() {
+            hooks::run_all(&poststop, &state).iter().for_each(|error| (orders.warn)(&format!("poststop {error}")));
+        }
+    })
+}
+
+/// Before anything is made: a better message than the one of a mount call.
+fn check_rootfs(rootfs: &Path) -> Result<()> {
+    let place = format!("config.json: root.path: {}", rootfs.display());
+    match std::fs::metadata(rootfs) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Error::new(format!("{place}: not a directory; it must hold the container's root file system"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(format!("{place}: no such file or directory; put the container's root file system there")))
+        }
+        Err(error) => Err(error).context(place),
+    }
+}
+
+struct Birth<'a> {
+    orders: &'a Orders<'a>,
+    plan: Plan,
+    kept: Kept<'a>,
+    /// What the plan was made from.
+    basis: Basis,
+    spec: &'a Spec,
+    faults: Faults,
+    /// The new network namespace, in the making.
+    network: Option<Network>,
+    /// The state as `poststop` hooks get it, once there is something to stop.
+    born: &'a std::cell::RefCell<Option<String>>,
+    /// Network devices that have left the host.
+    moved: &'a std::cell::RefCell<Moved>,
+}
+
+impl Birth<'_> {
+    /// The host's steps; the init's are in `runtime/init/src/main.rs`. README.md lists both.
+    fn perform(mut self) -> Result<Newborn> {
+        self.faults.at(Step::StateDir)?;
+        let reserved = self.orders.store.reserve(&self.plan.host.id)?;
+        self.faults.at(Step::Cgroup)?;
+        if self.orders.notify.is_some() {
+            crate::launch::sd_notify::make_directory(reserved.path())?;
+        }
+        // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
+        let mut record = self.record();
+        let made_before = self.cgroup(&reserved, &mut record)?;
+        let made = made_before.as_ref();
+        self.limit(made, false)?;
+        self.give_cgroup(made)?;
+        self.faults.at(Step::Resctrl)?;
+        let group = resctrl::prepare(self.plan.host.rdt.as_ref(), |own| {
+            record.set_rdt(own);
+            reserved.save(&record)
+        })?;
+        let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
+        self.faults.at(Step::Clone)?;
+        let (conversation, theirs) = Conversation::pair()?;
+        let cgroup = made.map(Made::cgroup).transpose()?;
+        let kills = Kills::from_now(cgroup);
+        let born = self.clone_init(cgroup, &theirs)?;
+        drop(theirs);
+        let scope = self.scope(&reserved, &mut record, born.get()?)?;
+        let made = made.or(scope.as_ref());
+        let cgroup = made.map(Made::cgroup).transpose()?;
+        let kills = if scope.is_some() { Kills::from_birth(cgroup) } else { kills };
+        if !self.plan.host.poststop.is_empty() {
+            *self.born.borrow_mut() = Some(container::state_json(&record, Status::Stopped, 0)?);
+        }
+        resctrl::add(group.as_ref(), born.get()?.pid)?;
+        self.equip(born.get()?, &conversation).map_err(|error| kills.explain(error))?;
+        // The init runs hooks by itself: then nothing may happen before the rules hold.
+        let early = !self.plan.init.create_container.list.is_empty();
+        if early {
+            self.limit(made, true)?;
+            self.set_devices(made)?;
+        }
+        self.faults.at(Step::SendPlan)?;
+        self.fill_hook_state(&record, born.get()?.pid)?;
+        let fds = self.open_fds(born.get()?, listener).map_err(|error| kills.explain(error))?;
+        conversation.send_plan(&self.plan.init, &fds)?;
+        drop(fds);
+        if !early {
+            self.set_devices(made)?;
+        }
+        let mut handshake = Handshake::new(&conversation, born, self.plan.init.fork.is_some(), kills, self.orders.warn);
+        self.attend(&mut handshake, &conversation, &mut record, &reserved)?;
+        let Ready { child, console, .. } = handshake.ready();
+        if !early {
+            self.limit(made, true)?;
+        }
+        if let Some(told) = kills.told() {
+            return Err(Error::new(told));
+        }
+        self.give_streams(child.get()?)?;
+        self.faults.at(Step::Scheduler)?;
+        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
+        self.faults.at(Step::SaveState)?;
+        record.cleat.phase = Phase::Created;
+        if let Some(made) = made {
+            record.set_cgroup(made.cgroup()?);
+        }
+        self.set_pid(&mut record, child.get()?.pid)?;
+        if let Some(path) = self.orders.pid_file {
+            write_pid_file(path, child.get()?.pid)?;
+        }
+        if let Some(filter) = &self.plan.host.seccomp {
+            reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
+        }
+        reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
+        if self.orders.request.start_later {
+            conversation.say(ToInit::Prepared)?;
+        }
+        if let Some(made) = made_before.or(scope) {
+            drop(made.keep());
+        }
+        resctrl::keep(group);
+        Ok(Newborn {
+            container: reserved.keep(record),
+            child,
+            conversation,
+            console,
+            poststart: self.plan.host.poststart,
+            net_devices: self.moved.take(),
+        })
+    }
+
+    /// Does what the init needs until it is ready.
+    fn attend(
+        &self,
+        handshake: &mut Handshake<'_>,
+        conversation: &Conversation,
+        record: &mut Record,
+        reserved: &Reserved,
+    ) -> Result<()> {
+        loop {
+            match handshake.next()? {
+                Event::Unshared => {
+                    if let Some(maps) = &self.plan.host.id_maps {
+                        idmap::write(handshake.child()?.pid, maps)?;
+                        conversation.say(ToInit::Mapped)?;
+                    }
+                    if self.plan.init.late_fds > 0 {
+                        self.send_late_fds(conversation, handshake.child()?)?;
+                    }
+                }
+                Event::Listener(fd) => {
+                    let pid = handshake.child()?.pid;
+                    let state = container::state_json(record, Status::Creating, pid)?;
+                    let listener = self.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
+                    seccomp_agent::hand_over(listener, None, &fd, &state, pid)?;
+                    conversation.say(ToInit::ListenerTaken)?;
+                }
+                Event::RunHooks => {
+                    self.run_hooks(handshake.child()?, record, reserved)?;
+                    conversation.say(ToInit::HooksDone)?;
+                }
+                Event::Ready => return Ok(()),
+            }
+        }
+    }
+
+    fn run_hooks(&self, child: &Child, record: &mut Record, reserved: &Reserved) -> Result<()> {
+        // After most that can go wrong: routes of the host over a device do not come back.
+        self.faults.at(Step::NetDevices)?;
+        self.moved.borrow_mut().take(&self.plan.host.net_devices, child)?;
+        self.faults.at(Step::RuntimeHooks)?;
+        self.set_pid(record, child.pid)?;
+        // A hook may ask `cleat state`.
+        reserved.save(record)?;
+        hooks::run(&self.plan.host.runtime_hooks, &container::state_json(record, Status::Creating, child.pid)?)
+    }
+
+    /// What the host does to the process from outside, before that gets its plan.
+    fn equip(&self, born: &Child, conversation: &Conversation) -> Result<()> {
+        self.faults.at(Step::Affinity)?;
+        scheduler::reset_affinity(born.pid, self.orders.warn);
+        self.faults.at(Step::IdMap)?;
+        if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
+            idmap::write(born.pid, maps)?;
+        }
+        self.faults.at(Step::Oom)?;
+        if let Some(score) = self.plan.host.oom_score_adj {
+            set_oom_score(born.pid, score)?;
+        }
+        self.faults.at(Step::RaiseLimits)?;
+        raise_limits(born.pid, &self.plan.host.rlimits)?;
+        if self.is_mapped_at_birth() {
+            // Only now: it becomes root of its user namespace, and so another user of ours, whose
+            // files in /proc an ordinary user may not write.
+            conversation.say(ToInit::Mapped)?;
+        }
+        Ok(())
+    }
+
+    /// Once it is in its user namespace, which may be one that it has joined.
+    fn give_streams(&self, child: &Child) -> Result<()> {
+        let Some(process) = self.plan.init.process.as_ref().filter(|_| !self.plan.host.terminal) else {
+            return Ok(());
+        };
+        let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
+        standard_streams::give(process.uid, mapped.then_some(child.pid), self.orders.give_fifos)
+    }
+
+    fn forget_pid_file(&self) {
+        if let Some(path) = self.orders.pid_file {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn record(&self) -> Record {
+        let host = &self.plan.host;
+        let cgroup = host.cgroup.as_ref();
+        let full = cgroup.map(|c| crate::plan::cgroup_path::directory(&c.mount, &c.path));
+        Record {
+            id: host.id.clone(),
+            init_process_pid: 0,
+            init_process_start: 0,
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            config: RuncConfig {
+                rootfs: host.rootfs.clone(),
+                hostname: self.spec.hostname.clone(),
+                labels: vec![format!("bundle={}", self.orders.request.bundle.display())],
+                cgroups: cgroup.map(|c| RuncCgroup { path: c.path.clone() }),
+            },
+            rootless: nix::unistd::geteuid().as_raw() != 0,
+            cgroup_paths: full.into_iter().map(|path| (String::new(), path)).collect(),
+            namespace_paths: std::collections::BTreeMap::new(),
+            external_descriptors: None,
+            intel_rdt_path: String::new(),
+            cleat: Own {
+                phase: Phase::Creating,
+                bundle: self.orders.request.bundle.clone(),
+                owner: nix::unistd::geteuid().as_raw(),
+                cgroup: cgroup.map(|c| OwnCgroup {
+                    mount: c.mount.clone(),
+                    path: c.path.clone(),
+                    made_above: 0,
+                    memory_limited: c.limits.iter().any(|limit| limit.controller == "memory"),
+                    unit: c.unit.as_ref().map(|unit| unit.name.clone()).unwrap_or_default(),
+                    of_user: c.unit.as_ref().is_some_and(|unit| unit.user),
+                    inode: 0,
+                }),
+                namespaces: host.namespaces,
+                // The init joins what was made beside the rest, too.
+                joined: self.plan.init.join.iter().fold(0, |flags, join| flags | u64::from(join.flags))
+                    & !host.network.map_or(0, |_| plan::NEWNET),
+                rdt: None,
+                memory_policy: self.plan.init.memory_policy.clone(),
+                personality: self.plan.init.personality,
+                annotations: host.annotations.clone(),
+                process: self.kept.process.map(ToOwned::to_owned),
+                hooks: self.kept.hooks.map(ToOwned::to_owned),
+                notify: self.orders.notify.clone(),
+                keyring: self.orders.request.keyring.clone(),
+                resources: self.kept.linux.as_ref().and_then(|linux| linux.resources).map(ToOwned::to_owned),
+                seccomp: OwnFilter::of(&self.plan),
+                basis: Some(self.basis.clone()),
+            },
+        }
+    }
+
+    /// Makes the cgroup.
+    fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
+        let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
+        reserved.save(record)?;
+        if wanted.unit.is_some() {
+            return Ok(None);
+        }
+        let made = Made::new(wanted)?;
+        if let Some(own) = &mut record.cleat.cgroup {
+            own.made_above = made.made_above;
+        }
+        // Either tells `delete` that it was taken, should we be killed.
+        if !made.mark(&record.mark())? || made.made_above > 0 {
+            record.set_cgroup(made.cgroup()?);
+            reserved.save(record)?;
+        }
+        Ok(Some(made))
+    }
+
+    /// Has systemd make the cgroup around the init, and sets its limits.
+    fn scope(&self, reserved: &Reserved, record: &mut Record, born: &Child) -> Result<Option<Made>> {
+        let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
+        let Some(unit) = &wanted.unit else { return Ok(None) };
+        let made = Made::scope(&wanted.mount, &wanted.path, unit, born.pid)?;
+        record.set_cgroup(made.cgroup()?);
+        reserved.save(record)?;
+        made.mark(&record.mark())?;
+        self.limit(Some(&made), false)?;
+        self.give_cgroup(Some(&made))?;
+        Ok(Some(made))
+    }
+
+    /// Sets limits: before the birth, or those under which nobody can be born.
+    fn limit(&self, made: Option<&Made>, late: bool) -> Result<()> {
+        match (made, &self.plan.host.cgroup) {
+            (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
+                self.faults.at(Step::Limits)?;
+                made.limit(&wanted.limits, late)?;
+                match (made.unit(), &wanted.unit) {
+                    (Some(own), Some(unit)) if late => own.set(&unit.late),
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give_cgroup(&self, made: Option<&Made>) -> Result<()> {
+        match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
+            (Some(made), Some((uid, gid))) => made.cgroup()?.give_to(uid, gid),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets who may use which device, while the init is at work: before any program but the init
+    /// runs in the cgroup, be it a hook.
+    fn set_devices(&self, made: Option<&Made>) -> Result<()> {
+        self.faults.at(Step::Devices)?;
+        let rules = self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref());
+        made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
+    }
+
+    fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
+        let program = init_binary::sealed()?;
+        let spec = sys::Birth {
+            namespaces: self.plan.host.clone_flags,
+            cgroup: cgroup.map(Cgroup::as_fd),
+            program: program.as_fd(),
+            socket: socket.as_fd(),
+            wait_for_mapping: self.is_mapped_at_birth(),
+            own_memory: false,
+        };
+        let mut birth = sys::birth(&spec);
+        // Below a subtree of threads, where the peers run, too.
+        if matches!((&birth, cgroup), (Err(Errno::EOPNOTSUPP), Some(cgroup)) if cgroup.make_threaded() == Ok(true)) {
+            birth = sys::birth(&spec);
+        }
+        birth.map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+    }
+
+    /// Whether the child that we make has the new user namespace; else the init makes it later.
+    fn is_mapped_at_birth(&self) -> bool {
+        self.plan.host.clone_flags & plan::NEWUSER != 0
+    }
+
+    /// Hooks that the init runs get the state with the pid, which is known only now.
+    fn fill_hook_state(&mut self, record: &Record, pid: i32) -> Result<()> {
+        // A process that is still to fork will have another pid.
+        let pid = if self.plan.init.fork.is_some() { 0 } else { pid };
+        let init = &mut self.plan.init;
+        for (hooks, status) in
+            [(&mut init.create_container, Status::Creating), (&mut init.start_container, Status::Created)]
+        {
+            if !hooks.list.is_empty() {
+                hooks.state = container::state_json(record, status, pid)?.into_bytes();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what the init gets with its plan; mounts only if they are not to follow later.
+    fn open_fds(&self, child: &Child, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
+        let mut listener = listener;
+        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
+        let (others, trees): (Vec<&FdSource>, Vec<&FdSource>) =
+            self.plan.host.fds.iter().take(early).partition(|source| !matches!(source, FdSource::Tree(_)));
+        let open = |source: &FdSource| match source {
+            FdSource::Namespace(path) => self.open_namespace(path),
+            FdSource::Network => {
+                let made = self.network.as_ref().map_or(Err(Errno::EBADF), Network::namespace);
+                made.map_err(|errno| network_error("unshare", errno))
+            }
+            FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
+            FdSource::Tree(_) | FdSource::ContainerPidfd | FdSource::ContainerRoot => {
+                Err(Error::new("not part of a birth"))
+            }
+        };
+        // The order is that of the list: mounts are its end.
+        let mut fds: Vec<OwnedFd> = others.into_iter().map(open).collect::<Result<_>>()?;
+        fds.extend(self.open_trees(&trees, child)?);
+        Ok(fds)
+    }
+
+    fn open_namespace(&self, path: &Path) -> Result<OwnedFd> {
+        let place = format!("config.json: linux.namespaces: {}", path.display());
+        let fd = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+            .context(format_args!("{place}: open"))?;
+        let init = &self.plan.init;
+        if init.sysctl.is_empty() && init.hostname.is_none() && init.domainname.is_none() {
+            return Ok(fd);
+        }
+        let theirs = nix::sys::stat::fstat(&fd).context(format_args!("{place}: fstat"))?;
+        for kind in ["net", "ipc", "uts"] {
+            let own =
+                nix::sys::stat::stat(&*PathBuf::from(format!("/proc/self/ns/{kind}"))).context("stat /proc/self/ns")?;
+            if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {
+                let what = "is the runtime's own: linux.sysctl, hostname and domainname would change the host";
+                return Err(Error::new(format!("{place}: {what}")));
+            }
+        }
+        Ok(fd)
+    }
+
+    /// Opens mounts for the init, from inside its mount namespace where it has one already.
+    fn open_trees(&self, trees: &[&FdSource], child: &Child) -> Result<Vec<OwnedFd>> {
+        if trees.is_empty() {
+            return Ok(Vec::new());
+        }
+        let open = |index: usize| match trees.get(index) {
+            Some(FdSource::Tree(tree)) => open_tree(tree, child),
+            _ => Err(Error::new("not a mount")),
+        };
+        if self.plan.host.namespaces & plan::NEWUSER != 0 {
+            return setns_helper::open_in_mounts_of(child, trees.len(), open);
+        }
+        (0..trees.len()).map(open).collect()
+    }
+
+    /// The mounts that had to wait for the fork.
+    fn send_late_fds(&self, conversation: &Conversation, child: &Child) -> Result<()> {
+        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
+        let late: Vec<&FdSource> = self.plan.host.fds.iter().skip(early).collect();
+        conversation.send_late_fds(&self.open_trees(&late, child)?)
+    }
+
+    fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
+        let proc = Proc::open()?;
+        let (start, _) = container::process_start(&proc, pid)
+            .ok_or_else(|| Error::new(format!("process {pid} of the container is gone")))?;
+        record.init_process_pid = pid;
+        record.init_process_start = start;
+        let names = [
+            ("NEWPID", "pid"),
+            ("NEWNET", "net"),
+            ("NEWNS", "mnt"),
+            ("NEWIPC", "ipc"),
+            ("NEWUTS", "uts"),
+            ("NEWUSER", "user"),
+            ("NEWCGROUP", "cgroup"),
+            ("NEWTIME", "time"),
+        ];
+        record.namespace_paths =
+            names.iter().map(|(key, file)| ((*key).to_owned(), format!("/proc/{pid}/ns/{file}"))).collect();
+        Ok(())
+    }
+}
+
+/// Has a new network namespace made while we go on.
+fn begin_network(spec: &Spec) -> Result<Option<Network>> {
+    let Some(wanted) = plan::Network::wanted(spec, nix::unistd::geteuid().as_raw()) else { return Ok(None) };
+    let kind = if wanted.sysfs_readonly { Sysfs::ReadOnly } else { Sysfs::Writable };
+    let begun = Network::begin(Proc::open()?.into(), wanted.sysfs.then_some(kind));
+    begun.map(Some).map_err(|errno| network_error("clone3", errno))
+}
+
+fn network_error(call: &str, errno: Errno) -> Error {
+    let hint = match errno {
+        Errno::EPERM => "; new namespaces need privileges, or a user namespace",
+        Errno::ENOSPC => "; the limit of network namespaces is reached: see /proc/sys/user/max_net_namespaces",
+        Errno::EAGAIN => "; the caller may not have one more process: see RLIMIT_NPROC, and pids.max of its cgroup",
+        Errno::EINVAL => "; this kernel has no network namespaces",
+        Errno::ESRCH => "; the process that makes it was killed",
+        _ => "",
+    };
+    Error::new(format!("{}: {call}: {errno:?}{hint}", Step::Network.name()))
+}
+
+fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
+    let place = format!("open_tree {}", tree.path.display());
+    let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::new(format!("{place}: zero byte")))?;
+    let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: false };
+    let fd = sys::open_tree(&path, flags).context(&place)?;
+    // Our mount namespace's propagation must not reach the container's.
+    sys::enslave_mount(fd.as_fd()).context(&place)?;
+    if let Some(source) = &tree.idmap {
+        let namespace = match source {
+            IdmapSource::Container => idmap::user_namespace_of(child.pid)?,
+            IdmapSource::Mappings { uids, gids } => idmap::new_user_namespace(uids, gids)?,
+        };
+        sys::idmap_mount(fd.as_fd(), tree.idmap_recursive, namespace.as_fd()).map_err(|errno| {
+            let hint = match errno {
+                Errno::EINVAL => "; this file system or kernel has no identity-mapped mounts",
+                Errno::EPERM => "; only file systems of our own user namespace can be mapped",
+                _ => "",
+            };
+            Error::new(format!("{place}: mount_setattr MOUNT_ATTR_IDMAP: {errno:?}{hint}"))
+        })?;
+    }
+    Ok(fd)
+}

@@ -1,0 +1,358 @@
+//! How does a second process join a container?
+//!
+//! Host half. The same init executes a plan of joining steps: it is born in the container's cgroup
+//! and in the host's namespaces, becomes its own program there, and only then enters the
+//! container, whose processes never see the host's binary (CVE-2019-5736).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cleat_plan as wire;
+use cleat_plan::Step;
+use cleat_plan::wire::ToInit;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::child::ChildGuard;
+use super::fault::Faults;
+use super::handshake::{Event, Handshake, Ready, out_of_turn};
+use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
+use super::start::{agent, hand_over, order_start};
+use crate::cgroup::{Cgroup, Kills};
+use crate::container;
+use crate::container::{Alive, Container, Phase, Status};
+use crate::error::{Context, Error, Result};
+use crate::launch::channel::Conversation;
+use crate::launch::{scheduler, standard_streams};
+use crate::plan::host::Host;
+use crate::plan::ids::{self, Ids, groups, keeps_groups};
+use crate::plan::seccomp::{self, Exposure, Filter};
+use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
+use crate::spec;
+use crate::sys::path::Proc;
+use crate::sys::{self, Child};
+
+/// What a joining needs.
+pub struct Orders<'a> {
+    /// Where to.
+    pub container: &'a Container,
+    /// Which program, as whom.
+    pub process: spec::Process,
+    /// Descriptors, keyring, fault.
+    pub request: Request,
+    /// A cgroup below the container's.
+    pub cgroup: Option<PathBuf>,
+    /// Fifos among our standard streams are given to the program's user, as pipes are.
+    pub give_fifos: bool,
+    /// Join a frozen container and wait until it is thawed.
+    pub ignore_paused: bool,
+    /// Gets the pid of the process.
+    pub pid_file: Option<&'a Path>,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+    /// Hears of warnings.
+    pub warn: &'a dyn Fn(&str),
+}
+
+/// A process that is ready to run in the container.
+pub struct Joined {
+    /// A child of ours.
+    pub child: ChildGuard,
+    conversation: Conversation,
+    /// Its terminal's master.
+    pub console: Option<OwnedFd>,
+    /// The process that forked: nobody waits for its end until there is time.
+    intermediate: Option<ChildGuard>,
+    /// Its seccomp filter is yet to be loaded.
+    filter_at_start: bool,
+}
+
+/// The plan of a joining: pure.
+///
+/// # Errors
+/// A property of the process that is wrong.
+pub fn plan(
+    container: &Container,
+    process: &spec::Process,
+    request: &Request,
+    host: &Host,
+    filter: Option<Filter>,
+    findings: &mut Findings,
+) -> Result<(wire::Plan, Vec<FdSource>)> {
+    let namespaces = container.record.cleat.namespaces;
+    let mut fds = Vec::new();
+    let mut join = Vec::new();
+    if namespaces != 0 {
+        let fd = plan::push_fd(&mut fds, FdSource::ContainerPidfd)?;
+        let path = plan::text(format!("the namespaces of {}", container.id()))?;
+        join.push(wire::Join { fd, flags: u32::try_from(namespaces).unwrap_or(0), path });
+    }
+    let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
+    let user_namespace = namespaces & NEWUSER != 0;
+    let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
+    Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
+    let mut joining = plan::process(process, request, host, user_namespace, findings);
+    let keep = keeps_groups(&container.record.cleat.annotations, host);
+    joining.groups = groups(&process.user, may_set_groups, keep, &mut findings.warnings);
+    let drop_groups = user_namespace && host.may_drop_groups && !keep;
+    ids::without_what_is_dropped(&mut joining.groups, drop_groups);
+    joining.seccomp = filter.map(|filter| {
+        let load = seccomp::load(&filter, joining.no_new_privileges, Exposure::Seen { hooks: false }, findings);
+        filter.with(load)
+    });
+    let init = wire::Plan {
+        fault: request.fault,
+        drop_groups,
+        join,
+        chroot,
+        fork: (namespaces & NEWPID != 0).then_some(wire::Fork::Joined),
+        become_root: user_namespace,
+        keyring: request.keyring.as_ref().map(plan::text).transpose()?,
+        terminal: findings.keep(process.terminal.then(|| plan::terminal(process, false)).transpose()),
+        memory_policy: container.record.cleat.memory_policy.clone(),
+        personality: container.record.cleat.personality,
+        process: Some(joining),
+        ..wire::Plan::default()
+    };
+    Ok((init, fds))
+}
+
+/// Makes a process inside a running container, ready to be started.
+///
+/// # Errors
+/// The container does not run, or a step inside it failed. Nothing is left behind.
+pub fn join(orders: &Orders<'_>) -> Result<Joined> {
+    let container = orders.container;
+    let faults = Faults::new(&orders.request);
+    let alive = container
+        .alive()?
+        .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
+    if container.record.cleat.phase == Phase::Creating {
+        return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
+    }
+    let own = container.cgroup();
+    let is_own = own.is_some();
+    let cgroup = match own {
+        // Gone, or another's, since its first process has left it. Never the caller's instead.
+        None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, orders.warn)?),
+        own => own,
+    };
+    if !orders.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+        return Err(Error::new(format!(
+            "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
+            container.id()
+        )));
+    }
+    let mut findings = Findings::default();
+    let record = &container.record;
+    let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
+    let host = Host::of_joining(orders.rootless, first, &orders.process)?;
+    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
+    let scheduling = plan::scheduling(&orders.process, &mut findings);
+    let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
+    findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
+    faults.at(Step::Cgroup)?;
+    let target = match (&cgroup, &orders.cgroup) {
+        (Some(own), Some(below)) if is_own => Some(own.below(below)?),
+        (_, Some(path)) => {
+            return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())));
+        }
+        (_, None) => None,
+    };
+    let kills = Kills::from_now(cgroup.as_ref());
+    faults.at(Step::Clone)?;
+    scheduler::set_affinity(0, &affinity.initial, "initial")?;
+    let (conversation, theirs) = Conversation::pair()?;
+    let exactly = orders.cgroup.is_some();
+    let with = |cgroup| clone_into(cgroup, orders, &theirs, exactly);
+    let child = match with(target.as_ref().or(cgroup.as_ref())) {
+        // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
+        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate"). Root reaches every one.
+        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error })
+            if !exactly && is_own && host.rootless() && host.may_do_without_cgroup() =>
+        {
+            let child = with(None);
+            let attached = match (&child, container.unit()) {
+                (Ok(child), Some(unit)) => unit.attach(child.get()?.pid).map_err(|refused| error.within(refused)),
+                _ => Err(error),
+            };
+            if let Err(error) = attached {
+                (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+            }
+            child
+        }
+        other => other,
+    }
+    .map_err(|failed| failed.error)?;
+    drop(theirs);
+    faults.at(Step::Affinity)?;
+    if affinity == Affinity::default() {
+        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+    } else {
+        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
+    }
+    faults.at(Step::Resctrl)?;
+    if let Some(own) = &container.record.cleat.rdt {
+        if !own.add(child.get()?.pid)? {
+            let group = own.full();
+            (orders.warn)(&format!(
+                "intelRdt {}: somebody has removed the group; the process is not in it",
+                group.display()
+            ));
+        }
+    }
+    equip(orders, &faults, child.get()?, init.process.as_ref()).map_err(|error| kills.explain(error))?;
+    faults.at(Step::SendPlan)?;
+    let fds = open_fds(&fds, alive, container)?;
+    conversation.send_plan(&init, &fds)?;
+    drop(fds);
+    let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
+    let mut handshake = Handshake::new(&conversation, child, init.fork.is_some(), kills, orders.warn);
+    if let Err(error) = attend(container, &mut handshake, &conversation) {
+        handshake.end();
+        return Err(error);
+    }
+    let Ready { child, console, intermediate } = handshake.ready();
+    let pid = child.get()?.pid;
+    if !orders.process.terminal {
+        standard_streams::give(orders.process.user.uid, first.map(|_| pid), orders.give_fifos)?;
+    }
+    faults.at(Step::Scheduler)?;
+    scheduler::apply(pid, &scheduling)?;
+    faults.at(Step::SaveState)?;
+    if let Some(path) = orders.pid_file {
+        write_pid_file(path, pid)?;
+    }
+    Ok(Joined { child, conversation, console, intermediate, filter_at_start })
+}
+
+/// Does what the init needs until it is ready.
+fn attend(container: &Container, handshake: &mut Handshake<'_>, conversation: &Conversation) -> Result<()> {
+    loop {
+        match handshake.next()? {
+            Event::Listener(fd) => {
+                hand_over(container, Status::Running, None, &fd, handshake.child()?.pid)?;
+                conversation.say(ToInit::ListenerTaken)?;
+            }
+            Event::Ready => return Ok(()),
+            Event::Unshared | Event::RunHooks => return Err(out_of_turn()),
+        }
+    }
+}
+
+/// What the host does to the process from outside, before that gets its plan.
+fn equip(orders: &Orders<'_>, faults: &Faults, child: &Child, process: Option<&wire::Process>) -> Result<()> {
+    faults.at(Step::Oom)?;
+    if let Some(score) = orders.process.oom_score_adj {
+        set_oom_score(child.pid, score)?;
+    }
+    faults.at(Step::RaiseLimits)?;
+    process.map_or(Ok(()), |process| raise_limits(child.pid, &process.rlimits))
+}
+
+/// A process could not be made.
+struct CloneError {
+    errno: Errno,
+    error: Error,
+}
+
+impl CloneError {
+    fn new(errno: Errno, cgroup: Option<&Cgroup>) -> CloneError {
+        CloneError { errno, error: clone_error(errno, cgroup) }
+    }
+}
+
+impl From<Error> for CloneError {
+    fn from(error: Error) -> CloneError {
+        CloneError { errno: Errno::UnknownErrno, error }
+    }
+}
+
+/// Born in the container's cgroup. Where that has become an inner node, because the container
+/// manages cgroups itself, in the one its first process is in now.
+fn clone_into(
+    cgroup: Option<&Cgroup>,
+    orders: &Orders<'_>,
+    socket: &OwnedFd,
+    exactly: bool,
+) -> std::result::Result<ChildGuard, CloneError> {
+    let program = crate::launch::init_binary::sealed()?;
+    // Who dies in the container takes along who shares his memory.
+    let own_memory = orders.container.memory_limited();
+    let birth = |cgroup: Option<&Cgroup>| {
+        let spec = sys::Birth {
+            namespaces: 0,
+            cgroup: cgroup.map(Cgroup::as_fd),
+            program: program.as_fd(),
+            socket: socket.as_fd(),
+            wait_for_mapping: false,
+            own_memory,
+        };
+        sys::birth(&spec).map(ChildGuard::new)
+    };
+    match birth(cgroup) {
+        Err(Errno::EBUSY) if !exactly => {
+            let current = current_cgroup(orders.container, orders.warn)?;
+            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
+        }
+        other => other.map_err(|errno| CloneError::new(errno, cgroup)),
+    }
+}
+
+/// The cgroup that the container's first process is in now, as with runc: what joins there has no
+/// more than that has. Where it is not beneath the container's own, a warning says what does not hold.
+fn current_cgroup(container: &Container, warn: &dyn Fn(&str)) -> Result<Cgroup> {
+    let own = container.record.cleat.cgroup.as_ref();
+    let own = own.ok_or_else(|| Error::new("the container has no cgroup of its own"))?;
+    let place = container.place_of_first()?;
+    let full = crate::plan::cgroup_path::directory(&own.mount, &own.path);
+    let left =
+        format!("the container's first process has left its cgroup {}: it is in {}", full.display(), place.display());
+    let current = Cgroup::open(&own.mount, &place).context(&left)?;
+    // By descriptor: the name may be another one's by now.
+    if !current.holds(container.record.init_process_pid) {
+        return Err(Error::new(format!("{left}, or was: it moves; try again")));
+    }
+    if !place.starts_with(&own.path) || container.cgroup().is_none() {
+        warn(&format!("{left}; exec joins it there, where limits and device rules of config.json do not hold"));
+    }
+    Ok(current)
+}
+
+fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {
+    let mut pidfd = Some(alive.pidfd);
+    let open = |source: &FdSource| match source {
+        FdSource::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
+        FdSource::ContainerRoot => container_root(container),
+        FdSource::Namespace(_) | FdSource::Network | FdSource::Tree(_) | FdSource::StartListener => {
+            Err(Error::new("not part of a joining"))
+        }
+    };
+    sources.iter().map(open).collect()
+}
+
+fn container_root(container: &Container) -> Result<OwnedFd> {
+    let pid = container.record.init_process_pid;
+    let proc = Proc::open()?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let root = proc.follow(&format!("{pid}/root"), flags).context(format_args!("open /proc/{pid}/root"))?;
+    // Afterwards, so that the number still meant the container's process when it was used.
+    match container::process_start(&proc, pid) {
+        Some((start, _)) if start == container.record.init_process_start => Ok(root),
+        _ => Err(Error::new(format!("cannot exec in a stopped container: {}", container.id()))),
+    }
+}
+
+impl Joined {
+    /// Lets the program run; returns when it does.
+    ///
+    /// # Errors
+    /// The program could not be executed.
+    pub fn start(&mut self, container: &Container) -> Result<()> {
+        let intermediate = self.intermediate.take();
+        let pid = self.child.get()?.pid;
+        let mut agent = agent(container, self.filter_at_start)?;
+        let hand_over = |fd| hand_over(container, Status::Running, agent.take(), &fd, pid);
+        order_start(&self.conversation, hand_over, || drop(intermediate))
+    }
+}

@@ -1,0 +1,75 @@
+//! How is the order to start given, and how is it known that the program runs?
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use cleat_plan::wire::{FromInit, ToInit};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use crate::cgroup::Kills;
+use crate::container::{Container, Status};
+use crate::error::{Context, Error, Result};
+use crate::launch::channel::{Conversation, Heard, failure_text};
+use crate::launch::console::Connection;
+use crate::launch::seccomp_agent;
+
+/// Orders the start and hears how it went: the conversation closes when the program runs. There is
+/// time to do something `meanwhile`.
+///
+/// # Errors
+/// A `startContainer` hook failed, or the program could not be executed; or `listener` failed,
+/// which gets the descriptor of a seccomp filter that asks others: then the program may run, and
+/// must not.
+pub fn order_start(
+    conversation: &Conversation,
+    mut listener: impl FnMut(OwnedFd) -> Result<()>,
+    meanwhile: impl FnOnce(),
+) -> Result<()> {
+    conversation.say(ToInit::Go)?;
+    meanwhile();
+    loop {
+        match conversation.hear()? {
+            Heard::Closed => return Ok(()),
+            Heard::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
+            Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+            Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
+        }
+    }
+}
+
+/// The conversation of a start ends with the program's first instruction, or with a death before it:
+/// for want of memory, where the kernel says so.
+///
+/// # Errors
+/// It was killed.
+pub fn not_killed_at_once(pidfd: BorrowedFd<'_>, kills: &Kills<'_>) -> Result<()> {
+    let Some(told) = kills.told() else { return Ok(()) };
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    // Who was killed needs a moment to go; it may have been another one.
+    match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
+        0 => Ok(()),
+        _ => Err(Error::new(told)),
+    }
+}
+
+/// A connection to who decides for a container's seccomp filter, if that is loaded `at_start`:
+/// before the order to start, since a program whose calls nobody answers for must not run.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn agent(container: &Container, at_start: bool) -> Result<Option<Connection>> {
+    container.listener().filter(|_| at_start).map(seccomp_agent::connect).transpose()
+}
+
+/// Hands the listener of a container's seccomp filter over, on a `connection` if there is one.
+///
+/// # Errors
+/// Nobody takes it.
+pub fn hand_over(
+    container: &Container,
+    status: Status,
+    connection: Option<Connection>,
+    fd: &OwnedFd,
+    pid: i32,
+) -> Result<()> {
+    seccomp_agent::hand_over(container.listener(), connection, fd, &container.state_json(status)?, pid)
+}

@@ -1,0 +1,10 @@
+//! What does this machine offer?
+//!
+//! [`host`] asks the few things that the plan needs, [`machine`] all that `cleat check` tells.
+
+pub mod display;
+pub mod host;
+pub mod host_mounts;
+pub mod kernel_features;
+pub mod machine;
+pub mod subids;
