@@ -62,5 +62,5 @@ fn the_readme_lists_every_feature_of_the_kernel() {
         rows.skip(1).map(|row| row.split(" | ").map(|cell| cell.replace('`', "")).collect()).collect();
     let asked: Vec<Vec<String>> =
         cleat::probe::kernel_features::table().iter().map(|row| row.map(String::from).to_vec()).collect();
-    assert_eq!(listed, asked, "the README and runtime/src/survey/kernel.rs differ");
+    assert_eq!(listed, asked, "the README and runtime/src/probe/kernel_features.rs differ");
 }
