@@ -105,7 +105,7 @@ const TABLE: &[Row] = &[
     (Which::MfdExec, "MFD_EXEC", "6.3", "the init's memfd where vm.memfd_noexec is 1", "not needed before"),
     (
         Which::ProcfsPidns,
-        "`pidns=` of procfs",
+        "pidns= of procfs",
         "6.17",
         "the procfs of a shared pid namespace",
         "a process with privileges is seen there for a moment",
