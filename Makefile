@@ -1,7 +1,7 @@
 # The only door. `make help` lists what is behind it.
 
 ARCH    := $(shell uname -m)
-# The C library is musl where Rust's standard library for it is installed, else glibc (see README):
+# The C library is musl where Rust's standard library for it is installed, else glibc (see docs/install.md):
 # asked anew in every recipe, as `make toolchain` may have installed it.
 GLIBC   := $(ARCH)-unknown-linux-gnu
 MUSL    := $(ARCH)-unknown-linux-musl
@@ -10,7 +10,7 @@ OUT      = target/$(TARGET)/release
 CARGO   := cargo
 # What `--version` tells besides the version: nothing where there is no git.
 COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
-# No path of this machine stands in the binaries (see README, Install).
+# No path of this machine stands in the binaries (see docs/install.md).
 REMAP   := --remap-path-prefix=$(CURDIR)=/cleat --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 STATIC   = CLEAT_COMMIT=$(COMMIT) RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no $(REMAP)"
 ID      := demo-$(shell echo $$PPID)
@@ -41,7 +41,7 @@ toolchain:
 
 build: toolchain ## Build the static release binaries: cleat, its shim, and the probe that runs inside test containers
 	@echo "== building cleat, containerd-shim-cleat-v2 and the probe (static, release, $(TARGET))"
-	@[ $(TARGET) = $(MUSL) ] || echo "== with glibc: with musl it is smaller, and in virtual machines faster (see README, Speed)"
+	@[ $(TARGET) = $(MUSL) ] || echo "== with glibc: with musl it is smaller, and in virtual machines faster (see docs/performance.md)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p containerd-shim-cleat -p probe
 
 man: ## Man pages, completions, licences of crates and bill of materials, into target/packaging

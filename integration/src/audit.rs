@@ -22,7 +22,7 @@ impl Audit {
         Self { report }
     }
 
-    /// All of it, in the shape that the README documents.
+    /// All of it, in the shape that docs/audit.md documents.
     #[must_use]
     pub fn report(&self) -> &Value {
         &self.report

@@ -263,7 +263,7 @@ columns of systemd in the guest. An ordinary user and root in a user namespace h
   for this process, too.
 * **R** refused, with the name of the property.
 * **W** a warning names the property; it may not hold. Of device rules that is so for `linux.devices` and what asks for
-  devices, here a mount with the option `dev`; no other node can be used (see the README, \"Devices\").
+  devices, here a mount with the option `dev`; no other node can be used (see [Devices](../docs/devices.md)).
 * **–** not concerned: an ordinary user needs a user namespace (refused by name: `linux.namespaces`); containerd, and
   with it the shim, is always run by root, of the machine or of a user namespace; without a user namespace there are
   no mappings.

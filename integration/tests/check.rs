@@ -202,23 +202,23 @@ fn names(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     }
 }
 
-/// The README's picture of the JSON has every name that there is, and each in it is one.
+/// The picture of the JSON in docs/check.md has every name that there is, and each in it is one.
 #[test]
-fn the_json_is_as_the_readme_has_it() {
+fn the_json_is_as_the_document_has_it() {
     not_on_peer!("no peer has it");
-    let readme = include_str!("../../README.md");
-    let picture = readme.split("```\n{\"host\"").nth(1).and_then(|rest| rest.split("```").next()).expect("a picture");
+    let document = include_str!("../../docs/check.md");
+    let picture = document.split("```\n{\"host\"").nth(1).and_then(|rest| rest.split("```").next()).expect("a picture");
     let drawn = picture.split('"').skip(1).step_by(2).map(str::to_owned);
     let drawn: std::collections::BTreeSet<String> = drawn.chain(["host".to_owned()]).collect();
     let bundle = Bundle::new().args(["no-such-program"]);
     let outcome = json(&Runtime::new(), &bundle).outcome().exits(1);
     let mut there = std::collections::BTreeSet::new();
     names(&serde_json::from_str(&outcome.stdout).expect("JSON"), &mut there);
-    assert!(there.is_subset(&drawn), "not in the README: {:?}", there.difference(&drawn));
+    assert!(there.is_subset(&drawn), "not in docs/check.md: {:?}", there.difference(&drawn));
     // What is in lists that may be empty.
     let in_lists = ["first", "count", "cgroup", "max", "current"];
     let absent: Vec<_> = drawn.difference(&there).filter(|name| !in_lists.contains(&name.as_str())).collect();
-    assert!(absent.is_empty(), "in the README alone: {absent:?}");
+    assert!(absent.is_empty(), "in docs/check.md alone: {absent:?}");
 }
 
 /// A bundle that is none has one problem; a config.json that is none, too, at its place.

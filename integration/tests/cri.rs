@@ -220,7 +220,7 @@ fn a_program_that_is_missing_is_told() {
     node.nothing_is_left();
 }
 
-/// The shim by its path, as README has it for Kubernetes, gets the options of its handler.
+/// The shim by its path, as docs/containerd.md has it for Kubernetes, gets the options of its handler.
 #[test]
 fn a_shim_by_its_path_has_options() {
     let node = node!();

@@ -1,10 +1,10 @@
-//! What the documents say of the tests is true as far as names go.
+//! What the documents say is true as far as names go: tests, files, headings. The README stays one page.
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The names of all tests in a source file.
 fn tests_of(path: &Path) -> BTreeSet<String> {
@@ -65,4 +65,91 @@ fn every_test_that_a_document_names_exists() {
     }
     assert!(named > 100, "only {named} tests are named");
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The front door and every page of the documentation.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].iter().map(|name| root.join(name)).collect();
+    pages.extend(["integration/SECURITY.md", "integration/MATRIX.md"].iter().map(|name| root.join(name)));
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("docs").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// The lines of a document outside of code blocks.
+fn lines_of(text: &str) -> Vec<&str> {
+    let mut code = false;
+    let outside = |line: &&str| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    };
+    text.lines().filter(outside).collect()
+}
+
+/// The anchors of a document's headings, as forges and mdBook make them.
+fn anchors_of(path: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let headings = lines_of(&text).into_iter().filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>())
+        .map(|heading| heading.replace(' ', "-"))
+        .collect()
+}
+
+/// Where the links of a document lead to, as they are written.
+fn links_of(text: &str) -> Vec<String> {
+    let targets = |line: &str| {
+        let after = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        after.map(|(target, _)| target.to_owned()).collect::<Vec<_>>()
+    };
+    lines_of(text).into_iter().flat_map(targets).collect()
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file_and_a_heading() {
+    let (mut followed, mut broken) = (0, Vec::new());
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for link in links_of(&text).into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').map_or((link.as_str(), None), |(file, to)| (file, Some(to)));
+            let target = match (file, page.parent()) {
+                ("", _) | (_, None) => page.clone(),
+                (file, Some(folder)) => folder.join(file),
+            };
+            followed += 1;
+            if !target.exists() || anchor.is_some_and(|anchor| !anchors_of(&target).contains(anchor)) {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(followed > 50, "only {followed} links were found");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_summary() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let listed = links_of(&fs::read_to_string(docs.join("SUMMARY.md")).expect("SUMMARY.md"));
+    let listed: BTreeSet<PathBuf> =
+        listed.iter().map(|link| docs.join(link)).chain([docs.join("SUMMARY.md")]).collect();
+    let there: BTreeSet<PathBuf> = pages().into_iter().filter(|page| page.starts_with(&docs)).collect();
+    assert_eq!(listed, there);
+}
+
+#[test]
+fn the_readme_is_one_page() {
+    let readme = fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("README.md");
+    assert!(readme.len() <= 8000, "README.md has {} bytes of 8000: details belong to docs/", readme.len());
 }

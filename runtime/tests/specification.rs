@@ -39,11 +39,11 @@ fn the_features_document_is_one_by_the_specification() {
     }
 }
 
-/// The list in the README is the list in the code.
+/// The list in docs/startup.md is the list in the code.
 #[test]
-fn the_readme_lists_every_step_in_order() {
-    let readme = include_str!("../../README.md");
-    let listed: Vec<&str> = readme
+fn the_document_lists_every_step_in_order() {
+    let document = include_str!("../../docs/startup.md");
+    let listed: Vec<&str> = document
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" | `").filter(|(n, _)| n.parse::<u32>().is_ok()))
         .filter_map(|(_, rest)| rest.split_once('`').map(|(name, _)| name))
@@ -51,16 +51,14 @@ fn the_readme_lists_every_step_in_order() {
     assert_eq!(listed, Step::ALL.iter().map(|step| step.name()).collect::<Vec<_>>());
 }
 
-/// The table of the kernel's features in the README is the one that `cleat check` asks for.
+/// The table of the kernel's features in docs/kernel.md is the one that `cleat check` asks for.
 #[test]
-fn the_readme_lists_every_feature_of_the_kernel() {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once("\n## Kernel\n").unwrap();
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+fn the_document_lists_every_feature_of_the_kernel() {
+    let document = include_str!("../../docs/kernel.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let listed: Vec<Vec<String>> =
         rows.skip(1).map(|row| row.split(" | ").map(|cell| cell.replace('`', "")).collect()).collect();
     let asked: Vec<Vec<String>> =
         cleat::probe::kernel_features::table().iter().map(|row| row.map(String::from).to_vec()).collect();
-    assert_eq!(listed, asked, "the README and runtime/src/probe/kernel_features.rs differ");
+    assert_eq!(listed, asked, "docs/kernel.md and runtime/src/probe/kernel_features.rs differ");
 }

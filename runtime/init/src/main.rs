@@ -92,7 +92,7 @@ impl Birth {
         }
     }
 
-    /// The steps of a birth or a joining, in their order. README.md has the same list.
+    /// The steps of a birth or a joining, in their order. docs/startup.md has the same list.
     fn perform(&mut self) -> Result<core::convert::Infallible> {
         self.step(Step::ReceivePlan)?;
         if self.plan.root.is_none() {

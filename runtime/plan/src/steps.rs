@@ -1,4 +1,4 @@
-//! The names of the steps of a birth, as the README lists them and errors print them.
+//! The names of the steps of a start, as docs/startup.md lists them and errors print them.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ macro_rules! steps {
             /// All of them, in order.
             pub const ALL: &[Step] = &[$(Step::$variant),+];
 
-            /// The name in the README, in errors and in `cleat plan`.
+            /// The name in docs/startup.md, in errors and in `cleat plan`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Step::$variant => $name),+ }

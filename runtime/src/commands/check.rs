@@ -13,7 +13,7 @@ use crate::probe::machine::Survey;
 
 use super::{print, print_json};
 
-/// Everything, in the shape that the README documents.
+/// Everything, in the shape that docs/check.md documents.
 #[derive(Serialize)]
 struct Document<'a> {
     host: &'a Survey,

@@ -155,7 +155,7 @@ struct Birth<'a> {
 }
 
 impl Birth<'_> {
-    /// The host's steps; the init's are in `runtime/init/src/main.rs`. README.md lists both.
+    /// The host's steps; the init's are in `runtime/init/src/main.rs`. docs/startup.md lists both.
     fn perform(mut self) -> Result<Newborn> {
         self.faults.at(Step::StateDir)?;
         let reserved = self.orders.store.reserve(&self.plan.host.id)?;

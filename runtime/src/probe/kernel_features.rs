@@ -23,7 +23,7 @@ pub struct Kernel {
     pub release: String,
     /// uname(2)
     pub machine: String,
-    /// In the order of the README's table.
+    /// In the order of docs/kernel.md.
     pub features: Vec<Feature>,
 }
 
@@ -34,7 +34,7 @@ pub struct Feature {
     /// Which.
     #[serde(skip)]
     pub which: Which,
-    /// As the README has it.
+    /// As docs/kernel.md has it.
     pub name: &'static str,
     /// The first version that has it.
     pub since: &'static str,
@@ -84,13 +84,13 @@ const OPTION_FAILS: &str = "a configuration with it fails";
 
 type Row = (Which, &'static str, &'static str, &'static str, &'static str);
 
-/// The README's table (§ Kernel): feature, since, used for, without it.
+/// The table of docs/kernel.md: feature, since, used for, without it.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     (Which::Openat2, "openat2 with RESOLVE_IN_ROOT", "5.6", "every file of the container", NOTHING_RUNS),
     (Which::MountCalls, "fsopen, fsmount, open_tree, move_mount", "5.2", "every mount, by descriptor", NOTHING_RUNS),
     (Which::MountSetattr, "mount_setattr", "5.12", "attributes, propagation, recursive ones, identity maps", NOTHING_RUNS),
-    (Which::CloneIntoCgroup, "clone3 with CLONE_INTO_CGROUP", "5.7", "birth inside the cgroup, without a global lock", NOTHING_RUNS),
+    (Which::CloneIntoCgroup, "clone3 with CLONE_INTO_CGROUP", "5.7", "creation inside the cgroup, without a global lock", NOTHING_RUNS),
     (Which::CloseRange, "close_range with CLOSE_RANGE_CLOEXEC", "5.11", "no descriptor leaks", NOTHING_RUNS),
     (Which::CgroupKill, "cgroup.kill", "5.14", "kill, delete", NOTHING_RUNS),
     (Which::SetnsPidfd, "setns with a pidfd", "5.8", "exec", NOTHING_RUNS),
@@ -256,7 +256,7 @@ fn has_procfs_pidns() -> Option<bool> {
     Some(options.set(c"pidns", Some(c"/proc/self/ns/pid")) != Err(Errno::EINVAL))
 }
 
-/// The rows of the table, for a test that holds them against the README's.
+/// The rows of the table, for a test that holds them against docs/kernel.md.
 #[must_use]
 pub fn table() -> Vec<[&'static str; 4]> {
     TABLE.iter().map(|(_, name, since, used_for, without)| [*name, *since, *used_for, *without]).collect()
