@@ -7,8 +7,8 @@ use clap_complete::{Shell, generate};
 use crate::Error;
 
 /// Commands whose first argument is a container that exists.
-const OF_A_CONTAINER: [&str; 10] =
-    ["start", "state", "ps", "kill", "delete", "exec", "pause", "resume", "events", "update"];
+const OF_A_CONTAINER: [&str; 11] =
+    ["start", "state", "ps", "kill", "delete", "exec", "pause", "resume", "events", "update", "audit"];
 
 /// A function for zsh.
 const ZSH_CONTAINERS: &str = r#"

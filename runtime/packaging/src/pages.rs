@@ -230,7 +230,17 @@ fn of_looking() -> Vec<Page> {
         .example("Does this machine have all that is needed?", "cleat check")
         .example("Will the bundle in this directory run, and if not, why not?", "cleat check .")
         .example("The problems alone, for programs:", "cleat check --json . | jq '.bundle.problems'")
-        .also(&["cleat(8)", "cleat-plan(8)", "cleat-features(8)"]),
+        .also(&["cleat(8)", "cleat-plan(8)", "cleat-features(8)", "cleat-audit(8)"]),
+        Page::command("audit", &[
+            "Compares a living container with what its *config.json* asks for: reads from the kernel what holds for each of \
+             its processes (ids, capabilities, filters, labels, namespaces, mounts, masks, limits, device programs) and \
+             prints each difference with its place, what was asked and what is. What a container has changed by its \
+             own right is listed apart, and so is what could not be looked at.",
+        ])
+        .section("EXIT STATUS", &["0 without a difference, 1 with one, 2 when the container could not be audited."])
+        .example("Does what confines *web* still hold?", "cleat audit web")
+        .example("The differences alone, for programs:", "cleat audit --json web | jq '.differences'")
+        .also(&["cleat(8)", "cleat-check(8)"]),
     ]
 }
 
