@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, IntoRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, OpenTreeFlags};
+use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::error::{Call, Error, Result};
 use crate::masks::Kernel;
@@ -130,9 +131,11 @@ fn in_a_child(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
             let _ = rustix::io::write(&says, &number.to_ne_bytes());
             sys::exit(0)
         }
-        sys::Cloned::Parent(_) => {
+        sys::Cloned::Parent(child) => {
             let mut number = [0; 4];
             let _ = rustix::io::read(&answer, &mut number[..]).call("read")?;
+            // While nobody has waited for it the pid namespace does not end.
+            let _ = rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED).call("waitid")?;
             match i32::from_ne_bytes(number) {
                 errno @ ..0 => Err(Error::new("fsmount", Errno::from_raw_os_error(-errno))),
                 number => sys::adopt(number).call("fcntl"),
