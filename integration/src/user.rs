@@ -204,7 +204,10 @@ impl Lingering {
             let output = Command::new(program).args(args).output().expect(program);
             assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
-        run("useradd", &["--uid", &uid.to_string(), "--user-group", "--no-create-home", &name]);
+        // One of another chapter in the same guest may be there still, whose processes had not ended.
+        if !Command::new("id").args(["--user", &name]).output().is_ok_and(|known| known.status.success()) {
+            run("useradd", &["--uid", &uid.to_string(), "--user-group", "--no-create-home", &name]);
+        }
         run("loginctl", &["enable-linger", &name]);
         let user = Self { name, uid };
         eventually("the user's systemd", || {
