@@ -204,7 +204,7 @@ impl Birth<'_> {
         if !early {
             self.set_devices(made)?;
         }
-        let mut handshake = Handshake::new(&conversation, born, self.plan.init.fork.is_some(), kills, self.orders.warn);
+        let mut handshake = Handshake::new(&conversation, born, &self.plan.init, kills, self.orders.warn);
         self.attend(&mut handshake, &conversation, &mut record, &reserved)?;
         let Ready { child, console, .. } = handshake.ready();
         if !early {

@@ -207,7 +207,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     conversation.send_plan(&init, &fds)?;
     drop(fds);
     let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
-    let mut handshake = Handshake::new(&conversation, child, init.fork.is_some(), kills, orders.warn);
+    let mut handshake = Handshake::new(&conversation, child, &init, kills, orders.warn);
     if let Err(error) = attend(container, &mut handshake, &conversation) {
         handshake.end();
         return Err(error);

@@ -4,8 +4,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cleat_plan::Step;
+use cleat_plan::seccomp::Load;
 use cleat_plan::wire::{Failure, FromInit};
+use cleat_plan::{Fork, Plan, Step};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::child::{ChildGuard, forked};
@@ -16,16 +17,42 @@ use crate::sys::{self, Child};
 
 /// The host's side of it, for a process that is made and for one that joins: messages that mean the same
 /// for both are answered here.
+///
+/// Each message is taken once, and what the host does for it happens while nobody else can reach the init.
+/// In a shared pid namespace others may trace the process that goes on, and speak in its place: who asked
+/// then would be given mounts of the host before they are read-only, or have hooks called again.
 pub(super) struct Handshake<'a> {
     channel: &'a Conversation,
     child: ChildGuard,
     console: Option<OwnedFd>,
     kills: Kills<'a>,
     /// The init goes on in a child.
-    forks: bool,
+    forks: Option<Fork>,
+    /// What it has still to say.
+    expected: Expected,
     /// The process that forked: nobody waits for its end until there is time.
     intermediate: Option<ChildGuard>,
     warn: &'a dyn Fn(&str),
+}
+
+/// Messages of a plan.
+struct Expected {
+    console: bool,
+    unshared: bool,
+    hooks: bool,
+    listener: bool,
+}
+
+impl Expected {
+    fn of(plan: &Plan) -> Expected {
+        let filter = plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
+        Expected {
+            console: plan.terminal.is_some(),
+            unshared: plan.unshare != 0,
+            hooks: plan.runtime_hooks,
+            listener: filter.is_some_and(|filter| filter.listener && filter.load == Load::Early),
+        }
+    }
 }
 
 /// What the init needs, or is.
@@ -52,11 +79,17 @@ impl<'a> Handshake<'a> {
     pub(super) fn new(
         channel: &'a Conversation,
         child: ChildGuard,
-        forks: bool,
+        plan: &Plan,
         kills: Kills<'a>,
         warn: &'a dyn Fn(&str),
     ) -> Handshake<'a> {
-        Handshake { channel, child, console: None, kills, forks, intermediate: None, warn }
+        let expected = Expected::of(plan);
+        Handshake { channel, child, console: None, kills, forks: plan.fork, expected, intermediate: None, warn }
+    }
+
+    /// Whether the process may be in reach of others.
+    fn is_seen(&self) -> bool {
+        self.forks == Some(Fork::Joined) && self.intermediate.is_some()
     }
 
     /// The process that becomes the program, as far as is known.
@@ -71,15 +104,29 @@ impl<'a> Handshake<'a> {
     pub(super) fn next(&mut self) -> Result<Event> {
         loop {
             match self.channel.hear()? {
-                Heard::Message(FromInit::Forked, Some(pidfd)) if self.forks && self.intermediate.is_none() => {
+                Heard::Message(FromInit::Forked, Some(pidfd))
+                    if self.forks.is_some() && self.intermediate.is_none() =>
+                {
                     self.intermediate = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
                 }
-                Heard::Message(FromInit::Console, Some(master)) => self.console = Some(master),
-                Heard::Message(FromInit::Unshared, None) => return Ok(Event::Unshared),
-                Heard::Message(FromInit::RunHooks, None) => return Ok(Event::RunHooks),
-                Heard::Message(FromInit::Listener, Some(fd)) => return Ok(Event::Listener(fd)),
+                Heard::Message(FromInit::Console, Some(master)) if self.expected.console && !self.is_seen() => {
+                    self.expected.console = false;
+                    self.console = Some(master);
+                }
+                Heard::Message(FromInit::Unshared, None) if self.expected.unshared && !self.is_seen() => {
+                    self.expected.unshared = false;
+                    return Ok(Event::Unshared);
+                }
+                Heard::Message(FromInit::RunHooks, None) if self.expected.hooks && !self.is_seen() => {
+                    self.expected.hooks = false;
+                    return Ok(Event::RunHooks);
+                }
+                Heard::Message(FromInit::Listener, Some(fd)) if self.expected.listener => {
+                    self.expected.listener = false;
+                    return Ok(Event::Listener(fd));
+                }
                 // Without the word about its child it is not the process that we know.
-                Heard::Message(FromInit::Ready, None) if self.forks == self.intermediate.is_some() => {
+                Heard::Message(FromInit::Ready, None) if self.forks.is_some() == self.intermediate.is_some() => {
                     return Ok(Event::Ready);
                 }
                 Heard::Message(FromInit::NoKeyring(errno), None) => (self.warn)(&no_keyring(errno)),
@@ -100,7 +147,7 @@ impl<'a> Handshake<'a> {
         let heard = self.intermediate.is_some();
         drop(self.child);
         drop(self.intermediate);
-        while let (true, Ok(Heard::Message(message, fd))) = (self.forks && !heard, self.channel.hear()) {
+        while let (true, Ok(Heard::Message(message, fd))) = (self.forks.is_some() && !heard, self.channel.hear()) {
             if let (FromInit::Forked, Some(pidfd)) = (message, fd) {
                 drop(forked(pidfd));
                 return;
@@ -162,4 +209,59 @@ fn death(child: &ChildGuard, kills: &Kills<'_>) -> Error {
         },
         Err(error) => format!("the container's first process is gone: {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cleat_plan::wire;
+    use std::process::Command;
+
+    /// A child that lives until its guard goes, with a descriptor of it.
+    #[allow(clippy::zombie_processes, reason = "its guard waits for it")]
+    fn child() -> (ChildGuard, OwnedFd) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let pidfd = sys::pidfd_open(pid).unwrap();
+        (ChildGuard::new(Child { pid, pidfd: pidfd.try_clone().unwrap() }), pidfd)
+    }
+
+    fn say(to: &Conversation, message: &FromInit, fd: Option<&OwnedFd>) {
+        let fds: Vec<_> = fd.into_iter().map(AsFd::as_fd).collect();
+        to.send(&wire::encode(message).unwrap(), &fds).unwrap();
+    }
+
+    /// Boundary 4: who traces the process in a shared pid namespace speaks in its place.
+    #[test]
+    fn boundary_4_what_comes_again_or_from_who_is_seen_is_out_of_turn() {
+        let plan = Plan { unshare: 1, runtime_hooks: true, fork: Some(Fork::Joined), ..Plan::default() };
+        for (first, then) in [
+            (&[FromInit::Unshared, FromInit::RunHooks][..], FromInit::Unshared),
+            (&[FromInit::Unshared, FromInit::RunHooks], FromInit::RunHooks),
+            (&[FromInit::RunHooks], FromInit::Unshared),
+            (&[FromInit::Unshared], FromInit::RunHooks),
+        ] {
+            for forked in [false, true] {
+                let again = first.contains(&then);
+                let (ours, theirs) = Conversation::pair().unwrap();
+                let theirs = Conversation::over(theirs);
+                let (guard, _) = child();
+                let mut handshake = Handshake::new(&ours, guard, &plan, Kills::from_now(None), &|_| ());
+                for message in first {
+                    say(&theirs, message, None);
+                    assert!(matches!(handshake.next().unwrap(), Event::Unshared | Event::RunHooks));
+                }
+                let second = forked.then(child);
+                if let Some((_, pidfd)) = &second {
+                    say(&theirs, &FromInit::Forked, Some(pidfd));
+                }
+                say(&theirs, &then, None);
+                let taken = handshake.next();
+                assert_eq!(taken.is_ok(), !again && !forked, "{then:?} after {first:?}, seen by others: {forked}");
+                drop(theirs);
+                // The guard of a child that the handshake knows is the handshake's.
+                std::mem::drop(second.and_then(|(guard, _)| guard.release()));
+            }
+        }
+    }
 }
