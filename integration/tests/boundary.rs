@@ -214,3 +214,26 @@ fn boundary_5_hooks_of_the_image_are_under_the_filter() {
         }
     }
 }
+
+/// Boundary, the host's devices: root of a container does not change the node behind its standard streams. (It
+/// tries with the mode that the node has.)
+#[test]
+fn boundary_a_standard_stream_is_no_way_to_change_a_device() {
+    not_on_peer!("it opens the container's own /dev/null");
+    let runtime = Runtime::new();
+    let sleeper = Bundle::new().args(["/probe", "sleep"]);
+    let container = runtime.start_ready(&sleeper);
+    let attack = ["/probe", "chmod", "666", "/proc/self/fd/0"];
+    let bundle = Bundle::new().args(attack);
+    let path = bundle.path().to_str().expect("a path");
+    for device in ["/dev/null", "/dev/zero"] {
+        let script = format!("exec \"$0\" \"$@\" <{device}");
+        let exec = ["exec", container.id()].into_iter().chain(attack);
+        let id = integration::unique_name();
+        let run = ["run", "--bundle", path, &id];
+        for outcome in [runtime.through_shell(&script, exec).outcome(), runtime.through_shell(&script, run).outcome()] {
+            let answer = outcome.ok().json();
+            assert_eq!(answer["error"], "EROFS", "the host's {device} can be changed: {answer}");
+        }
+    }
+}

@@ -436,6 +436,26 @@ pub fn open_tree(path: &CStr, flags: TreeFlags) -> nix::Result<OwnedFd> {
     new_fd(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), bits) })
 }
 
+/// The same of the mount that an open file is on, with that file as its root.
+///
+/// # Errors
+/// `EPERM`: without `CAP_SYS_ADMIN`. `EINVAL`: the file is of another mount namespace, or of no mount.
+pub fn open_tree_at(file: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let bits = u64::from(libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) | wide(libc::AT_EMPTY_PATH);
+    // SAFETY: the path is a C string that outlives the call.
+    new_fd(unsafe { libc::syscall(libc::SYS_open_tree, file.as_raw_fd(), c"".as_ptr(), bits) })
+}
+
+/// Through this mount owner, mode and times of a node cannot be changed; a device works as ever.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn protect_node(mount: BorrowedFd<'_>) -> nix::Result<()> {
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    let attr = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_mount_attr(mount, false, &attr)
+}
+
 /// Maps the owners of a detached mount by a user namespace (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors

@@ -311,7 +311,14 @@ fn descriptors() -> Option<Vec<Value>> {
         .filter(|(_, target)| !target.ends_with("/fd"))
         .collect();
     found.sort();
-    Some(found.into_iter().map(|(fd, target)| json!({ "fd": fd, "target": target })).collect())
+    // What it is, whatever its name: of a device the numbers.
+    let device = |fd| {
+        let meta = fs::metadata(format!("/proc/self/fd/{fd}")).ok()?;
+        let rdev = meta.file_type().is_char_device().then(|| meta.rdev())?;
+        Some([rustix::fs::major(rdev), rustix::fs::minor(rdev)])
+    };
+    let one = |(fd, target)| json!({ "fd": fd, "target": target, "device": device(fd) });
+    Some(found.into_iter().map(one).collect())
 }
 
 fn id_map(path: &str) -> Option<Vec<Vec<u32>>> {

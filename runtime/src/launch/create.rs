@@ -176,6 +176,7 @@ impl Birth<'_> {
         })?;
         let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
+        standard_streams::protect_devices(self.orders.warn)?;
         let (conversation, theirs) = Conversation::pair()?;
         let cgroup = made.map(Made::cgroup).transpose()?;
         let kills = Kills::from_now(cgroup);

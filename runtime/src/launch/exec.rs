@@ -162,6 +162,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let kills = Kills::from_now(cgroup.as_ref());
     faults.at(Step::Clone)?;
     scheduler::set_affinity(0, &affinity.initial, "initial")?;
+    standard_streams::protect_devices(orders.warn)?;
     let (conversation, theirs) = Conversation::pair()?;
     let exactly = orders.cgroup.is_some();
     let with = |cgroup| clone_into(cgroup, orders, &theirs, exactly);

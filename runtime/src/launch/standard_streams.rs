@@ -5,16 +5,20 @@
 //! given to the program's user, who may open `/dev/stderr`. With the privileges of the host half, in
 //! whose user namespace the pipe's owner is.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::stat::SFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{SFlag, fstat, makedev};
 use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::Uid;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::plan::ids;
 use crate::probe::host;
+use crate::sys;
+use crate::sys::path::Proc;
 
 /// Gives the pipes among our standard streams to user `uid` of the container; `named`: fifos, too.
 /// `first` lives in the container's user namespace, where it has one.
@@ -30,6 +34,58 @@ pub(super) fn give(uid: u32, first: Option<i32>, named: bool) -> Result<()> {
     let Some(uid) = uid.filter(|uid| *uid != 0) else { return Ok(()) };
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().try_for_each(|stream| give_one(stream, uid, named))
+}
+
+/// Puts devices among our standard streams, which a program is handed, behind a mount through which
+/// nobody changes them, such as `/dev/null`: root of a container without a user namespace owns the host's
+/// node, and could take it away from everybody else with `chmod 0 /proc/self/fd/0`. Terminals stay as they are.
+///
+/// # Errors
+/// A stream is the null device of another mount namespace, and there is none in ours.
+pub(super) fn protect_devices(warn: &dyn Fn(&str)) -> Result<()> {
+    for (number, result) in (0..).zip([
+        protect_one(std::io::stdin().as_fd(), nix::unistd::dup2_stdin),
+        protect_one(std::io::stdout().as_fd(), nix::unistd::dup2_stdout),
+        protect_one(std::io::stderr().as_fd(), nix::unistd::dup2_stderr),
+    ]) {
+        match result {
+            // Who may not mount owns no device, and root of a user namespace neither.
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(Errno::ENXIO) => {
+                let what = "the host's /dev/null is not the null device (char 1:3); mknod it anew";
+                return Err(Error::new(format!("standard stream {number}: {what}")));
+            }
+            Err(errno) => warn(&format!(
+                "standard stream {number} is a device of the host, whose mode root of the container can change: {}",
+                errno_text(errno)
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn protect_one(stream: BorrowedFd<'_>, replace: impl FnOnce(OwnedFd) -> nix::Result<()>) -> nix::Result<()> {
+    let stat = fstat(stream)?;
+    let format = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
+    let is_device = format == SFlag::S_IFBLK || format == SFlag::S_IFCHR && nix::unistd::isatty(stream) == Ok(false);
+    if !is_device || fstatvfs(stream)?.flags().contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let mount = match sys::open_tree_at(stream) {
+        // Handed to us from another mount namespace.
+        Err(Errno::EINVAL) if stat.st_rdev == makedev(1, 3) => null()?,
+        other => other?,
+    };
+    sys::protect_node(mount.as_fd())?;
+    let access = OFlag::from_bits_truncate(fcntl(stream, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
+    let proc = Proc::open().map_err(|_| Errno::ENOENT)?;
+    replace(proc.follow(&format!("self/fd/{}", mount.as_raw_fd()), access)?)
+}
+
+/// Our own `/dev/null`.
+fn null() -> nix::Result<OwnedFd> {
+    let mount = sys::open_tree(c"/dev/null", sys::TreeFlags { recursive: false, nofollow: true })?;
+    if fstat(&mount)?.st_rdev == makedev(1, 3) { Ok(mount) } else { Err(Errno::ENXIO) }
 }
 
 /// The file system of pipes without a name (Linux include/uapi/linux/magic.h).
