@@ -43,6 +43,10 @@ fn main() {
         .env_remove("RUSTC_WRAPPER")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
         .env("CARGO_PROFILE_RELEASE_STRIP", "true")
+        // Whatever the outer build has: its size is its budget.
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_INCREMENTAL", "0")
         .env("RUSTFLAGS", flags);
     let status = cargo.status().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     assert!(status.success(), "the init could not be built: {cargo:?}");
