@@ -136,7 +136,7 @@ impl Init {
     fn make_container(&mut self, root: &cleat_plan::Root) -> Result<()> {
         self.step(Step::Unshare)?;
         namespaces::make(self)?;
-        self.step(Step::Time)?;
+        self.step(Step::TimeNamespace)?;
         namespaces::time(self)?;
         self.step(Step::Session)?;
         namespaces::session(self)?;
@@ -203,7 +203,7 @@ impl Init {
         let dir = root::mount_rootfs(self, root)?;
         self.step(Step::Mounts)?;
         let kernel = mounts::perform(self, &dir, &root.mounts)?;
-        self.step(Step::DeviceNodes)?;
+        self.step(Step::Devices)?;
         devices::make(self, &dir, &root.devices)?;
         self.step(Step::DevLinks)?;
         if root.dev_links {
@@ -223,7 +223,7 @@ impl Init {
         self.step(Step::CreateContainerHooks)?;
         hooks::run(&self.plan.create_container, None)?;
         self.label()?;
-        self.step(Step::Pivot)?;
+        self.step(Step::PivotRoot)?;
         let dir = root::enter(root, dir)?;
         self.step(Step::Sysctl)?;
         procfs::write_sysctls(&self.plan.sysctl)?;

@@ -23,7 +23,7 @@ macro_rules! steps {
 
 steps! {
     /// Host: a new network namespace, made beside the steps up to the plan's sending.
-    Network = "network-namespace",
+    NetworkNamespace = "network-namespace",
     /// Host: the state directory, which reserves the id.
     StateDir = "state-dir",
     /// Host: the cgroup.
@@ -39,13 +39,13 @@ steps! {
     /// Host: `uid_map`, `gid_map`, `setgroups`.
     IdMap = "id-map",
     /// Host: `oom_score_adj`.
-    Oom = "oom-score",
+    OomScore = "oom-score",
     /// Host: hard limits that are above ours, which takes a privilege of the machine.
     RaiseLimits = "raise-limits",
     /// Host: the plan and its descriptors go to the init.
     SendPlan = "send-plan",
     /// Host, while the init is at work: the device program on the cgroup.
-    Devices = "device-access",
+    DeviceAccess = "device-access",
     /// Init: the plan arrives.
     ReceivePlan = "receive-plan",
     /// Init: `setns` into namespaces given by path, or those of a container.
@@ -54,7 +54,7 @@ steps! {
     /// a user namespace beside joined ones.
     Unshare = "unshare",
     /// Init: a new time namespace and its offsets.
-    Time = "time-namespace",
+    TimeNamespace = "time-namespace",
     /// Init: user and group 0 of the user namespace, a new session, a new keyring.
     Session = "session",
     /// Init: a new cgroup namespace.
@@ -70,7 +70,7 @@ steps! {
     /// Init: `mounts`, in order.
     Mounts = "mounts",
     /// Init: device nodes.
-    DeviceNodes = "devices",
+    Devices = "devices",
     /// Init: `/dev/fd`, `/dev/stdin` … and `/dev/ptmx`.
     DevLinks = "dev-links",
     /// Init: the terminal, and `/dev/console`.
@@ -84,7 +84,7 @@ steps! {
     /// Init: the AppArmor profile or SELinux label that `execve` changes to.
     Label = "label",
     /// Init: `pivot_root`.
-    Pivot = "pivot-root",
+    PivotRoot = "pivot-root",
     /// Init: kernel parameters.
     Sysctl = "sysctl",
     /// Init: read-only paths.
@@ -123,7 +123,7 @@ steps! {
     /// Init: `execve`.
     Exec = "exec",
     /// Host: `poststart` hooks.
-    Poststart = "poststart-hooks",
+    PoststartHooks = "poststart-hooks",
 }
 
 impl Step {

@@ -95,7 +95,7 @@ impl Readiness {
 
 /// A failure stops the container (runtime-spec runtime.md § Lifecycle).
 fn run_poststart(container: &Container, hooks: &[cleat_plan::Hook], lock: Flock<OwnedFd>) -> Result<()> {
-    let fault = super::fault()?.filter(|fault| fault.step == cleat_plan::Step::Poststart);
+    let fault = super::fault()?.filter(|fault| fault.step == cleat_plan::Step::PoststartHooks);
     if hooks.is_empty() && fault.is_none() {
         return Ok(());
     }

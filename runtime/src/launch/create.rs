@@ -95,7 +95,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     let text = spec::read(&request.bundle)?;
     let spec: Spec = spec::parse("config.json", &text)?;
     let faults = Faults::new(request);
-    faults.at(Step::Network)?;
+    faults.at(Step::NetworkNamespace)?;
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(parameters.rootless, &spec)?;
     host.find_systemd(parameters.systemd)?;
@@ -312,7 +312,7 @@ impl Creation<'_> {
         if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
             idmap::write(init.pid, maps)?;
         }
-        self.faults.at(Step::Oom)?;
+        self.faults.at(Step::OomScore)?;
         if let Some(score) = self.plan.host.oom_score_adj {
             set_oom_score(init.pid, score)?;
         }
@@ -450,7 +450,7 @@ impl Creation<'_> {
     /// Sets who may use which device, while the init is at work: before any program but the init
     /// runs in the cgroup, be it a hook.
     fn set_devices(&self, made: Option<&CgroupGuard>) -> Result<()> {
-        self.faults.at(Step::Devices)?;
+        self.faults.at(Step::DeviceAccess)?;
         let rules = self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref());
         made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
     }
@@ -597,7 +597,7 @@ fn network_error(call: &str, errno: Errno) -> Error {
         Errno::ESRCH => "; the process that makes it was killed",
         _ => "",
     };
-    Error::new(format!("{}: {call}: {errno:?}{hint}", Step::Network.name()))
+    Error::new(format!("{}: {call}: {errno:?}{hint}", Step::NetworkNamespace.name()))
 }
 
 fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {

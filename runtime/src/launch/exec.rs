@@ -249,7 +249,7 @@ fn equip(
     child: &Child,
     process: Option<&wire::Process>,
 ) -> Result<()> {
-    faults.at(Step::Oom)?;
+    faults.at(Step::OomScore)?;
     if let Some(score) = parameters.process.oom_score_adj {
         set_oom_score(child.pid, score)?;
     }

@@ -31,5 +31,5 @@ impl Faults {
 /// # Errors
 /// Only when a test asks for it.
 pub fn poststart_fault(request: &Request) -> Result<()> {
-    Faults::new(request).at(Step::Poststart)
+    Faults::new(request).at(Step::PoststartHooks)
 }

@@ -99,7 +99,7 @@ impl Plan {
         let hooks = |list: &[cleat_plan::Hook]| list.iter().map(|hook| hook.path.to_string()).collect::<Vec<_>>();
         match step {
             Step::StateDir => vec![host.id.clone()],
-            Step::Network => one(host.network.map(|network| {
+            Step::NetworkNamespace => one(host.network.map(|network| {
                 format!(
                     "made beside the steps up to {}{}",
                     Step::SendPlan.name(),
@@ -127,13 +127,13 @@ impl Plan {
                 .flat_map(|cgroup| &cgroup.limits)
                 .filter_map(|limit| limit.files.last().map(|(file, text)| format!("{file} {text}")))
                 .collect(),
-            Step::Devices => {
+            Step::DeviceAccess => {
                 let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
             }
             Step::Clone => vec![format!("new: {}", namespace_names(host.clone_flags))],
             Step::IdMap => host.id_maps.as_ref().map(id_maps).unwrap_or_default(),
-            Step::Oom => one(host.oom_score_adj.map(|score| score.to_string())),
+            Step::OomScore => one(host.oom_score_adj.map(|score| score.to_string())),
             Step::JoinNamespaces => {
                 init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect()
             }
@@ -141,7 +141,7 @@ impl Plan {
             Step::PidNamespace => {
                 one((init.fork == Some(Fork::Joined)).then(|| "a child goes on in the joined one".to_owned()))
             }
-            Step::Time => one(init.time.map(|offsets| format!("{offsets:?}"))),
+            Step::TimeNamespace => one(init.time.map(|offsets| format!("{offsets:?}"))),
             Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
             Step::CgroupNamespace => {
                 one((init.unshare_late != 0).then(|| format!("new: {}", namespace_names(init.unshare_late.into()))))
@@ -153,7 +153,7 @@ impl Plan {
             Step::Propagation => one(root.map(|r| format!("{:?}", r.propagation.kind).to_lowercase())),
             Step::Rootfs => one(root.map(|r| format!("{}{}", r.path, if r.nodev { " nodev (recursive)" } else { "" }))),
             Step::Mounts => root.map(|r| r.mounts.iter().map(mount).collect()).unwrap_or_default(),
-            Step::DeviceNodes => root
+            Step::Devices => root
                 .map(|r| {
                     r.devices.iter().map(|d| format!("{} {}:{} mode {:o}", d.path, d.major, d.minor, d.mode)).collect()
                 })
@@ -181,7 +181,7 @@ impl Plan {
                     filter.load
                 )
             })),
-            Step::Pivot => one(root.map(|r| format!("{:?}", r.pivot))),
+            Step::PivotRoot => one(root.map(|r| format!("{:?}", r.pivot))),
             Step::Sysctl => init.sysctl.iter().map(|s| format!("{} = {}", s.path, s.value)).collect(),
             Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),
             Step::MaskedPaths => root.map(|r| texts(&r.masked)).unwrap_or_default(),
@@ -209,7 +209,7 @@ impl Plan {
             Step::Scheduler => host.scheduling.lines(),
             Step::StartContainerHooks => hooks(&init.start_container.list),
             Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
-            Step::Poststart => hooks(&host.poststart),
+            Step::PoststartHooks => hooks(&host.poststart),
             Step::RaiseLimits | Step::SendPlan | Step::ReceivePlan | Step::Ready | Step::SaveState | Step::Start => {
                 Vec::new()
             }
