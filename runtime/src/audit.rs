@@ -306,8 +306,8 @@ fn not_read(expected: &Expected<'_>, report: &mut Report) {
     let list = [
         ("process.scheduler", asked.is_some_and(|process| process.scheduler.is_some())),
         ("process.ioPriority", asked.is_some_and(|process| process.io_priority.is_some())),
-        ("linux.memoryPolicy", init.memory_policy.is_some()),
-        ("linux.personality", init.personality.is_some()),
+        ("linux.memoryPolicy", init.inherited.memory_policy.is_some()),
+        ("linux.personality", init.inherited.personality.is_some()),
         ("linux.intelRdt", expected.plan.host.rdt.is_some()),
         ("linux.netDevices", !expected.plan.host.net_devices.is_empty()),
         ("linux.devices", !spec.linux.devices.is_empty()),

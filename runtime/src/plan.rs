@@ -222,7 +222,7 @@ impl Plan {
         // What belongs to our user namespace can be entered only before there is a new one, and a new
         // one must be made in the others: by the init, since a process there sees it being made
         // and what program it is then (CVE-2019-5736).
-        let born_inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
+        let made_by_init = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
         let network = Network::of(&namespaces, spec, host.euid);
         if network.is_some() {
             by_clone &= !NEWNET;
@@ -231,7 +231,7 @@ impl Plan {
                 .and_then(|fd| Ok(wire::Join { fd, flags, path: text("the new network namespace")? }));
             join.extend(findings.keep(made.map(Some)));
         }
-        let unshare = if born_inside { by_clone } else { 0 };
+        let unshare = if made_by_init { by_clone } else { 0 };
         let fork = if namespaces.joins(NEWPID) {
             Some(wire::Fork::Joined)
         } else {
@@ -271,7 +271,7 @@ impl Plan {
                     .into(),
             );
         }
-        let late_fds = if born_inside { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
+        let late_fds = if made_by_init { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let terminal = findings.keep(terminal.transpose());
         let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
@@ -285,7 +285,7 @@ impl Plan {
             unshare,
             fork,
             late_fds,
-            become_root: born_inside,
+            become_root: made_by_init,
             unshare_late: u32::try_from(by_init & !NEWTIME).unwrap_or(0),
             time: findings.keep(time_offsets(spec, &namespaces)),
             keyring: findings.keep(request.keyring.as_ref().map(text).transpose()),
@@ -304,8 +304,7 @@ impl Plan {
                 list: hooks(&spec.hooks.start_container, "startContainer", findings),
                 state: Vec::new(),
             },
-            memory_policy: findings.keep(spec.linux.memory_policy.as_ref().map(memory::policy).transpose()),
-            personality: findings.keep(spec.linux.personality.as_ref().map(memory::personality).transpose()),
+            inherited: memory::inherited(spec, findings),
             process,
             start,
         };
@@ -313,7 +312,7 @@ impl Plan {
             id: request.id.clone(),
             rootfs,
             network,
-            clone_flags: if born_inside { 0 } else { by_clone },
+            clone_flags: if made_by_init { 0 } else { by_clone },
             namespaces: namespaces.all(),
             id_maps,
             cgroup,

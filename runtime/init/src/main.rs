@@ -170,11 +170,11 @@ impl Init {
     fn become_process(&mut self) -> Result<Option<Prepared>> {
         // Before privileges are given up and filters hold, which may be against these calls.
         self.step(Step::MemoryPolicy)?;
-        if let Some(policy) = &self.plan.memory_policy {
+        if let Some(policy) = &self.plan.inherited.memory_policy {
             sys::set_mempolicy(policy.mode, &policy.nodes).call("set_mempolicy")?;
         }
         self.step(Step::Personality)?;
-        if let Some(domain) = self.plan.personality {
+        if let Some(domain) = self.plan.inherited.personality {
             sys::personality(domain).call("personality")?;
         }
         self.step(Step::Credentials)?;

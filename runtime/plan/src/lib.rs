@@ -69,14 +69,22 @@ pub struct Plan {
     pub create_container: Hooks,
     /// `startContainer` hooks: run by the init just before `execve`.
     pub start_container: Hooks,
-    /// The NUMA memory policy (set_mempolicy(2)).
-    pub memory_policy: Option<MemoryPolicy>,
-    /// The execution domain (personality(2)).
-    pub personality: Option<u32>,
+    /// What processes of `exec` get, too.
+    pub inherited: Inherited,
     /// The program; `None` is a container without a process, which cannot be started.
     pub process: Option<Process>,
     /// Where the order to start comes from.
     pub start: Start,
+}
+
+/// Properties of the first process that every later one gets as they are: stored as a whole by `create`, and
+/// put into the plan as a whole by `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// The NUMA memory policy (set_mempolicy(2)).
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The execution domain (personality(2)).
+    pub personality: Option<u32>,
 }
 
 /// When the init goes on in a child.

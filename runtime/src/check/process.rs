@@ -78,7 +78,7 @@ impl<'a> Preflight<'a> {
     /// The kernel wants one node at least that is there and has memory (set_mempolicy(2)).
     fn check_memory_nodes(&mut self) {
         const RELATIVE_NODES: u32 = 1 << 14;
-        let Some(policy) = &self.plan.init.memory_policy else { return };
+        let Some(policy) = &self.plan.init.inherited.memory_policy else { return };
         let text = read("/sys/devices/system/node/has_memory").unwrap_or_default();
         let place = Place::new("linux.memoryPolicy.nodes".into());
         let Ok(there) = cpu_list::mask(text.trim(), &place) else { return };

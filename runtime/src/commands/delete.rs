@@ -111,13 +111,13 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
         own.remove()?;
     }
     let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststop, "poststop"))?;
-    let born = container.record.cleat.phase == Phase::Created;
+    let created = container.record.cleat.phase == Phase::Created;
     // The directory last: until it is gone, the id is taken and `delete` can be tried again.
     let state = container.state_json(Status::Stopped)?;
     let path = container.path().to_owned();
     std::fs::remove_dir_all(&path).context(format_args!("remove {}", path.display()))?;
     drop(lock);
-    if born {
+    if created {
         // runtime-spec runtime.md § Lifecycle: a failure is logged, the others run, delete succeeds.
         for error in hooks::run_all(&hooks, &state) {
             warn(&format!("poststop {error}"));

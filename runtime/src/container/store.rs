@@ -111,10 +111,9 @@ pub struct CleatState {
     pub joined: u64,
     /// The container's resctrl group.
     pub rdt: Option<ResctrlState>,
-    /// The NUMA memory policy, which processes that join get, too.
-    pub memory_policy: Option<cleat_plan::MemoryPolicy>,
-    /// The execution domain, likewise.
-    pub personality: Option<u32>,
+    /// What processes of `exec` get as the first one did.
+    #[serde(default)]
+    pub inherited: cleat_plan::Inherited,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
     /// `process` of config.json, word by word.

@@ -379,8 +379,7 @@ impl Creation<'_> {
                 joined: self.plan.init.join.iter().fold(0, |flags, join| flags | u64::from(join.flags))
                     & !host.network.map_or(0, |_| plan::NEWNET),
                 rdt: None,
-                memory_policy: self.plan.init.memory_policy.clone(),
-                personality: self.plan.init.personality,
+                inherited: self.plan.init.inherited.clone(),
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),

@@ -109,8 +109,7 @@ pub fn plan(
         become_root: user_namespace,
         keyring: request.keyring.as_ref().map(plan::text).transpose()?,
         terminal: findings.keep(process.terminal.then(|| plan::terminal(process, false)).transpose()),
-        memory_policy: container.record.cleat.memory_policy.clone(),
-        personality: container.record.cleat.personality,
+        inherited: container.record.cleat.inherited.clone(),
         process: Some(joining),
         ..wire::Plan::default()
     };

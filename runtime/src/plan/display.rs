@@ -186,9 +186,9 @@ impl Plan {
             Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),
             Step::MaskedPaths => root.map(|r| texts(&r.masked)).unwrap_or_default(),
             Step::ReadonlyRoot => one(root.filter(|r| r.readonly).map(|_| "/".to_owned())),
-            Step::MemoryPolicy => one(init.memory_policy.as_ref().map(super::memory::describe)),
+            Step::MemoryPolicy => one(init.inherited.memory_policy.as_ref().map(super::memory::describe)),
             Step::Personality => {
-                one(init.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
+                one(init.inherited.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
             }
             Step::Credentials => one(init.process.as_ref().map(|p| {
                 let nnp = if p.no_new_privileges { ", no new privileges" } else { "" };

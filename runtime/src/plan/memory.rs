@@ -1,11 +1,13 @@
 //! Where is the process's memory taken from, and which machine does it believe to run on?
 
-use cleat_plan::MemoryPolicy;
+use cleat_plan::{Inherited, MemoryPolicy};
 
 use super::cpu_list;
+use super::findings::Findings;
 use super::place::place;
 use crate::error::Result;
 use crate::spec;
+use crate::spec::Spec;
 
 /// `MPOL_*` by their numbers (linux/mempolicy.h).
 pub const MODES: [&str; 7] = [
@@ -26,8 +28,16 @@ const NUMA_BALANCING: u32 = 1 << 13;
 const RELATIVE_NODES: u32 = 1 << 14;
 const STATIC_NODES: u32 = 1 << 15;
 
+/// Decides what later processes of the container get as the first one does.
+pub(super) fn inherited(spec: &Spec, findings: &mut Findings) -> Inherited {
+    Inherited {
+        memory_policy: findings.keep(spec.linux.memory_policy.as_ref().map(policy).transpose()),
+        personality: findings.keep(spec.linux.personality.as_ref().map(personality).transpose()),
+    }
+}
+
 /// Decides the memory policy, by the rules of set_mempolicy(2).
-pub(super) fn policy(asked: &spec::MemoryPolicy) -> Result<MemoryPolicy> {
+fn policy(asked: &spec::MemoryPolicy) -> Result<MemoryPolicy> {
     let at = place("linux.memoryPolicy");
     let mode = asked.mode.as_str();
     if mode.is_empty() {
@@ -65,7 +75,7 @@ pub(super) fn policy(asked: &spec::MemoryPolicy) -> Result<MemoryPolicy> {
 }
 
 /// Decides the execution domain (personality(2), `PER_*`).
-pub(super) fn personality(asked: &spec::Personality) -> Result<u32> {
+fn personality(asked: &spec::Personality) -> Result<u32> {
     let at = place("linux.personality");
     if !asked.flags.is_empty() {
         // runtime-spec config-linux.md § Personality.

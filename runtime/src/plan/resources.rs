@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn no_process_can_be_born_under_a_limit_of_none() {
+    fn no_process_can_start_under_a_limit_of_none() {
         let late = |limit: i64| decide_json(json!({"pids": {"limit": limit}})).0.unwrap()[0].late;
         assert!(late(0));
         assert!(!late(1));

@@ -62,7 +62,7 @@ fn the_plan_of_a_plain_bundle() {
 
 /// Made by a process of ours it would belong to our user namespace.
 #[test]
-fn a_network_namespace_that_belongs_to_a_new_user_namespace_is_born_with_it() {
+fn a_network_namespace_that_belongs_to_a_new_user_namespace_is_made_with_it() {
     let kinds = json!([{"type": "network"}, {"type": "mount"}, {"type": "user"}]);
     let plan = plan_with(mapped(json!({"linux": {"namespaces": kinds}}))).unwrap();
     assert_eq!((plan.host.network, plan.init.join.len()), (None, 0));

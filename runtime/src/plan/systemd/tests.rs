@@ -108,7 +108,7 @@ fn limits_are_properties_too() {
 }
 
 #[test]
-fn a_limit_that_nobody_can_be_born_under_is_set_late() {
+fn a_limit_that_no_process_can_start_under_is_set_late() {
     let (unit, _) = decide_with("", json!({}), json!({"memory": {"limit": 1 << 20}}), &SYSTEM()).unwrap();
     assert!(!unit.properties.iter().any(|property| property.name == "MemoryMax"));
     assert_eq!(unit.late, [property("MemoryMax", Value::Count(1 << 20))]);
