@@ -484,6 +484,65 @@ mod tests {
         assert_eq!(Link::parse(message.payload).unwrap(), Link { index: 7, name: b"eth0".to_vec(), up: true });
     }
 
+    /// Held against netlink-packet-route: it reads what we write, and we read what it writes.
+    #[test]
+    fn another_implementation_reads_and_writes_the_same() {
+        use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
+        use netlink_packet_route::RouteNetlinkMessage;
+        use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+        use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+
+        fn read(bytes: &[u8]) -> (NetlinkHeader, RouteNetlinkMessage) {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).unwrap();
+            let NetlinkPayload::InnerMessage(inner) = message.payload else { panic!("{:?}", message.payload) };
+            (message.header, inner)
+        }
+        fn written(message: RouteNetlinkMessage) -> Vec<u8> {
+            let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
+            message.finalize();
+            let mut bytes = vec![0; message.buffer_len()];
+            message.serialize(&mut bytes);
+            bytes
+        }
+
+        let mut body = Body::of_link(7, IFF_UP);
+        body.attribute(IFLA_NET_NS_FD, &5i32.to_ne_bytes()).unwrap();
+        body.attribute(IFLA_NEW_IFINDEX, &9i32.to_ne_bytes()).unwrap();
+        body.attribute(IFLA_IFNAME, &zero_ended(b"eth0")).unwrap();
+        let (header, inner) = read(&request(libc::RTM_SETLINK, NLM_F_ACK, 3, &body).unwrap());
+        assert_eq!((header.flags, header.sequence_number), (NLM_F_REQUEST | NLM_F_ACK, 3));
+        let RouteNetlinkMessage::SetLink(link) = inner else { panic!("{inner:?}") };
+        assert_eq!((link.header.index, link.header.flags, link.header.change_mask), (7, LinkFlags::Up, LinkFlags::Up));
+        let asked = [LinkAttribute::NetNsFd(5), LinkAttribute::NewIfIndex(9), LinkAttribute::IfName("eth0".to_owned())];
+        assert_eq!(link.attributes, asked);
+
+        let mut theirs = LinkMessage::default();
+        (theirs.header.index, theirs.header.flags) = (7, LinkFlags::Up | LinkFlags::Running);
+        theirs.attributes = vec![LinkAttribute::Mtu(1500), LinkAttribute::IfName("eth0".to_owned())];
+        let bytes = written(RouteNetlinkMessage::NewLink(theirs));
+        let ours = Link::parse(messages(&bytes).unwrap()[0].payload).unwrap();
+        assert_eq!(ours, Link { index: 7, name: b"eth0".to_vec(), up: true });
+
+        let mut theirs = AddressMessage::default();
+        (theirs.header.family, theirs.header.prefix_len, theirs.header.index) =
+            (netlink_packet_route::AddressFamily::Inet, 24, 7);
+        theirs.header.scope = AddressScope::Universe;
+        let flags = AddressFlags::Permanent | AddressFlags::Noprefixroute;
+        theirs.attributes = vec![
+            AddressAttribute::Local([192, 0, 2, 1].into()),
+            AddressAttribute::Label("eth0:web".to_owned()),
+            AddressAttribute::Flags(flags),
+        ];
+        let bytes = written(RouteNetlinkMessage::NewAddress(theirs));
+        let (index, ours) = Address::parse(messages(&bytes).unwrap()[0].payload).unwrap();
+        assert_eq!((index, ours.is_lasting(), ours.label.as_deref()), (7, true, Some(&b"eth0:web"[..])));
+        let (_, inner) = read(&request(libc::RTM_NEWADDR, 0, 1, &ours.body(9).unwrap()).unwrap());
+        let RouteNetlinkMessage::NewAddress(again) = inner else { panic!("{inner:?}") };
+        assert_eq!((again.header.index, again.header.prefix_len), (9, 24));
+        assert!(again.attributes.contains(&AddressAttribute::Local([192, 0, 2, 1].into())), "{again:?}");
+        assert!(again.attributes.contains(&AddressAttribute::Flags(AddressFlags::Noprefixroute)), "{again:?}");
+    }
+
     /// CVE-2021-43784
     #[test]
     fn an_attribute_longer_than_its_length_can_say_is_an_error() {

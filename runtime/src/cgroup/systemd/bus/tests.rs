@@ -153,3 +153,118 @@ fn a_call_is_encoded_as_specified() {
     let back = Message::parse(&bytes).unwrap();
     assert_eq!((back.kind, back.member.as_str(), back.body), (CALL, "M", body.bytes));
 }
+
+/// What zbus has read.
+type Seen = std::sync::mpsc::Sender<(String, Vec<(String, zbus::zvariant::OwnedValue)>)>;
+
+/// systemd's manager, as far as it is called, by zbus.
+struct Manager(Seen);
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+impl Manager {
+    #[allow(clippy::needless_pass_by_value, reason = "zbus wants it so")]
+    async fn start_transient_unit(
+        &self,
+        name: String,
+        mode: String,
+        properties: Vec<(String, zbus::zvariant::OwnedValue)>,
+        others: Vec<(String, Vec<(String, zbus::zvariant::OwnedValue)>)>,
+        #[zbus(signal_emitter)] emitter: zbus::object_server::SignalEmitter<'_>,
+    ) -> zbus::fdo::Result<zbus::zvariant::OwnedObjectPath> {
+        let job = zbus::zvariant::OwnedObjectPath::try_from("/org/freedesktop/systemd1/job/7").unwrap();
+        if mode != "replace" || !others.is_empty() {
+            return Err(zbus::fdo::Error::InvalidArgs(mode));
+        }
+        self.0.send((name.clone(), properties)).unwrap();
+        Manager::job_removed(&emitter, 7, job.as_ref(), &name, "done").await.unwrap();
+        Ok(job)
+    }
+
+    #[zbus(signal)]
+    async fn job_removed(
+        emitter: &zbus::object_server::SignalEmitter<'_>,
+        id: u32,
+        job: zbus::zvariant::ObjectPath<'_>,
+        unit: &str,
+        result: &str,
+    ) -> zbus::Result<()>;
+}
+
+/// Serves one connection until `stop`'s other end is gone.
+fn serve(listener: UnixListener, seen: Seen, stop: std::sync::mpsc::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(stream).unwrap();
+        let builder = zbus::connection::Builder::unix_stream(stream).server(zbus::Guid::generate()).unwrap().p2p();
+        let builder = builder.serve_at("/org/freedesktop/systemd1", Manager(seen)).unwrap();
+        let connection = builder.build().await.unwrap();
+        while stop.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+            tokio::task::yield_now().await;
+        }
+        drop(connection);
+    });
+}
+
+/// Held against zbus as the other side: it takes our greeting, reads every kind of value that a unit's properties
+/// have, and we read its answers, refusals and signals.
+#[test]
+fn another_implementation_understands_us_and_we_it() {
+    let dir = std::env::temp_dir().join(format!("cleat-bus-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let (seen, calls) = std::sync::mpsc::channel();
+    let (running, stop) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || serve(listener, seen, stop));
+    let properties = [
+        Property { name: "Delegate", value: Value::Flag(true) },
+        Property { name: "TasksMax", value: Value::Count(1 << 40) },
+        Property { name: "Description", value: Value::Text("a container".into()) },
+        Property { name: "Slice", value: Value::Texts(vec!["a".into(), "b.slice".into()]) },
+        Property { name: "AllowedCPUs", value: Value::Set(vec![3, 0, 1]) },
+        Property { name: "DeviceAllow", value: Value::Pairs(vec![("/dev/null".into(), "rwm".into())]) },
+        Property { name: "PIDs", value: Value::Pids(vec![1, 70_000]) },
+        Property { name: "Nice", value: Value::Number(-5) },
+    ];
+    let manager = Target {
+        destination: "org.freedesktop.systemd1",
+        object: "/org/freedesktop/systemd1",
+        interface: "org.freedesktop.systemd1.Manager",
+    };
+    let arguments = |mode: &str| {
+        let mut body = Writer::of(&["a.scope", mode]);
+        body.properties(&properties);
+        body.array(8, |_| {});
+        body
+    };
+    let mut bus = Bus::connect(&path, Duration::from_secs(20)).unwrap();
+    let signature = "ssa(sv)a(sa(sv))";
+    let answer = bus.call(&manager, "StartTransientUnit", signature, &arguments("replace")).unwrap().unwrap();
+    let job = Reader::new(&answer).text().unwrap();
+    assert_eq!(job, "/org/freedesktop/systemd1/job/7");
+    assert_eq!(bus.end_of_job(&job).unwrap(), "done");
+    let (unit, read) = calls.recv().unwrap();
+    let read: Vec<_> = read.iter().map(|(name, value)| format!("{name} {}", value.to_string())).collect();
+    assert_eq!(unit, "a.scope");
+    assert_eq!(
+        read,
+        [
+            "Delegate true",
+            "TasksMax uint64 1099511627776",
+            "Description \"a container\"",
+            "Slice [\"a\", \"b.slice\"]",
+            "AllowedCPUs [byte 0x03, 0x00, 0x01]",
+            "DeviceAllow [(\"/dev/null\", \"rwm\")]",
+            "PIDs [uint32 1, 70000]",
+            "Nice -5",
+        ]
+    );
+    let refusal = bus.call(&manager, "StartTransientUnit", signature, &arguments("fail")).unwrap().unwrap_err();
+    assert_eq!(refusal.name, "org.freedesktop.DBus.Error.InvalidArgs");
+    assert_eq!(refusal.text, "fail");
+    drop((running, bus));
+    server.join().unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+}
