@@ -54,7 +54,7 @@ fn process() -> Value {
         "cwd_link": fs::read_link("/proc/self/cwd").ok(),
         "args": std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "env": environment(),
-        "capabilities": capabilities(&status),
+        "capabilities": capabilities(),
         "no_new_privs": status.get("NoNewPrivs").map(|v| v == "1"),
         "seccomp": status.get("Seccomp").and_then(|v| v.parse::<u32>().ok()),
         "signals": { "blocked": status.get("SigBlk"), "ignored": status.get("SigIgn") },
@@ -199,62 +199,18 @@ fn unescape(field: &str) -> String {
     field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
-fn capabilities(status: &BTreeMap<String, String>) -> Value {
-    let set = |key: &str| -> Option<Vec<String>> {
-        let mask = u64::from_str_radix(status.get(key)?, 16).ok()?;
-        let known = CAPABILITIES.iter().enumerate();
-        Some(known.filter(|(n, _)| mask >> n & 1 == 1).map(|(_, name)| format!("CAP_{name}")).collect())
+fn capabilities() -> Value {
+    let set = |set: caps::CapSet| -> Option<Vec<String>> {
+        let mut held: Vec<caps::Capability> = caps::read(None, set).ok()?.into_iter().collect();
+        held.sort_by_key(caps::Capability::index);
+        Some(held.iter().map(ToString::to_string).collect())
     };
     json!({
-        "bounding": set("CapBnd"),
-        "effective": set("CapEff"),
-        "permitted": set("CapPrm"),
-        "inheritable": set("CapInh"),
-        "ambient": set("CapAmb"),
+        "bounding": set(caps::CapSet::Bounding),
+        "effective": set(caps::CapSet::Effective),
+        "permitted": set(caps::CapSet::Permitted),
+        "inheritable": set(caps::CapSet::Inheritable),
+        "ambient": set(caps::CapSet::Ambient),
     })
 }
 

@@ -4,7 +4,7 @@
 use clap::Command;
 use clap_complete::{Shell, generate};
 
-use crate::Error;
+use anyhow::{Context, Result, bail};
 
 /// Commands whose first argument is a container that exists.
 const OF_A_CONTAINER: [&str; 11] =
@@ -24,7 +24,7 @@ _cleat_containers() {
 ///
 /// # Errors
 /// clap_complete writes what it did not when this was written.
-pub(crate) fn all() -> Result<Vec<(String, String)>, Error> {
+pub(crate) fn all() -> Result<Vec<(String, String)>> {
     Ok(vec![
         ("completions/bash/cleat".into(), bash(script(Shell::Bash)?)?),
         ("completions/zsh/_cleat".into(), zsh(&script(Shell::Zsh)?)?),
@@ -32,28 +32,28 @@ pub(crate) fn all() -> Result<Vec<(String, String)>, Error> {
     ])
 }
 
-fn script(shell: Shell) -> Result<String, Error> {
+fn script(shell: Shell) -> Result<String> {
     let mut bytes = Vec::new();
     let mut command: Command = cleat::cli::whole().disable_help_subcommand(false);
     generate(shell, &mut command, "cleat", &mut bytes);
     Ok(String::from_utf8(bytes)?)
 }
 
-fn bash(mut text: String) -> Result<String, Error> {
+fn bash(mut text: String) -> Result<String> {
     for name in OF_A_CONTAINER {
         let begin = format!("\n        cleat__subcmd__{name})\n            opts=\"");
-        let at = text.find(&begin).ok_or_else(|| format!("bash: no options of {name}"))? + begin.len();
-        let end = at + text[at..].find('"').ok_or("bash: options without an end")?;
+        let at = text.find(&begin).with_context(|| format!("bash: no options of {name}"))? + begin.len();
+        let end = at + text[at..].find('"').context("bash: options without an end")?;
         text.insert_str(end, " $(cleat list --quiet 2>/dev/null)");
     }
     Ok(text)
 }
 
-fn zsh(text: &str) -> Result<String, Error> {
+fn zsh(text: &str) -> Result<String> {
     let plain = "':id -- The container:_default'";
     let head = "autoload -U is-at-least\n";
     if text.matches(plain).count() != OF_A_CONTAINER.len() || !text.contains(head) {
-        return Err("zsh: not as many commands on a container as expected".into());
+        bail!("zsh: not as many commands on a container as expected");
     }
     // A colon in the name of a value would end the name.
     let text = text.replace(":UID[:GID]:", ":UID[\\:GID]:").replace(plain, "':id -- The container:_cleat_containers'");

@@ -1,6 +1,6 @@
 //! Of which day are the sources? `SOURCE_DATE_EPOCH`, so that two builds write the same.
 
-use crate::Error;
+use anyhow::{Context, Result};
 
 /// A moment in UTC.
 pub(crate) struct Date {
@@ -11,9 +11,9 @@ pub(crate) struct Date {
 }
 
 /// The date of the sources.
-pub(crate) fn of_source() -> Result<Date, Error> {
-    let text = std::env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set; make sets it")?;
-    Ok(of_epoch(text.trim().parse().map_err(|_| format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds"))?))
+pub(crate) fn of_source() -> Result<Date> {
+    let text = std::env::var("SOURCE_DATE_EPOCH").context("SOURCE_DATE_EPOCH is not set; make sets it")?;
+    Ok(of_epoch(text.trim().parse().with_context(|| format!("SOURCE_DATE_EPOCH {text:?} is no number of seconds"))?))
 }
 
 fn of_epoch(seconds: u64) -> Date {

@@ -16,26 +16,25 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What went wrong, for people.
-type Error = Box<dyn std::error::Error>;
+use anyhow::{Context, Result};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["docs", dir] => docs(Path::new(dir)),
         ["notices", dir] => notices(Path::new(dir)),
-        _ => Err("usage: packaging docs|notices DIR".into()),
+        _ => Err(anyhow::anyhow!("usage: packaging docs|notices DIR")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("packaging: {error}");
+            eprintln!("packaging: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn docs(dir: &Path) -> Result<(), Error> {
+fn docs(dir: &Path) -> Result<()> {
     let date = date::of_source()?;
     for (path, text) in man::all(&date)?.into_iter().chain(completions::all()?) {
         write(&dir.join(path), &text)?;
@@ -43,7 +42,7 @@ fn docs(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn notices(dir: &Path) -> Result<(), Error> {
+fn notices(dir: &Path) -> Result<()> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     let metadata = serde_json::from_str(&text)?;
@@ -52,11 +51,9 @@ fn notices(dir: &Path) -> Result<(), Error> {
     write(&dir.join("cleat.cdx.json"), &sbom::document(&shipped, &date::of_source()?)?)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let wrong = |error| format!("{}: {error}", path.display());
+fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(wrong)?;
+        std::fs::create_dir_all(parent).with_context(|| path.display().to_string())?;
     }
-    std::fs::write(path, text).map_err(wrong)?;
-    Ok(())
+    std::fs::write(path, text).with_context(|| path.display().to_string())
 }

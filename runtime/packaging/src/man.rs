@@ -4,15 +4,15 @@
 use clap::{Arg, Command};
 use clap_mangen::Man;
 
-use crate::Error;
 use crate::date::Date;
 use crate::pages::{self, Page, Section};
+use anyhow::{Context, Result, bail};
 
 /// All pages as paths and texts.
 ///
 /// # Errors
 /// A command has no page, or a page no command.
-pub(crate) fn all(date: &Date) -> Result<Vec<(String, String)>, Error> {
+pub(crate) fn all(date: &Date) -> Result<Vec<(String, String)>> {
     let mut whole = cleat::cli::whole();
     whole.build();
     let mut found = Vec::new();
@@ -20,11 +20,11 @@ pub(crate) fn all(date: &Date) -> Result<Vec<(String, String)>, Error> {
     for command in whole.get_subcommands() {
         let name = command.get_name();
         let at = rest.iter().position(|page| page.name == format!("cleat-{name}"));
-        let page = rest.swap_remove(at.ok_or_else(|| format!("pages.rs has no page for the command {name}"))?);
+        let page = rest.swap_remove(at.with_context(|| format!("pages.rs has no page for the command {name}"))?);
         found.push(render(&page, "8", Some(command), date)?);
     }
     if let Some(page) = rest.first() {
-        return Err(format!("pages.rs has the page {}, but there is no such command", page.name).into());
+        bail!("pages.rs has the page {}, but there is no such command", page.name);
     }
     found.push(render(&pages::cleat(&whole), "8", Some(&whole), date)?);
     found.push(render(&pages::shim(), "8", None, date)?);
@@ -32,7 +32,7 @@ pub(crate) fn all(date: &Date) -> Result<Vec<(String, String)>, Error> {
     Ok(found)
 }
 
-fn render(page: &Page, section: &str, command: Option<&Command>, date: &Date) -> Result<(String, String), Error> {
+fn render(page: &Page, section: &str, command: Option<&Command>, date: &Date) -> Result<(String, String)> {
     let version = env!("CARGO_PKG_VERSION");
     let about = match command {
         Some(command) if page.about.is_empty() => {
@@ -94,7 +94,7 @@ fn value_name(arg: &Arg) -> String {
 }
 
 /// The options and arguments, by clap_mangen.
-fn options(command: &Command) -> Result<String, Error> {
+fn options(command: &Command) -> Result<String> {
     let mut bytes = Vec::new();
     Man::new(command.clone()).render_options_section(&mut bytes)?;
     let text = String::from_utf8(bytes)?;

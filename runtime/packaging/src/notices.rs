@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::Error;
+use anyhow::{Context, Result, bail};
 
 /// The crates that are linked into what is shipped.
 pub(crate) const ROOTS: [&str; 3] = ["cleat", "containerd-shim-cleat", "cleat-init"];
@@ -48,7 +48,7 @@ impl Shipped {
     ///
     /// # Errors
     /// It is not that, a crate has no licence, or Cargo.lock cannot be read.
-    pub(crate) fn of(metadata: &Value) -> Result<Shipped, Error> {
+    pub(crate) fn of(metadata: &Value) -> Result<Shipped> {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let packages: BTreeMap<String, Value> =
@@ -64,7 +64,7 @@ impl Shipped {
         let mut rest: Vec<String> =
             packages.iter().filter(|(_, package)| is_root(package)).map(|(id, _)| id.clone()).collect();
         if rest.len() != ROOTS.len() {
-            return Err("cargo metadata does not have all crates that are shipped".into());
+            bail!("cargo metadata does not have all crates that are shipped");
         }
         while let Some(id) = rest.pop() {
             if crates.contains_key(&id) {
@@ -83,7 +83,7 @@ impl Shipped {
             let (name, version) = (text(&package["name"]), text(&package["version"]));
             let licence = text(&package["license"]).replace('/', " OR ");
             if licence.is_empty() {
-                return Err(format!("{name} {version} has no licence").into());
+                bail!("{name} {version} has no licence");
             }
             let manifest = PathBuf::from(text(&package["manifest_path"]));
             let dir = manifest.parent().map(Path::to_owned).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Shipped {
     ///
     /// # Errors
     /// A crate has no text, or it cannot be read.
-    pub(crate) fn licences(&self) -> Result<String, Error> {
+    pub(crate) fn licences(&self) -> Result<String> {
         let mut out =
             "The binaries of cleat contain code of others. Its licences, and what their owners ask to be kept:\n\n"
                 .to_owned();
@@ -115,7 +115,7 @@ impl Shipped {
             out += &format!("  {label}: {}\n", one.licence);
             let found = texts_of(&one.dir)?;
             if found.is_empty() {
-                return Err(format!("{label}: no licence text in {}", one.dir.display()).into());
+                bail!("{label}: no licence text in {}", one.dir.display());
             }
             for text in found {
                 match texts.iter_mut().find(|(known, _)| *known == text) {
@@ -136,28 +136,28 @@ impl Shipped {
 }
 
 /// The files of a crate that a licence asks to be kept.
-fn texts_of(dir: &Path) -> Result<Vec<String>, Error> {
+fn texts_of(dir: &Path) -> Result<Vec<String>> {
     let is_notice = |name: &str| {
         ["license", "licence", "copying", "copyright", "notice", "unlicense"]
             .iter()
             .any(|word| name.to_lowercase().starts_with(word))
     };
     let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map_err(|error| format!("{}: {error}", dir.display()))?
+        .with_context(|| dir.display().to_string())?
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.is_file() && path.file_name().and_then(|name| name.to_str()).is_some_and(is_notice))
         .collect();
     paths.sort();
-    let read = |path: &PathBuf| -> Result<String, Error> {
-        Ok(std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?)
+    let read = |path: &PathBuf| -> Result<String> {
+        std::fs::read_to_string(path).with_context(|| path.display().to_string())
     };
     paths.iter().map(|path| Ok(read(path)?.replace("\r\n", "\n"))).collect()
 }
 
 /// The checksums in Cargo.lock, by name and version.
-fn checksums(path: &Path) -> Result<BTreeMap<(String, String), String>, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn checksums(path: &Path) -> Result<BTreeMap<(String, String), String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let value = |block: &str, key: &str| {
         block.lines().find_map(|line| line.strip_prefix(&format!("{key} = \""))?.strip_suffix('"').map(str::to_owned))
     };

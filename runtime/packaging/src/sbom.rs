@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::Error;
 use crate::date::Date;
 use crate::notices::{Crate, ROOTS, Shipped};
+use anyhow::Result;
 
 /// The document. It has no serial number, which would be another each time.
 ///
 /// # Errors
 /// Those of encoding.
-pub(crate) fn document(shipped: &Shipped, date: &Date) -> Result<String, Error> {
+pub(crate) fn document(shipped: &Shipped, date: &Date) -> Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     let product = json!({
         "type": "application",
