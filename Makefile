@@ -27,8 +27,19 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-# What is tested in the guest.
+# What is tested in the guest, and what `make integration` is cut down to when it is given.
 CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd
+
+# The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
+# theirs; a chapter NAME_sid is the file NAME.rs on another containerd.
+programs = $(sort $(foreach chapter,$(1),$(notdir $(patsubst %/,%,$(dir $(wildcard integration/tests/*/$(patsubst %_sid,%,$(chapter)).rs))))))
+chapters = $(addprefix --test=,$(call programs,$(1))) -- $(addprefix --chapter=,$(1))
+# All, unless some are named on the command line; and in them what FILTER names.
+CHOSEN   = $(if $(filter-out file,$(origin CHAPTERS)),$(call chapters,$(CHAPTERS)),--)
+
+# Where tests add what has become of them, and who counts it.
+REPORT   = $(CURDIR)/target/test-report
+COUNT    = $(CARGO) run --quiet -p integration --bin test-report -- $(REPORT)
 
 .PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
@@ -81,26 +92,31 @@ demo: bundles ## Run bundles/hello and remove it again
 	@echo "== gone: the container and all that was made for it"
 	@$(OUT)/cleat --root target/demo list
 
+test: COUNTED = :
 test: check unit integration ## All tests: what CI runs
-	@$(MAKE) --no-print-directory guest GUEST=--if-needed
+	@status=0; $(MAKE) --no-print-directory guest GUEST=--if-needed || status=$$?; \
+	  echo "== where the tests ran, and which were skipped"; $(COUNT) --complete && exit $$status
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
 	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p packaging
 
-integration: bundles ## Tests against the kernel, as root
+COUNTED = $(COUNT)
+integration: bundles ## Tests against the kernel, as root; CHAPTERS="mounts exec" FILTER=the_root for some
 	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
 	  apt-get install -y uidmap || echo "== without it the tests of delegated ids are SKIPPED"; }
 	@echo "== integration tests"
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
 	@integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration
+	@rm -f $(REPORT)
+	$(BUILT) CLEAT_TEST_REPORT=$(REPORT) $(CARGO) test --no-fail-fast -p integration $(CHOSEN) $(FILTER) || { $(COUNT); exit 1; }
+	@$(COUNTED)
 
 containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and see the shim below them; CLEAT_CONTAINERD=DIR for another
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test cri --test cri_sid --test shim --test shim_options --test shim_streams --test shim_ends --test shim_boundary
+	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_streams shim_ends shim_boundary)
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
@@ -109,11 +125,13 @@ defences: bundles ## Take each defence out of a copy, see its tests fail (slow);
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
-	$(BUILT) integration/guest/test $(GUEST) $(CHAPTERS)
+	@$(if $(GUEST),,rm -f $(REPORT))
+	$(BUILT) CLEAT_TEST_REPORT=$(REPORT) integration/guest/test $(GUEST) $(CHAPTERS) $(if $(FILTER),-- $(FILTER))
+	@$(if $(GUEST),,$(COUNT))
 
 matrix: bundles ## What holds in every combination (integration/MATRIX.md), looked at here and in the guest; BLESS=1 writes what is found here
 	@echo "== the confinement matrix"
-	$(if $(BLESS),CLEAT_BLESS=1) $(BUILT) $(CARGO) test -p integration --test matrix
+	$(if $(BLESS),CLEAT_BLESS=1) $(BUILT) $(CARGO) test -p integration $(call chapters,matrix)
 	@[ -n "$(BLESS)" ] || $(MAKE) --no-print-directory guest CHAPTERS="matrix"
 
 deny: ## Licences, sources and duplicates of all crates, by cargo-deny (installed if missing, some minutes)
@@ -128,7 +146,7 @@ fuzz: ## Fuzz whatever is parsed, FUZZ_SECONDS=20 for each target; FUZZ="bundle 
 oracle: bundles ## The lifecycle tests on runc, in a mount namespace with cgroup v2 alone
 	@command -v runc >/dev/null || { echo "runc is not installed: apt-get install runc"; exit 1; }
 	unshare --mount --propagation private sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && \
-	  CLEAT_RUNTIME=$$(command -v runc) CLEAT_PROBE=$(CURDIR)/$(OUT)/probe exec $(CARGO) test -p integration --test lifecycle'
+	  CLEAT_RUNTIME=$$(command -v runc) CLEAT_PROBE=$(CURDIR)/$(OUT)/probe exec $(CARGO) test -p integration $(call chapters,lifecycle)'
 
 check: ## Format, lints, layer rules, documentation
 	@echo "== format"

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use integration::{Defence, Failure};
+use integration::{Defence, Failure, program_of};
 use serde_json::Value;
 
 /// What must work with every change, or a failure proves nothing.
@@ -124,16 +124,19 @@ impl Copy {
             command.arg(cargo().get_program()).args(["test", "--quiet", "-p", "cleat", "--lib", "--"]);
             command.current_dir(&self.tree).env("CARGO_TARGET_DIR", self.out.join("build"));
         } else {
-            let program = self.tests.get(file).ok_or_else(|| format!("there is no integration/tests/{file}.rs"))?;
+            let program = program_of(file).and_then(|program| self.tests.get(&program));
+            let program = program.ok_or_else(|| format!("there is no chapter {file} in integration/tests"))?;
             command.arg(program).current_dir(self.workspace.join("integration"));
         }
-        command.args(["--exact", test]).env("RUST_BACKTRACE", "0").env("CLEAT_TRIES", tries.to_string());
+        let name = if file == "unit" { test.to_owned() } else { format!("{file}::{test}") };
+        command.args(["--exact", &name]).env("RUST_BACKTRACE", "0").env("CLEAT_TRIES", tries.to_string());
         command.env("CLEAT_SHIM", runtime.with_file_name(SHIM));
         let output = command.env("CLEAT_RUNTIME", runtime).output().expect("timeout(1)");
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         match (output.status.success(), text.contains("1 passed"), text.contains("1 failed")) {
             (true, true, _) => Ok((true, text)),
             (false, _, true) => Ok((false, text)),
+            (true, ..) if text.contains("1 ignored") => Err(format!("{file}::{test} is skipped here: {text}")),
             _ => Err(format!("there is no test {file}::{test}, or it does not end: {text}")),
         }
     }

@@ -1,22 +1,11 @@
 //! Profiles of AppArmor, for as long as a test needs them.
 
 use std::fs;
-use std::io::Write as _;
 use std::process::Command;
-use std::sync::Once;
 
+use crate::harness::skip;
 use crate::host::{TempDir, in_guest, unique_name};
-
-/// Why there can be no profiles here; `None` where there can.
-fn missing() -> Option<&'static str> {
-    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
-    let parser = Command::new("apparmor_parser").arg("--version").output();
-    match (enabled.trim(), parser) {
-        ("Y", Ok(_)) => None,
-        ("Y", Err(_)) => Some("there is no apparmor_parser here (Debian: apt-get install apparmor)"),
-        _ => Some("this kernel has no AppArmor (make guest has one that does)"),
-    }
-}
+use crate::requires::missing_for_apparmor;
 
 /// Profiles that are loaded, unloaded when they leave scope: whatever runs under them must have
 /// ended by then, or goes on unconfined.
@@ -29,19 +18,26 @@ pub struct Profiles {
 impl Profiles {
     /// One profile for each of `(NAME, RULES)`. Each allows what is not denied in its rules.
     ///
-    /// `None` where there is no AppArmor; that is said once, past the capture of test output.
+    /// Where there is no AppArmor, the test is skipped.
     ///
     /// # Panics
     /// In the guest, which has AppArmor; when the profiles cannot be loaded.
     #[must_use]
-    pub fn load(profiles: &[(&str, &str)]) -> Option<Self> {
-        if let Some(reason) = missing() {
+    pub fn load(profiles: &[(&str, &str)]) -> Self {
+        Self::load_if_any(profiles).unwrap_or_else(|reason| skip(reason))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// There is no AppArmor: the reason.
+    ///
+    /// # Panics
+    /// In the guest, which has AppArmor; when the profiles cannot be loaded.
+    pub fn load_if_any(profiles: &[(&str, &str)]) -> Result<Self, &'static str> {
+        if let Some(reason) = missing_for_apparmor() {
             assert!(!in_guest(), "{reason}");
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {reason} ***\n");
-            });
-            return None;
+            return Err(reason);
         }
         let this = Self { dir: TempDir::new(), name: unique_name() };
         let text: String = profiles
@@ -54,7 +50,7 @@ impl Profiles {
             .collect();
         fs::write(this.file(), text).expect("a file of profiles");
         this.parser("--replace");
-        Some(this)
+        Ok(this)
     }
 
     /// The name that the kernel knows a profile by.

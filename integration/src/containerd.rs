@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::harness::skip;
 use crate::host::{TempDir, unique_name};
 use crate::runtime::{built, program};
 use crate::wait::eventually;
@@ -102,30 +103,23 @@ impl Release {
 }
 
 impl Containerd {
-    /// Starts it; `None`, with a word, where `make containerd` has not fetched it.
+    /// Starts it. Where `make containerd` has not fetched it, the test is skipped.
     ///
     /// # Panics
     /// It does not come up.
     #[must_use]
-    pub fn start(release: Release) -> Option<Containerd> {
+    pub fn start(release: Release) -> Containerd {
         let no_cri = "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
-        Containerd::start_with(release, None, |_| Some(no_cri.into()))
+        Containerd::start_with(release, None, |_| no_cri.into())
     }
 
-    /// Starts it with a namespace, else one of its own, and more of a configuration; `None`, too, if
-    /// that is.
+    /// Starts it with a namespace, else one of its own, and more of a configuration.
     pub(crate) fn start_with(
         release: Release,
         namespace: Option<&str>,
-        configuration: impl FnOnce(&Containerd) -> Option<String>,
-    ) -> Option<Containerd> {
-        let (bin, image) = match release.files() {
-            Ok(files) => files,
-            Err(why) => {
-                eprintln!("SKIPPED: {why}");
-                return None;
-            }
-        };
+        configuration: impl FnOnce(&Containerd) -> String,
+    ) -> Containerd {
+        let (bin, image) = release.files().unwrap_or_else(|why| skip(why));
         let dir = TempDir::new();
         let programs = dir.path().join("bin");
         fs::create_dir(&programs).expect("mkdir");
@@ -157,11 +151,11 @@ impl Containerd {
         let (name, namespace) = (unique_name(), namespace.map(str::to_owned));
         let namespace = namespace.unwrap_or_else(|| name.clone());
         let mut containerd = Containerd { dir, holder, daemon: None, events: None, programs, name, namespace };
-        let more = configuration(&containerd)?;
+        let more = configuration(&containerd);
         containerd.configure(&more);
         containerd.up();
         let _ = containerd.ctr(["image", "import", &image.to_string_lossy()]).ok();
-        Some(containerd)
+        containerd
     }
 
     fn configure(&self, more: &str) {

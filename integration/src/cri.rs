@@ -11,7 +11,9 @@ use prost::Message;
 use crate::containerd::{Containerd, IMAGE, Release, fetched, is_cleat_shim, runtime_type};
 pub use crate::grpc::Refused;
 use crate::grpc::call;
+use crate::harness::skip;
 use crate::host::cgroup_root;
+use crate::note;
 use crate::wait::eventually;
 
 pub mod messages;
@@ -57,27 +59,26 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts it; `None`, with a word, where there is no containerd. Where the kernel has no limits, and it asks
+    /// Starts it. Where there is no containerd, the test is skipped. Where the kernel has no limits, and it asks
     /// for some whatever it is told, the program `without_limits` comes before the runtime.
     ///
     /// # Panics
     /// It does not come up.
     #[must_use]
-    pub fn start(release: Release, without_limits: &str) -> Option<Node> {
+    pub fn start(release: Release, without_limits: &str) -> Node {
         let controllers = fs::read_to_string(cgroup_root().join("cgroup.controllers")).unwrap_or_default();
         let has = |name| controllers.split_whitespace().any(|controller| controller == name);
         let limits = ["cpu", "memory", "pids"].into_iter().all(has);
         let containerd = Containerd::start_with(release, Some("k8s.io"), |containerd| {
             let is_1 = containerd.version().starts_with("1.");
             if !limits && !is_1 {
-                eprintln!("cgroup v2 has no controllers of memory and CPU here: what containerd asks for is dropped");
                 containerd.put_before_runtimes(Path::new(without_limits));
             }
             configuration(containerd, limits, is_1)
-        })?;
+        });
         let node = Node { containerd, limits, ids: RefCell::default() };
         node.ready();
-        Some(node)
+        node
     }
 
     /// What is below it.
@@ -258,18 +259,17 @@ impl Drop for Node {
         if std::thread::panicking() {
             let log = self.containerd.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the end of containerd's log:\n{}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+            note!("the end of containerd's log:\n{}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
         }
     }
 }
 
 /// What containerd is told: the plugin, the shim, the network.
-fn configuration(containerd: &Containerd, limits: bool, is_1: bool) -> Option<String> {
+fn configuration(containerd: &Containerd, limits: bool, is_1: bool) -> String {
     let of = |dir: PathBuf| dir.canonicalize().ok().filter(|dir| dir.join("cni/bridge").is_file());
     let given = std::env::var_os("CLEAT_CONTAINERD").map(PathBuf::from).and_then(of);
     let Some(cache) = given.or_else(|| of(fetched())) else {
-        eprintln!("SKIPPED: no network plugins are there; see make containerd");
-        return None;
+        skip("no network plugins are there; see make containerd")
     };
     let (conf, addresses) = (containerd.dir().join("net.d"), containerd.dir().join("addresses"));
     fs::create_dir(&conf).expect("mkdir");
@@ -282,7 +282,7 @@ fn configuration(containerd: &Containerd, limits: bool, is_1: bool) -> Option<St
     let cri = "[plugins.\"io.containerd.grpc.v1.cri\"";
     let cgroups = if limits || !is_1 { "" } else { "  disable_cgroup = true\n" };
     let shim = if is_cleat_shim() { "containerd-shim-cleat-v2" } else { "containerd-shim-runc-v2" };
-    Some(format!(
+    format!(
         "{cri}]\n  sandbox_image = {PAUSE:?}\n  restrict_oom_score_adj = true\n{cgroups}  \
          enable_unprivileged_ports = true\n  enable_unprivileged_icmp = true\n  \
          stream_server_address = \"127.0.0.1\"\n  stream_server_port = \"0\"\n\
@@ -299,7 +299,7 @@ fn configuration(containerd: &Containerd, limits: bool, is_1: bool) -> Option<St
         bin = cache.join("cni"),
         path = containerd.program(shim),
         kind = runtime_type(),
-    ))
+    )
 }
 
 /// A pod that has been run.

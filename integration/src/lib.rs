@@ -24,14 +24,18 @@ mod attack;
 mod audit;
 mod bundle;
 mod call;
+mod chapters;
 mod container;
 mod containerd;
 pub mod cri;
 mod defence;
 pub mod grpc;
+pub mod harness;
 mod host;
 pub mod matrix;
 pub mod network;
+pub mod report;
+mod requires;
 mod resctrl;
 mod runtime;
 pub mod selinux;
@@ -46,36 +50,44 @@ pub use attack::{Exchange, contents, json_lines};
 pub use audit::Audit;
 pub use bundle::{Bundle, default_spec, mount_of, options_of};
 pub use call::{Call, Outcome, Running};
+pub use chapters::{chapter_file, program_of};
 pub use container::{Container, Orphan};
 pub use containerd::{Containerd, IMAGE, Release, Said, is_cleat_shim, runtime_type};
 pub use defence::{Defence, Edit, Failure};
+pub use harness::skip;
 pub use host::{Snapshot, TempDir, cgroup_root, in_guest, nothing_is_left, reap_orphans, unique_name};
+pub use requires::{
+    has_controllers, has_systemd, require_controllers, require_guest, require_idmap_helpers, require_keyrings,
+    require_systemd,
+};
 pub use resctrl::Resctrl;
 pub use runtime::{Runtime, is_peer, peer_version, probe};
 pub use terminal::{ConsoleSocket, Pty, receive_descriptor};
-pub use user::{DelegatedCgroup, EngineNamespace, Lingering, give, has_idmap_helpers, has_systemd, unused_uid};
+pub use user::{DelegatedCgroup, EngineNamespace, Lingering, give, unused_uid};
 pub use wait::{DEADLINE, ended_within, eventually, tries};
 
-/// Leaves the test when the runtime is a peer, and says why.
+pub use integration_macros::test;
+#[doc(hidden)]
+pub use inventory;
+
+/// Skips the test when the runtime is a peer, and says why.
 ///
 /// A test that runs against the peers proves itself; one that does not owes this reason.
 #[macro_export]
 macro_rules! not_on_peer {
     ($reason:literal) => {
         if $crate::is_peer() {
-            eprintln!("not on {}: {}", $crate::peer_version(), $reason);
-            return;
+            $crate::skip(format!("not on {}: {}", $crate::peer_version(), $reason));
         }
     };
 }
 
-/// Leaves the test when the runtime is runc 1.1 (Debian 12's), and says why.
+/// Skips the test when the runtime is runc 1.1 (Debian 12's), and says why.
 #[macro_export]
 macro_rules! not_on_runc_1_1 {
     ($reason:literal) => {
         if $crate::is_peer() && $crate::peer_version().starts_with("runc version 1.1.") {
-            eprintln!("not on {}: {}", $crate::peer_version(), $reason);
-            return;
+            $crate::skip(format!("not on {}: {}", $crate::peer_version(), $reason));
         }
     };
 }

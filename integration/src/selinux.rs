@@ -1,12 +1,12 @@
 //! A policy of SELinux, as small as one can be.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
 use std::process::Command;
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 
-use crate::host::{TempDir, in_guest};
+use crate::harness::skip;
+use crate::host::TempDir;
+use crate::requires::missing_for_selinux;
 
 /// The kernel's own contexts, by number.
 const INITIAL: &[&str] = &[
@@ -75,33 +75,17 @@ pub fn context(kind: &str) -> String {
     format!("u:r:{kind}:s0")
 }
 
-/// Why there can be no policy here; `None` where there can.
-fn missing() -> Option<&'static str> {
-    match Path::new("/sys/fs/selinux/load").exists() {
-        // It would be the whole machine's.
-        true if !in_guest() => Some("a policy is loaded in a guest only (make guest CHAPTERS=selinux)"),
-        true => None,
-        false => Some("this kernel has no SELinux (make guest CHAPTERS=selinux has one that does)"),
-    }
-}
-
-/// Loads a policy, once and for all, and has it enforced. False where there is no SELinux; that is
-/// said once, past the capture of test output.
+/// Loads a policy, once and for all, and has it enforced. Where there is no SELinux, the test is skipped.
 ///
 /// The types of files and processes are `host`, of all there is, `confined`, which cannot read
 /// files that are `secret`, and `volume`.
 ///
 /// # Panics
 /// When the policy cannot be loaded.
-#[must_use]
-pub fn load_policy() -> bool {
+pub fn load_policy() {
     static LOADED: OnceLock<()> = OnceLock::new();
-    if let Some(reason) = missing() {
-        static SAID: Once = Once::new();
-        SAID.call_once(|| {
-            let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {reason} ***\n");
-        });
-        return false;
+    if let Some(reason) = missing_for_selinux() {
+        skip(reason);
     }
     LOADED.get_or_init(|| {
         let dir = TempDir::new();
@@ -116,5 +100,4 @@ pub fn load_policy() -> bool {
         fs::write("/sys/fs/selinux/load", fs::read(binary).expect("a policy")).expect("load the policy");
         fs::write("/sys/fs/selinux/enforce", "1").expect("enforce it");
     });
-    true
 }

@@ -5,14 +5,13 @@
 //! them (Linux cgroup-v2.rst, "Delegation") and removed with the value.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::host::{cgroup_root, in_guest, unique_name};
+use crate::host::{cgroup_root, unique_name};
 use crate::wait::eventually;
 
 /// A uid that nobody has, and a group of the same number.
@@ -46,18 +45,6 @@ pub(crate) fn etc_of(dir: &Path, uid: u32, lines: &str) -> String {
         fs::write(etc.join(file), lines).expect("subuid");
     }
     format!("mount -t overlay overlay -o ro,lowerdir={}:/etc /etc", etc.display())
-}
-
-/// Whether newuidmap(1) and newgidmap(1) are there; says loudly when they are not.
-#[must_use]
-pub fn has_idmap_helpers(test: &str) -> bool {
-    let found = ["newuidmap", "newgidmap"].iter().all(|name| Path::new("/usr/bin").join(name).exists());
-    if !found {
-        // Not by the macro, whose output the test harness keeps to itself.
-        let words = format!("SKIPPED {test}: no newuidmap(1) and newgidmap(1); apt-get install uidmap\n");
-        let _ = std::io::stderr().write_all(words.as_bytes());
-    }
-    found
 }
 
 /// A user namespace of an ordinary user with further ids, as a rootless engine makes one; gone with the value.
@@ -171,20 +158,6 @@ impl Drop for DelegatedCgroup {
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
         crate::bundle::remove_cgroup_when_empty(&self.path);
     }
-}
-
-/// Whether systemd is the guest's init; says so, past the capture of test output, where it is not.
-#[must_use]
-pub fn has_systemd() -> bool {
-    if in_guest() && Path::new("/run/systemd/system").exists() {
-        return true;
-    }
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        let why = "this is no guest with systemd (make guest CHAPTERS=systemd)";
-        let _ = writeln!(std::io::stderr(), "\n*** skipped, whatever the next lines say: {why} ***\n");
-    });
-    false
 }
 
 /// A user of this guest whose manager stays when nobody is logged in; gone with the value.

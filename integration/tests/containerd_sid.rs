@@ -1,4 +1,0 @@
-//! The chapter `containerd` on the newest containerd that Debian has, that of sid.
-
-#[path = "containerd.rs"]
-mod sid;

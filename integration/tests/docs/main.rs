@@ -1,0 +1,11 @@
+//! What the documents and the security record say is true of the code. Needs neither root nor a build.
+
+#[macro_use]
+extern crate integration;
+
+mod defences;
+mod documents;
+
+fn main() -> std::process::ExitCode {
+    integration::harness::main()
+}

@@ -1,0 +1,448 @@
+//! config.md, "POSIX-platform Hooks"; runtime.md, "Lifecycle", steps 3 to 13.
+
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use integration::{Bundle, Container, Runtime, eventually, not_on_peer, probe, skip};
+use serde_json::{Value, json};
+
+const IN_CREATE: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
+
+/// All kinds, in the order of their turn. runc calls poststart hooks at the end of `create`
+/// until 1.5 (#4347), so a peer is spared them.
+fn kinds() -> Vec<&'static str> {
+    let all = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    all.into_iter().filter(|kind| !(integration::is_peer() && *kind == "poststart")).collect()
+}
+
+/// A bundle with a directory that host and container both see, for what the hooks write.
+struct Hooked {
+    bundle: Bundle,
+    log: PathBuf,
+}
+
+fn hooked(args: &[&str]) -> Hooked {
+    let bundle = Bundle::new().args(args.iter().copied());
+    let dir = bundle.dir().join("hooks");
+    fs::create_dir(&dir).expect("a directory");
+    let log = dir.join("log");
+    let bundle = bundle.bind(&dir, "/hooks", &["bind", "rw"]);
+    Hooked { bundle, log }
+}
+
+impl Hooked {
+    fn hook(mut self, kind: &str, tag: &str, status: u8) -> Self {
+        self.bundle = if kind == "startContainer" {
+            // Path and file as the container sees them.
+            self.bundle.raw_hook(
+                kind,
+                json!({ "path": "/probe", "args": ["probe", "hook", "/hooks/log", tag, status.to_string()] }),
+            )
+        } else {
+            self.bundle.hook(kind, &self.log, tag, status)
+        };
+        self
+    }
+
+    fn raw(mut self, kind: &str, hook: Value) -> Self {
+        self.bundle = self.bundle.raw_hook(kind, hook);
+        self
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of the probe")).collect()
+    }
+
+    fn tags(&self) -> Vec<String> {
+        self.lines().iter().map(|line| line["tag"].as_str().expect("a tag").to_owned()).collect()
+    }
+
+    /// Nothing that create made is left.
+    fn assert_gone(&self, runtime: &Runtime, when: &str) {
+        assert!(!self.bundle.cgroup().exists(), "{when}: the cgroup was left");
+        let left = fs::read_dir(runtime.root()).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+        assert!(left.is_empty(), "{when}: left in the state root: {left:?}");
+    }
+}
+
+fn own(name: &str) -> String {
+    fs::read_link(format!("/proc/self/ns/{name}")).expect("a namespace").display().to_string()
+}
+
+fn of(container: &Container<'_>, name: &str) -> String {
+    fs::read_link(container.proc(&format!("ns/{name}"))).expect("a namespace").display().to_string()
+}
+
+/// runtime.md § Lifecycle: which hooks run at which operation, in which order; config.md: "MUST
+/// be called in the listed order".
+#[test]
+fn hooks_run_in_order_at_their_operation() {
+    let runtime = Runtime::new();
+    let mut hooked = hooked(&["/probe", "sleep"]);
+    for kind in kinds().into_iter().rev() {
+        hooked = hooked.hook(kind, &format!("{kind} 1"), 0).hook(kind, &format!("{kind} 2"), 0);
+    }
+    let called = |kinds: &[&str]| -> Vec<String> {
+        kinds.iter().flat_map(|kind| [format!("{kind} 1"), format!("{kind} 2")]).collect()
+    };
+    let container = runtime.create(&hooked.bundle);
+    assert_eq!(hooked.tags(), called(&IN_CREATE), "at create");
+    container.start();
+    // runc's start returns before the startContainer hooks are over, ours after poststart.
+    container.wait_for_line("ready");
+    let up_to_start: Vec<_> = kinds().into_iter().filter(|kind| *kind != "poststop").collect();
+    assert_eq!(hooked.tags(), called(&up_to_start), "at start");
+    container.kill_and_delete();
+    assert_eq!(hooked.tags(), called(&kinds()), "at delete");
+}
+
+/// config.md § Hooks: "The state of the container MUST be passed to hooks over stdin".
+#[test]
+fn hooks_get_the_state_on_stdin() {
+    let runtime = Runtime::new();
+    let mut hooked = hooked(&["/probe", "sleep"]);
+    for kind in kinds() {
+        hooked = hooked.hook(kind, kind, 0);
+    }
+    hooked.bundle = hooked.bundle.set("/annotations", json!({ "org.example.key": "value" }));
+    let container = runtime.start_ready(&hooked.bundle);
+    let pid = container.pid();
+    container.kill_and_delete();
+    let lines = hooked.lines();
+    assert_eq!(lines.len(), kinds().len(), "{lines:?}");
+    for line in lines {
+        let (tag, state) = (line["tag"].as_str().unwrap_or_default(), &line["state"]);
+        assert_eq!(state["id"], container.id(), "{tag}");
+        assert_eq!(state["bundle"], json!(hooked.bundle.path()), "{tag}");
+        assert_eq!(state["annotations"]["org.example.key"], "value", "{tag}");
+        assert!(state["ociVersion"].as_str().is_some_and(|v| v.starts_with("1.")), "{tag}: {state}");
+        let status = match tag {
+            "prestart" | "createRuntime" | "createContainer" => "creating",
+            "startContainer" => "created",
+            "poststart" => "running",
+            _ => "stopped",
+        };
+        assert_eq!(state["status"], status, "{tag}");
+        let seen = &state["pid"];
+        match tag {
+            // From within the container's pid namespace it may be known by its own number.
+            "createContainer" | "startContainer" => {
+                assert!(*seen == pid || *seen == 1, "{tag}: pid {seen}");
+            }
+            "poststop" => assert!(seen.is_null() || *seen == 0, "{tag}: pid {seen}"),
+            _ => assert_eq!(*seen, pid, "{tag}"),
+        }
+    }
+}
+
+/// config.md § Hooks: prestart, createRuntime, poststart and poststop run in the runtime's
+/// namespaces, createContainer and startContainer in the container's.
+#[test]
+fn hooks_run_in_the_namespaces_of_the_specification() {
+    let runtime = Runtime::new();
+    let mut hooked = hooked(&["/probe", "sleep"]).hook("startContainer", "startContainer", 0);
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        hooked = hooked.hook(kind, kind, 0);
+    }
+    let container = runtime.start_ready(&hooked.bundle);
+    let inside: Vec<_> = ["mnt", "net", "ipc", "uts", "pid"].map(|name| (name, of(&container, name))).into();
+    container.kill_and_delete();
+    for line in hooked.lines() {
+        let tag = line["tag"].as_str().unwrap_or_default();
+        for (name, inside) in &inside {
+            let seen = &line["namespaces"][*name];
+            if matches!(tag, "createContainer" | "startContainer") {
+                assert_eq!(seen, inside, "{tag}: {name}");
+            } else {
+                assert_eq!(*seen, own(name), "{tag}: {name}");
+            }
+        }
+        let root: Vec<_> = line["root"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let is_containers = root.contains(&"hooks");
+        assert_eq!(is_containers, tag == "startContainer", "{tag}: / holds {root:?}");
+    }
+}
+
+/// createRuntime: "after the runtime environment has been created" and before pivot_root: the
+/// hook finds the container's namespaces by its pid, as CNI plugins do.
+#[test]
+fn create_runtime_finds_the_namespaces_made() {
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "facts"]);
+    let found = hooked.log.with_file_name("found");
+    let script =
+        format!("pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net > {}", found.display());
+    let hooked = hooked.raw(
+        "createRuntime",
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] }),
+    );
+    let container = runtime.create(&hooked.bundle);
+    assert_eq!(fs::read_to_string(found).expect("what the hook found").trim_end(), of(&container, "net"));
+}
+
+/// config.md § Hooks: args and env are as configured, "same semantics as execv's argv".
+#[test]
+fn hooks_get_their_own_args_and_env() {
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "exit", "0"]);
+    let hook = json!({
+        "path": probe(),
+        "args": ["argv0", "hook", hooked.log, "tag"],
+        "env": ["KEY=value", "OTHER=a=b"],
+    });
+    let hooked = hooked.raw("createRuntime", hook);
+    let run = runtime.run_with(&hooked.bundle, |call| call.env("SECRET", "of the caller"));
+    let _ = run.ok();
+    let lines = hooked.lines();
+    assert_eq!(lines[0]["args"][0], "argv0");
+    let mut env: Vec<_> = lines[0]["env"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    env.sort_unstable();
+    assert_eq!(env, ["KEY=value", "OTHER=a=b"]);
+}
+
+/// runtime.md § Lifecycle: if a create hook fails, "MUST generate an error, stop the container,
+/// and continue the lifecycle at step 12": nothing is left, later hooks do not run.
+#[test]
+fn a_failing_hook_of_create_fails_create() {
+    for kind in IN_CREATE {
+        let runtime = Runtime::new();
+        let hooked = hooked(&["/probe", "sleep"]).hook(kind, "before", 0).hook(kind, "fails", 3).hook(kind, "after", 0);
+        let outcome = runtime.try_create(&hooked.bundle).err().unwrap_or_else(|| panic!("{kind}: create succeeds"));
+        let _ = outcome.exits(1);
+        assert_eq!(hooked.tags(), ["before", "fails"], "{kind}");
+        hooked.assert_gone(&runtime, kind);
+    }
+}
+
+/// The message names the hook, its status and what it said.
+#[test]
+fn the_message_of_a_failing_hook_names_it() {
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "sleep"]).hook("createRuntime", "tag", 3);
+    let outcome = runtime.try_create(&hooked.bundle).expect_err("create succeeds").exits(1).in_one_line();
+    for word in ["3", "hook tag fails as asked"] {
+        assert!(outcome.stderr.contains(word), "expected {word:?}: {outcome}");
+    }
+}
+
+/// runtime.md: a failed create continues at step 12, so the poststop hooks (step 13) run.
+#[test]
+fn poststop_runs_after_a_failed_create() {
+    not_on_peer!("runc runs no poststop hook when create fails before its state is saved");
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "sleep"]).hook("createRuntime", "fails", 1).hook("poststop", "poststop", 0);
+    let _ = runtime.try_create(&hooked.bundle).expect_err("create succeeds");
+    assert_eq!(hooked.tags(), ["fails", "poststop"]);
+}
+
+/// runtime.md § Lifecycle, step 7: a failing startContainer hook fails `start`; the program
+/// never runs.
+#[test]
+fn a_failing_start_container_hook_keeps_the_program_from_running() {
+    let runtime = Runtime::new();
+    let hooked =
+        hooked(&["/probe", "print", "ran"]).hook("startContainer", "fails", 3).hook("startContainer", "after", 0);
+    let container = runtime.create(&hooked.bundle);
+    let outcome = container.call(["start"]).outcome();
+    // runc's start has returned by the time the hook runs.
+    assert!(integration::is_peer() || outcome.code() == 1, "{outcome}");
+    let _ = container.wait();
+    assert_eq!(container.stdout(), "");
+    assert_eq!(hooked.tags(), ["fails"]);
+    assert_eq!(container.status(), "stopped");
+}
+
+/// runtime.md § Lifecycle, step 9: "If any poststart hook fails, the runtime MUST generate an
+/// error, stop the container".
+#[test]
+fn a_failing_poststart_hook_stops_the_container() {
+    not_on_peer!("runc leaves it running until 1.5, crun deletes it");
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "sleep"]).hook("poststart", "fails", 3).hook("poststart", "after", 0);
+    let container = runtime.create(&hooked.bundle);
+    let outcome = container.call(["start"]).outcome().exits(1).in_one_line();
+    assert!(outcome.stderr.contains('3'), "no status: {outcome}");
+    assert!(container.wait() >= 128, "not killed");
+    assert_eq!(container.status(), "stopped");
+    assert_eq!(hooked.tags(), ["fails"]);
+    container.delete();
+}
+
+/// The same in the foreground: `run` ends, with an error, and leaves nothing.
+#[test]
+fn a_failing_poststart_hook_ends_run() {
+    not_on_peer!("runc leaves it running until 1.5");
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "sleep"]).hook("poststart", "fails", 3);
+    let _ = runtime.run(&hooked.bundle).exits(1);
+    hooked.assert_gone(&runtime, "poststart");
+}
+
+/// runtime.md § Lifecycle, step 13: "If any poststop hook fails, the runtime MUST log a warning,
+/// but the remaining hooks and lifecycle continue as if the hook had succeeded."
+#[test]
+fn a_failing_poststop_hook_is_a_warning_and_the_others_run() {
+    not_on_peer!("runc's delete fails and skips the remaining hooks");
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "sleep"]).hook("poststop", "fails", 3).hook("poststop", "after", 0);
+    let container = runtime.start_ready(&hooked.bundle);
+    container.kill("KILL");
+    let _ = container.wait();
+    let outcome = container.call(["delete"]).outcome().ok();
+    assert!(outcome.stderr.contains("poststop"), "no warning: {outcome}");
+    assert_eq!(hooked.tags(), ["fails", "after"]);
+    hooked.assert_gone(&runtime, "poststop");
+}
+
+/// runtime.md § Lifecycle, step 13: poststop hooks are called *after* the container is deleted.
+#[test]
+fn poststop_runs_when_the_resources_are_gone() {
+    let runtime = Runtime::new();
+    let hooked = hooked(&["/probe", "sleep"]);
+    let found = hooked.log.with_file_name("found");
+    let script = format!(
+        "test -e {} && echo there > {f} || echo gone > {f}",
+        hooked.bundle.cgroup().display(),
+        f = found.display()
+    );
+    let hooked = hooked.raw("poststop", json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    runtime.start_ready(&hooked.bundle).kill_and_delete();
+    assert_eq!(fs::read_to_string(found).expect("what the hook found").trim_end(), "gone");
+}
+
+/// config.md § Hooks, timeout: "the number of seconds before aborting the hook"; what hangs is
+/// killed and create fails.
+#[test]
+fn a_hook_that_takes_too_long_is_killed() {
+    for kind in IN_CREATE {
+        let runtime = Runtime::new();
+        let hooked = hooked(&["/probe", "sleep"]);
+        let hook = json!({ "path": probe(), "args": ["probe", "hook-sleep", hooked.log, "hangs"], "timeout": 1 });
+        let hooked = hooked.raw(kind, hook).hook(kind, "after", 0);
+        let outcome = runtime.try_create(&hooked.bundle).err().unwrap_or_else(|| panic!("{kind}: create succeeds"));
+        let _ = outcome.exits(1);
+        assert_eq!(hooked.tags(), ["hangs"], "{kind}");
+        assert_no_process_with(&hooked.log, kind);
+        hooked.assert_gone(&runtime, kind);
+    }
+}
+
+/// The hook is not alive: no process has its log among its arguments.
+fn assert_no_process_with(log: &Path, kind: &str) {
+    let log = log.display().to_string();
+    eventually(&format!("the end of the {kind} hook"), || {
+        let found = fs::read_dir("/proc").expect("/proc").flatten().find(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.contains("hook-sleep") && line.contains(&log)
+        });
+        found.map_or(Ok(()), |entry| Err(format!("{}", entry.path().display())))
+    });
+}
+
+/// config.md § Hooks: "path … MUST be an absolute path"; "timeout … MUST be greater than zero".
+#[test]
+fn hooks_that_break_the_rules_are_refused() {
+    let runtime = Runtime::new();
+    let path = probe();
+    for (hook, what) in [
+        (json!({ "path": "relative/hook" }), "a relative path"),
+        (json!({ "path": "/no/such/hook" }), "a missing program"),
+        (json!({ "path": "/etc/passwd" }), "a file that is no program"),
+        (json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": 0 }), "a timeout of 0"),
+        (json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": -1 }), "a negative timeout"),
+    ] {
+        if integration::is_peer() && what.contains("timeout") {
+            // runc takes them for no time at all, and crun for none given.
+            continue;
+        }
+        let hooked = hooked(&["/probe", "sleep"]).raw("createRuntime", hook);
+        let outcome = runtime.try_create(&hooked.bundle).err().unwrap_or_else(|| panic!("create succeeds with {what}"));
+        let _ = outcome.exits(1).in_one_line();
+        hooked.assert_gone(&runtime, what);
+    }
+}
+
+/// A hook that reads nothing and ends at once is no failure, however long the state is.
+#[test]
+fn a_hook_may_leave_its_stdin_unread() {
+    let runtime = Runtime::new();
+    let long: serde_json::Map<String, Value> =
+        (0..2000).map(|n| (format!("org.example.{n}"), json!("x".repeat(100)))).collect();
+    let hooked = hooked(&["/probe", "exit", "0"]).raw("createRuntime", json!({ "path": "/bin/true" }));
+    let bundle = hooked.bundle.set("/annotations", Value::Object(long));
+    let _ = runtime.run(&bundle).ok();
+}
+
+/// `run` calls them all, in order.
+#[test]
+fn run_calls_all_hooks() {
+    let runtime = Runtime::new();
+    let mut hooked = hooked(&["/probe", "sleep"]);
+    for kind in kinds() {
+        hooked = hooked.hook(kind, kind, 0);
+    }
+    let (container, running) = runtime.spawn_run(&hooked.bundle, |call| call);
+    container.wait_for_line("ready");
+    // The start within `run` is over when its last hook has been called.
+    let before_stop = kinds().len() - 1;
+    eventually("the hooks of start", || {
+        let tags = hooked.tags();
+        (tags.len() == before_stop).then_some(()).ok_or(format!("{tags:?}"))
+    });
+    container.kill("TERM");
+    let _ = running.outcome().exits(0);
+    assert_eq!(hooked.tags(), kinds());
+}
+
+/// A hook of the host that says whether the state that it gets can be made a program, and reads it.
+fn looks_at_state(log: &Path) -> Value {
+    let script = format!(
+        "exec >>{} 2>/dev/null; chmod 755 /proc/self/fd/0 && echo changed; stat -L -c %a /proc/self/fd/0; \
+         grep -c ociVersion",
+        log.display()
+    );
+    json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] })
+}
+
+/// Boundary 14: the state of a hook is a file in memory that can be executed, whatever is written into it.
+#[test]
+fn boundary_14_a_hooks_state_is_no_program() {
+    not_on_peer!("its hooks read a pipe");
+    let runtime = Runtime::new();
+    let noexec = rustix::fs::MemfdFlags::from_bits_retain(8);
+    if rustix::fs::memfd_create("noexec", noexec).is_err() {
+        skip("MFD_NOEXEC_SEAL, before Linux 6.3");
+    }
+    let log = runtime.dir().join("states");
+    let kinds = ["createRuntime", "createContainer", "poststart", "poststop"];
+    let hook = |bundle: Bundle, kind: &&str| bundle.raw_hook(kind, looks_at_state(&log));
+    let bundle = kinds.iter().fold(Bundle::new().args(["/probe", "exit", "0"]), hook);
+    runtime.run(&bundle).ok();
+    let seen = fs::read_to_string(&log).expect("what the hooks wrote");
+    assert_eq!(seen, "666\n1\n".repeat(kinds.len()), "it can be made a program");
+}
+
+/// Where nothing in memory may be executed (`vm.memfd_noexec`, of a pid namespace), hooks run all the same.
+#[test]
+fn hooks_run_where_memory_is_not_executable() {
+    not_on_peer!("its hooks read a pipe");
+    let runtime = Runtime::new();
+    let first = runtime.start_ready(&Bundle::new().args(["/probe", "sleep"]));
+    let namespace = first.proc("ns/pid");
+    let mut enter = std::process::Command::new("nsenter");
+    enter.arg(format!("--pid={}", namespace.display())).args(["sh", "-c", "echo 2 >/proc/sys/vm/memfd_noexec"]);
+    if !enter.status().expect("nsenter(1)").success() {
+        skip("vm.memfd_noexec, before Linux 6.3");
+    }
+    let log = runtime.dir().join("states");
+    let bundle = Bundle::new()
+        .namespace(json!({ "type": "pid", "path": namespace }))
+        .raw_hook("createContainer", looks_at_state(&log))
+        .args(["/probe", "exit", "0"]);
+    runtime.run(&bundle).ok();
+    assert_eq!(fs::read_to_string(&log).expect("what the hook wrote"), "666\n1\n");
+}

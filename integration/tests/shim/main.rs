@@ -1,0 +1,13 @@
+//! The shim, called as containerd calls it.
+
+#[macro_use]
+extern crate integration;
+
+mod shim;
+mod shim_ends;
+mod shim_options;
+mod shim_streams;
+
+fn main() -> std::process::ExitCode {
+    integration::harness::main()
+}
