@@ -11,7 +11,6 @@
 //!
 //! Source: org.freedesktop.systemd1(5); systemd's docs/CONTROL_GROUP_INTERFACE.md, docs/CGROUP_DELEGATION.md.
 
-use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -204,18 +203,6 @@ impl Made {
     pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<Made> {
         let mut manager = Manager::connect(unit.user)?;
         manager.start(unit, pid)?;
-        // Owned by the guard from here on.
-        let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
-        let mut made = Made {
-            cgroup: None,
-            made_above: 0,
-            existed: false,
-            before: RefCell::default(),
-            devices: RefCell::default(),
-            mark: RefCell::default(),
-            unit: Some(unit),
-            _lock: None,
-        };
         let elsewhere = |why: String| {
             let full = crate::plan::cgroup_path::directory(mount, path);
             Error::new(format!(
@@ -237,8 +224,8 @@ impl Made {
                 above = next;
             }
         }
-        made.cgroup = Some(cgroup);
-        Ok(made)
+        let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
+        Ok(Made::of(cgroup, false, 0, Some(unit)))
     }
 
     /// The scope, if it is one.

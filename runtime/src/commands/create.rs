@@ -95,7 +95,7 @@ fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, newborn.child.get()?.pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, newborn.child.get().pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
     }
     // It lives on without us.
     newborn.net_devices.keep();
-    drop(newborn.child.release());
+    newborn.child.release();
     Ok(())
 }
 
@@ -151,7 +151,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     let started = signals.and_then(|signals| start(&mut newborn, options, &orders).map(|()| signals));
     let started = match started {
         // Nobody waits for it who could tell.
-        Ok(None) => starting::not_killed_at_once(newborn.child.get()?.pidfd.as_fd(), &kills).map(|()| None),
+        Ok(None) => starting::not_killed_at_once(newborn.child.get().pidfd.as_fd(), &kills).map(|()| None),
         other => other,
     };
     let signals = match started {
@@ -162,13 +162,13 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
         }
     };
     let Some(signals) = signals else {
-        drop(newborn.child.release());
+        newborn.child.release();
         return Ok(0);
     };
-    let code = console::supervise(newborn.child.get()?, &signals, newborn.console.as_ref());
+    let code = console::supervise(newborn.child.get(), &signals, newborn.console.as_ref());
     tell_memory_death(&code, &kills, shell.warn);
     // Reaped, or not ours to reap again.
-    drop(newborn.child.release());
+    newborn.child.release();
     if foreground.keep {
         return code;
     }
@@ -181,7 +181,7 @@ fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Resul
     hand_over(newborn, options)?;
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| sd_notify::Listener::bind(container.path())).transpose()?;
-    let pid = newborn.child.get()?.pid;
+    let pid = newborn.child.get().pid;
     let mut agent = starting::agent(container, container.filter_at_start())?;
     let hand_over = |fd| starting::hand_over(container, Status::Created, agent.take(), &fd, pid);
     order_start(&newborn.conversation, hand_over, || ())?;
@@ -191,5 +191,5 @@ fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Resul
     if !newborn.poststart.is_empty() {
         hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;
     }
-    sd_notify::wait(listener.as_ref(), newborn.child.get()?, orders.notify.as_deref())
+    sd_notify::wait(listener.as_ref(), newborn.child.get(), orders.notify.as_deref())
 }

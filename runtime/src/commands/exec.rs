@@ -201,7 +201,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
     let signals = (!options.detach).then(Signals::block).transpose()?;
     let mut started = hand_over(&joined, options).and_then(|()| joined.start(&container));
     if options.detach && started.is_ok() {
-        started = starting::not_killed_at_once(joined.child.get()?.pidfd.as_fd(), &kills);
+        started = starting::not_killed_at_once(joined.child.get().pidfd.as_fd(), &kills);
     }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
@@ -210,12 +210,12 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         return Err(error);
     }
     let Some(signals) = signals else {
-        drop(joined.child.release());
+        joined.child.release();
         return Ok(0);
     };
-    let code = console::supervise(joined.child.get()?, &signals, joined.console.as_ref());
+    let code = console::supervise(joined.child.get(), &signals, joined.console.as_ref());
     super::create::tell_memory_death(&code, &kills, shell.warn);
-    drop(joined.child.release());
+    joined.child.release();
     code
 }
 
@@ -226,7 +226,7 @@ fn hand_over(joined: &Joined, options: &Options) -> Result<()> {
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, joined.child.get()?.pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, joined.child.get().pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }

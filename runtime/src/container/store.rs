@@ -270,7 +270,7 @@ impl Store {
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
         match lock(&path, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Reserved { path, lock: Some(lock), keep: false }),
+            Ok(lock) => Ok(Reserved { lock, directory: Directory { path, keep: false } }),
             Err(errno) => {
                 // Empty, and so still ours; a `delete --force` that was faster has it locked.
                 let _ = std::fs::remove_dir(&path);
@@ -361,8 +361,14 @@ pub(super) fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
 
 /// An id in the making: its directory goes away again unless it is kept.
 pub struct Reserved {
+    // Let go of before the directory is removed: a descriptor less, which removing may need.
+    lock: Flock<OwnedFd>,
+    directory: Directory,
+}
+
+/// Removed again unless it is kept.
+struct Directory {
     path: PathBuf,
-    lock: Option<Flock<OwnedFd>>,
     keep: bool,
 }
 
@@ -370,7 +376,7 @@ impl Reserved {
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.directory.path
     }
 
     /// Binds the socket on which the init will wait for `start`. It is moved to its name only when
@@ -381,12 +387,11 @@ impl Reserved {
     pub fn listen(&self) -> Result<OwnedFd> {
         let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .context("socket")?;
-        let dir = self.lock.as_ref().ok_or_else(|| Error::new("the state directory is not locked"))?;
-        let address = start_address(&self.path, dir)?;
+        let address = start_address(self.path(), &self.lock)?;
         // Before it has a name: whoever may connect may start the container.
         nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(0o600)).context("fchmod")?;
         nix::sys::socket::bind(socket.as_raw_fd(), &address)
-            .context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
+            .context(format_args!("bind {}/{START_SOCKET}", self.path().display()))?;
         nix::sys::socket::listen(&socket, Backlog::new(4).context("listen")?).context("listen")?;
         Ok(socket)
     }
@@ -396,7 +401,7 @@ impl Reserved {
     /// # Errors
     /// Those of the file system.
     pub fn save(&self, record: &Record) -> Result<()> {
-        save(&self.path, record)
+        save(self.path(), record)
     }
 
     /// Writes the program of the filter.
@@ -404,22 +409,20 @@ impl Reserved {
     /// # Errors
     /// Those of the file system.
     pub fn save_filter(&self, filter: &Filter) -> Result<()> {
-        write_atomically(&self.path.join(FILTER), filter.program.as_bytes(), 0o600)
+        write_atomically(&self.path().join(FILTER), filter.program.as_bytes(), 0o600)
     }
 
     /// The birth has succeeded.
     #[must_use]
     pub fn keep(mut self, record: Record) -> Container {
-        self.keep = true;
-        Container { path: self.path.clone(), record }
+        self.directory.keep = true;
+        Container { path: self.directory.path.clone(), record }
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Directory {
     fn drop(&mut self) {
         if !self.keep {
-            // A descriptor less, which removing may need.
-            drop(self.lock.take());
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

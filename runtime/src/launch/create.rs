@@ -178,19 +178,19 @@ impl Birth<'_> {
         self.faults.at(Step::Clone)?;
         standard_streams::protect_devices(self.orders.warn)?;
         let (conversation, theirs) = Conversation::pair()?;
-        let cgroup = made.map(Made::cgroup).transpose()?;
+        let cgroup = made.map(Made::cgroup);
         let kills = Kills::from_now(cgroup);
         let born = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
-        let scope = self.scope(&reserved, &mut record, born.get()?)?;
+        let scope = self.scope(&reserved, &mut record, born.get())?;
         let made = made.or(scope.as_ref());
-        let cgroup = made.map(Made::cgroup).transpose()?;
+        let cgroup = made.map(Made::cgroup);
         let kills = if scope.is_some() { Kills::from_birth(cgroup) } else { kills };
         if !self.plan.host.poststop.is_empty() {
             *self.born.borrow_mut() = Some(container::state_json(&record, Status::Stopped, 0)?);
         }
-        resctrl::add(group.as_ref(), born.get()?.pid)?;
-        self.equip(born.get()?, &conversation).map_err(|error| kills.explain(error))?;
+        resctrl::add(group.as_ref(), born.get().pid)?;
+        self.equip(born.get(), &conversation).map_err(|error| kills.explain(error))?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
@@ -198,8 +198,8 @@ impl Birth<'_> {
             self.set_devices(made)?;
         }
         self.faults.at(Step::SendPlan)?;
-        self.fill_hook_state(&record, born.get()?.pid)?;
-        let fds = self.open_fds(born.get()?, listener).map_err(|error| kills.explain(error))?;
+        self.fill_hook_state(&record, born.get().pid)?;
+        let fds = self.open_fds(born.get(), listener).map_err(|error| kills.explain(error))?;
         conversation.send_plan(&self.plan.init, &fds)?;
         drop(fds);
         if !early {
@@ -214,17 +214,17 @@ impl Birth<'_> {
         if let Some(told) = kills.told() {
             return Err(Error::new(told));
         }
-        self.give_streams(child.get()?)?;
+        self.give_streams(child.get())?;
         self.faults.at(Step::Scheduler)?;
-        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
+        scheduler::apply(child.get().pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         if let Some(made) = made {
-            record.set_cgroup(made.cgroup()?);
+            record.set_cgroup(made.cgroup());
         }
-        self.set_pid(&mut record, child.get()?.pid)?;
+        self.set_pid(&mut record, child.get().pid)?;
         if let Some(path) = self.orders.pid_file {
-            write_pid_file(path, child.get()?.pid)?;
+            write_pid_file(path, child.get().pid)?;
         }
         if let Some(filter) = &self.plan.host.seccomp {
             reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
@@ -234,7 +234,7 @@ impl Birth<'_> {
             conversation.say(ToInit::Prepared)?;
         }
         if let Some(made) = made_before.or(scope) {
-            drop(made.keep());
+            made.keep();
         }
         resctrl::keep(group);
         Ok(Newborn {
@@ -259,22 +259,22 @@ impl Birth<'_> {
             match handshake.next()? {
                 Event::Unshared => {
                     if let Some(maps) = &self.plan.host.id_maps {
-                        idmap::write(handshake.child()?.pid, maps)?;
+                        idmap::write(handshake.child().pid, maps)?;
                         conversation.say(ToInit::Mapped)?;
                     }
                     if self.plan.init.late_fds > 0 {
-                        self.send_late_fds(conversation, handshake.child()?)?;
+                        self.send_late_fds(conversation, handshake.child())?;
                     }
                 }
                 Event::Listener(fd) => {
-                    let pid = handshake.child()?.pid;
+                    let pid = handshake.child().pid;
                     let state = container::state_json(record, Status::Creating, pid)?;
                     let listener = self.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
                     seccomp_agent::hand_over(listener, None, &fd, &state, pid)?;
                     conversation.say(ToInit::ListenerTaken)?;
                 }
                 Event::RunHooks => {
-                    self.run_hooks(handshake.child()?, record, reserved)?;
+                    self.run_hooks(handshake.child(), record, reserved)?;
                     conversation.say(ToInit::HooksDone)?;
                 }
                 Event::Ready => return Ok(()),
@@ -394,8 +394,8 @@ impl Birth<'_> {
             own.made_above = made.made_above;
         }
         // Either tells `delete` that it was taken, should we be killed.
-        if !made.mark(&record.mark())? || made.made_above > 0 {
-            record.set_cgroup(made.cgroup()?);
+        if !made.mark(&record.mark()) || made.made_above > 0 {
+            record.set_cgroup(made.cgroup());
             reserved.save(record)?;
         }
         Ok(Some(made))
@@ -406,9 +406,9 @@ impl Birth<'_> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         let Some(unit) = &wanted.unit else { return Ok(None) };
         let made = Made::scope(&wanted.mount, &wanted.path, unit, born.pid)?;
-        record.set_cgroup(made.cgroup()?);
+        record.set_cgroup(made.cgroup());
         reserved.save(record)?;
-        made.mark(&record.mark())?;
+        let _ = made.mark(&record.mark());
         self.limit(Some(&made), false)?;
         self.give_cgroup(Some(&made))?;
         Ok(Some(made))
@@ -431,7 +431,7 @@ impl Birth<'_> {
 
     fn give_cgroup(&self, made: Option<&Made>) -> Result<()> {
         match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
-            (Some(made), Some((uid, gid))) => made.cgroup()?.give_to(uid, gid),
+            (Some(made), Some((uid, gid))) => made.cgroup().give_to(uid, gid),
             _ => Ok(()),
         }
     }

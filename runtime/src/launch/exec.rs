@@ -174,7 +174,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         {
             let child = with(None);
             let attached = match (&child, container.unit()) {
-                (Ok(child), Some(unit)) => unit.attach(child.get()?.pid).map_err(|refused| error.within(refused)),
+                (Ok(child), Some(unit)) => unit.attach(child.get().pid).map_err(|refused| error.within(refused)),
                 _ => Err(error),
             };
             if let Err(error) = attached {
@@ -188,13 +188,13 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     drop(theirs);
     faults.at(Step::Affinity)?;
     if affinity == Affinity::default() {
-        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+        scheduler::reset_affinity(child.get().pid, orders.warn);
     } else {
-        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
+        scheduler::set_affinity(child.get().pid, &affinity.last, "final")?;
     }
     faults.at(Step::Resctrl)?;
     if let Some(own) = &container.record.cleat.rdt {
-        if !own.add(child.get()?.pid)? {
+        if !own.add(child.get().pid)? {
             let group = own.full();
             (orders.warn)(&format!(
                 "intelRdt {}: somebody has removed the group; the process is not in it",
@@ -202,7 +202,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
             ));
         }
     }
-    equip(orders, &faults, child.get()?, init.process.as_ref()).map_err(|error| kills.explain(error))?;
+    equip(orders, &faults, child.get(), init.process.as_ref()).map_err(|error| kills.explain(error))?;
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
     conversation.send_plan(&init, &fds)?;
@@ -214,7 +214,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         return Err(error);
     }
     let Ready { child, console, intermediate } = handshake.ready();
-    let pid = child.get()?.pid;
+    let pid = child.get().pid;
     if !orders.process.terminal {
         standard_streams::give(orders.process.user.uid, first.map(|_| pid), orders.give_fifos)?;
     }
@@ -232,7 +232,7 @@ fn attend(container: &Container, handshake: &mut Handshake<'_>, conversation: &C
     loop {
         match handshake.next()? {
             Event::Listener(fd) => {
-                hand_over(container, Status::Running, None, &fd, handshake.child()?.pid)?;
+                hand_over(container, Status::Running, None, &fd, handshake.child().pid)?;
                 conversation.say(ToInit::ListenerTaken)?;
             }
             Event::Ready => return Ok(()),
@@ -351,7 +351,7 @@ impl Joined {
     /// The program could not be executed.
     pub fn start(&mut self, container: &Container) -> Result<()> {
         let intermediate = self.intermediate.take();
-        let pid = self.child.get()?.pid;
+        let pid = self.child.get().pid;
         let mut agent = agent(container, self.filter_at_start)?;
         let hand_over = |fd| hand_over(container, Status::Running, agent.take(), &fd, pid);
         order_start(&self.conversation, hand_over, || drop(intermediate))

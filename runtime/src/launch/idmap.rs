@@ -148,7 +148,7 @@ pub fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
 /// Those of clone3(2) and [`write()`].
 pub fn new_user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
     let holder = ChildGuard::new(sys::namespace_holder(plan::NEWUSER).context("clone3 CLONE_NEWUSER")?);
-    let pid = holder.get()?.pid;
+    let pid = holder.get().pid;
     let maps = IdMaps {
         uids: uids.into(),
         gids: gids.into(),
