@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::cli::Rootless;
 use crate::container::Store;
 use crate::error::{Context, Error, Result};
 
@@ -33,8 +34,8 @@ pub struct Shell<'a> {
     pub debug: Option<&'a dyn Fn(&str)>,
     /// Descriptors from 3 on that were open when this process started, in a row.
     pub inherited: u32,
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// `--systemd-cgroup`
     pub systemd: bool,
 }

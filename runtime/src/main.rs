@@ -88,14 +88,9 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
             "runc version {RUNC_VERSION} (cleat {version})\ncommit: {revision}\nspec: {OCI_VERSION}\n"
         )));
     }
-    let rootless = match global.rootless.as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    };
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
-        let asked = commands::check::Asked { rootless, systemd: global.systemd_cgroup };
+        let asked = commands::check::Asked { rootless: global.rootless, systemd: global.systemd_cgroup };
         return commands::check::check(asked, &state, options.bundle.as_deref(), options.json);
     }
     let warn = |message: &str| log.say(Level::Warning, message);
@@ -108,7 +103,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         warn: &warn,
         debug: log.debug().then_some(&debug),
         inherited,
-        rootless,
+        rootless: global.rootless,
         systemd: global.systemd_cgroup,
     };
     act(&shell, &invocation.action)
@@ -120,12 +115,8 @@ fn done(outcome: Result<()>) -> Result<u8> {
 
 fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
     match action {
-        Action::Create(options) => done(commands::create::create(shell, &create_options(options))),
-        Action::Run(options, run) => {
-            let foreground =
-                commands::create::Foreground { detach: run.detach, keep: run.keep, no_subreaper: run.no_subreaper };
-            commands::create::run(shell, &create_options(options), foreground)
-        }
+        Action::Create(options) => done(commands::create::create(shell, options)),
+        Action::Run(options, run) => commands::create::run(shell, options, *run),
         Action::Start(options) => done(commands::start::start(shell, &options.id)),
         Action::State(options) => done(commands::state::state(shell, &options.id)),
         Action::Kill(options) => done(commands::kill::kill(shell, &options.id, &options.signal, options.all)),
@@ -139,7 +130,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
             done(commands::list::list(shell, format))
         }
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
-        Action::Exec(options) => commands::exec::exec(shell, &exec_options(options)),
+        Action::Exec(options) => commands::exec::exec(shell, options),
         Action::Events(options) => done(
             commands::events::parse_interval(&options.interval)
                 .and_then(|interval| commands::events::events(shell, &options.id, interval, options.stats)),
@@ -156,46 +147,6 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
         }
         Action::Audit(options) => commands::audit::audit(shell, &options.id, options.json),
         Action::Check(_) | Action::Version => Ok(0),
-    }
-}
-
-fn create_options(options: &cli::Create) -> commands::create::Options {
-    commands::create::Options {
-        id: options.id.clone(),
-        bundle: options.bundle.clone(),
-        console_socket: options.console_socket.clone(),
-        pidfd_socket: options.pidfd_socket.clone(),
-        pid_file: options.pid_file.clone(),
-        no_pivot: options.no_pivot,
-        no_new_keyring: options.no_new_keyring,
-        give_fifos: options.give_fifos,
-        preserve_fds: options.preserve_fds,
-    }
-}
-
-fn exec_options(options: &cli::Exec) -> commands::exec::Options {
-    commands::exec::Options {
-        id: options.id.clone(),
-        args: options.args.clone(),
-        process: options.process.clone(),
-        cwd: options.cwd.clone(),
-        env: options.env.clone(),
-        tty: options.tty,
-        user: options.user.clone(),
-        additional_gids: options.additional_gids.clone(),
-        detach: options.detach,
-        pid_file: options.pid_file.clone(),
-        console_socket: options.console_socket.clone(),
-        pidfd_socket: options.pidfd_socket.clone(),
-        process_label: options.process_label.clone(),
-        apparmor: options.apparmor.clone(),
-        no_new_privs: options.no_new_privs,
-        caps: options.cap.clone(),
-        preserve_fds: options.preserve_fds,
-        cgroups: options.cgroup.clone(),
-        give_fifos: options.give_fifos,
-        ignore_paused: options.ignore_paused,
-        no_subreaper: options.no_subreaper,
     }
 }
 

@@ -1,9 +1,10 @@
 //! `create` and `run`: makes a container; `run` starts it, too, and waits for it.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cgroup::Kills;
+use crate::cli::{Create, Run};
 use crate::container::Status;
 use crate::error::{Context, Error, Result};
 use crate::launch::console;
@@ -17,42 +18,7 @@ use crate::sys;
 
 use super::{Shell, bundle, delete, fault, inherited_fds};
 
-/// What both take.
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools)]
-pub struct Options {
-    /// The id.
-    pub id: String,
-    /// `--bundle`
-    pub bundle: Option<PathBuf>,
-    /// `--console-socket`
-    pub console_socket: Option<PathBuf>,
-    /// `--pidfd-socket`
-    pub pidfd_socket: Option<PathBuf>,
-    /// `--pid-file`
-    pub pid_file: Option<PathBuf>,
-    /// `--no-pivot`
-    pub no_pivot: bool,
-    /// `--no-new-keyring`
-    pub no_new_keyring: bool,
-    /// `--give-fifos`
-    pub give_fifos: bool,
-    /// `--preserve-fds`
-    pub preserve_fds: u32,
-}
-
-/// What only `run` takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Foreground {
-    /// `--detach`
-    pub detach: bool,
-    /// `--keep`
-    pub keep: bool,
-    /// `--no-subreaper`
-    pub no_subreaper: bool,
-}
-
-fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, detached: bool) -> Result<Orders<'a>> {
+fn orders<'a>(shell: &'a Shell<'_>, options: &'a Create, start_later: bool, detached: bool) -> Result<Orders<'a>> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
     let notify = sd_notify::of_caller();
     let request = Request {
@@ -70,10 +36,8 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
     Ok(Orders {
         store: &shell.store,
         request,
-        pid_file: options.pid_file.as_deref(),
+        options,
         detached,
-        give_fifos: options.give_fifos,
-        console_socket: options.console_socket.as_deref(),
         warn: shell.warn,
         debug: shell.debug,
         rootless: shell.rootless,
@@ -88,7 +52,7 @@ fn keyring_name(id: &str) -> Result<String> {
     Ok(format!("_ses.{id}.{random:016x}"))
 }
 
-fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
+fn hand_over(newborn: &Newborn, options: &Create) -> Result<()> {
     match (&options.console_socket, &newborn.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
         (None, Some(master)) => console::copy_window_size(master),
@@ -104,7 +68,7 @@ fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
 ///
 /// # Errors
 /// See [`create::create`].
-pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
+pub fn create(shell: &Shell<'_>, options: &Create) -> Result<()> {
     let orders = orders(shell, options, true, true)?;
     let mut newborn = create::create(&orders)?;
     if let Err(error) = hand_over(&newborn, options) {
@@ -125,7 +89,7 @@ pub(super) fn tell_memory_death(code: &Result<u8>, kills: &Kills<'_>, warn: &dyn
 }
 
 /// A container that must not live after all.
-fn undo(newborn: Newborn, options: &Options, warn: &dyn Fn(&str)) {
+fn undo(newborn: Newborn, options: &Create, warn: &dyn Fn(&str)) {
     let Newborn { container, child, mut net_devices, .. } = newborn;
     drop(child);
     net_devices.bring_back(warn);
@@ -139,7 +103,7 @@ fn undo(newborn: Newborn, options: &Options, warn: &dyn Fn(&str)) {
 ///
 /// # Errors
 /// See [`create::create`]; a `poststart` hook failed. Nothing is left behind.
-pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Result<u8> {
+pub fn run(shell: &Shell<'_>, options: &Create, foreground: Run) -> Result<u8> {
     let orders = orders(shell, options, false, foreground.detach)?;
     if !foreground.detach && !foreground.no_subreaper {
         sys::become_subreaper().map_err(|errno| Error::new(format!("prctl PR_SET_CHILD_SUBREAPER: {errno:?}")))?;
@@ -177,7 +141,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     removed.map(|()| code)
 }
 
-fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Result<()> {
+fn start(newborn: &mut Newborn, options: &Create, orders: &Orders<'_>) -> Result<()> {
     hand_over(newborn, options)?;
     let container = &newborn.container;
     let listener = orders.notify.as_ref().map(|_| sd_notify::Listener::bind(container.path())).transpose()?;

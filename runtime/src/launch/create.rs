@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 
 use crate::cgroup::resctrl;
 use crate::cgroup::{Cgroup, Kills, Made};
+use crate::cli::{self, Rootless};
 use crate::container;
 use crate::container::{
     Basis, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
@@ -44,20 +45,16 @@ pub struct Orders<'a> {
     pub store: &'a Store,
     /// The plan's request.
     pub request: Request,
-    /// Gets the pid of the container's process.
-    pub pid_file: Option<&'a Path>,
+    /// What was typed.
+    pub options: &'a cli::Create,
     /// This process will not wait for the container.
     pub detached: bool,
-    /// Fifos among our standard streams are given to the program's user, as pipes are.
-    pub give_fifos: bool,
-    /// Gets the terminal's master.
-    pub console_socket: Option<&'a Path>,
     /// Hears of warnings.
     pub warn: &'a dyn Fn(&str),
     /// Hears of the plan, with `--debug`.
     pub debug: Option<&'a dyn Fn(&str)>,
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// `--systemd-cgroup`
     pub systemd: bool,
     /// `NOTIFY_SOCKET` of the caller.
@@ -103,7 +100,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     }
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
-    crate::launch::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
+    crate::launch::console::check(plan.host.terminal, orders.detached, orders.options.console_socket.as_deref())?;
     if let Some(debug) = orders.debug {
         plan.to_string().lines().for_each(debug);
     }
@@ -223,7 +220,7 @@ impl Birth<'_> {
             record.set_cgroup(made.cgroup());
         }
         self.set_pid(&mut record, child.get().pid)?;
-        if let Some(path) = self.orders.pid_file {
+        if let Some(path) = &self.orders.options.pid_file {
             write_pid_file(path, child.get().pid)?;
         }
         if let Some(filter) = &self.plan.host.seccomp {
@@ -321,11 +318,11 @@ impl Birth<'_> {
             return Ok(());
         };
         let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
-        standard_streams::give(process.uid, mapped.then_some(child.pid), self.orders.give_fifos)
+        standard_streams::give(process.uid, mapped.then_some(child.pid), self.orders.options.give_fifos)
     }
 
     fn forget_pid_file(&self) {
-        if let Some(path) = self.orders.pid_file {
+        if let Some(path) = &self.orders.options.pid_file {
             let _ = std::fs::remove_file(path);
         }
     }

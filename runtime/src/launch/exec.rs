@@ -5,7 +5,7 @@
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cleat_plan as wire;
 use cleat_plan::Step;
@@ -19,6 +19,7 @@ use super::handshake::{Event, Handshake, Ready, out_of_turn};
 use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
 use super::start::{agent, hand_over, order_start};
 use crate::cgroup::{Cgroup, Kills};
+use crate::cli::{self, Rootless};
 use crate::container;
 use crate::container::{Alive, Container, Phase, Status};
 use crate::error::{Context, Error, Result};
@@ -42,14 +43,10 @@ pub struct Orders<'a> {
     pub request: Request,
     /// A cgroup below the container's.
     pub cgroup: Option<PathBuf>,
-    /// Fifos among our standard streams are given to the program's user, as pipes are.
-    pub give_fifos: bool,
-    /// Join a frozen container and wait until it is thawed.
-    pub ignore_paused: bool,
-    /// Gets the pid of the process.
-    pub pid_file: Option<&'a Path>,
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// What was typed.
+    pub options: &'a cli::Exec,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// Hears of warnings.
     pub warn: &'a dyn Fn(&str),
 }
@@ -137,7 +134,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, orders.warn)?),
         own => own,
     };
-    if !orders.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+    if !orders.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
         return Err(Error::new(format!(
             "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
             container.id()
@@ -216,12 +213,12 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let Ready { child, console, intermediate } = handshake.ready();
     let pid = child.get().pid;
     if !orders.process.terminal {
-        standard_streams::give(orders.process.user.uid, first.map(|_| pid), orders.give_fifos)?;
+        standard_streams::give(orders.process.user.uid, first.map(|_| pid), orders.options.give_fifos)?;
     }
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
-    if let Some(path) = orders.pid_file {
+    if let Some(path) = &orders.options.pid_file {
         write_pid_file(path, pid)?;
     }
     Ok(Joined { child, conversation, console, intermediate, filter_at_start })
