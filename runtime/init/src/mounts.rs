@@ -45,7 +45,7 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel
     let made = match &mount.kind {
         MountKind::Bind { source, recursive, nofollow, tree } => {
             let tree = match tree {
-                Some(index) => birth.take_fd(*index)?,
+                Some(index) => birth.take_mount(*index)?,
                 None => open_source(source, *recursive, *nofollow)?,
             };
             if mount.require_procfs {

@@ -69,7 +69,7 @@ fn enter(birth: &mut Birth, fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()>
 pub(crate) fn make(birth: &mut Birth) -> Result<()> {
     let flags = birth.plan.unshare;
     if flags == 0 {
-        return Ok(());
+        return birth.receive_mounts();
     }
     let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;
     if !own_user {
@@ -85,7 +85,7 @@ pub(crate) fn make(birth: &mut Birth) -> Result<()> {
     if own_user {
         birth.host.expect(ToInit::Mapped)?;
     }
-    birth.receive_late_fds()
+    birth.receive_mounts()
 }
 
 /// Goes on in a child in the joined pid namespace, if there is one. Last of all, when this process has

@@ -25,7 +25,7 @@ use crate::launch::netdev::Moved;
 use crate::launch::setns_helper;
 use crate::launch::{hooks, idmap, init_binary, scheduler, seccomp_agent, standard_streams};
 use crate::plan::host::Host;
-use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
+use crate::plan::{self, CreateFd, IdmapSource, Plan, Request, Tree};
 use crate::probe::host;
 use crate::probe::host_mounts;
 use crate::spec;
@@ -196,9 +196,15 @@ impl Birth<'_> {
         }
         self.faults.at(Step::SendPlan)?;
         self.fill_hook_state(&record, born.get().pid)?;
-        let fds = self.open_fds(born.get(), listener).map_err(|error| kills.explain(error))?;
+        let fds = self.open_fds(listener).map_err(|error| kills.explain(error))?;
+        // Where the init has its mount namespace already, before the plan can make it another.
+        let mounts = match self.mounts_follow() {
+            true => Vec::new(),
+            false => self.open_mounts(born.get()).map_err(|error| kills.explain(error))?,
+        };
         conversation.send_plan(&self.plan.init, &fds)?;
-        drop(fds);
+        conversation.send_mounts(&mounts)?;
+        drop((fds, mounts));
         if !early {
             self.set_devices(made)?;
         }
@@ -259,8 +265,8 @@ impl Birth<'_> {
                         idmap::write(handshake.child().pid, maps)?;
                         conversation.say(ToInit::Mapped)?;
                     }
-                    if self.plan.init.late_fds > 0 {
-                        self.send_late_fds(conversation, handshake.child())?;
+                    if self.mounts_follow() {
+                        conversation.send_mounts(&self.open_mounts(handshake.child())?)?;
                     }
                 }
                 Event::Listener(fd) => {
@@ -479,27 +485,18 @@ impl Birth<'_> {
         Ok(())
     }
 
-    /// Opens what the init gets with its plan; mounts only if they are not to follow later.
-    fn open_fds(&self, child: &Child, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
+    /// Opens what the init gets with its plan.
+    fn open_fds(&self, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
         let mut listener = listener;
-        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
-        let (others, trees): (Vec<&FdSource>, Vec<&FdSource>) =
-            self.plan.host.fds.iter().take(early).partition(|source| !matches!(source, FdSource::Tree(_)));
-        let open = |source: &FdSource| match source {
-            FdSource::Namespace(path) => self.open_namespace(path),
-            FdSource::Network => {
+        let open = |source: &CreateFd| match source {
+            CreateFd::Namespace(path) => self.open_namespace(path),
+            CreateFd::Network => {
                 let made = self.network.as_ref().map_or(Err(Errno::EBADF), Network::namespace);
                 made.map_err(|errno| network_error("unshare", errno))
             }
-            FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
-            FdSource::Tree(_) | FdSource::ContainerPidfd | FdSource::ContainerRoot => {
-                Err(Error::new("not part of a birth"))
-            }
+            CreateFd::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
         };
-        // The order is that of the list: mounts are its end.
-        let mut fds: Vec<OwnedFd> = others.into_iter().map(open).collect::<Result<_>>()?;
-        fds.extend(self.open_trees(&trees, child)?);
-        Ok(fds)
+        self.plan.host.fds.iter().map(open).collect()
     }
 
     fn open_namespace(&self, path: &Path) -> Result<OwnedFd> {
@@ -522,26 +519,18 @@ impl Birth<'_> {
         Ok(fd)
     }
 
-    /// Opens mounts for the init, from inside its mount namespace where it has one already.
-    fn open_trees(&self, trees: &[&FdSource], child: &Child) -> Result<Vec<OwnedFd>> {
-        if trees.is_empty() {
-            return Ok(Vec::new());
-        }
-        let open = |index: usize| match trees.get(index) {
-            Some(FdSource::Tree(tree)) => open_tree(tree, child),
-            _ => Err(Error::new("not a mount")),
-        };
-        if self.plan.host.namespaces & plan::NEWUSER != 0 {
-            return setns_helper::open_in_mounts_of(child, trees.len(), open);
-        }
-        (0..trees.len()).map(open).collect()
+    /// The init makes its mount namespace when it has its plan: mounts can be opened only afterwards.
+    fn mounts_follow(&self) -> bool {
+        self.plan.init.unshare != 0
     }
 
-    /// The mounts that had to wait for the fork.
-    fn send_late_fds(&self, conversation: &Conversation, child: &Child) -> Result<()> {
-        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
-        let late: Vec<&FdSource> = self.plan.host.fds.iter().skip(early).collect();
-        conversation.send_late_fds(&self.open_trees(&late, child)?)
+    /// Opens mounts for the init, from inside its mount namespace where it has one.
+    fn open_mounts(&self, child: &Child) -> Result<Vec<OwnedFd>> {
+        let mounts = &self.plan.host.mount_fds;
+        if !mounts.is_empty() && self.plan.host.namespaces & plan::NEWUSER != 0 {
+            return setns_helper::open_in_mounts_of(child, mounts, |tree| open_tree(tree, child));
+        }
+        mounts.iter().map(|tree| open_tree(tree, child)).collect()
     }
 
     fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {

@@ -28,7 +28,7 @@ use crate::launch::{scheduler, standard_streams};
 use crate::plan::host::Host;
 use crate::plan::ids::{self, Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Exposure, Filter};
-use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
+use crate::plan::{self, Affinity, ExecFd, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::spec;
 use crate::sys::path::Proc;
 use crate::sys::{self, Child};
@@ -75,16 +75,16 @@ pub fn plan(
     host: &Host,
     filter: Option<Filter>,
     findings: &mut Findings,
-) -> Result<(wire::Plan, Vec<FdSource>)> {
+) -> Result<(wire::Plan, Vec<ExecFd>)> {
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
     let mut join = Vec::new();
     if namespaces != 0 {
-        let fd = plan::push_fd(&mut fds, FdSource::ContainerPidfd)?;
+        let fd = plan::push_fd(&mut fds, ExecFd::ContainerPidfd)?;
         let path = plan::text(format!("the namespaces of {}", container.id()))?;
         join.push(wire::Join { fd, flags: u32::try_from(namespaces).unwrap_or(0), path });
     }
-    let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
+    let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, ExecFd::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
     let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
     Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
@@ -317,14 +317,11 @@ fn current_cgroup(container: &Container, warn: &dyn Fn(&str)) -> Result<Cgroup> 
     Ok(current)
 }
 
-fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {
+fn open_fds(sources: &[ExecFd], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {
     let mut pidfd = Some(alive.pidfd);
-    let open = |source: &FdSource| match source {
-        FdSource::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
-        FdSource::ContainerRoot => container_root(container),
-        FdSource::Namespace(_) | FdSource::Network | FdSource::Tree(_) | FdSource::StartListener => {
-            Err(Error::new("not part of a joining"))
-        }
+    let open = |source: &ExecFd| match source {
+        ExecFd::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
+        ExecFd::ContainerRoot => container_root(container),
     };
     sources.iter().map(open).collect()
 }

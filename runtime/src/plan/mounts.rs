@@ -16,7 +16,6 @@ use super::ids::Ids;
 use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::text;
-use super::types::FdSource;
 use super::types::IdmapSource;
 use super::types::Tree;
 use crate::error::Result;
@@ -168,7 +167,7 @@ pub(super) struct Context<'a> {
     pub(super) unprivileged: bool,
     /// This process is root of its user namespace.
     pub(super) may_idmap: bool,
-    pub(super) fds: &'a mut Vec<FdSource>,
+    pub(super) mount_fds: &'a mut Vec<Tree>,
     /// See [`is_sysfs_readonly`].
     pub(super) sysfs_readonly: bool,
     /// `linux.mountLabel`
@@ -333,14 +332,14 @@ fn bind_kind(
     }
     let recursive = options.recursive;
     let tree = Tree { path: source.clone(), recursive, idmap, idmap_recursive: options.idmap == Some(true) };
-    let tree = super::types::push_fd(context.fds, FdSource::Tree(tree))?;
+    let tree = super::types::push_mount(context.mount_fds, tree)?;
     Ok(MountKind::Bind { source: text(&source)?, recursive, nofollow: false, tree: Some(tree) })
 }
 
 /// A bind mount as it is, opened by the half that can reach it.
 fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_>) -> Result<MountKind> {
     let tree = || Tree { path: source.into(), recursive, idmap: None, idmap_recursive: false };
-    let tree = context.host_opens.then(|| super::types::push_fd(context.fds, FdSource::Tree(tree()))).transpose()?;
+    let tree = context.host_opens.then(|| super::types::push_mount(context.mount_fds, tree())).transpose()?;
     Ok(MountKind::Bind { source: text(source)?, recursive, nofollow, tree })
 }
 
@@ -465,7 +464,7 @@ mod tests {
             host_opens: false,
             unprivileged,
             may_idmap: !unprivileged,
-            fds: &mut fds,
+            mount_fds: &mut fds,
             sysfs_readonly: true,
             mount_label: None,
         };

@@ -20,10 +20,9 @@ use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::place;
 use super::place::text;
-use super::types::FdSource;
 use super::types::Request;
 use super::types::Tree;
-use super::types::push_fd;
+use super::types::push_mount;
 use super::{devices, label, mounts};
 
 /// `root.path`, which there must be.
@@ -44,8 +43,8 @@ pub(super) struct RootInput<'a> {
     pub(super) cgroup: Option<&'a Cgroup>,
 }
 
-/// The init's part of it; `fds` gets what the host half opens for that.
-pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Findings) -> wire::Root {
+/// The init's part of it; `mount_fds` gets what the host half opens for that.
+pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findings: &mut Findings) -> wire::Root {
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
     let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
@@ -82,14 +81,9 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
     let path = findings.keep(text(input.rootfs));
     let tree = (input.host_opens && own_mounts)
         .then(|| {
-            push_fd(
-                fds,
-                FdSource::Tree(Tree {
-                    path: input.rootfs.into(),
-                    recursive: true,
-                    idmap: None,
-                    idmap_recursive: false,
-                }),
+            push_mount(
+                mount_fds,
+                Tree { path: input.rootfs.into(), recursive: true, idmap: None, idmap_recursive: false },
             )
         })
         .transpose();
@@ -104,7 +98,7 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         namespaces: input.namespaces,
         unprivileged,
         may_idmap: input.host.euid == 0,
-        fds,
+        mount_fds,
         sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
         mount_label: mount_label.as_ref(),
     };
