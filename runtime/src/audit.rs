@@ -59,7 +59,7 @@ impl Asked {
         let text = spec::read(&own.bundle)?;
         let spec: Spec = spec::parse("config.json", &text)?;
         let basis = own.basis.as_ref();
-        let now = Host::of_bundle(basis.and_then(|basis| basis.rootless), &spec)?;
+        let now = Host::of_bundle(basis.map(|basis| basis.rootless).unwrap_or_default(), &spec)?;
         let host = basis.map_or_else(|| now.clone(), |basis| basis.host(now.clone()));
         let request = Request {
             id: container.id().to_owned(),

@@ -233,7 +233,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// `EBUSY`: a process is there.
-    pub fn remove(self, made_above: usize) -> Result<()> {
+    pub fn remove(&self, made_above: usize) -> Result<()> {
         let root = path::open_dir(&self.mount).context(format_args!("open {}", self.mount.display()))?;
         let mut path = self.path.as_path();
         if remove_one(&root, path).is_err() && !self.is_gone() {
@@ -283,7 +283,9 @@ fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
 
 /// A cgroup made for a container that is not there yet: removed again unless it is kept.
 pub struct CgroupGuard {
-    cgroup: Option<Cgroup>,
+    cgroup: Cgroup,
+    /// The container lives: what was made stays.
+    kept: bool,
     /// How many directories above it were made with it.
     pub made_above: usize,
     /// Of the directory, against other creations.
@@ -310,29 +312,19 @@ impl CgroupGuard {
         let place = format!("cgroup {}", directory(mount, path).display());
         let mut at = path::open_dir(mount).context(format_args!("open {}", mount.display()))?;
         let mut made = 0;
-        let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard = CgroupGuard {
-            cgroup: None,
-            made_above: 0,
-            existed: true,
-            before: RefCell::default(),
-            devices: RefCell::default(),
-            mark: RefCell::default(),
-            unit: None,
-            _lock: None,
-        };
+        let mut guard: Option<CgroupGuard> = None;
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
             limits::enable_controllers(&at);
-            last_made = match nix::sys::stat::mkdirat(&at, Path::new(name), Mode::from_bits_truncate(0o755)) {
+            let last_made = match nix::sys::stat::mkdirat(&at, Path::new(name), Mode::from_bits_truncate(0o755)) {
                 Ok(()) => true,
                 Err(Errno::EEXIST) => false,
                 Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
                     let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
                     let hint = "only cgroups that were delegated to this user can be used";
-                    return Err(Error::new(format!("{what}; {hint}: {}", wanted.remedy())));
+                    return Err(Error::new(format!("{what}")).remedy(format_args!("{hint}: {}", wanted.remedy())));
                 }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
@@ -346,54 +338,64 @@ impl CgroupGuard {
                     return Err(errno).context(format_args!("{place}: open"));
                 }
             };
-            guard.existed = !last_made;
-            guard.made_above = made.saturating_sub(1);
-            let dir = at.try_clone().context("dup")?;
-            guard.cgroup = Some(Cgroup { dir, mount: mount.into(), path: walked.clone() });
+            let cgroup = Cgroup { dir: at.try_clone().context("dup")?, mount: mount.into(), path: walked.clone() };
+            let (existed, made_above) = (!last_made, made.saturating_sub(1));
+            match &mut guard {
+                Some(guard) => (guard.cgroup, guard.existed, guard.made_above) = (cgroup, existed, made_above),
+                None => guard = Some(CgroupGuard::of(cgroup, existed, made_above, None)),
+            }
         }
+        let mut guard = guard.ok_or_else(|| Error::new("the root cgroup cannot be a container's"))?;
         // Held until the container lives there: of two creations at once only one finds it empty.
-        guard._lock = guard.cgroup()?.lock();
+        guard._lock = guard.cgroup.lock();
         if guard._lock.is_none() {
             guard.existed = true;
-            return Err(Error::new(format!("{place}: is not empty; another container is being created there")));
+            return Err(Error::new(format!("{place}: is not empty")).remedy("another container is being created there"));
         }
-        if !last_made {
-            let cgroup = guard.cgroup()?;
+        if guard.existed {
+            let cgroup = &guard.cgroup;
             // runtime-spec config-linux.md § Control groups: a cgroup that cannot serve is an error.
             if cgroup.freezes().context(&place)? {
-                return Err(Error::new(format!(
-                    "{place}: is frozen; thaw it: echo 0 > {}/cgroup.freeze",
-                    cgroup.full().display()
-                )));
+                return Err(Error::new(format!("{place}: is frozen"))
+                    .remedy(format_args!("thaw it: echo 0 > {}/cgroup.freeze", cgroup.full().display())));
             }
             if cgroup.populated().context(&place)? {
-                return Err(Error::new(format!(
-                    "{place}: is not empty; another container or service lives there, choose another linux.cgroupsPath"
-                )));
+                return Err(Error::new(format!("{place}: is not empty"))
+                    .remedy("another container or service lives there, choose another linux.cgroupsPath"));
             }
         }
         Ok(guard)
     }
 
+    fn of(cgroup: Cgroup, existed: bool, made_above: usize, unit: Option<systemd::UnitState>) -> CgroupGuard {
+        CgroupGuard {
+            cgroup,
+            kept: false,
+            made_above,
+            existed,
+            before: RefCell::default(),
+            devices: RefCell::default(),
+            mark: RefCell::default(),
+            unit,
+            _lock: None,
+        }
+    }
+
     /// The cgroup.
-    ///
-    /// # Errors
-    /// Never after [`CgroupGuard::new`].
-    pub fn cgroup(&self) -> Result<&Cgroup> {
-        self.cgroup.as_ref().ok_or_else(|| Error::new("the root cgroup cannot be a container's"))
+    #[must_use]
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     /// Says whose it is from now on. False: this process may not.
-    ///
-    /// # Errors
-    /// Never after [`CgroupGuard::new`].
-    pub fn mark(&self, mark: &str) -> Result<bool> {
-        let replaced = self.cgroup()?.set_mark(mark);
+    #[must_use]
+    pub fn mark(&self, mark: &str) -> bool {
+        let replaced = self.cgroup.set_mark(mark);
         let marked = replaced.is_some();
         if self.existed {
             *self.mark.borrow_mut() = replaced;
         }
-        Ok(marked)
+        marked
     }
 
     /// Sets the limits that hold from the first process's start on, or with `late` those that cannot.
@@ -402,11 +404,10 @@ impl CgroupGuard {
     /// The kernel has no such limit or refuses it.
     pub fn limit(&self, limits: &[plan::Limit], late: bool) -> Result<()> {
         let limits: Vec<_> = limits.iter().filter(|limit| limit.late == late).collect();
-        let cgroup = self.cgroup()?;
         if self.existed {
-            return cgroup.replace_limits(&limits, &mut self.before.borrow_mut());
+            return self.cgroup.replace_limits(&limits, &mut self.before.borrow_mut());
         }
-        cgroup.limit(&limits)
+        self.cgroup.limit(&limits)
     }
 
     /// Sets who may use which device.
@@ -414,7 +415,7 @@ impl CgroupGuard {
     /// # Errors
     /// The kernel refuses the program.
     pub fn set_devices(&self, rules: &[plan::DeviceRule]) -> Result<()> {
-        let cgroup = self.cgroup()?;
+        let cgroup = &self.cgroup;
         let attached = if self.unit.is_some() { cgroup.add_devices(rules)? } else { cgroup.set_devices(rules)? };
         if self.existed {
             *self.devices.borrow_mut() = Some(attached);
@@ -423,26 +424,27 @@ impl CgroupGuard {
     }
 
     /// The container lives: what was made stays.
-    #[must_use]
-    pub fn keep(mut self) -> Option<Cgroup> {
-        self.cgroup.take()
+    pub fn keep(mut self) {
+        self.kept = true;
     }
 }
 
 impl Drop for CgroupGuard {
     fn drop(&mut self) {
-        if let Some(cgroup) = self.cgroup.take() {
-            if !self.existed {
-                // A child that was just killed may not have left yet.
-                let _ = cgroup.kill();
-                let _ = cgroup.wait_empty();
-                let _ = self.unit.as_ref().map(systemd::UnitState::stop);
-                let _ = cgroup.remove(self.made_above);
-            } else {
-                cgroup.put_back(&self.before.borrow());
-                let _ = self.mark.take().map(|replaced| cgroup.put_mark_back(&replaced));
-                let _ = self.devices.take().map(|attached| cgroup.take_off(&attached));
-            }
+        let cgroup = &self.cgroup;
+        if self.kept {
+            return;
+        }
+        if self.existed {
+            cgroup.put_back(&self.before.borrow());
+            let _ = self.mark.take().map(|replaced| cgroup.put_mark_back(&replaced));
+            let _ = self.devices.take().map(|attached| cgroup.take_off(&attached));
+        } else {
+            // A child that was just killed may not have left yet.
+            let _ = cgroup.kill();
+            let _ = cgroup.wait_empty();
+            let _ = self.unit.as_ref().map(systemd::UnitState::stop);
+            let _ = cgroup.remove(self.made_above);
         }
     }
 }

@@ -8,7 +8,9 @@
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use serde::{Deserialize, Serialize};
 
 /// Options before the command.
 #[derive(Args, Clone, Debug)]
@@ -29,15 +31,62 @@ pub struct Global {
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Run without a cgroup where none can be created; auto: for unprivileged users only
-    #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = ["true", "false", "auto"])]
-    pub rootless: String,
+    #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = rootless())]
+    pub rootless: Rootless,
     /// Print the version
     #[arg(short = 'v', long)]
     pub version: bool,
 }
 
+/// `--rootless`: whether a container may do without a cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<bool>", into = "Option<bool>")]
+pub enum Rootless {
+    /// As the caller's privileges are.
+    #[default]
+    Auto,
+    /// It may.
+    Yes,
+    /// It may not.
+    No,
+}
+
+impl Rootless {
+    /// What was said, or what `auto` means here.
+    #[must_use]
+    pub fn unwrap_or_else(self, auto: impl FnOnce() -> bool) -> bool {
+        Option::from(self).unwrap_or_else(auto)
+    }
+}
+
+/// As `state.json` has it.
+impl From<Option<bool>> for Rootless {
+    fn from(given: Option<bool>) -> Rootless {
+        match given {
+            None => Rootless::Auto,
+            Some(true) => Rootless::Yes,
+            Some(false) => Rootless::No,
+        }
+    }
+}
+
+impl From<Rootless> for Option<bool> {
+    fn from(rootless: Rootless) -> Option<bool> {
+        match rootless {
+            Rootless::Auto => None,
+            Rootless::Yes => Some(true),
+            Rootless::No => Some(false),
+        }
+    }
+}
+
+fn rootless() -> impl TypedValueParser<Value = Rootless> {
+    PossibleValuesParser::new(["true", "false", "auto"]).map(|word| Rootless::from(word.parse().ok()))
+}
+
 /// Options of `create`, and of `run`.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct Create {
     /// The bundle's directory [default: the current one]
     #[arg(short, long, value_name = "DIR")]

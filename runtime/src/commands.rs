@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::cli::Rootless;
 use crate::container::Store;
 use crate::error::{Context, Error, Result};
 
@@ -33,8 +34,8 @@ pub struct Shell<'a> {
     pub debug: Option<&'a dyn Fn(&str)>,
     /// Descriptors from 3 on that were open when this process started, in a row.
     pub inherited: u32,
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// `--systemd-cgroup`
     pub systemd: bool,
 }
@@ -78,7 +79,8 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
 /// There is no such step.
 pub fn fault() -> Result<Option<cleat_plan::Fault>> {
     let Ok(text) = std::env::var("CLEAT_FAULT") else { return Ok(None) };
-    let wrong = || Error::new(format!("CLEAT_FAULT={text:?}: not STEP:fail or STEP:kill; see cleat plan --steps"));
+    let wrong =
+        || Error::new(format!("CLEAT_FAULT={text:?}: not STEP:fail or STEP:kill")).remedy("see cleat plan --steps");
     let (name, kind) = text.split_once(':').ok_or_else(wrong)?;
     let step = cleat_plan::Step::from_name(name).ok_or_else(wrong)?;
     let kind = match kind {

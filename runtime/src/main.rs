@@ -88,14 +88,9 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
             "runc version {RUNC_VERSION} (cleat {version})\ncommit: {revision}\nspec: {OCI_VERSION}\n"
         )));
     }
-    let rootless = match global.rootless.as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    };
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
-        let asked = commands::check::Asked { rootless, systemd: global.systemd_cgroup };
+        let asked = commands::check::Asked { rootless: global.rootless, systemd: global.systemd_cgroup };
         return commands::check::check(asked, &state, options.bundle.as_deref(), options.json);
     }
     let warn = |message: &str| log.send(Level::Warning, message);
@@ -108,7 +103,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         warn: &warn,
         debug: log.debug().then_some(&debug),
         inherited,
-        rootless,
+        rootless: global.rootless,
         systemd: global.systemd_cgroup,
     };
     act(&shell, &invocation.action)
@@ -120,12 +115,8 @@ fn done(outcome: Result<()>) -> Result<u8> {
 
 fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
     match action {
-        Action::Create(options) => done(commands::create::create(shell, &create_options(options))),
-        Action::Run(options, run) => {
-            let foreground =
-                commands::create::Foreground { detach: run.detach, keep: run.keep, no_subreaper: run.no_subreaper };
-            commands::create::run(shell, &create_options(options), foreground)
-        }
+        Action::Create(options) => done(commands::create::create(shell, options)),
+        Action::Run(options, run) => commands::create::run(shell, options, *run),
         Action::Start(options) => done(commands::start::start(shell, &options.id)),
         Action::State(options) => done(commands::state::state(shell, &options.id)),
         Action::Kill(options) => done(commands::kill::kill(shell, &options.id, &options.signal, options.all)),
@@ -139,7 +130,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
             done(commands::list::list(shell, format))
         }
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
-        Action::Exec(options) => commands::exec::exec(shell, &exec_options(options)),
+        Action::Exec(options) => commands::exec::exec(shell, options),
         Action::Events(options) => done(
             commands::events::parse_interval(&options.interval)
                 .and_then(|interval| commands::events::events(shell, &options.id, interval, options.stats)),
@@ -159,46 +150,6 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
     }
 }
 
-fn create_options(options: &cli::Create) -> commands::create::Options {
-    commands::create::Options {
-        id: options.id.clone(),
-        bundle: options.bundle.clone(),
-        console_socket: options.console_socket.clone(),
-        pidfd_socket: options.pidfd_socket.clone(),
-        pid_file: options.pid_file.clone(),
-        no_pivot: options.no_pivot,
-        no_new_keyring: options.no_new_keyring,
-        give_fifos: options.give_fifos,
-        preserve_fds: options.preserve_fds,
-    }
-}
-
-fn exec_options(options: &cli::Exec) -> commands::exec::Options {
-    commands::exec::Options {
-        id: options.id.clone(),
-        args: options.args.clone(),
-        process: options.process.clone(),
-        cwd: options.cwd.clone(),
-        env: options.env.clone(),
-        tty: options.tty,
-        user: options.user.clone(),
-        additional_gids: options.additional_gids.clone(),
-        detach: options.detach,
-        pid_file: options.pid_file.clone(),
-        console_socket: options.console_socket.clone(),
-        pidfd_socket: options.pidfd_socket.clone(),
-        process_label: options.process_label.clone(),
-        apparmor: options.apparmor.clone(),
-        no_new_privs: options.no_new_privs,
-        caps: options.cap.clone(),
-        preserve_fds: options.preserve_fds,
-        cgroups: options.cgroup.clone(),
-        give_fifos: options.give_fifos,
-        ignore_paused: options.ignore_paused,
-        no_subreaper: options.no_subreaper,
-    }
-}
-
 /// The directory of the containers' state: `--root`, else root's `/run/cleat`, else the user's own,
 /// which is made unless the command only asks.
 fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
@@ -206,10 +157,8 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
         let path = std::path::absolute(path).context("--root")?;
         let clean = cleat::sys::clean_path::clean(Path::new("/"), &path);
         if clean == Path::new("/") {
-            return Err(Error::of(
-                Kind::Usage,
-                "--root: \"/\" cannot hold containers' state; choose a directory of its own",
-            ));
+            return Err(Error::of(Kind::Usage, "--root: \"/\" cannot hold containers' state")
+                .remedy("choose a directory of its own"));
         }
         return Ok(clean);
     }
@@ -221,8 +170,8 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => below_runtime_dir(Path::new(&dir), user.as_raw(), make),
         None if user.is_root() => Ok("/run/cleat".into()),
-        None => Err(Error::new(
-            "state directory: XDG_RUNTIME_DIR is not set, and /run/cleat is root's; a login session sets it, or give \
+        None => Err(Error::new("state directory: XDG_RUNTIME_DIR is not set, and /run/cleat is root's").remedy(
+            "a login session sets it, or give \
              --root a directory of your own",
         )),
     }
@@ -232,7 +181,7 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
 /// theirs and nobody else's: a user who may write there may have the containers started.
 fn below_runtime_dir(dir: &Path, user: u32, make: bool) -> Result<PathBuf> {
     let place = format!("state directory: XDG_RUNTIME_DIR {}", dir.display());
-    let wrong = |what: String| Error::new(format!("{what}; set it to a directory of your own, or give --root one"));
+    let wrong = |what: String| Error::new(what).remedy("set it to a directory of your own, or give --root one");
     if !dir.is_absolute() {
         return Err(wrong(format!("{place}: must be absolute")));
     }

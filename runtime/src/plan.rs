@@ -57,7 +57,7 @@ use root::{RootInput, init_root, root_path};
 pub use scheduler::{Affinity, IoClass, IoPriority, Policy, Scheduler, Scheduling};
 pub(crate) use scheduler::{affinity, scheduling};
 pub(crate) use types::push_fd;
-pub use types::{FdSource, IdMap, IdMaps, IdmapSource, Request, Tree};
+pub use types::{CreateFd, ExecFd, IdMap, IdMaps, IdmapSource, Request, Tree};
 
 /// Everything that will be done, in two halves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,7 +96,9 @@ pub struct HostHalf {
     /// Policy and priorities of the process.
     pub scheduling: Scheduling,
     /// Descriptors that the init gets with its plan, in order.
-    pub fds: Vec<FdSource>,
+    pub fds: Vec<CreateFd>,
+    /// Mounts that it gets after it, in order.
+    pub mount_fds: Vec<Tree>,
     /// Network devices that move into the container, in this order.
     pub net_devices: Vec<netdev::NetDevice>,
     /// `prestart` hooks, then `createRuntime` hooks.
@@ -146,9 +148,12 @@ fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
         ("zos", spec.zos.is_some()),
         ("freebsd", spec.freebsd.is_some()),
     ];
-    let what = "this version of cleat does not support it; remove it from the bundle, or use another runtime for it";
+    let error = |name| {
+        let remedy = "remove it from the bundle, or use another runtime for it";
+        place(name).error("this version of cleat does not support it").remedy(remedy)
+    };
     let asked = asked.iter().filter(|(_, is_asked)| *is_asked);
-    findings.problems.extend(asked.map(|(name, _)| place(name).error(what)));
+    findings.problems.extend(asked.map(|(name, _)| error(name)));
 }
 
 impl Plan {
@@ -180,7 +185,7 @@ impl Plan {
         let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
         let mut join = findings.each(&namespaces.joined, |_, (flag, path)| {
-            let fd = push_fd(&mut fds, FdSource::Namespace(path.clone()))?;
+            let fd = push_fd(&mut fds, CreateFd::Namespace(path.clone()))?;
             Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
         });
         let mut drop_groups = false;
@@ -227,7 +232,7 @@ impl Plan {
         if network.is_some() {
             by_clone &= !NEWNET;
             let flags = u32::try_from(NEWNET).unwrap_or(0);
-            let made = push_fd(&mut fds, FdSource::Network)
+            let made = push_fd(&mut fds, CreateFd::Network)
                 .and_then(|fd| Ok(wire::Join { fd, flags, path: text("the new network namespace")? }));
             join.extend(findings.keep(made.map(Some)));
         }
@@ -238,13 +243,11 @@ impl Plan {
             (unshare & NEWPID != 0).then_some(wire::Fork::New)
         };
         let start = if request.start_later {
-            findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
+            findings.keep(push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen))
         } else {
             wire::Start::Channel
         };
-        // From here on only mounts are added: where the mount namespace is made after the plan was
-        // sent, they follow later.
-        let early = fds.len();
+        let mut mount_fds = Vec::new();
         // The container's root may not be allowed on the way to what the caller can reach.
         let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
         let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
@@ -259,7 +262,7 @@ impl Plan {
                 ids,
                 cgroup: cgroup.as_ref(),
             },
-            &mut fds,
+            &mut mount_fds,
             findings,
         );
         if init_root.nodev && host.rootless() {
@@ -271,7 +274,6 @@ impl Plan {
                     .into(),
             );
         }
-        let late_fds = if made_by_init { u16::try_from(fds.len() - early).unwrap_or(u16::MAX) } else { 0 };
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let terminal = findings.keep(terminal.transpose());
         let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
@@ -284,7 +286,7 @@ impl Plan {
             chroot: None,
             unshare,
             fork,
-            late_fds,
+            mount_fds: u16::try_from(mount_fds.len()).unwrap_or(u16::MAX),
             become_root: made_by_init,
             unshare_late: u32::try_from(by_init & !NEWTIME).unwrap_or(0),
             time: findings.keep(time_offsets(spec, &namespaces)),
@@ -322,6 +324,7 @@ impl Plan {
             rlimits: init.process.as_ref().map(|p| p.rlimits.clone()).unwrap_or_default(),
             scheduling,
             fds,
+            mount_fds,
             net_devices,
             runtime_hooks,
             poststart: hooks(&spec.hooks.poststart, "poststart", findings),
@@ -336,9 +339,9 @@ impl Plan {
 
 fn check_version(version: &str) -> Result<()> {
     if version.is_empty() {
-        return Err(
-            place("ociVersion").error("is missing, this is no OCI bundle configuration; add it, such as \"1.0.2\"")
-        );
+        return Err(place("ociVersion")
+            .error("is missing, this is no OCI bundle configuration")
+            .remedy("add it, such as \"1.0.2\""));
     }
     if version.split('.').next() != Some("1") {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));

@@ -176,7 +176,14 @@ impl Driver {
 
     fn shell<'a>(&self, options: &Options, warn: &'a dyn Fn(&str)) -> Shell<'a> {
         let store = Store::new(bundle::state_root(options, &self.namespace));
-        Shell { store, warn, debug: None, inherited: 0, rootless: None, systemd: options.systemd_cgroup }
+        Shell {
+            store,
+            warn,
+            debug: None,
+            inherited: 0,
+            rootless: cleat::cli::Rootless::Auto,
+            systemd: options.systemd_cgroup,
+        }
     }
 
     /// With a container of ours.

@@ -36,7 +36,7 @@ pub fn remove(args: &Args) -> Result<()> {
         warn: &warn,
         debug: None,
         inherited: 0,
-        rootless: None,
+        rootless: cleat::cli::Rootless::Auto,
         systemd: options.systemd_cgroup,
     };
     if let Err(error) = cleat::commands::delete::delete(&shell, &args.id, true) {

@@ -65,12 +65,12 @@ impl Channel {
         Ok(got.bytes)
     }
 
-    /// Descriptors that come after the plan.
-    pub(crate) fn receive_fds(&self, fds: &mut Vec<Option<OwnedFd>>) -> Result<()> {
+    /// Some of the mounts that come after the plan.
+    pub(crate) fn receive_mounts(&self, fds: &mut Vec<Option<OwnedFd>>) -> Result<()> {
         let mut packet = [0u8; 64];
         let got = self.receive(&mut packet, fds)?;
         match wire::decode::<ToInit>(&packet[..got]) {
-            Ok(ToInit::LateFds) => Ok(()),
+            Ok(ToInit::Mounts) => Ok(()),
             _ => Err(Error::new("unexpected message", Errno::PROTO)),
         }
     }

@@ -50,6 +50,7 @@ struct Prepared {
 struct Init {
     plan: Plan,
     fds: Vec<Option<OwnedFd>>,
+    mount_fds: Vec<Option<OwnedFd>>,
     host: Channel,
     step: Step,
     /// The joined pid namespace, for the container's procfs.
@@ -73,7 +74,7 @@ fn run(socket: OwnedFd) -> ! {
     // ordinary user's host half could not write our files in /proc; up to here we are in no
     // namespace that others live in, or have capabilities that they have not.
     let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
-    let mut init = Init { plan, fds, host, step: Step::ReceivePlan, pid_namespace: None };
+    let mut init = Init { plan, fds, mount_fds: Vec::new(), host, step: Step::ReceivePlan, pid_namespace: None };
     let Err(error) = init.perform();
     init.host.report(init.step, &error);
     sys::exit(70)
@@ -250,20 +251,27 @@ impl Init {
         }
     }
 
-    /// Receives what the host half could only open in the namespaces made by the fork.
-    fn receive_late_fds(&mut self) -> Result<()> {
-        let wanted = self.fds.len() + usize::from(self.plan.late_fds);
-        while self.fds.len() < wanted {
-            self.host.receive_fds(&mut self.fds)?;
+    /// Receives the mounts that the host half has opened.
+    fn receive_mounts(&mut self) -> Result<()> {
+        while self.mount_fds.len() < usize::from(self.plan.mount_fds) {
+            self.host.receive_mounts(&mut self.mount_fds)?;
         }
         Ok(())
     }
 
     /// Takes a descriptor that came with the plan.
     fn take_fd(&mut self, index: cleat_plan::FdIndex) -> Result<OwnedFd> {
-        self.fds
-            .get_mut(usize::from(index.0))
-            .and_then(Option::take)
-            .ok_or_else(|| Error::new("descriptor of the plan", rustix::io::Errno::BADF))
+        take(&mut self.fds, index.0)
     }
+
+    /// Takes a mount that the host half has opened.
+    fn take_mount(&mut self, index: cleat_plan::MountFd) -> Result<OwnedFd> {
+        take(&mut self.mount_fds, index.0)
+    }
+}
+
+fn take(fds: &mut [Option<OwnedFd>], index: u16) -> Result<OwnedFd> {
+    fds.get_mut(usize::from(index))
+        .and_then(Option::take)
+        .ok_or_else(|| Error::new("descriptor of the plan", rustix::io::Errno::BADF))
 }

@@ -45,7 +45,7 @@ fn one(init: &mut Init, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel>)
     let made = match &mount.kind {
         MountKind::Bind { source, recursive, nofollow, tree } => {
             let tree = match tree {
-                Some(index) => init.take_fd(*index)?,
+                Some(index) => init.take_mount(*index)?,
                 None => open_source(source, *recursive, *nofollow)?,
             };
             if mount.require_procfs {

@@ -69,7 +69,7 @@ fn enter(init: &mut Init, fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
 pub(crate) fn make(init: &mut Init) -> Result<()> {
     let flags = init.plan.unshare;
     if flags == 0 {
-        return Ok(());
+        return init.receive_mounts();
     }
     let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;
     if !own_user {
@@ -85,7 +85,7 @@ pub(crate) fn make(init: &mut Init) -> Result<()> {
     if own_user {
         init.host.expect(ToInit::Mapped)?;
     }
-    init.receive_late_fds()
+    init.receive_mounts()
 }
 
 /// Goes on in a child in the joined pid namespace, if there is one. Last of all, when this process has

@@ -78,7 +78,7 @@ pub(crate) fn mount_rootfs(init: &mut Init, root: &Root) -> Result<OwnedFd> {
     }
     // After the change above: a copy of a shared mount would be shared, and pivot_root refuses one.
     let tree = match root.tree {
-        Some(index) => init.take_fd(index)?,
+        Some(index) => init.take_mount(index)?,
         None => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
             rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?

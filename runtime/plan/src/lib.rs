@@ -23,6 +23,10 @@ pub use text::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FdIndex(pub u16);
 
+/// A mount that the host half has opened: its position among those, which come in a message of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountFd(pub u16);
+
 /// All that the init does between its first instruction and `execve`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -39,8 +43,9 @@ pub struct Plan {
     pub unshare: u64,
     /// Go on in a child: a pid namespace holds children only.
     pub fork: Option<Fork>,
-    /// How many descriptors come only after `unshare`: mounts opened in the new mount namespace.
-    pub late_fds: u16,
+    /// How many mounts the host half opens. They come after the plan, and after `unshare` where they are
+    /// opened in the mount namespace that it makes.
+    pub mount_fds: u16,
     /// Become user and group 0 of the (joined or new) user namespace before the first mount.
     pub become_root: bool,
     /// New namespaces, `CLONE_NEW*` bits, that must be made by root of the container's user namespace,
@@ -133,7 +138,7 @@ pub struct Root {
     pub path: Text,
     /// The same directory as a detached mount the host half opened, where the init may not reach
     /// it by itself (user namespaces).
-    pub tree: Option<FdIndex>,
+    pub tree: Option<MountFd>,
     /// Device nodes of the root file system cannot be used.
     pub nodev: bool,
     /// How `path` becomes `/`.
@@ -248,7 +253,7 @@ pub enum MountKind {
         nofollow: bool,
         /// Opened by the host half as a detached mount: in a user namespace the init may not
         /// reach the source, and identity-mapped mounts need the host's privilege.
-        tree: Option<FdIndex>,
+        tree: Option<MountFd>,
     },
     /// A new instance of a file system.
     New {

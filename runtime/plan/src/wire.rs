@@ -31,8 +31,8 @@ pub enum ToInit {
         /// Descriptors that come along.
         fds: u16,
     },
-    /// The descriptors that could only be opened after `unshare`; one packet for each few of them.
-    LateFds,
+    /// The mounts that the host half has opened; one packet for each few of them.
+    Mounts,
     /// Network devices have been moved, `prestart` and `createRuntime` hooks have run.
     HooksDone,
     /// The listener of the filter that is loaded early has been handed over.

@@ -49,7 +49,7 @@ impl<'a> OomWatch<'a> {
     #[must_use]
     pub fn annotate(&self, error: Error) -> Error {
         match self.message() {
-            Some(message) => Error::new(format!("{error}; {message}")),
+            Some(message) => Error::new(format!("{error}")).remedy(format_args!("{message}")),
             None => error,
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use cleat_plan::{FdIndex, FsOption, Mount, MountKind};
+use cleat_plan::{FsOption, Mount, MountFd, MountKind};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
@@ -17,7 +17,7 @@ use super::Preflight;
 use super::mount_view::{Content, Found, Layer, View, is, is_read_only};
 use super::permission::{SEARCH, Subject, WRITE, to_host};
 use crate::error::errno_text;
-use crate::plan::{FdSource, IdmapSource, NEWUSER, Tree};
+use crate::plan::{IdmapSource, NEWUSER, Tree};
 use crate::probe::kernel_features::Which;
 use crate::sys;
 use crate::sys::clean_path::clean;
@@ -99,11 +99,8 @@ impl<'a> Preflight<'a> {
         view.mount(Layer { noexec, recursive, idmapped, ..Layer::new(at, content) });
     }
 
-    fn tree(&self, index: FdIndex) -> Option<&'a Tree> {
-        match self.plan.host.fds.get(usize::from(index.0)) {
-            Some(FdSource::Tree(tree)) => Some(tree),
-            _ => None,
-        }
+    fn tree(&self, index: MountFd) -> Option<&'a Tree> {
+        self.plan.host.mount_fds.get(usize::from(index.0))
     }
 
     /// What a bind mount will show.

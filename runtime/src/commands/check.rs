@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::check;
 use crate::check::Report;
+use crate::cli::Rootless;
 use crate::error::Result;
 use crate::plan::host::Host;
 use crate::probe::machine::Survey;
@@ -24,8 +25,8 @@ struct Document<'a> {
 /// Global options that change the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// `--systemd-cgroup`
     pub systemd: bool,
 }

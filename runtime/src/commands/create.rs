@@ -1,9 +1,10 @@
 //! `create` and `run`: makes a container; `run` starts it, too, and waits for it.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cgroup::OomWatch;
+use crate::cli::{Create, Run};
 use crate::container::Status;
 use crate::error::{Context, Error, Result};
 use crate::launch::console;
@@ -17,44 +18,9 @@ use crate::sys;
 
 use super::{Shell, bundle, delete, fault, inherited_fds};
 
-/// What both take.
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools)]
-pub struct Options {
-    /// The id.
-    pub id: String,
-    /// `--bundle`
-    pub bundle: Option<PathBuf>,
-    /// `--console-socket`
-    pub console_socket: Option<PathBuf>,
-    /// `--pidfd-socket`
-    pub pidfd_socket: Option<PathBuf>,
-    /// `--pid-file`
-    pub pid_file: Option<PathBuf>,
-    /// `--no-pivot`
-    pub no_pivot: bool,
-    /// `--no-new-keyring`
-    pub no_new_keyring: bool,
-    /// `--give-fifos`
-    pub give_fifos: bool,
-    /// `--preserve-fds`
-    pub preserve_fds: u32,
-}
-
-/// What only `run` takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Foreground {
-    /// `--detach`
-    pub detach: bool,
-    /// `--keep`
-    pub keep: bool,
-    /// `--no-subreaper`
-    pub no_subreaper: bool,
-}
-
 fn parameters<'a>(
     shell: &'a Shell<'_>,
-    options: &'a Options,
+    options: &'a Create,
     start_later: bool,
     detached: bool,
 ) -> Result<CreateParameters<'a>> {
@@ -75,10 +41,8 @@ fn parameters<'a>(
     Ok(CreateParameters {
         store: &shell.store,
         request,
-        pid_file: options.pid_file.as_deref(),
+        options,
         detached,
-        give_fifos: options.give_fifos,
-        console_socket: options.console_socket.as_deref(),
         warn: shell.warn,
         debug: shell.debug,
         rootless: shell.rootless,
@@ -93,14 +57,14 @@ fn keyring_name(id: &str) -> Result<String> {
     Ok(format!("_ses.{id}.{random:016x}"))
 }
 
-fn hand_over(created: &CreatedContainer, options: &Options) -> Result<()> {
+fn hand_over(created: &CreatedContainer, options: &Create) -> Result<()> {
     match (&options.console_socket, &created.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
         (None, Some(master)) => console::copy_window_size(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, created.child.get()?.pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, created.child.get().pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }
@@ -109,7 +73,7 @@ fn hand_over(created: &CreatedContainer, options: &Options) -> Result<()> {
 ///
 /// # Errors
 /// See [`create::create`].
-pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
+pub fn create(shell: &Shell<'_>, options: &Create) -> Result<()> {
     let parameters = parameters(shell, options, true, true)?;
     let mut created = create::create(&parameters)?;
     if let Err(error) = hand_over(&created, options) {
@@ -118,7 +82,7 @@ pub fn create(shell: &Shell<'_>, options: &Options) -> Result<()> {
     }
     // It lives on without us.
     created.net_devices.keep();
-    drop(created.child.release());
+    created.child.release();
     Ok(())
 }
 
@@ -130,7 +94,7 @@ pub(super) fn tell_memory_death(code: &Result<u8>, oom: &OomWatch<'_>, warn: &dy
 }
 
 /// A container that must not live after all.
-fn undo(created: CreatedContainer, options: &Options, warn: &dyn Fn(&str)) {
+fn undo(created: CreatedContainer, options: &Create, warn: &dyn Fn(&str)) {
     let CreatedContainer { container, child, mut net_devices, .. } = created;
     drop(child);
     net_devices.bring_back(warn);
@@ -144,7 +108,7 @@ fn undo(created: CreatedContainer, options: &Options, warn: &dyn Fn(&str)) {
 ///
 /// # Errors
 /// See [`create::create`]; a `poststart` hook failed. Nothing is left behind.
-pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Result<u8> {
+pub fn run(shell: &Shell<'_>, options: &Create, foreground: Run) -> Result<u8> {
     let parameters = parameters(shell, options, false, foreground.detach)?;
     if !foreground.detach && !foreground.no_subreaper {
         sys::become_subreaper().map_err(|errno| Error::new(format!("prctl PR_SET_CHILD_SUBREAPER: {errno:?}")))?;
@@ -156,7 +120,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     let started = signals.and_then(|signals| start(&mut created, options, &parameters).map(|()| signals));
     let started = match started {
         // Nobody waits for it who could report it.
-        Ok(None) => starting::not_killed_at_once(created.child.get()?.pidfd.as_fd(), &oom).map(|()| None),
+        Ok(None) => starting::not_killed_at_once(created.child.get().pidfd.as_fd(), &oom).map(|()| None),
         other => other,
     };
     let signals = match started {
@@ -167,13 +131,13 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
         }
     };
     let Some(signals) = signals else {
-        drop(created.child.release());
+        created.child.release();
         return Ok(0);
     };
-    let code = console::supervise(created.child.get()?, &signals, created.console.as_ref());
+    let code = console::supervise(created.child.get(), &signals, created.console.as_ref());
     tell_memory_death(&code, &oom, shell.warn);
     // Reaped, or not ours to reap again.
-    drop(created.child.release());
+    created.child.release();
     if foreground.keep {
         return code;
     }
@@ -182,11 +146,11 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
     removed.map(|()| code)
 }
 
-fn start(created: &mut CreatedContainer, options: &Options, parameters: &CreateParameters<'_>) -> Result<()> {
+fn start(created: &mut CreatedContainer, options: &Create, parameters: &CreateParameters<'_>) -> Result<()> {
     hand_over(created, options)?;
     let container = &created.container;
     let listener = parameters.notify.as_ref().map(|_| sd_notify::Listener::bind(container.path())).transpose()?;
-    let pid = created.child.get()?.pid;
+    let pid = created.child.get().pid;
     let mut agent = starting::agent(container, container.filter_at_start())?;
     let hand_over = |fd| starting::hand_over(container, Status::Created, agent.take(), &fd, pid);
     order_start(&created.channel, hand_over, || ())?;
@@ -196,5 +160,5 @@ fn start(created: &mut CreatedContainer, options: &Options, parameters: &CreateP
     if !created.poststart.is_empty() {
         hooks::run(&created.poststart, &container.state_json(Status::Running)?)?;
     }
-    sd_notify::wait(listener.as_ref(), created.child.get()?, parameters.notify.as_deref())
+    sd_notify::wait(listener.as_ref(), created.child.get(), parameters.notify.as_deref())
 }

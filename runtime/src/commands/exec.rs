@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::cgroup::OomWatch;
+use crate::cli::Exec;
 use crate::container::Container;
 use crate::error::{Context, Error, Result};
 use crate::launch::console;
@@ -17,60 +18,13 @@ use crate::sys;
 
 use super::{Shell, fault, inherited_fds};
 
-/// What `exec` takes.
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools)]
-pub struct Options {
-    /// The container's id.
-    pub id: String,
-    /// The program and its arguments.
-    pub args: Vec<String>,
-    /// `--process`: a file with all of the process instead.
-    pub process: Option<PathBuf>,
-    /// `--cwd`
-    pub cwd: Option<String>,
-    /// `--env`
-    pub env: Vec<String>,
-    /// `--tty`
-    pub tty: bool,
-    /// `--user`: UID or UID:GID.
-    pub user: Option<String>,
-    /// `--additional-gids`
-    pub additional_gids: Vec<u32>,
-    /// `--detach`
-    pub detach: bool,
-    /// `--pid-file`
-    pub pid_file: Option<PathBuf>,
-    /// `--console-socket`
-    pub console_socket: Option<PathBuf>,
-    /// `--pidfd-socket`
-    pub pidfd_socket: Option<PathBuf>,
-    /// `--process-label`
-    pub process_label: Option<String>,
-    /// `--apparmor`
-    pub apparmor: Option<String>,
-    /// `--no-new-privs`
-    pub no_new_privs: bool,
-    /// `--cap`
-    pub caps: Vec<String>,
-    /// `--preserve-fds`
-    pub preserve_fds: u32,
-    /// `--cgroup`
-    pub cgroups: Vec<String>,
-    /// `--give-fifos`
-    pub give_fifos: bool,
-    /// `--ignore-paused`
-    pub ignore_paused: bool,
-    /// `--no-subreaper`
-    pub no_subreaper: bool,
-}
-
 /// A user as `--user` has it: `UID` or `UID:GID`, both numbers.
 ///
 /// # Errors
 /// Anything else, also a number that does not fit (CVE-2026-30892, CVE-2024-40635).
 pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
-    let wrong = || Error::new(format!("--user {text:?}: not UID or UID:GID; both are numbers from 0 to 4294967294"));
+    let wrong =
+        || Error::new(format!("--user {text:?}: not UID or UID:GID")).remedy("both are numbers from 0 to 4294967294");
     let number = |part: &str| match part.parse::<u32>() {
         Ok(id) if id != u32::MAX && part.bytes().all(|b| b.is_ascii_digit()) => Ok(id),
         _ => Err(wrong()),
@@ -82,7 +36,7 @@ pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 }
 
 /// The process: that of the container's config.json, with what the options change; or the file's.
-fn process(container: &Container, options: &Options) -> Result<Process> {
+fn process(container: &Container, options: &Exec) -> Result<Process> {
     if let Some(path) = &options.process {
         let text = spec::read_json(path)?;
         let mut process: Process = spec::parse(&path.display().to_string(), &text)?;
@@ -101,7 +55,7 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         return Ok(process);
     }
     if options.args.is_empty() {
-        return Err(Error::new("process args cannot be empty; give a program, or --process FILE"));
+        return Err(Error::new("process args cannot be empty").remedy("give a program, or --process FILE"));
     }
     let mut process = own_process(container)?;
     process.args.clone_from(&options.args);
@@ -125,11 +79,11 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
     if let Some(profile) = &options.apparmor {
         process.apparmor_profile.clone_from(profile);
     }
-    if !options.caps.is_empty() {
+    if !options.cap.is_empty() {
         let mut capabilities = process.capabilities.take().unwrap_or_default();
-        for cap in &options.caps {
+        for cap in &options.cap {
             if crate::plan::caps::number(cap).is_none() {
-                return Err(Error::new(format!("--cap {cap:?}: no such capability; see capabilities(7)")));
+                return Err(Error::new(format!("--cap {cap:?}: no such capability")).remedy("see capabilities(7)"));
             }
             // Never inheritable (CVE-2022-29162).
             for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
@@ -150,16 +104,15 @@ fn own_process(container: &Container) -> Result<Process> {
 }
 
 /// `[controller:]PATH`: version 2 has one tree, so a controller names nothing.
-fn cgroup(options: &Options) -> Result<Option<PathBuf>> {
-    match options.cgroups.as_slice() {
+fn cgroup(options: &Exec) -> Result<Option<PathBuf>> {
+    match options.cgroup.as_slice() {
         [] => Ok(None),
         [one] => match one.split_once(':') {
-            Some((_, _)) => Err(Error::new(format!(
-                "--cgroup {one:?}: cgroup v2 has no path for a controller; give the path alone"
-            ))),
+            Some((_, _)) => Err(Error::new(format!("--cgroup {one:?}: cgroup v2 has no path for a controller"))
+                .remedy("give the path alone")),
             None => Ok(Some(PathBuf::from(one))),
         },
-        _ => Err(Error::new("--cgroup: cgroup v2 has one path; give it once")),
+        _ => Err(Error::new("--cgroup: cgroup v2 has one path").remedy("give it once")),
     }
 }
 
@@ -167,7 +120,7 @@ fn cgroup(options: &Options) -> Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// The process could not be made. The container is as before.
-pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
+pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
     let container = shell.store.open(&options.id)?;
     let process = process(&container, options)?;
@@ -189,9 +142,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         process,
         request,
         cgroup: cgroup(options)?,
-        give_fifos: options.give_fifos,
-        ignore_paused: options.ignore_paused,
-        pid_file: options.pid_file.as_deref(),
+        options,
         warn: shell.warn,
         rootless: shell.rootless,
     };
@@ -201,7 +152,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
     let signals = (!options.detach).then(Signals::block).transpose()?;
     let mut started = hand_over(&prepared, options).and_then(|()| prepared.start(&container));
     if options.detach && started.is_ok() {
-        started = starting::not_killed_at_once(prepared.child.get()?.pidfd.as_fd(), &oom);
+        started = starting::not_killed_at_once(prepared.child.get().pidfd.as_fd(), &oom);
     }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
@@ -210,23 +161,23 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         return Err(error);
     }
     let Some(signals) = signals else {
-        drop(prepared.child.release());
+        prepared.child.release();
         return Ok(0);
     };
-    let code = console::supervise(prepared.child.get()?, &signals, prepared.console.as_ref());
+    let code = console::supervise(prepared.child.get(), &signals, prepared.console.as_ref());
     super::create::tell_memory_death(&code, &oom, shell.warn);
-    drop(prepared.child.release());
+    prepared.child.release();
     code
 }
 
-fn hand_over(prepared: &ExecProcess, options: &Options) -> Result<()> {
+fn hand_over(prepared: &ExecProcess, options: &Exec) -> Result<()> {
     match (&options.console_socket, &prepared.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
         (None, Some(master)) => console::copy_window_size(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, prepared.child.get()?.pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, prepared.child.get().pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }

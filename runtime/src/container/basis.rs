@@ -7,6 +7,7 @@ use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli::Rootless;
 use crate::error::{Context, Result};
 use crate::plan::host::Host;
 use crate::plan::{IdMap, Request};
@@ -23,7 +24,7 @@ pub struct Basis {
     pub setgroups_denied: bool,
     pub own_uids: Vec<IdMap>,
     pub own_gids: Vec<IdMap>,
-    pub rootless: Option<bool>,
+    pub rootless: Rootless,
     pub no_pivot: bool,
     pub filters: u32,
     pub config: Fingerprint,

@@ -231,7 +231,9 @@ pub struct Store {
 pub fn check_id(id: &str) -> Result<()> {
     let sane = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
     if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.bytes().all(sane) {
-        return Err(Error::new(format!("invalid container ID format: {id:?}; use letters, digits and _ + - . only")));
+        return Err(
+            Error::new(format!("invalid container ID format: {id:?}")).remedy("use letters, digits and _ + - . only")
+        );
     }
     Ok(())
 }
@@ -262,14 +264,13 @@ impl Store {
         match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
-                return Err(Error::new(format!(
-                    "container with given ID already exists: {id}; delete it first, or choose another id"
-                )));
+                return Err(Error::new(format!("container with given ID already exists: {id}"))
+                    .remedy("delete it first, or choose another id"));
             }
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
         match lock(&path, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(StateDirGuard { path, lock: Some(lock), keep: false }),
+            Ok(lock) => Ok(StateDirGuard { lock, directory: Directory { path, keep: false } }),
             Err(errno) => {
                 // Empty, and so still ours; a `delete --force` that was faster has it locked.
                 let _ = std::fs::remove_dir(&path);
@@ -288,15 +289,15 @@ impl Store {
         let file = path.join(FILE);
         let root = Trusted::open(&self.root)?;
         let Some(directory) = root.map_or(Ok(None), |root| root.below(id))? else {
-            let what = format!("container does not exist: {id}; there is no {}", path.display());
-            return Err(Error::of(Kind::NoContainer, what));
+            let error = Error::of(Kind::NoContainer, format!("container does not exist: {id}"));
+            return Err(error.remedy(format_args!("there is no {}", path.display())));
         };
         let text = directory.read(FILE)?.ok_or_else(|| {
             let place = format!(
                 "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
                 file.display()
             );
-            Error::new(format!("{place}; remove the rest: delete --force {id}"))
+            Error::new(format!("{place}")).remedy(format_args!("remove the rest: delete --force {id}"))
         })?;
         let record: Record = crate::spec::parse(&file.to_string_lossy(), &text)?;
         Ok(Container { path, record })
@@ -360,8 +361,14 @@ pub(super) fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
 
 /// An id in the making: its directory goes away again unless it is kept.
 pub struct StateDirGuard {
+    // Let go of before the directory is removed: a descriptor less, which removing may need.
+    lock: Flock<OwnedFd>,
+    directory: Directory,
+}
+
+/// Removed again unless it is kept.
+struct Directory {
     path: PathBuf,
-    lock: Option<Flock<OwnedFd>>,
     keep: bool,
 }
 
@@ -369,7 +376,7 @@ impl StateDirGuard {
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.directory.path
     }
 
     /// Binds the socket on which the init will wait for `start`. It is moved to its name only when
@@ -380,12 +387,11 @@ impl StateDirGuard {
     pub fn listen(&self) -> Result<OwnedFd> {
         let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .context("socket")?;
-        let dir = self.lock.as_ref().ok_or_else(|| Error::new("the state directory is not locked"))?;
-        let address = start_address(&self.path, dir)?;
+        let address = start_address(self.path(), &self.lock)?;
         // Before it has a name: a process that may connect may start the container.
         nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(0o600)).context("fchmod")?;
         nix::sys::socket::bind(socket.as_raw_fd(), &address)
-            .context(format_args!("bind {}/{START_SOCKET}", self.path.display()))?;
+            .context(format_args!("bind {}/{START_SOCKET}", self.path().display()))?;
         nix::sys::socket::listen(&socket, Backlog::new(4).context("listen")?).context("listen")?;
         Ok(socket)
     }
@@ -395,7 +401,7 @@ impl StateDirGuard {
     /// # Errors
     /// Those of the file system.
     pub fn save(&self, record: &Record) -> Result<()> {
-        save(&self.path, record)
+        save(self.path(), record)
     }
 
     /// Writes the program of the filter.
@@ -403,22 +409,20 @@ impl StateDirGuard {
     /// # Errors
     /// Those of the file system.
     pub fn save_filter(&self, filter: &Filter) -> Result<()> {
-        write_atomically(&self.path.join(FILTER), filter.program.as_bytes(), 0o600)
+        write_atomically(&self.path().join(FILTER), filter.program.as_bytes(), 0o600)
     }
 
     /// The creation has succeeded.
     #[must_use]
     pub fn keep(mut self, record: Record) -> Container {
-        self.keep = true;
-        Container { path: self.path.clone(), record }
+        self.directory.keep = true;
+        Container { path: self.directory.path.clone(), record }
     }
 }
 
-impl Drop for StateDirGuard {
+impl Drop for Directory {
     fn drop(&mut self) {
         if !self.keep {
-            // A descriptor less, which removing may need.
-            drop(self.lock.take());
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

@@ -98,12 +98,12 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends descriptors that could only be opened after the plan was sent.
+    /// Sends the mounts that were opened for the init.
     ///
     /// # Errors
     /// Those of sendmsg(2).
-    pub fn send_late_fds(&self, fds: &[OwnedFd]) -> Result<()> {
-        let bytes = wire::encode(&ToInit::LateFds).map_err(|error| Error::new(format!("encode message: {error}")))?;
+    pub fn send_mounts(&self, fds: &[OwnedFd]) -> Result<()> {
+        let bytes = wire::encode(&ToInit::Mounts).map_err(|error| Error::new(format!("encode message: {error}")))?;
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         borrowed.chunks(wire::MAX_FDS).try_for_each(|batch| self.send_piece(&bytes, batch))
     }

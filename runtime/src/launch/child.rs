@@ -10,34 +10,32 @@ use crate::sys::{self, Child};
 
 /// A child that is killed and reaped unless it is let go.
 pub struct ChildGuard {
-    child: Option<Child>,
+    child: Child,
+    released: bool,
 }
 
 impl ChildGuard {
     pub(crate) fn new(child: Child) -> ChildGuard {
-        ChildGuard { child: Some(child) }
+        ChildGuard { child, released: false }
     }
 
     /// The process.
-    ///
-    /// # Errors
-    /// Never: it is there until the guard is gone.
-    pub fn get(&self) -> Result<&Child> {
-        self.child.as_ref().ok_or_else(|| Error::new("the child is gone"))
+    #[must_use]
+    pub fn get(&self) -> &Child {
+        &self.child
     }
 
     /// Not ours to kill any more.
-    #[must_use]
-    pub fn release(mut self) -> Option<Child> {
-        self.child.take()
+    pub fn release(mut self) {
+        self.released = true;
     }
 }
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        if let Some(child) = &self.child {
-            let _ = sys::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
-            let _ = sys::wait_for(child.pid);
+        if !self.released {
+            let _ = sys::pidfd_send_signal(self.child.pidfd.as_fd(), nix::libc::SIGKILL);
+            let _ = sys::wait_for(self.child.pid);
         }
     }
 }

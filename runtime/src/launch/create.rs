@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 
 use crate::cgroup::resctrl;
 use crate::cgroup::{Cgroup, CgroupGuard, OomWatch};
+use crate::cli::{self, Rootless};
 use crate::container;
 use crate::container::{
     Basis, CgroupState, CleatState, Container, FilterState, Phase, Record, RuncCgroup, RuncConfig, StateDirGuard,
@@ -25,7 +26,7 @@ use crate::launch::netdev::MovedDevices;
 use crate::launch::setns_helper;
 use crate::launch::{hooks, idmap, init_binary, scheduler, seccomp_agent, standard_streams};
 use crate::plan::host::Host;
-use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
+use crate::plan::{self, CreateFd, IdmapSource, Plan, Request, Tree};
 use crate::probe::host;
 use crate::probe::host_mounts;
 use crate::spec;
@@ -45,20 +46,16 @@ pub struct CreateParameters<'a> {
     pub store: &'a Store,
     /// The plan's request.
     pub request: Request,
-    /// Gets the pid of the container's process.
-    pub pid_file: Option<&'a Path>,
+    /// What was typed.
+    pub options: &'a cli::Create,
     /// This process will not wait for the container.
     pub detached: bool,
-    /// Fifos among our standard streams are given to the program's user, as pipes are.
-    pub give_fifos: bool,
-    /// Gets the terminal's master.
-    pub console_socket: Option<&'a Path>,
     /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
     /// Receives the plan, with `--debug`.
     pub debug: Option<&'a dyn Fn(&str)>,
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// `--systemd-cgroup`
     pub systemd: bool,
     /// `NOTIFY_SOCKET` of the caller.
@@ -90,7 +87,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     container::check_id(&request.id)?;
     // Before anything is made: a command that runs out of them half-way has none left to undo with, either.
     if let Some((what, remedy)) = host::short_of_descriptors() {
-        return Err(Error::new(format!("{what}; {remedy}")));
+        return Err(Error::new(format!("{what}")).remedy(format_args!("{remedy}")));
     }
     let text = spec::read(&request.bundle)?;
     let spec: Spec = spec::parse("config.json", &text)?;
@@ -104,7 +101,11 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     }
     let plan = Plan::new(request, &spec, &host)?;
     plan.warnings.iter().for_each(|warning| (parameters.warn)(warning));
-    crate::launch::console::check(plan.host.terminal, parameters.detached, parameters.console_socket)?;
+    crate::launch::console::check(
+        plan.host.terminal,
+        parameters.detached,
+        parameters.options.console_socket.as_deref(),
+    )?;
     if let Some(debug) = parameters.debug {
         plan.to_string().lines().for_each(debug);
     }
@@ -141,9 +142,12 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
     let place = format!("config.json: root.path: {}", rootfs.display());
     match std::fs::metadata(rootfs) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(Error::new(format!("{place}: not a directory; it must hold the container's root file system"))),
+        Ok(_) => {
+            Err(Error::new(format!("{place}: not a directory")).remedy("it must hold the container's root file system"))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(format!("{place}: no such file or directory; put the container's root file system there")))
+            Err(Error::new(format!("{place}: no such file or directory"))
+                .remedy("put the container's root file system there"))
         }
         Err(error) => Err(error).context(place),
     }
@@ -189,19 +193,19 @@ impl Creation<'_> {
         self.faults.at(Step::Clone)?;
         standard_streams::protect_devices(self.parameters.warn)?;
         let (channel, theirs) = Channel::pair()?;
-        let cgroup = made.map(CgroupGuard::cgroup).transpose()?;
+        let cgroup = made.map(CgroupGuard::cgroup);
         let oom = OomWatch::from_now(cgroup);
         let init = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
-        let scope = self.scope(&reserved, &mut record, init.get()?)?;
+        let scope = self.scope(&reserved, &mut record, init.get())?;
         let made = made.or(scope.as_ref());
-        let cgroup = made.map(CgroupGuard::cgroup).transpose()?;
+        let cgroup = made.map(CgroupGuard::cgroup);
         let oom = if scope.is_some() { OomWatch::from_creation(cgroup) } else { oom };
         if !self.plan.host.poststop.is_empty() {
             *self.poststop_state.borrow_mut() = Some(container::state_json(&record, Status::Stopped, 0)?);
         }
-        resctrl::add(group.as_ref(), init.get()?.pid)?;
-        self.equip(init.get()?, &channel).map_err(|error| oom.annotate(error))?;
+        resctrl::add(group.as_ref(), init.get().pid)?;
+        self.equip(init.get(), &channel).map_err(|error| oom.annotate(error))?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
@@ -209,10 +213,16 @@ impl Creation<'_> {
             self.set_devices(made)?;
         }
         self.faults.at(Step::SendPlan)?;
-        self.fill_hook_state(&record, init.get()?.pid)?;
-        let fds = self.open_fds(init.get()?, listener).map_err(|error| oom.annotate(error))?;
+        self.fill_hook_state(&record, init.get().pid)?;
+        let fds = self.open_fds(listener).map_err(|error| oom.annotate(error))?;
+        // Where the init has its mount namespace already, before the plan can make it another.
+        let mounts = match self.mounts_follow() {
+            true => Vec::new(),
+            false => self.open_mounts(init.get()).map_err(|error| oom.annotate(error))?,
+        };
         channel.send_plan(&self.plan.init, &fds)?;
-        drop(fds);
+        channel.send_mounts(&mounts)?;
+        drop((fds, mounts));
         if !early {
             self.set_devices(made)?;
         }
@@ -225,17 +235,17 @@ impl Creation<'_> {
         if let Some(message) = oom.message() {
             return Err(Error::new(message));
         }
-        self.give_streams(child.get()?)?;
+        self.give_streams(child.get())?;
         self.faults.at(Step::Scheduler)?;
-        scheduler::apply(child.get()?.pid, &self.plan.host.scheduling)?;
+        scheduler::apply(child.get().pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         record.cleat.phase = Phase::Created;
         if let Some(made) = made {
-            record.set_cgroup(made.cgroup()?);
+            record.set_cgroup(made.cgroup());
         }
-        self.set_pid(&mut record, child.get()?.pid)?;
-        if let Some(path) = self.parameters.pid_file {
-            write_pid_file(path, child.get()?.pid)?;
+        self.set_pid(&mut record, child.get().pid)?;
+        if let Some(path) = &self.parameters.options.pid_file {
+            write_pid_file(path, child.get().pid)?;
         }
         if let Some(filter) = &self.plan.host.seccomp {
             reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
@@ -245,7 +255,7 @@ impl Creation<'_> {
             channel.send(ToInit::Prepared)?;
         }
         if let Some(made) = made_before.or(scope) {
-            drop(made.keep());
+            made.keep();
         }
         resctrl::keep(group);
         Ok(CreatedContainer {
@@ -270,22 +280,22 @@ impl Creation<'_> {
             match handshake.next()? {
                 Event::Unshared => {
                     if let Some(maps) = &self.plan.host.id_maps {
-                        idmap::write(handshake.child()?.pid, maps)?;
+                        idmap::write(handshake.child().pid, maps)?;
                         channel.send(ToInit::Mapped)?;
                     }
-                    if self.plan.init.late_fds > 0 {
-                        self.send_late_fds(channel, handshake.child()?)?;
+                    if self.mounts_follow() {
+                        channel.send_mounts(&self.open_mounts(handshake.child())?)?;
                     }
                 }
                 Event::Listener(fd) => {
-                    let pid = handshake.child()?.pid;
+                    let pid = handshake.child().pid;
                     let state = container::state_json(record, Status::Creating, pid)?;
                     let listener = self.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
                     seccomp_agent::hand_over(listener, None, &fd, &state, pid)?;
                     channel.send(ToInit::ListenerTaken)?;
                 }
                 Event::RunHooks => {
-                    self.run_hooks(handshake.child()?, record, reserved)?;
+                    self.run_hooks(handshake.child(), record, reserved)?;
                     channel.send(ToInit::HooksDone)?;
                 }
                 Event::Ready => return Ok(()),
@@ -332,11 +342,11 @@ impl Creation<'_> {
             return Ok(());
         };
         let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
-        standard_streams::give(process.uid, mapped.then_some(child.pid), self.parameters.give_fifos)
+        standard_streams::give(process.uid, mapped.then_some(child.pid), self.parameters.options.give_fifos)
     }
 
     fn forget_pid_file(&self) {
-        if let Some(path) = self.parameters.pid_file {
+        if let Some(path) = &self.parameters.options.pid_file {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -404,8 +414,8 @@ impl Creation<'_> {
             own.made_above = made.made_above;
         }
         // Either shows `delete` that it was taken, should we be killed.
-        if !made.mark(&record.mark())? || made.made_above > 0 {
-            record.set_cgroup(made.cgroup()?);
+        if !made.mark(&record.mark()) || made.made_above > 0 {
+            record.set_cgroup(made.cgroup());
             reserved.save(record)?;
         }
         Ok(Some(made))
@@ -416,9 +426,9 @@ impl Creation<'_> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         let Some(unit) = &wanted.unit else { return Ok(None) };
         let made = CgroupGuard::scope(&wanted.mount, &wanted.path, unit, init.pid)?;
-        record.set_cgroup(made.cgroup()?);
+        record.set_cgroup(made.cgroup());
         reserved.save(record)?;
-        made.mark(&record.mark())?;
+        let _ = made.mark(&record.mark());
         self.limit(Some(&made), false)?;
         self.give_cgroup(Some(&made))?;
         Ok(Some(made))
@@ -441,7 +451,7 @@ impl Creation<'_> {
 
     fn give_cgroup(&self, made: Option<&CgroupGuard>) -> Result<()> {
         match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
-            (Some(made), Some((uid, gid))) => made.cgroup()?.give_to(uid, gid),
+            (Some(made), Some((uid, gid))) => made.cgroup().give_to(uid, gid),
             _ => Ok(()),
         }
     }
@@ -492,27 +502,18 @@ impl Creation<'_> {
         Ok(())
     }
 
-    /// Opens what the init gets with its plan; mounts only if they are not to follow later.
-    fn open_fds(&self, child: &Child, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
+    /// Opens what the init gets with its plan.
+    fn open_fds(&self, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
         let mut listener = listener;
-        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
-        let (others, trees): (Vec<&FdSource>, Vec<&FdSource>) =
-            self.plan.host.fds.iter().take(early).partition(|source| !matches!(source, FdSource::Tree(_)));
-        let open = |source: &FdSource| match source {
-            FdSource::Namespace(path) => self.open_namespace(path),
-            FdSource::Network => {
+        let open = |source: &CreateFd| match source {
+            CreateFd::Namespace(path) => self.open_namespace(path),
+            CreateFd::Network => {
                 let made = self.network.as_ref().map_or(Err(Errno::EBADF), Network::namespace);
                 made.map_err(|errno| network_error("unshare", errno))
             }
-            FdSource::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
-            FdSource::Tree(_) | FdSource::ContainerPidfd | FdSource::ContainerRoot => {
-                Err(Error::new("not part of a creation"))
-            }
+            CreateFd::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
         };
-        // The order is that of the list: mounts are its end.
-        let mut fds: Vec<OwnedFd> = others.into_iter().map(open).collect::<Result<_>>()?;
-        fds.extend(self.open_trees(&trees, child)?);
-        Ok(fds)
+        self.plan.host.fds.iter().map(open).collect()
     }
 
     fn open_namespace(&self, path: &Path) -> Result<OwnedFd> {
@@ -535,26 +536,18 @@ impl Creation<'_> {
         Ok(fd)
     }
 
-    /// Opens mounts for the init, from inside its mount namespace where it has one already.
-    fn open_trees(&self, trees: &[&FdSource], child: &Child) -> Result<Vec<OwnedFd>> {
-        if trees.is_empty() {
-            return Ok(Vec::new());
-        }
-        let open = |index: usize| match trees.get(index) {
-            Some(FdSource::Tree(tree)) => open_tree(tree, child),
-            _ => Err(Error::new("not a mount")),
-        };
-        if self.plan.host.namespaces & plan::NEWUSER != 0 {
-            return setns_helper::open_in_mounts_of(child, trees.len(), open);
-        }
-        (0..trees.len()).map(open).collect()
+    /// The init makes its mount namespace when it has its plan: mounts can be opened only afterwards.
+    fn mounts_follow(&self) -> bool {
+        self.plan.init.unshare != 0
     }
 
-    /// The mounts that had to wait for the fork.
-    fn send_late_fds(&self, channel: &Channel, child: &Child) -> Result<()> {
-        let early = self.plan.host.fds.len() - usize::from(self.plan.init.late_fds);
-        let late: Vec<&FdSource> = self.plan.host.fds.iter().skip(early).collect();
-        channel.send_late_fds(&self.open_trees(&late, child)?)
+    /// Opens mounts for the init, from inside its mount namespace where it has one.
+    fn open_mounts(&self, child: &Child) -> Result<Vec<OwnedFd>> {
+        let mounts = &self.plan.host.mount_fds;
+        if !mounts.is_empty() && self.plan.host.namespaces & plan::NEWUSER != 0 {
+            return setns_helper::open_in_mounts_of(child, mounts, |tree| open_tree(tree, child));
+        }
+        mounts.iter().map(|tree| open_tree(tree, child)).collect()
     }
 
     fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {

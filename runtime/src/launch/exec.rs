@@ -5,7 +5,7 @@
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cleat_plan as wire;
 use cleat_plan::Step;
@@ -19,6 +19,7 @@ use super::handshake::{Event, Handshake, Ready, out_of_turn};
 use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
 use super::start::{agent, hand_over, order_start};
 use crate::cgroup::{Cgroup, OomWatch};
+use crate::cli::{self, Rootless};
 use crate::container;
 use crate::container::{Alive, Container, Phase, Status};
 use crate::error::{Context, Error, Result};
@@ -27,7 +28,7 @@ use crate::launch::{scheduler, standard_streams};
 use crate::plan::host::Host;
 use crate::plan::ids::{self, Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Exposure, Filter};
-use crate::plan::{self, Affinity, FdSource, Findings, NEWNS, NEWPID, NEWUSER, Request};
+use crate::plan::{self, Affinity, ExecFd, Findings, NEWNS, NEWPID, NEWUSER, Request};
 use crate::spec;
 use crate::sys::path::Proc;
 use crate::sys::{self, Child};
@@ -42,14 +43,10 @@ pub struct ExecParameters<'a> {
     pub request: Request,
     /// A cgroup below the container's.
     pub cgroup: Option<PathBuf>,
-    /// Fifos among our standard streams are given to the program's user, as pipes are.
-    pub give_fifos: bool,
-    /// Join a frozen container and wait until it is thawed.
-    pub ignore_paused: bool,
-    /// Gets the pid of the process.
-    pub pid_file: Option<&'a Path>,
-    /// `--rootless`; `None` is `auto`.
-    pub rootless: Option<bool>,
+    /// What was typed.
+    pub options: &'a cli::Exec,
+    /// `--rootless`
+    pub rootless: Rootless,
     /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
 }
@@ -78,16 +75,16 @@ pub fn plan(
     host: &Host,
     filter: Option<Filter>,
     findings: &mut Findings,
-) -> Result<(wire::Plan, Vec<FdSource>)> {
+) -> Result<(wire::Plan, Vec<ExecFd>)> {
     let namespaces = container.record.cleat.namespaces;
     let mut fds = Vec::new();
     let mut join = Vec::new();
     if namespaces != 0 {
-        let fd = plan::push_fd(&mut fds, FdSource::ContainerPidfd)?;
+        let fd = plan::push_fd(&mut fds, ExecFd::ContainerPidfd)?;
         let path = plan::text(format!("the namespaces of {}", container.id()))?;
         join.push(wire::Join { fd, flags: u32::try_from(namespaces).unwrap_or(0), path });
     }
-    let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, FdSource::ContainerRoot)).transpose()?;
+    let chroot = (namespaces & NEWNS == 0).then(|| plan::push_fd(&mut fds, ExecFd::ContainerRoot)).transpose()?;
     let user_namespace = namespaces & NEWUSER != 0;
     let may_set_groups = !host.setgroups_denied && (user_namespace || host.euid == 0);
     Ids::of_container(&host.own_uids, &host.own_gids).check_user(&process.user, may_set_groups, findings);
@@ -136,11 +133,9 @@ pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
         None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, parameters.warn)?),
         own => own,
     };
-    if !parameters.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
-        return Err(Error::new(format!(
-            "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
-            container.id()
-        )));
+    if !parameters.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+        return Err(Error::new(format!("cannot exec in a paused container: {}", container.id()))
+            .remedy("resume it first, or use --ignore-paused"));
     }
     let mut findings = Findings::default();
     let record = &container.record;
@@ -174,7 +169,7 @@ pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
         {
             let child = with(None);
             let attached = match (&child, container.unit()) {
-                (Ok(child), Some(unit)) => unit.attach(child.get()?.pid).map_err(|refused| error.within(refused)),
+                (Ok(child), Some(unit)) => unit.attach(child.get().pid).map_err(|refused| error.within(refused)),
                 _ => Err(error),
             };
             if let Err(error) = attached {
@@ -188,13 +183,13 @@ pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
     drop(theirs);
     faults.at(Step::Affinity)?;
     if affinity == Affinity::default() {
-        scheduler::reset_affinity(child.get()?.pid, parameters.warn);
+        scheduler::reset_affinity(child.get().pid, parameters.warn);
     } else {
-        scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
+        scheduler::set_affinity(child.get().pid, &affinity.last, "final")?;
     }
     faults.at(Step::Resctrl)?;
     if let Some(own) = &container.record.cleat.rdt {
-        if !own.add(child.get()?.pid)? {
+        if !own.add(child.get().pid)? {
             let group = own.full();
             (parameters.warn)(&format!(
                 "intelRdt {}: somebody has removed the group; the process is not in it",
@@ -202,7 +197,7 @@ pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
             ));
         }
     }
-    equip(parameters, &faults, child.get()?, init.process.as_ref()).map_err(|error| oom.annotate(error))?;
+    equip(parameters, &faults, child.get(), init.process.as_ref()).map_err(|error| oom.annotate(error))?;
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
     channel.send_plan(&init, &fds)?;
@@ -214,14 +209,14 @@ pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
         return Err(error);
     }
     let Ready { child, console, intermediate } = handshake.ready();
-    let pid = child.get()?.pid;
+    let pid = child.get().pid;
     if !parameters.process.terminal {
-        standard_streams::give(parameters.process.user.uid, first.map(|_| pid), parameters.give_fifos)?;
+        standard_streams::give(parameters.process.user.uid, first.map(|_| pid), parameters.options.give_fifos)?;
     }
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
-    if let Some(path) = parameters.pid_file {
+    if let Some(path) = &parameters.options.pid_file {
         write_pid_file(path, pid)?;
     }
     Ok(ExecProcess { child, channel, console, intermediate, filter_at_start })
@@ -232,7 +227,7 @@ fn attend(container: &Container, handshake: &mut Handshake<'_>, channel: &Channe
     loop {
         match handshake.next()? {
             Event::Listener(fd) => {
-                hand_over(container, Status::Running, None, &fd, handshake.child()?.pid)?;
+                hand_over(container, Status::Running, None, &fd, handshake.child().pid)?;
                 channel.send(ToInit::ListenerTaken)?;
             }
             Event::Ready => return Ok(()),
@@ -317,7 +312,7 @@ fn current_cgroup(container: &Container, warn: &dyn Fn(&str)) -> Result<Cgroup> 
     let current = Cgroup::open(&own.mount, &place).context(&left)?;
     // By descriptor: the name may be another one's by now.
     if !current.holds(container.record.init_process_pid) {
-        return Err(Error::new(format!("{left}, or was: it moves; try again")));
+        return Err(Error::new(format!("{left}, or was: it moves")).remedy("try again"));
     }
     if !place.starts_with(&own.path) || container.cgroup().is_none() {
         warn(&format!("{left}; exec joins it there, where limits and device rules of config.json do not hold"));
@@ -325,14 +320,11 @@ fn current_cgroup(container: &Container, warn: &dyn Fn(&str)) -> Result<Cgroup> 
     Ok(current)
 }
 
-fn open_fds(sources: &[FdSource], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {
+fn open_fds(sources: &[ExecFd], alive: Alive, container: &Container) -> Result<Vec<OwnedFd>> {
     let mut pidfd = Some(alive.pidfd);
-    let open = |source: &FdSource| match source {
-        FdSource::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
-        FdSource::ContainerRoot => container_root(container),
-        FdSource::Namespace(_) | FdSource::Network | FdSource::Tree(_) | FdSource::StartListener => {
-            Err(Error::new("not part of a joining"))
-        }
+    let open = |source: &ExecFd| match source {
+        ExecFd::ContainerPidfd => pidfd.take().ok_or_else(|| Error::new("no pidfd")),
+        ExecFd::ContainerRoot => container_root(container),
     };
     sources.iter().map(open).collect()
 }
@@ -356,7 +348,7 @@ impl ExecProcess {
     /// The program could not be executed.
     pub fn start(&mut self, container: &Container) -> Result<()> {
         let intermediate = self.intermediate.take();
-        let pid = self.child.get()?.pid;
+        let pid = self.child.get().pid;
         let mut agent = agent(container, self.filter_at_start)?;
         let hand_over = |fd| hand_over(container, Status::Running, agent.take(), &fd, pid);
         order_start(&self.channel, hand_over, || drop(intermediate))

@@ -93,7 +93,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// The process that becomes the program, as far as is known.
-    pub(super) fn child(&self) -> Result<&Child> {
+    pub(super) fn child(&self) -> &Child {
         self.child.get()
     }
 
@@ -174,11 +174,15 @@ fn no_keyring(errno: i32) -> String {
 fn failed(failure: &Failure, oom: &OomWatch<'_>) -> Error {
     let text = failure_text(failure);
     match (nix::errno::Errno::from_raw(failure.errno), oom.cgroup()) {
-        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::PidNamespace => Error::new(format!(
-            "{text}; {}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
-            cgroup.process_refusal()
-        )),
-        (nix::errno::Errno::EAGAIN, Some(cgroup)) => Error::new(format!("{text}; {}", cgroup.process_refusal())),
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::PidNamespace => {
+            Error::new(format!("{text}")).remedy(format_args!(
+                "{}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
+                cgroup.process_refusal()
+            ))
+        }
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) => {
+            Error::new(format!("{text}")).remedy(format_args!("{}", cgroup.process_refusal()))
+        }
         _ => oom.annotate(Error::new(text)),
     }
 }
@@ -188,15 +192,7 @@ fn death(child: &ChildGuard, oom: &OomWatch<'_>) -> Error {
     if let Some(message) = oom.message() {
         return Error::new(message);
     }
-    let status = child.get().and_then(|child| {
-        let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
-        // It closed its socket because it ended, or somebody closed it for it.
-        match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
-            0 => Err(Error::new("it does not answer any more")),
-            _ => sys::wait_for(child.pid).context("wait"),
-        }
-    });
-    Error::new(match status {
+    Error::new(match end_of(child.get()) {
         Ok(status) if nix::libc::WIFSIGNALED(status) => {
             format!(
                 "the container's first process was killed by signal {} while it was set up",
@@ -209,6 +205,15 @@ fn death(child: &ChildGuard, oom: &OomWatch<'_>) -> Error {
         },
         Err(error) => format!("the container's first process is gone: {error}"),
     })
+}
+
+/// The wait status of a process that closed its socket because it ended, or for which somebody closed it.
+fn end_of(child: &Child) -> Result<i32> {
+    let mut fds = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+    match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
+        0 => Err(Error::new("it does not answer any more")),
+        _ => sys::wait_for(child.pid).context("wait"),
+    }
 }
 
 #[cfg(test)]
@@ -260,7 +265,7 @@ mod tests {
                 assert_eq!(taken.is_ok(), !again && !forked, "{then:?} after {first:?}, seen by others: {forked}");
                 drop(theirs);
                 // The guard of a child that the handshake knows is the handshake's.
-                std::mem::drop(second.and_then(|(guard, _)| guard.release()));
+                second.into_iter().for_each(|(guard, _)| guard.release());
             }
         }
     }

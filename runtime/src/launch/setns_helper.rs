@@ -17,23 +17,23 @@ use crate::sys::{self, Child};
 /// Longest error that a copy of this process can send.
 const MAX_ERROR: usize = 4096;
 
-/// Has a copy of this process `enter` somewhere and open `count` files there.
-fn files_of_a_copy(
+/// Has a copy of this process `enter` somewhere and open each of a list there.
+fn files_of_a_copy<T>(
     enter: impl FnOnce() -> Result<()>,
-    count: usize,
-    open: impl Fn(usize) -> Result<OwnedFd>,
+    list: &[T],
+    open: impl Fn(&T) -> Result<OwnedFd>,
 ) -> Result<Vec<OwnedFd>> {
     let (ours, theirs) = Channel::pair()?;
     let theirs = Channel::over(theirs);
     let copy = sys::in_copy(0, || {
-        let work = || enter().and_then(|()| (0..count).try_for_each(|index| theirs.send_file(open(index)?.as_fd())));
+        let work = || enter().and_then(|()| list.iter().try_for_each(|one| theirs.send_file(open(one)?.as_fd())));
         let outcome = work().or_else(|error| theirs.send_text(&error.to_string()));
         u8::from(outcome.is_err())
     });
     let copy = copy.map(ChildGuard::new).context("clone3")?;
     drop(theirs);
     let mut text = [0; MAX_ERROR];
-    let files = (0..count).map(|_| match sys::receive(ours.as_fd(), &mut text).context("recvmsg")? {
+    let files = list.iter().map(|_| match sys::receive(ours.as_fd(), &mut text).context("recvmsg")? {
         (1, mut fds) if fds.len() == 1 => fds.pop().ok_or_else(|| Error::new("no descriptor")),
         (0, _) => Err(Error::new("the copy of this process that enters other namespaces has ended")),
         (length, _) => Err(Error::new(String::from_utf8_lossy(&text[..length]))),
@@ -43,7 +43,7 @@ fn files_of_a_copy(
     files
 }
 
-/// Opens `count` files in the mount namespace of a child: copies of mounts made there keep the
+/// Opens each of a list in the mount namespace of a child: copies of mounts made there keep the
 /// locks by which a user namespace cannot undo what the host has mounted.
 ///
 /// Root takes its privileges along. An ordinary user has them only as the owner of the child's user
@@ -51,11 +51,11 @@ fn files_of_a_copy(
 /// in his reach there.
 ///
 /// # Errors
-/// Those of `open`, which gets the number of the file, and of the way there.
-pub(crate) fn open_in_mounts_of(
+/// Those of `open`, and of the way there.
+pub(crate) fn open_in_mounts_of<T>(
     child: &Child,
-    count: usize,
-    open: impl Fn(usize) -> Result<OwnedFd>,
+    list: &[T],
+    open: impl Fn(&T) -> Result<OwnedFd>,
 ) -> Result<Vec<OwnedFd>> {
     let root = nix::unistd::geteuid().is_root();
     let owned = if root { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
@@ -70,7 +70,7 @@ pub(crate) fn open_in_mounts_of(
         nix::unistd::fchdir(&theirs).context("fchdir")?;
         nix::unistd::chroot(".").context("chroot")
     };
-    files_of_a_copy(enter, count, open)
+    files_of_a_copy(enter, list, open)
 }
 
 /// Asks `count` questions in namespaces of a process, about what `/proc` says there. An answer is a

@@ -113,7 +113,7 @@ fn bounded(spec: &Spec, limits: Vec<Limit>) -> Vec<Limit> {
 /// What asks for a cgroup of the container's own.
 fn asked_by(spec: &Spec, host: &Host, limits: &[Limit]) -> Vec<String> {
     let path = Some("linux.cgroupsPath").filter(|_| !spec.linux.cgroups_path.is_empty());
-    let option = Some("--rootless false").filter(|_| host.rootless_asked == Some(false));
+    let option = Some("--rootless false").filter(|_| host.rootless_asked == crate::cli::Rootless::No);
     let limits = limits.iter().filter(|limit| limit.required).map(|limit| limit.place.as_str());
     let mut all: Vec<String> = path.into_iter().chain(limits).chain(option).map(str::to_owned).collect();
     // One property may be several files.
@@ -154,5 +154,9 @@ fn path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf
 }
 
 fn mount(host: &Host) -> Result<PathBuf> {
-    host.cgroup.mount.clone().ok_or_else(|| place("linux.cgroupsPath").error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
+    host.cgroup.mount.clone().ok_or_else(|| {
+        place("linux.cgroupsPath")
+            .error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified")
+            .remedy("mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::types::IdMap;
+use crate::cli::Rootless;
 
 /// Facts about the machine and about this process in it.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +28,8 @@ pub struct Host {
     pub own_uids: Vec<IdMap>,
     /// The same of groups.
     pub own_gids: Vec<IdMap>,
-    /// `--rootless`: whether a container may do without a cgroup; `None`: as privileges are.
-    pub rootless_asked: Option<bool>,
+    /// `--rootless`: whether a container may do without a cgroup.
+    pub rootless_asked: Rootless,
     /// What is mounted here; only with `--no-pivot`.
     pub mounts: Vec<HostMount>,
     /// Where resctrl is mounted, if it is; only where a container asks for it.
@@ -83,7 +84,7 @@ impl Host {
     /// Whether a container that did not ask for a cgroup may run without one (`--rootless`).
     #[must_use]
     pub fn may_do_without_cgroup(&self) -> bool {
-        self.rootless_asked.unwrap_or(self.rootless())
+        self.rootless_asked.unwrap_or_else(|| self.rootless())
     }
 }
 

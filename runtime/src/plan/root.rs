@@ -20,10 +20,9 @@ use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::place;
 use super::place::text;
-use super::types::FdSource;
 use super::types::Request;
 use super::types::Tree;
-use super::types::push_fd;
+use super::types::push_mount;
 use super::{devices, label, mounts};
 
 /// `root.path`, which there must be.
@@ -44,8 +43,8 @@ pub(super) struct RootInput<'a> {
     pub(super) cgroup: Option<&'a Cgroup>,
 }
 
-/// The init's part of it; `fds` gets what the host half opens for that.
-pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings: &mut Findings) -> wire::Root {
+/// The init's part of it; `mount_fds` gets what the host half opens for that.
+pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findings: &mut Findings) -> wire::Root {
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
     let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
@@ -66,9 +65,12 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
             ("root.readonly", readonly),
             ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
         ];
-        let what = "needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces";
+        let error = |name| {
+            let remedy = "add {\"type\": \"mount\"} without a path to linux.namespaces";
+            place(name).error("needs a new mount namespace").remedy(remedy)
+        };
         let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
-        findings.problems.extend(needs.map(|(name, _)| place(name).error(what)));
+        findings.problems.extend(needs.map(|(name, _)| error(name)));
     }
     if !own_mounts && input.host.rootless() {
         findings.warnings.push(
@@ -82,14 +84,9 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
     let path = findings.keep(text(input.rootfs));
     let tree = (input.host_opens && own_mounts)
         .then(|| {
-            push_fd(
-                fds,
-                FdSource::Tree(Tree {
-                    path: input.rootfs.into(),
-                    recursive: true,
-                    idmap: None,
-                    idmap_recursive: false,
-                }),
+            push_mount(
+                mount_fds,
+                Tree { path: input.rootfs.into(), recursive: true, idmap: None, idmap_recursive: false },
             )
         })
         .transpose();
@@ -104,7 +101,7 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         namespaces: input.namespaces,
         unprivileged,
         may_idmap: input.host.euid == 0,
-        fds,
+        mount_fds,
         sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
         mount_label: mount_label.as_ref(),
     };
@@ -161,11 +158,8 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
 fn host_mounts(mounts: &[HostMount], locked: bool) -> Result<(Vec<Text>, Vec<Text>)> {
     // Of a user namespace they cannot be unmounted, and so this one cannot be reached to be covered.
     if let Some(hidden) = mounts.iter().find(|mount| locked && mount.hidden) {
-        return Err(Error::new(format!(
-            "--no-pivot: another mount lies over the procfs or sysfs on {}, which a user namespace can neither unmount nor \
-             cover: a user namespace in the container would see what is masked; do without --no-pivot",
-            hidden.point.display()
-        )));
+        return Err(Error::new(format!("--no-pivot: another mount lies over the procfs or sysfs on {}, which a user namespace can neither unmount nor \
+             cover: a user namespace in the container would see what is masked", hidden.point.display())).remedy("do without --no-pivot"));
     }
     let points = |all| -> Result<Vec<Text>> {
         mounts.iter().filter(|mount| all || mount.reveals).map(|mount| text(&mount.point)).collect()

@@ -231,7 +231,7 @@ fn every_problem_is_found_at_once() {
     let request = Request { id: "web1".into(), bundle: "/bundle".into(), ..Request::default() };
     let mut findings = Findings::default();
     let _ = Plan::decide(&request, &spec, &host(), &mut findings);
-    let places: Vec<&str> = findings.problems.iter().filter_map(Error::place).collect();
+    let places: Vec<&str> = findings.problems.iter().map(|problem| problem.parts().0).collect();
     for place in [
         "root",
         "process.cwd",
@@ -287,9 +287,9 @@ fn an_ordinary_users_container_does_without_a_cgroup_that_was_not_asked_for() {
     let limited = plan_on(&user(), mapped(limits)).unwrap().host.cgroup.unwrap();
     assert_eq!(limited.asked_by, ["linux.resources.pids.limit", "linux.resources.memory.limit"]);
     assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
-    let required = Host { rootless_asked: Some(false), ..user() };
+    let required = Host { rootless_asked: crate::cli::Rootless::No, ..user() };
     assert!(plan_on(&required, mapped(json!({}))).unwrap().host.cgroup.is_some());
-    let root = plan_on(&Host { rootless_asked: Some(true), ..host() }, json!({})).unwrap();
+    let root = plan_on(&Host { rootless_asked: crate::cli::Rootless::Yes, ..host() }, json!({})).unwrap();
     assert_eq!(root.host.cgroup, None);
     assert!(root.warnings.iter().any(|w| w.starts_with("linux.resources.devices: ")), "{:?}", root.warnings);
     let engine = plan_on(&Host { in_user_namespace: true, ..host() }, json!({})).unwrap();

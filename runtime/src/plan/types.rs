@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cleat_plan::{Fault, FdIndex};
+use cleat_plan::{Fault, FdIndex, MountFd};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -33,20 +33,23 @@ pub struct Request {
     pub fault: Option<Fault>,
 }
 
-/// Where a descriptor of the plan comes from.
+/// Where a descriptor comes from that goes with the plan of a new container.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum FdSource {
+pub enum CreateFd {
     /// A namespace file.
     Namespace(PathBuf),
     /// The new network namespace.
     Network,
-    /// A detached mount.
-    Tree(Tree),
     /// The socket on which the init waits for `start`.
     StartListener,
-    /// The pidfd of a container's first process, for `exec`.
+}
+
+/// Where a descriptor comes from that goes with the plan of another process in a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecFd {
+    /// The pidfd of the container's first process.
     ContainerPidfd,
-    /// The root directory of a container's first process, for `exec`.
+    /// The root directory of the container's first process.
     ContainerRoot,
 }
 
@@ -110,8 +113,15 @@ pub struct IdMaps {
 }
 
 /// Adds a descriptor and returns its place.
-pub(crate) fn push_fd(fds: &mut Vec<FdSource>, source: FdSource) -> Result<FdIndex> {
-    let index = u16::try_from(fds.len()).map_err(|_| Error::new("config.json: mounts: too many of them"))?;
+pub(crate) fn push_fd<T>(fds: &mut Vec<T>, source: T) -> Result<FdIndex> {
+    let index = u16::try_from(fds.len()).map_err(|_| Error::at("linux.namespaces", "too many of them"))?;
     fds.push(source);
     Ok(FdIndex(index))
+}
+
+/// Adds a mount and returns its place.
+pub(crate) fn push_mount(mounts: &mut Vec<Tree>, tree: Tree) -> Result<MountFd> {
+    let index = u16::try_from(mounts.len()).map_err(|_| Error::at("mounts", "too many of them"))?;
+    mounts.push(tree);
+    Ok(MountFd(index))
 }

@@ -9,6 +9,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::AccessFlags;
 
+use crate::cli::Rootless;
 use crate::error::{Context, Error, Result};
 use crate::plan::IdMap;
 use crate::plan::host::{Cgroup, Host, Labels};
@@ -36,7 +37,7 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn probe(rootless_asked: Option<bool>) -> Result<Host> {
+    pub fn probe(rootless_asked: Rootless) -> Result<Host> {
         let mut host = Host::of_privileges(rootless_asked)?;
         host.cgroup = Cgroup::probe()?;
         host.in_user_namespace = in_user_namespace()?;
@@ -56,7 +57,7 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_bundle(rootless_asked: Option<bool>, spec: &Spec) -> Result<Host> {
+    pub fn of_bundle(rootless_asked: Rootless, spec: &Spec) -> Result<Host> {
         let mut host = Host::probe(rootless_asked)?;
         host.resctrl = spec.linux.intel_rdt.as_ref().and_then(|_| crate::cgroup::resctrl::mount_point());
         let process = spec.process.as_ref();
@@ -69,7 +70,7 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_joining(rootless_asked: Option<bool>, first: Option<i32>, process: &Process) -> Result<Host> {
+    pub fn of_joining(rootless_asked: Rootless, first: Option<i32>, process: &Process) -> Result<Host> {
         let host = Host::of_privileges(rootless_asked)?;
         let mut host = host.with_labels(&[&process.apparmor_profile, &process.selinux_label]);
         host.in_user_namespace = in_user_namespace()?;
@@ -92,7 +93,7 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn of_update(rootless_asked: Option<bool>) -> Result<Host> {
+    pub fn of_update(rootless_asked: Rootless) -> Result<Host> {
         Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
     }
 
@@ -111,7 +112,7 @@ impl Host {
         Ok(())
     }
 
-    fn of_privileges(rootless_asked: Option<bool>) -> Result<Host> {
+    fn of_privileges(rootless_asked: Rootless) -> Result<Host> {
         let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let (capabilities, last_capability) = sys::bounding_capabilities().context("prctl PR_CAPBSET_READ")?;
         Ok(Host { euid, egid, capabilities, last_capability, rootless_asked, ..Host::default() })

@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn this_machine_answers() {
-        let survey = Survey::take(&Host::probe(None).unwrap());
+        let survey = Survey::take(&Host::probe(crate::cli::Rootless::Auto).unwrap());
         assert_eq!(survey.namespaces.len(), 8);
         assert!(!survey.kernel.release.is_empty());
         assert!(survey.file_systems.iter().any(|fs| fs.name == "tmpfs" && !fs.needs_device));
