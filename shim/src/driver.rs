@@ -18,24 +18,24 @@ use nix::sys::inotify::Inotify;
 use prost::Message;
 
 use crate::args::Args;
+use crate::epoll::{Source, Watch};
+use crate::fd_store::Shelf;
 use crate::messages::{Any, CreateRequest, Options, StatsResponse};
 use crate::rootfs::Mounted;
-use crate::shelf::Shelf;
 use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who};
 use crate::ttrpc::{Code, Failure};
-use crate::watch::{Source, Watch};
 use crate::{bundle, metrics, options, rootfs};
 
-mod apart;
-mod flush;
-mod held;
-mod kills;
-mod late;
+mod fifo_drain;
+mod held_fds;
+mod oom;
+mod pending_readers;
+mod slow_calls;
 mod streams;
 
-use apart::Question;
-use kills::Watched;
-use late::Late;
+use oom::Watched;
+use pending_readers::Late;
+use slow_calls::Question;
 use streams::{Running, Streams, console_socket};
 
 /// How long children of a process may keep its streams when it is deleted.

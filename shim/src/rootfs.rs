@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, MsFlags};
 
 use crate::messages::Mount;
 
-mod loops;
+mod loop_device;
 
 /// Beside the root: lower layers with other owners.
 const LOWER: &str = "lower";
@@ -164,7 +164,7 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
     let place = format!("{} on {}", mount.source, target.display());
     let back = from.map(|dir| Elsewhere::enter(&dir)).transpose()?;
     let device = match parsed.is_file {
-        true => Some(loops::Loop::of(Path::new(&mount.source), flags.contains(MsFlags::MS_RDONLY))?),
+        true => Some(loop_device::Loop::of(Path::new(&mount.source), flags.contains(MsFlags::MS_RDONLY))?),
         false => None,
     };
     let source = device.as_ref().map_or(mount.source.as_str(), |device| &device.path);

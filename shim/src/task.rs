@@ -25,9 +25,9 @@ use crate::messages::events::{
 use crate::messages::{self, Any, TaskStatus, Timestamp};
 use crate::ttrpc::{Code, Failure};
 
-mod words;
+mod protocol;
 
-pub use words::*;
+pub use protocol::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

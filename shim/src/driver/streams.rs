@@ -10,12 +10,12 @@ use cleat::sys::child;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 
+use crate::epoll::{Source, Token, Watch};
 use crate::pump::{How, Pump, Wants};
 use crate::stdio::{self, Kind, Target};
 use crate::task::{Input, Stdio as Names, Who};
-use crate::watch::{Source, Token, Watch};
 
-use super::held::Held;
+use super::held_fds::Held;
 use super::{Driver, Outcome, Outcomes, Work, pid_of};
 
 /// Most bytes of a message of the console's socket.

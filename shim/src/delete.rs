@@ -22,7 +22,7 @@ const KILLED: u32 = 137;
 ///
 /// # Errors
 /// Those of write(2). What cannot be removed is told in the log.
-pub fn remove(args: &Args) -> Result<()> {
+pub fn delete(args: &Args) -> Result<()> {
     let here = std::env::current_dir().context("getcwd")?;
     // containerd's working directory is the bundle, or a neighbour of it.
     let bundle: PathBuf = match &args.bundle {

@@ -6,9 +6,9 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use crate::epoll::Watch;
 use crate::stdio;
 use crate::task::{Input, Who};
-use crate::watch::Watch;
 
 use super::{Driver, Outcome, Outcomes, Timer};
 

@@ -8,9 +8,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
+use crate::epoll::{Source, Watch};
 use crate::stdio;
 use crate::task::Who;
-use crate::watch::{Source, Watch};
 
 use super::Driver;
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::shelf::{Key, Shelf};
+use crate::fd_store::{Key, Shelf};
 use crate::task::Who;
 
 use super::Driver;

@@ -7,8 +7,8 @@ use cleat::cgroup::Cgroup;
 use cleat::container::Container;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
+use crate::epoll::{Source, Watch};
 use crate::task::Input;
-use crate::watch::{Source, Watch};
 
 use super::{Driver, Outcome, Outcomes};
 

@@ -12,12 +12,12 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::args::Args;
+use crate::connections::{self, Flushed, Heard, MAX_PEERS, Peers};
 use crate::driver::{Driver, Outcome};
+use crate::epoll::{Source, Token, Watch};
 use crate::messages::Timestamp;
 use crate::publisher::Publisher;
-use crate::server::{self, Flushed, Heard, MAX_PEERS, Peers};
 use crate::task::{Call, Effect, Exit, Input, Tasks};
-use crate::watch::{Source, Token, Watch};
 
 /// Without a task and without a peer it ends after so long: whoever started it was killed.
 const IDLE: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ struct Server {
 ///
 /// # Errors
 /// Those of its descriptors' making.
-pub fn serve(args: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     cleat::sys::become_subreaper().context("prctl PR_SET_CHILD_SUBREAPER")?;
     // The bundle we were started in may be removed before we end.
     nix::unistd::chdir("/").context("chdir /")?;
@@ -261,14 +261,14 @@ impl Server {
     /// A new peer. Where no descriptor is left, one that has asked nothing makes room, or else the new
     /// one is sent away: it must not wait for ever, nor keep us busy.
     fn take_peer(&mut self) -> Option<OwnedFd> {
-        match server::accept(&self.listener) {
+        match connections::accept(&self.listener) {
             Ok(socket) => socket,
             Err(Errno::EMFILE | Errno::ENFILE) => {
                 match self.peers.silent() {
                     Some(silent) => self.drop_peer(silent),
                     None => drop(self.spare.take()),
                 }
-                let socket = server::accept(&self.listener).ok().flatten().filter(|_| self.spare.is_some());
+                let socket = connections::accept(&self.listener).ok().flatten().filter(|_| self.spare.is_some());
                 self.spare = self.spare.take().or_else(spare);
                 socket
             }
@@ -292,7 +292,7 @@ impl Server {
                         }
                         _ => {}
                     }
-                    let ticket = server::ticket(number, stream);
+                    let ticket = connections::ticket(number, stream);
                     outcomes.push_back(match call {
                         Ok(call) => Outcome::Happened(Input::Call(ticket, call)),
                         Err(failure) => Outcome::Do(Effect::Answer(ticket, Err(failure))),
