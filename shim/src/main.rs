@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 
 use containerd_shim_cleat::args::{self, Action};
-use containerd_shim_cleat::{info, remove, serve, start};
+use containerd_shim_cleat::{delete, event_loop, info, start};
 
 fn main() -> ExitCode {
-    // First of all: what is open here and in our memory is nobody's who has our user by chance, or left it there.
+    // First of all: other processes of our user must not read our memory and descriptors.
     if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
         eprintln!("containerd-shim-cleat-v2: prctl PR_SET_DUMPABLE: {errno}");
         return ExitCode::FAILURE;
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     };
     let outcome = match action {
         Action::Start => start::start(&args),
-        Action::Serve => serve::serve(&args),
-        Action::Delete => remove::remove(&args),
+        Action::Serve => event_loop::run(&args),
+        Action::Delete => delete::delete(&args),
         Action::Info => info::info(),
         Action::Version => info::version(),
     };

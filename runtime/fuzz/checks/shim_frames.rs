@@ -2,7 +2,7 @@
 //! no more than one answer to a call, and an answer that can be read again.
 
 use containerd_shim_cleat::messages::Response;
-use containerd_shim_cleat::server;
+use containerd_shim_cleat::requests;
 use containerd_shim_cleat::task::{Effect, Input, Tasks};
 use containerd_shim_cleat::ttrpc::{Frame, Incoming, MAX_LEN, respond};
 use prost::Message;
@@ -63,7 +63,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut tasks = Tasks::default();
     for (ticket, frame) in (0..).zip(frames) {
         let Frame::Request(stream, data) = frame else { continue };
-        let effects = match server::parse(&data) {
+        let effects = match requests::parse(&data) {
             Ok(call) => tasks.step(Input::Call(ticket, call)),
             Err(failure) => vec![Effect::Answer(ticket, Err(failure))],
         };

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use cleat::error::{Context, Error, Result};
-use cleat::sys::loop_device;
+use cleat::sys::loop_device as ioctl;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -32,14 +32,14 @@ impl Loop {
         let control = open(Path::new("/dev/loop-control"), OFlag::O_RDWR)
             .context("open /dev/loop-control; load the kernel's module: modprobe loop")?;
         for _ in 0..TRIES {
-            let number = loop_device::free_device(control.as_fd()).context("a free loop device: LOOP_CTL_GET_FREE")?;
+            let number = ioctl::free_device(control.as_fd()).context("a free loop device: LOOP_CTL_GET_FREE")?;
             let path = format!("/dev/loop{number}");
             let device = match open(Path::new(&path), mode) {
                 // It is just being removed.
                 Err(Errno::ENXIO) => continue,
                 other => other.context(format_args!("open {path}"))?,
             };
-            match loop_device::configure(device.as_fd(), image.as_fd(), file.as_os_str().as_bytes(), read_only) {
+            match ioctl::configure(device.as_fd(), image.as_fd(), file.as_os_str().as_bytes(), read_only) {
                 Ok(()) => return Ok(Loop { path, _device: device }),
                 Err(Errno::EBUSY) => {}
                 Err(errno) => return Err(errno).context(format_args!("{path} for {}: LOOP_CONFIGURE", file.display())),
