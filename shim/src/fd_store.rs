@@ -157,7 +157,7 @@ mod tests {
         for (fd, key) in fds.into_iter().zip(1..) {
             fd_store.put(key, vec![fd]);
         }
-        assert!(fd_store.count > 0 && !fd_store.beside.is_empty(), "{fd_store:?}");
+        assert!(fd_store.count > 0 && !fd_store.overflow.is_empty(), "{fd_store:?}");
         for (open, key) in open.iter().zip(1..) {
             assert!(open());
             drop(fd_store.take(key));
