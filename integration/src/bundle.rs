@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::host::{TempDir, cgroup_root, unique_name};
 use crate::runtime::probe;
+use crate::spec::{self, default_spec, typed};
 use crate::user::give;
 use crate::wait::eventually;
 
@@ -178,7 +179,7 @@ impl Bundle {
     /// A bind mount of a host path.
     #[must_use]
     pub fn bind(self, source: &Path, destination: &str, options: &[&str]) -> Self {
-        self.mount(json!({ "destination": destination, "type": "bind", "source": source, "options": options }))
+        self.mount(typed(spec::mount(destination, "bind", source, options)))
     }
 
     /// Without the mount on `destination`.
@@ -254,9 +255,8 @@ impl Bundle {
     /// One more hook of this kind: the probe on the host, which appends to `file` under `tag`.
     #[must_use]
     pub fn hook(self, kind: &str, file: &Path, tag: &str, status: u8) -> Self {
-        let path = probe();
-        let hook = json!({ "path": path, "args": ["probe", "hook", file, tag, status.to_string()] });
-        self.raw_hook(kind, hook)
+        let file = file.to_str().expect("a path of the test's");
+        self.raw_hook(kind, typed(spec::hook(&probe(), &["probe", "hook", file, tag, &status.to_string()])))
     }
 
     /// One more hook of this kind, as given.
@@ -336,65 +336,6 @@ fn remove_cgroup(path: &Path) {
 fn push(spec: &mut Value, pointer: &str, value: Value) {
     let list = spec.pointer_mut(pointer).and_then(Value::as_array_mut);
     list.unwrap_or_else(|| panic!("no list at {pointer}")).push(value);
-}
-
-/// runc's default specification without a terminal, with `/probe facts` and a cgroup namespace.
-#[must_use]
-pub fn default_spec() -> Value {
-    let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
-    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": source, "options": options });
-    json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "terminal": false,
-            "user": { "uid": 0, "gid": 0 },
-            "args": ["/probe", "facts"],
-            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
-            "cwd": "/",
-            "capabilities": {
-                "bounding": capabilities,
-                "effective": capabilities,
-                "permitted": capabilities,
-            },
-            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
-            "noNewPrivileges": true,
-        },
-        "root": { "path": "rootfs", "readonly": true },
-        "hostname": "cleat",
-        "mounts": [
-            mount("/proc", "proc", "proc", &[]),
-            mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-            mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-            mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
-            mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-            mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-            mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
-        ],
-        "linux": {
-            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
-            "namespaces": [
-                { "type": "pid" },
-                { "type": "network" },
-                { "type": "ipc" },
-                { "type": "uts" },
-                { "type": "mount" },
-                { "type": "cgroup" },
-            ],
-            "maskedPaths": [
-                "/proc/acpi",
-                "/proc/asound",
-                "/proc/kcore",
-                "/proc/keys",
-                "/proc/latency_stats",
-                "/proc/timer_list",
-                "/proc/timer_stats",
-                "/proc/sched_debug",
-                "/sys/firmware",
-                "/proc/scsi",
-            ],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        },
-    })
 }
 
 /// The last mount on `target` that a probe's facts tell of.

@@ -401,7 +401,7 @@ impl Shim<'_> {
     /// What an Exec says: the arguments of a process that is like the first one.
     #[must_use]
     pub fn exec_request(&self, exec: &str, args: &[&str], streams: &Streams) -> ExecRequest {
-        let mut process = crate::bundle::default_spec()["process"].clone();
+        let mut process = crate::spec::default_spec()["process"].clone();
         process["args"] = serde_json::json!(args);
         process["terminal"] = serde_json::json!(streams.terminal);
         let value = serde_json::to_vec(&process).expect("JSON");
