@@ -509,17 +509,17 @@ impl Birth<'_> {
         let place = format!("config.json: linux.namespaces: {}", path.display());
         let fd = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
             .context(format_args!("{place}: open"))?;
-        let init = &self.plan.init;
-        if init.sysctl.is_empty() && init.hostname.is_none() && init.domainname.is_none() {
-            return Ok(fd);
-        }
-        let theirs = nix::sys::stat::fstat(&fd).context(format_args!("{place}: fstat"))?;
-        for kind in ["net", "ipc", "uts"] {
+        for (file, flag) in [("net", plan::NEWNET), ("ipc", plan::NEWIPC), ("uts", plan::NEWUTS)] {
+            let Some(setting) = plan::reaches_host(&self.plan.init, flag) else { continue };
+            let theirs = nix::sys::stat::fstat(&fd).context(format_args!("{place}: fstat"))?;
             let own =
-                nix::sys::stat::stat(&*PathBuf::from(format!("/proc/self/ns/{kind}"))).context("stat /proc/self/ns")?;
+                nix::sys::stat::stat(&*PathBuf::from(format!("/proc/self/ns/{file}"))).context("stat /proc/self/ns")?;
             if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {
-                let what = "is the runtime's own: linux.sysctl, hostname and domainname would change the host";
-                return Err(Error::new(format!("{place}: {what}")));
+                let what = "is the runtime's own, which it would change; remove it, or make a new namespace";
+                return Err(Error::new(format!(
+                    "{place}: {setting} not allowed in host {} namespace: this {what}",
+                    plan::kind_of(flag)
+                )));
             }
         }
         Ok(fd)
