@@ -274,8 +274,8 @@ pub struct Hook {
     pub path: String,
     #[serde(deserialize_with = "or_default")]
     pub args: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub env: Vec<String>,
+    /// Missing is not the same as empty.
+    pub env: Option<Vec<String>>,
     pub timeout: Option<i64>,
 }
 

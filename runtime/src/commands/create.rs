@@ -189,7 +189,8 @@ fn start(newborn: &mut Newborn, options: &Options, orders: &Orders<'_>) -> Resul
     newborn.net_devices.keep();
     crate::launch::fault::poststart_fault(&orders.request)?;
     if !newborn.poststart.is_empty() {
-        hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;
+        let state = container.state_json(Status::Running)?;
+        hooks::run(&newborn.poststart, &hooks::Runner { bundle: &container.record.cleat.bundle, state: &state })?;
     }
     sd_notify::wait(listener.as_ref(), newborn.child.get()?, orders.notify.as_deref())
 }

@@ -120,7 +120,8 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
         if let Some(state) = born.take() {
-            hooks::run_all(&poststop, &state).iter().for_each(|error| (orders.warn)(&format!("poststop {error}")));
+            let runner = hooks::Runner { bundle: &request.bundle, state: &state };
+            hooks::run_all(&poststop, &runner).iter().for_each(|error| (orders.warn)(&error.to_string()));
         }
     })
 }
@@ -290,7 +291,9 @@ impl Birth<'_> {
         self.set_pid(record, child.pid)?;
         // A hook may ask `cleat state`.
         reserved.save(record)?;
-        hooks::run(&self.plan.host.runtime_hooks, &container::state_json(record, Status::Creating, child.pid)?)
+        let state = container::state_json(record, Status::Creating, child.pid)?;
+        let runner = hooks::Runner { bundle: &self.orders.request.bundle, state: &state };
+        hooks::run(&self.plan.host.runtime_hooks, &runner)
     }
 
     /// What the host does to the process from outside, before that gets its plan.
