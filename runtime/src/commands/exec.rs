@@ -92,9 +92,6 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         process.scheduler = process.scheduler.or(own.scheduler);
         process.io_priority = process.io_priority.or(own.io_priority);
         process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
-        if process.rlimits.is_empty() {
-            process.rlimits = own.rlimits;
-        }
         let or = |label: String, own: String| if label.is_empty() { own } else { label };
         process.apparmor_profile = or(process.apparmor_profile, own.apparmor_profile);
         process.selinux_label = or(process.selinux_label, own.selinux_label);
