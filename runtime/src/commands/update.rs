@@ -74,6 +74,7 @@ fn change(shell: &Shell<'_>, id: &str, mut wanted: Value, schemata: &[&str]) -> 
         })
         .and_then(|()| change_rdt(&container, schemata))
         .inspect_err(|_| cgroup.put_back(&before))?;
+    cgroup.take_warnings().iter().for_each(|warning| (shell.warn)(warning));
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
     if let Some(own) = &mut container.record.cleat.cgroup {

@@ -423,6 +423,7 @@ impl Birth<'_> {
             (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
                 self.faults.at(Step::Limits)?;
                 made.limit(&wanted.limits, late)?;
+                made.cgroup()?.take_warnings().iter().for_each(|warning| (self.orders.warn)(warning));
                 match (made.unit(), &wanted.unit) {
                     (Some(own), Some(unit)) if late => own.set(&unit.late),
                     _ => Ok(()),
