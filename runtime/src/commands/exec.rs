@@ -87,7 +87,8 @@ fn process(container: &Container, options: &Options) -> Result<Process> {
         let text = spec::read_json(path)?;
         let mut process: Process = spec::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
-        // As with runc, these are the container's where the file leaves them out.
+        // As with runc, these are the container's where the file leaves them out. Limits of resources are
+        // the caller's then.
         let own = own_process(container)?;
         process.scheduler = process.scheduler.or(own.scheduler);
         process.io_priority = process.io_priority.or(own.io_priority);
@@ -190,6 +191,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         ignore_paused: options.ignore_paused,
         pid_file: options.pid_file.as_deref(),
         warn: shell.warn,
+        debug: shell.debug,
         rootless: shell.rootless,
     };
     let own = container.memory_limited().then(|| container.cgroup()).flatten();

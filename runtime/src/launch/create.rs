@@ -93,7 +93,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     }
     let text = spec::read(&request.bundle)?;
     let spec: Spec = spec::parse("config.json", &text)?;
-    let faults = Faults::new(request);
+    let faults = Faults::new(request, orders.debug);
     faults.at(Step::Network)?;
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(orders.rootless, &spec)?;
@@ -146,7 +146,7 @@ struct Birth<'a> {
     /// What the plan was made from.
     basis: Basis,
     spec: &'a Spec,
-    faults: Faults,
+    faults: Faults<'a>,
     /// The new network namespace, in the making.
     network: Option<Network>,
     /// The state as `poststop` hooks get it, once there is something to stop.

@@ -52,6 +52,8 @@ pub struct Orders<'a> {
     pub rootless: Option<bool>,
     /// Hears of warnings.
     pub warn: &'a dyn Fn(&str),
+    /// Hears of each step, with `--debug`.
+    pub debug: Option<&'a dyn Fn(&str)>,
 }
 
 /// A process that is ready to run in the container.
@@ -123,7 +125,7 @@ pub fn plan(
 /// The container does not run, or a step inside it failed. Nothing is left behind.
 pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let container = orders.container;
-    let faults = Faults::new(&orders.request);
+    let faults = Faults::new(&orders.request, orders.debug);
     let alive = container
         .alive()?
         .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
@@ -242,7 +244,7 @@ fn attend(container: &Container, handshake: &mut Handshake<'_>, conversation: &C
 }
 
 /// What the host does to the process from outside, before that gets its plan.
-fn equip(orders: &Orders<'_>, faults: &Faults, child: &Child, process: Option<&wire::Process>) -> Result<()> {
+fn equip(orders: &Orders<'_>, faults: &Faults<'_>, child: &Child, process: Option<&wire::Process>) -> Result<()> {
     faults.at(Step::Oom)?;
     if let Some(score) = orders.process.oom_score_adj {
         set_oom_score(child.pid, score)?;
