@@ -81,6 +81,11 @@ impl Default for Runtime {
     }
 }
 
+/// What has warnings on standard error, where tests look for them, though that is no terminal.
+fn warnings() -> Vec<String> {
+    if is_peer() { Vec::new() } else { vec!["--log-level=warning".to_owned()] }
+}
+
 impl Runtime {
     /// # Panics
     /// When the program has not been built.
@@ -101,7 +106,7 @@ impl Runtime {
             entry: Vec::new(),
             owner: None,
             setup: Vec::new(),
-            options: Vec::new(),
+            options: warnings(),
             env: Vec::new(),
         }
     }
@@ -110,6 +115,13 @@ impl Runtime {
     #[must_use]
     pub fn with_option(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
+        self
+    }
+
+    /// The same, with no global option at all.
+    #[must_use]
+    pub fn without_options(mut self) -> Self {
+        self.options.clear();
         self
     }
 

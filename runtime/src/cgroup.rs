@@ -42,9 +42,21 @@ pub struct Cgroup {
     dir: OwnedFd,
     mount: PathBuf,
     path: PathBuf,
+    /// What could not be set, and need not be.
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Cgroup {
+    fn new(dir: OwnedFd, mount: &Path, path: PathBuf) -> Cgroup {
+        Cgroup { dir, mount: mount.into(), path, warnings: RefCell::default() }
+    }
+
+    /// What was asked for since the last call, and does not hold.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
+    }
+
     /// Opens a cgroup of the v2 tree at `mount`.
     ///
     /// # Errors
@@ -54,7 +66,7 @@ impl Cgroup {
         let relative = path.strip_prefix("/").unwrap_or(path);
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         let dir = open_beneath(&root, relative, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-        Ok(Cgroup { dir, mount: mount.into(), path: path.into() })
+        Ok(Cgroup::new(dir, mount, path.into()))
     }
 
     /// A cgroup below this one, for `exec --cgroup`; never one beside it.
@@ -66,7 +78,7 @@ impl Cgroup {
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         let place = format!("cgroup {} below {}", path.display(), self.full().display());
         let dir = open_beneath(&self.dir, relative, OFlag::O_RDONLY | OFlag::O_DIRECTORY).context(place)?;
-        Ok(Cgroup { dir, mount: self.mount.clone(), path: self.path.join(relative) })
+        Ok(Cgroup::new(dir, &self.mount, self.path.join(relative)))
     }
 
     /// The directory on the host.
@@ -338,7 +350,7 @@ impl CgroupGuard {
                     return Err(errno).context(format_args!("{place}: open"));
                 }
             };
-            let cgroup = Cgroup { dir: at.try_clone().context("dup")?, mount: mount.into(), path: walked.clone() };
+            let cgroup = Cgroup::new(at.try_clone().context("dup")?, mount, walked.clone());
             let (existed, made_above) = (!last_made, made.saturating_sub(1));
             match &mut guard {
                 Some(guard) => (guard.cgroup, guard.existed, guard.made_above) = (cgroup, existed, made_above),

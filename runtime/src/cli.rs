@@ -12,18 +12,25 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
+/// Those of logrus, as other runtimes take them.
+const LEVELS: [&str; 8] = ["panic", "fatal", "error", "warning", "warn", "info", "debug", "trace"];
+
 /// Options before the command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Log debug messages, with the plan of every container created
+    /// Log debug messages: the plan of every container created, and each step with its time
     #[arg(long)]
     pub debug: bool,
     /// Append log records to FILE; errors go to standard error, too
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Format of the records in the file of --log
+    /// Format of the records; json without --log writes them to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+    /// Log what is as grave as LEVEL: error, warning or debug; warnings go to standard error of create, run and exec,
+    /// too, where it is no terminal
+    #[arg(long, value_name = "LEVEL", value_parser = LEVELS, hide_possible_values = true)]
+    pub log_level: Option<String>,
     /// Directory of the containers' state [default: /run/cleat, or $XDG_RUNTIME_DIR/cleat]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! Where do messages go? Engines read the last record of `--log`.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::error::{Context, Result};
 
 /// How grave a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Only with `--debug`.
     Debug,
@@ -19,63 +19,100 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    /// What a word of `--log-level` lets pass.
+    #[must_use]
+    pub fn of_word(word: &str) -> Level {
+        match word {
+            "debug" | "trace" => Level::Debug,
+            "info" | "warning" | "warn" => Level::Warning,
+            _ => Level::Error,
+        }
+    }
+}
+
+/// What is logged, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// `--log`
+    pub file: Option<&'a Path>,
+    /// `--log-format json`
+    pub json: bool,
+    /// `--debug`
+    pub debug: bool,
+    /// `--log-level`
+    pub level: Option<Level>,
+    /// Our standard error is, or will be, the program's: what a warning says there an engine shows
+    /// its user as the program's own words.
+    pub shares_stderr: bool,
+}
+
 /// The log of one command.
 pub struct Log {
     file: Option<File>,
     json: bool,
-    debug: bool,
+    least: Level,
+    /// Warnings go to standard error where there is no file.
+    warns: bool,
 }
 
 impl Log {
-    /// Opens `file` for appending; several commands share it.
+    /// Opens the file for appending; several commands share it.
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn open(file: Option<&Path>, json: bool, debug: bool) -> Result<Log> {
-        let file = file
+    pub fn open(options: Options<'_>) -> Result<Log> {
+        let file = options
+            .file
             .map(|path| {
                 let mut options = File::options();
                 options.append(true).create(true).mode(0o644).custom_flags(nix::libc::O_SYNC);
                 options.open(path).context(format_args!("--log {}: open", path.display()))
             })
             .transpose()?;
-        Ok(Log { file, json, debug })
+        let least = if options.debug { Level::Debug } else { options.level.unwrap_or(Level::Warning) };
+        // Where somebody reads them, or has asked for them.
+        let warns =
+            !options.shares_stderr || options.debug || options.level.is_some() || std::io::stderr().is_terminal();
+        Ok(Log { file, json: options.json, least, warns })
     }
 
     /// Whether debug messages are wanted.
     #[must_use]
     pub fn debug(&self) -> bool {
-        self.debug
+        self.least == Level::Debug
     }
 
     /// Logs one message. Errors are printed for people, too.
     pub fn send(&self, level: Level, message: &str) {
-        if level == Level::Debug && !self.debug {
+        if level < self.least {
             return;
         }
-        if let Some(mut file) = self.file.as_ref() {
-            // One write: several processes append to the same file.
-            let _ = file.write_all(self.record(level, message).as_bytes());
-            if level != Level::Error {
-                return;
+        let print = |text: &str| drop(std::io::stderr().write_all(text.as_bytes()));
+        match self.file.as_ref() {
+            Some(mut file) => {
+                // One write: several processes append to the same file.
+                let _ = file.write_all(self.record(level, message).as_bytes());
+                if level == Level::Error {
+                    print(&format!("{message}\n"));
+                }
             }
+            None if level == Level::Warning && !self.warns => {}
+            None if self.json || self.debug() && level < Level::Error => print(&self.record(level, message)),
+            None if level == Level::Warning => print(&format!("warning: {message}\n")),
+            None => print(&format!("{message}\n")),
         }
-        let prefix = match level {
-            Level::Debug => "debug: ",
-            Level::Warning => "warning: ",
-            Level::Error => "",
-        };
-        let _ = std::io::stderr().write_all(format!("{prefix}{message}\n").as_bytes());
     }
 
     /// logrus's form, which engines parse.
     fn record(&self, level: Level, message: &str) -> String {
-        let level = match level {
-            Level::Debug => "debug",
-            Level::Warning => "warning",
-            Level::Error => "error",
+        let now = SystemTime::now();
+        let (level, time) = match level {
+            // Steps take less than a second.
+            Level::Debug => ("debug", humantime::format_rfc3339_micros(now).to_string()),
+            Level::Warning => ("warning", humantime::format_rfc3339_seconds(now).to_string()),
+            Level::Error => ("error", humantime::format_rfc3339_seconds(now).to_string()),
         };
-        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         if self.json {
             let record = serde_json::json!({"level": level, "msg": message, "time": time});
             format!("{record}\n")

@@ -12,7 +12,7 @@ use cleat::cli::{self, Action, Invocation};
 use cleat::commands::{self, Shell};
 use cleat::container::{OCI_VERSION, Store};
 use cleat::error::{Context, Error, Kind, Result};
-use cleat::log::{Level, Log};
+use cleat::log::{self, Level, Log};
 
 /// The version of runc whose command line and behaviour this one has: engines look for the words.
 const RUNC_VERSION: &str = "1.3.6";
@@ -35,7 +35,14 @@ fn command(words: Vec<OsString>) -> u8 {
         }
     };
     let global = &invocation.global;
-    let log = match Log::open(global.log.as_deref(), global.log_format == "json", global.debug) {
+    let options = log::Options {
+        file: global.log.as_deref(),
+        json: global.log_format == "json",
+        debug: global.debug,
+        level: global.log_level.as_deref().map(Level::of_word),
+        shares_stderr: matches!(invocation.action, Action::Create(_) | Action::Run(..) | Action::Exec(_)),
+    };
+    let log = match Log::open(options) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("{error}");

@@ -47,6 +47,7 @@ pub use devices::Rule as DeviceRule;
 pub use findings::Findings;
 pub(crate) use hooks::hooks;
 use ids::{Ids, id_maps};
+pub use namespaces::reaches_host;
 use namespaces::{Namespaces, name_in_uts, sysctls, time_offsets};
 pub(crate) use place::{Place, place, text};
 use process::oom_score;

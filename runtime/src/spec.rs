@@ -41,7 +41,7 @@ pub struct Spec {
     pub domainname: String,
     #[serde(deserialize_with = "object")]
     pub hooks: Hooks,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "texts_by_name")]
     pub annotations: BTreeMap<String, String>,
     #[serde(deserialize_with = "object")]
     pub linux: Linux,
@@ -57,6 +57,14 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A `null` among them is empty, as in Go.
+fn texts_by_name<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    let texts: BTreeMap<String, Option<String>> = or_default(deserializer)?;
+    Ok(texts.into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect())
 }
 
 /// A JSON object. (What serde derives takes an array of the properties' values for one, too.)
@@ -274,8 +282,8 @@ pub struct Hook {
     pub path: String,
     #[serde(deserialize_with = "or_default")]
     pub args: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub env: Vec<String>,
+    /// Missing is not the same as empty.
+    pub env: Option<Vec<String>>,
     pub timeout: Option<i64>,
 }
 
@@ -532,30 +540,32 @@ fn property_at(text: &[u8], line: usize, column: usize) -> String {
     let end = (line_start + column).min(text.len());
     let mut stack: Vec<At> = Vec::new();
     let mut string: Option<usize> = None;
-    let mut last_string = String::new();
+    let mut is_key = false;
     let mut at = 0;
     while at < end {
         match (string, text[at]) {
             (Some(_), b'\\') => at += 1,
             (Some(start), b'"') => {
-                last_string = String::from_utf8_lossy(&text[start..at]).into_owned();
                 string = None;
+                if let (Some(At::Key(key)), true) = (stack.last_mut(), is_key) {
+                    *key = String::from_utf8_lossy(&text[start..at]).into_owned();
+                }
             }
             (Some(_), _) => {}
             (None, b'"') => string = Some(at + 1),
-            (None, b'{') => stack.push(At::Key(String::new())),
+            (None, b'{') => {
+                stack.push(At::Key(String::new()));
+                is_key = true;
+            }
             (None, b'[') => stack.push(At::Index(0)),
             (None, b'}' | b']') => drop(stack.pop()),
-            (None, b':') => {
-                if let Some(At::Key(key)) = stack.last_mut() {
-                    key.clone_from(&last_string);
-                }
-            }
-            (None, b',') => {
-                if let Some(At::Index(index)) = stack.last_mut() {
-                    *index += 1;
-                }
-            }
+            (None, b':') => is_key = false,
+            (None, b',') => match stack.last_mut() {
+                Some(At::Index(index)) => *index += 1,
+                // A key of its own, or one that is there twice, is where the error is.
+                Some(At::Key(_)) => is_key = true,
+                None => {}
+            },
             (None, _) => {}
         }
         at += 1;
@@ -581,6 +591,26 @@ mod tests {
             parse("config.json", br#"{"ociVersion":"1.0.2","mounts":null,"process":{"args":null,"rlimits":null}}"#)
                 .unwrap();
         assert!(spec.mounts.is_empty());
+    }
+
+    #[test]
+    fn a_null_annotation_is_empty() {
+        let spec: Spec = parse("config.json", br#"{"annotations":{"a":null,"b":"c"}}"#).unwrap();
+        assert_eq!(spec.annotations["a"], "");
+        assert_eq!(spec.annotations["b"], "c");
+    }
+
+    /// The property that is there twice, wherever the first one is.
+    #[test]
+    fn an_error_of_a_property_that_is_there_twice_names_it() {
+        for (text, place) in [
+            (&br#"{"hostname":"a","root":{"path":"x"},"hostname":"b"}"#[..], "hostname"),
+            (br#"{"root":{"path":"x","readonly":true,"path":"y"}}"#, "root.path"),
+            (br#"{"mounts":[{"source":"a"},{"source":"b","type":"c","source":"d"}]}"#, "mounts[1].source"),
+        ] {
+            let error = parse::<Spec>("config.json", text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("config.json: {place}: duplicate field")), "{error}");
+        }
     }
 
     #[test]

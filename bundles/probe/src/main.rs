@@ -49,6 +49,8 @@ usage: probe [WORD [ARGUMENT…]]
 
   fork-sleep N                N children that sleep too, then as `sleep`
   zombie                      leave an orphan that exits at once, then as `sleep`
+  into FILE WORD [ARGUMENT…]  do that, and write to the end of FILE what it prints
+
   hook FILE TAG [STATUS]      append {tag, state from stdin, facts} to FILE, leave with STATUS
   hook-sleep FILE TAG         append as `hook`, then never end
 
@@ -69,7 +71,13 @@ usage: probe [WORD [ARGUMENT…]]
   attack-trace                trace every process that shows up, for ever";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let mut args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    if args.len() > 2 && args[0] == "into" {
+        if act::print_into(&args[1]).is_none() {
+            return ExitCode::from(2);
+        }
+        args.drain(..2);
+    }
     let word = args.first().map_or("facts", String::as_str);
     let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match (word, rest.as_slice()) {

@@ -61,6 +61,26 @@ fn a_device_that_a_rule_allows_can_be_opened() {
     assert!(is_allowed(&answer["read"]) && is_allowed(&answer["write"]), "{answer}");
 }
 
+/// A letter that nobody knows is ignored, as by the peers; nothing that confines is lost with it.
+#[test]
+fn an_unknown_access_is_ignored() {
+    let rule = |allow: bool, access: &str| json!({ "allow": allow, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": access });
+    let deny = json!({ "allow": false, "access": "rwm" });
+    for (rules, read, write) in [
+        (json!([deny, rule(true, "rx")]), true, false),
+        (json!([deny, rule(true, "x")]), false, false),
+        (json!([deny, rule(true, "rwm"), rule(false, "wx")]), true, false),
+    ] {
+        let answer = open(rules.clone());
+        assert_eq!((is_allowed(&answer["read"]), is_allowed(&answer["write"])), (read, write), "{rules}: {answer}");
+    }
+    if !integration::is_peer() {
+        // Who denies what nobody knows denies all.
+        let answer = open(json!([deny, rule(true, "rwm"), rule(false, "x")]));
+        assert!(!is_allowed(&answer["read"]) && !is_allowed(&answer["write"]), "{answer}");
+    }
+}
+
 /// Reading and writing are granted apart.
 #[test]
 fn access_is_granted_for_reading_and_writing_apart() {

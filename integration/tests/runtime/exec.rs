@@ -208,19 +208,24 @@ fn exec_no_new_privs_is_set() {
     assert_eq!(container.exec_with(["--no-new-privs"], ["/probe"]).json()["no_new_privs"], true);
 }
 
-/// As with runc, a process that names no resource limits has the container's.
+/// As with runc and crun, a process in whole that names no resource limits has the caller's; without
+/// `--process` it has the container's.
 #[test]
-fn exec_process_without_rlimits_has_the_containers() {
+fn exec_process_without_rlimits_has_the_callers() {
     let runtime = Runtime::new();
     let nofile = |limit: u64| json!([{ "type": "RLIMIT_NOFILE", "soft": limit, "hard": limit }]);
     let bundle = sleeper().set("/process/rlimits", nofile(321));
     let container = runtime.start_ready(&bundle);
-    for (rlimits, expected) in [(Value::Null, 321), (json!([]), 321), (nofile(123), 123)] {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let own = json!({ "soft": own.current, "hard": own.maximum });
+    let both = |limit: u64| json!({ "soft": limit, "hard": limit });
+    assert_eq!(container.exec(["/probe"]).json()["rlimits"]["RLIMIT_NOFILE"], both(321));
+    for (rlimits, expected) in [(Value::Null, own.clone()), (json!([]), own), (nofile(123), both(123))] {
         let process = json!({ "args": ["/probe"], "cwd": "/", "rlimits": rlimits });
         let file = bundle.dir().join("process.json");
         std::fs::write(&file, process.to_string()).expect("a file");
         let facts = runtime.call(["exec", "--process"]).arg(&file).arg(container.id()).outcome().json();
-        assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!({ "soft": expected, "hard": expected }), "{process}");
+        assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], expected, "{process}");
     }
 }
 

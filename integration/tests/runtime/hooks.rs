@@ -228,6 +228,100 @@ fn the_message_of_a_failing_hook_names_it() {
     }
 }
 
+/// Scripts and engines look for runc's words, for every kind, with a terminal too.
+#[test]
+fn a_failing_hook_is_told_in_runcs_words() {
+    for terminal in [false, true] {
+        for kind in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+            if integration::is_peer() && (terminal || kind == "startContainer") {
+                continue;
+            }
+            let runtime = Runtime::new();
+            let failing = |hooked: Hooked| hooked.hook(kind, "first", 0).hook(kind, "tag", 3);
+            let hooked = failing(hooked(&["/probe", "sleep"]));
+            let outcome = runtime.run_with(&hooked.bundle.set("/process/terminal", json!(terminal)), |call| call);
+            let words = format!("error running {kind} hook #1: exit status 3, stdout: , stderr: ");
+            for words in [words.as_str(), "hook tag fails as asked"] {
+                assert!(outcome.stderr.contains(words), "{kind}, terminal {terminal}: expected {words:?}: {outcome}");
+            }
+        }
+    }
+    let kinds = |kind: &str, path: &str| if kind == "startContainer" { "/no".into() } else { path.to_owned() };
+    for kind in ["createRuntime", "createContainer", "startContainer"] {
+        let runtime = Runtime::new();
+        let path = kinds(kind, "/no/such/hook");
+        let hooked = hooked(&["/probe", "sleep"]).raw(kind, json!({ "path": path }));
+        let outcome = runtime.run(&hooked.bundle);
+        let words = format!("error running {kind} hook #0: fork/exec {path}: no such file or directory");
+        assert!(outcome.stderr.contains(&words), "expected {words:?}: {outcome}");
+        let path = kinds(kind, &probe().display().to_string());
+        let path = if kind == "startContainer" { "/probe".to_owned() } else { path };
+        let hook = json!({ "path": path, "args": ["probe", "sleep"], "timeout": 1 });
+        let hooked = self::hooked(&["/probe", "sleep"]).raw(kind, hook);
+        let outcome = runtime.run(&hooked.bundle);
+        let words = format!("error running {kind} hook #0: hook ran past specified timeout of 1.0s");
+        assert!(outcome.stderr.contains(&words), "expected {words:?}: {outcome}");
+    }
+}
+
+/// Hooks of the host without `env` have the runtime's environment, and those of the container the
+/// process's. An empty one is empty. None of the caller's reaches the container's namespaces.
+#[test]
+fn hooks_without_env_have_that_of_who_runs_them() {
+    let runtime = Runtime::new();
+    let mut hooked = hooked(&["/probe", "exit", "0"]);
+    for kind in kinds() {
+        let path = if kind == "startContainer" { PathBuf::from("/probe") } else { probe() };
+        let log = if kind == "startContainer" { PathBuf::from("/hooks/log") } else { hooked.log.clone() };
+        hooked = hooked.raw(kind, json!({ "path": path, "args": ["probe", "hook", log, kind] }));
+    }
+    let empty = json!({ "path": probe(), "args": ["probe", "hook", hooked.log, "empty"], "env": [] });
+    let mut hooked = hooked.raw("createRuntime", empty);
+    hooked.bundle = hooked.bundle.set("/process/env", json!(["OF=process"]));
+    let _ = runtime.run_with(&hooked.bundle, |call| call.env("OF", "caller")).ok();
+    for line in hooked.lines() {
+        let tag = line["tag"].as_str().unwrap_or_default();
+        let has = |var: &str| line["env"].as_array().is_some_and(|env| env.iter().any(|known| known == var));
+        let seen = (has("OF=caller"), has("OF=process"));
+        let expected = match tag {
+            // crun has its own there, too.
+            "createContainer" | "empty" if integration::is_peer() => continue,
+            "startContainer" => (false, true),
+            "createContainer" | "empty" => (false, false),
+            _ => (true, false),
+        };
+        assert_eq!(seen, expected, "{tag}: {line}");
+    }
+}
+
+/// Hooks of the host run in the bundle, and createContainer hooks in the container's root.
+#[test]
+fn hooks_run_in_the_bundle() {
+    let runtime = Runtime::new();
+    let mut hooked = hooked(&["/probe", "exit", "0"]);
+    let of_host = ["prestart", "createRuntime", "poststart", "poststop"];
+    let file = |kind: &str| hooked.log.with_file_name(kind);
+    let script = |kind: &str| {
+        format!("pwd -P >{f}; stat -Lc %d:%i . >>{f}; test -e probe && echo root >>{f}", f = file(kind).display())
+    };
+    let hook = |kind: &str| json!({ "path": "/bin/sh", "args": ["sh", "-c", script(kind) + "; true"] });
+    let all: Vec<_> = of_host.iter().chain(&["createContainer"]).map(|kind| (*kind, hook(kind), file(kind))).collect();
+    for (kind, hook, _) in &all {
+        hooked = hooked.raw(kind, hook.clone());
+    }
+    let _ = runtime.run_with(&hooked.bundle, |call| call).ok();
+    for (kind, _, file) in &all {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let mut lines = text.lines();
+        let pwd = lines.next().unwrap_or_default();
+        if *kind == "createContainer" {
+            assert_eq!(lines.nth(1), Some("root"), "{kind}: {text}");
+        } else if !integration::is_peer() || *kind != "poststop" {
+            assert_eq!(Path::new(pwd), hooked.bundle.path(), "{kind}");
+        }
+    }
+}
+
 /// runtime.md: a failed create continues at step 12, so the poststop hooks (step 13) run.
 #[test]
 fn poststop_runs_after_a_failed_create() {

@@ -14,6 +14,7 @@ mod io;
 mod lifecycle;
 mod limits;
 mod list_ps_features;
+mod log;
 mod mounts;
 mod namespaces;
 mod nested;

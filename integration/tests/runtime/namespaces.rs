@@ -77,6 +77,43 @@ fn the_hosts_network_can_be_inherited() {
     assert_eq!(facts["namespaces"]["net"], own("net"));
 }
 
+/// A namespace of the host's by path is refused only for what would change the host by that one:
+/// a pod of the host's ipc or network namespace has a name of its own.
+#[test]
+fn a_hosts_namespace_by_path_goes_with_settings_of_others() {
+    let joining = |kind: &str, file: &str| {
+        Bundle::new().namespace(json!({ "type": kind, "path": format!("/proc/self/ns/{file}") }))
+    };
+    for (kind, file, key, value) in [
+        ("ipc", "ipc", "net.ipv4.ip_forward", "1"),
+        ("network", "net", "kernel.shm_rmid_forced", "1"),
+        ("cgroup", "cgroup", "net.ipv4.ip_forward", "1"),
+    ] {
+        let bundle = joining(kind, file).set("/linux/sysctl", json!({ key: value }));
+        let facts = facts(&bundle);
+        assert_eq!(facts["namespaces"][file], own(file), "{kind}");
+        assert_eq!(facts["hostname"], "cleat", "{kind}");
+    }
+    for (kind, file, key, runs_on_peers) in [
+        ("network", "net", "net.ipv4.ip_forward", false),
+        ("ipc", "ipc", "kernel.shm_rmid_forced", true),
+        ("ipc", "ipc", "fs.mqueue.msg_max", true),
+        ("uts", "uts", "kernel.domainname", true),
+    ] {
+        if runs_on_peers && integration::is_peer() {
+            continue;
+        }
+        let bundle = joining(kind, file).without("/hostname").set("/linux/sysctl", json!({ key: "1" }));
+        let words = format!("sysctl {key:?} not allowed in host {kind} namespace");
+        let outcome = Runtime::new().run(&bundle).exits(1);
+        assert!(outcome.stderr.contains(&words), "expected {words:?}: {outcome}");
+    }
+    if !integration::is_peer() {
+        let outcome = Runtime::new().run(&joining("uts", "uts")).exits(1);
+        assert!(outcome.stderr.contains("hostname not allowed in host uts namespace"), "{outcome}");
+    }
+}
+
 /// Without a pid namespace the program has the pid that the host gives it.
 #[test]
 fn without_a_pid_namespace_the_program_has_the_hosts_pid() {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -61,6 +61,8 @@ fn the_document_says_something_of_every_combination() {
 /// Who calls, with all that belongs to him; dropped in this order.
 struct Caller {
     runtime: Runtime,
+    /// Where warnings go.
+    log: PathBuf,
     /// Whose files are a container's, without a user namespace of its own.
     uid: u32,
     namespaces: BTreeMap<String, String>,
@@ -96,8 +98,14 @@ impl Caller {
             None => Runtime::new(),
         };
         let uid = if user == User::Ordinary { runtime.uid() } else { uid };
+        let log = runtime.dir().join("log.json");
+        fs::write(&log, "").expect("a log");
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("chmod");
+        let options = [format!("--log={}", log.display()), "--log-format=json".to_owned()];
+        let runtime = options.iter().fold(runtime.without_options(), |runtime, option| runtime.with_option(option));
         let mut caller = Self {
             runtime,
+            log,
             uid: if user == User::Root { 0 } else { uid },
             namespaces,
             cgroup: cgroup_of("self"),
@@ -126,6 +134,22 @@ impl Caller {
             }
         }
         caller
+    }
+}
+
+impl Caller {
+    /// How long the log is.
+    fn logged(&self) -> usize {
+        fs::read(&self.log).expect("the log").len()
+    }
+
+    /// The warnings that came after so much of the log.
+    fn warnings(&self, since: usize) -> String {
+        let text = fs::read_to_string(&self.log).expect("the log");
+        let records = json_lines(&text[since..]);
+        let warnings = records.iter().filter(|record| record["level"] == "warning");
+        let texts: Vec<_> = warnings.filter_map(|record| record["msg"].as_str()).collect();
+        texts.join("\n")
     }
 }
 
@@ -266,7 +290,9 @@ impl Look<'_> {
         let (caller, mut asked, mut refused) = (self.caller, self.wanted.clone(), Refused::new());
         let mut bundle = Some(self.base());
         let spec = bundle.as_ref().map(|bundle| bundle.spec().clone()).unwrap_or_default();
+        let mut before = 0;
         let made = without_refused(&mut asked, &mut refused, |asked| {
+            before = caller.logged();
             let now =
                 self.bundle(bundle.take().expect("a bundle"), &spec, asked, &["/probe", "confinement", "run", "stay"]);
             let made = caller.runtime.try_run_detached(&now).map_err(|outcome| outcome.stderr);
@@ -277,7 +303,7 @@ impl Look<'_> {
             Err(words) => self.problem(Verb::Run, &words),
             Ok(container) => {
                 container.wait_for_line("ready");
-                let (facts, warnings) = (facts(&container.stdout(), "run"), container.stderr());
+                let (facts, warnings) = (facts(&container.stdout(), "run"), caller.warnings(before));
                 let cgroup = Some(cgroup_of(&container.pid().to_string()));
                 self.record(&Made { verb: Verb::Run, asked, refused, facts: &facts, first: None, cgroup, warnings });
                 container.kill_and_delete();
@@ -290,15 +316,21 @@ impl Look<'_> {
         let (caller, mut asked, mut refused) = (self.caller, self.wanted.clone(), Refused::new());
         let mut bundle = Some(self.base());
         let spec = bundle.as_ref().map(|bundle| bundle.spec().clone()).unwrap_or_default();
+        let mut before = 0;
         let made = without_refused(&mut asked, &mut refused, |asked| {
-            let hook = json!({ "path": "/probe", "args": ["probe", "confinement", "hook"] });
+            // What hooks print nobody hears.
+            let hook = json!({ "path": "/probe", "args": ["probe", "into", "/volume/hook", "confinement", "hook"] });
             let now = self.bundle(
                 bundle.take().expect("a bundle"),
                 &spec,
                 asked,
                 &["/probe", "confinement", "first", "stay"],
             );
+            let file = now.dir().join("volume/hook");
+            let file = fs::File::options().write(true).create(true).truncate(true).open(file).expect("a file");
+            file.set_permissions(fs::Permissions::from_mode(0o666)).expect("chmod");
             let now = now.raw_hook("startContainer", hook);
+            before = caller.logged();
             let made = caller.runtime.try_create(&now).map_err(|outcome| outcome.stderr).and_then(|container| {
                 let outcome = container.call(["start"]).outcome();
                 if outcome.succeeded() { Ok(container) } else { Err(outcome.stderr) }
@@ -311,10 +343,10 @@ impl Look<'_> {
             Ok(container) => {
                 container.wait_for_line("ready");
                 let first = facts(&container.stdout(), "first");
-                // Of peers' hooks nobody hears.
-                let hook = (!is_peer()).then(|| facts(&container.stdout(), "hook"));
+                let of_hook = bundle.as_ref().map(|bundle| fs::read_to_string(bundle.dir().join("volume/hook")));
+                let hook = (!is_peer()).then(|| facts(&of_hook.expect("a bundle").expect("a file"), "hook"));
                 let cgroup = Some(cgroup_of(&container.pid().to_string()));
-                let warnings = container.stderr();
+                let warnings = caller.warnings(before);
                 let mut made = Made {
                     verb: Verb::Create,
                     asked: asked.clone(),
@@ -353,7 +385,9 @@ impl Look<'_> {
         let mut refused: Refused = to.refused.clone();
         refused.retain(|property, _| ![Property::User, Property::Groups].contains(property));
         asked.properties.retain(|property| !refused.contains_key(property));
+        let mut before = 0;
         let outcome = without_refused(&mut asked, &mut refused, |asked| {
+            before = self.caller.logged();
             let missing =
                 |property: Property| asked.properties.contains(&property) && !to.asked.properties.contains(&property);
             let words = [
@@ -367,7 +401,8 @@ impl Look<'_> {
             let outcome = to.exec(words, ["/probe", "confinement", "exec"]);
             if outcome.succeeded() { Ok(outcome) } else { Err(outcome.stderr) }
         });
-        self.joined(Verb::Exec, to, asked, refused, outcome.map(|outcome| (outcome.stdout, outcome.stderr)));
+        let warnings = self.caller.warnings(before);
+        self.joined(Verb::Exec, to, asked, refused, outcome.map(|outcome| (outcome.stdout, warnings)));
     }
 
     /// The whole of a process, which may ask for what its container has not.
@@ -384,13 +419,16 @@ impl Look<'_> {
     fn exec_process(&mut self, to: &Joining<'_>) {
         let (mut asked, mut refused) = self.of_joining(to);
         let file = self.runtime().dir().join(format!("{}.json", unique_name()));
+        let mut before = 0;
         let outcome = without_refused(&mut asked, &mut refused, |asked| {
+            before = self.caller.logged();
             fs::write(&file, self.process(to, asked).to_string()).expect("a file");
             let options = ["--process".as_ref(), file.as_os_str()];
             let outcome = to.exec(options, Vec::<&str>::new());
             if outcome.succeeded() { Ok(outcome) } else { Err(outcome.stderr) }
         });
-        self.joined(Verb::ExecProcess, to, asked, refused, outcome.map(|outcome| (outcome.stdout, outcome.stderr)));
+        let warnings = self.caller.warnings(before);
+        self.joined(Verb::ExecProcess, to, asked, refused, outcome.map(|outcome| (outcome.stdout, warnings)));
     }
 
     /// What a joining process asks for: its own, though its container may not have it.

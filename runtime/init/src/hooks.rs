@@ -3,9 +3,10 @@
 //! `createContainer` hooks are files of the host that run in the container's namespaces before
 //! `pivot_root`; `startContainer` hooks are files of the container (runtime-spec config.md § POSIX-platform Hooks).
 
-use alloc::format;
+use alloc::vec::Vec;
 
-use cleat_plan::{Hook, Hooks, Process};
+use cleat_plan::hook_end::{self, MAX_OUTPUT};
+use cleat_plan::{Hook, Hooks, Process, Text};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::MemfdFlags;
@@ -16,20 +17,45 @@ use crate::channel::Channel;
 use crate::error::{Call, Error, Result};
 use crate::{credentials, seccomp, sys};
 
-/// Runs the hooks in order; the first that fails ends it. Those that are programs of the image are under
-/// the limits and the filter of the container's process, be it that this process is already.
-pub(crate) fn run(hooks: &Hooks, process: Option<(&Process, &Channel)>) -> Result<()> {
+/// What hooks of one kind have in common.
+#[derive(Default)]
+pub(crate) struct Runner<'a> {
+    /// Programs of the image are under the limits and the filter of the container's process, be it
+    /// that this process is already.
+    pub(crate) process: Option<(&'a Process, &'a Channel)>,
+    /// For hooks without an environment of their own.
+    pub(crate) env: &'a [Text],
+    /// Their working directory; `None`: this process's.
+    pub(crate) cwd: Option<&'a OwnedFd>,
+}
+
+/// Runs the hooks in order; the first that fails ends it.
+pub(crate) fn run(hooks: &Hooks, runner: &Runner) -> Result<()> {
     for hook in &hooks.list {
-        one(hook, &hooks.state, process)?;
+        one(hook, &hooks.state, runner)?;
     }
     Ok(())
 }
 
-fn one(hook: &Hook, state: &[u8], process: Option<(&Process, &Channel)>) -> Result<()> {
-    let failed = |text: &str| Error::refused("hook", hook.path.to_bytes(), text);
-    let stdin = memory_file(state)?;
+/// What a hook reads, and where what it prints goes: files in memory, for which nobody has to wait,
+/// whatever children it leaves behind.
+struct Streams {
+    state: OwnedFd,
+    out: OwnedFd,
+    err: OwnedFd,
+    /// Gets the errno of an execve that failed.
+    errno: OwnedFd,
+}
+
+fn one(hook: &Hook, state: &[u8], runner: &Runner) -> Result<()> {
+    let streams = Streams {
+        state: memory_file(state)?,
+        out: memory_file(b"")?,
+        err: memory_file(b"")?,
+        errno: memory_file(b"")?,
+    };
     let pidfd = match sys::clone_process(0, false).call("clone")? {
-        sys::Cloned::Child => become_hook(hook, &stdin, process),
+        sys::Cloned::Child => become_hook(hook, &streams, runner),
         sys::Cloned::Parent(pidfd) => pidfd,
     };
     let expired = !wait(&pidfd, hook.timeout_secs)?;
@@ -42,16 +68,33 @@ fn one(hook: &Hook, state: &[u8], process: Option<(&Process, &Channel)>) -> Resu
             other => break other.call("waitid")?,
         }
     };
+    let (code, signal) = status.as_ref().map_or((None, None), |s| (s.exit_status(), s.terminating_signal()));
+    if code == Some(0) && !expired {
+        return Ok(());
+    }
+    let mut failed = Error::refused("error running", hook.name.to_bytes(), "");
     if expired {
-        return Err(failed(&format!("killed after its timeout of {} s", hook.timeout_secs.unwrap_or(0))));
+        failed.hint = hook_end::expired(hook.timeout_secs.unwrap_or(0)).into();
+    } else if let [errno] = read_start(&streams.errno)[..] {
+        failed.path.extend_from_slice(b": fork/exec ");
+        failed.path.extend_from_slice(hook.path.to_bytes());
+        failed.errno = Some(Errno::from_raw_os_error(errno.into()));
+    } else {
+        failed.hint = hook_end::ending(code, signal).into();
+        for (name, file) in [(&b", stdout: "[..], &streams.out), (&b", stderr: "[..], &streams.err)] {
+            failed.hint.extend_from_slice(name);
+            failed.hint.extend_from_slice(&read_start(file));
+        }
     }
-    match status.as_ref().map(|s| (s.exit_status(), s.terminating_signal())) {
-        Some((Some(0), _)) => Ok(()),
-        Some((Some(127), _)) => Err(failed("it could not be executed")),
-        Some((Some(code), _)) => Err(failed(&format!("it exited with status {code}"))),
-        Some((None, Some(signal))) => Err(failed(&format!("it was killed by signal {signal}"))),
-        _ => Err(failed("it ended in an unknown way")),
-    }
+    Err(failed)
+}
+
+/// The start of what was written to a file, from its beginning whatever its offset is.
+fn read_start(file: &OwnedFd) -> Vec<u8> {
+    let mut text = alloc::vec![0; MAX_OUTPUT];
+    let len = rustix::io::pread(file, &mut text[..], 0).unwrap_or(0);
+    text.truncate(len);
+    text
 }
 
 /// The state as a file: a hook reads as much of it as it likes, and nobody waits for that.
@@ -85,14 +128,21 @@ fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
     }
 }
 
-fn become_hook(hook: &Hook, stdin: &OwnedFd, process: Option<(&Process, &Channel)>) -> ! {
-    let (args, env) = (sys::Strings::of(&hook.args), sys::Strings::of(&hook.env));
-    let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3));
+fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner) -> ! {
+    let (args, env) = (sys::Strings::of(&hook.args), sys::Strings::of(hook.env.as_deref().unwrap_or(runner.env)));
+    if let Some(dir) = runner.cwd {
+        let _ = rustix::process::fchdir(dir);
+    }
+    let ready = sys::dup_onto(&streams.state, 0)
+        .and_then(|()| sys::dup_onto(&streams.out, 1))
+        .and_then(|()| sys::dup_onto(&streams.err, 2))
+        .and_then(|()| sys::cloexec_from(3));
     let confine = |(process, host): (&Process, &Channel)| {
         credentials::limit(&process.rlimits).and_then(|()| seccomp::last(process, host)).is_ok()
     };
-    if ready.is_ok() && process.is_none_or(confine) {
-        let _ = sys::execve(&hook.path, &args, &env);
+    if ready.is_ok() && runner.process.is_none_or(confine) {
+        let errno = sys::execve(&hook.path, &args, &env);
+        let _ = rustix::io::write(&streams.errno, &[u8::try_from(errno.raw_os_error()).unwrap_or(0)]);
     }
     sys::exit(127)
 }

@@ -119,10 +119,11 @@ impl Init {
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
         let Some(Prepared { process, program, mut env, .. }) = prepared else {
-            hooks::run(&self.plan.start_container, None)?;
+            hooks::run(&self.plan.start_container, &hooks::Runner::default())?;
             return Err(Error::refused("execve", b"", "the configuration has no process"));
         };
-        hooks::run(&self.plan.start_container, Some((&process, &self.host)))?;
+        let runner = hooks::Runner { process: Some((&process, &self.host)), env: &env, cwd: None };
+        hooks::run(&self.plan.start_container, &runner)?;
         self.step(Step::Rlimits)?;
         program::name_listener(&process, &mut env);
         let (args, env) = (sys::Strings::of(&process.args), sys::Strings::of(&env));
@@ -222,7 +223,8 @@ impl Init {
             self.host.expect(cleat_plan::wire::ToInit::HooksDone)?;
         }
         self.step(Step::CreateContainerHooks)?;
-        hooks::run(&self.plan.create_container, None)?;
+        // Without the caller's environment, which other processes of a pod could read.
+        hooks::run(&self.plan.create_container, &hooks::Runner { cwd: Some(&dir), ..Default::default() })?;
         self.label()?;
         self.step(Step::PivotRoot)?;
         let dir = root::enter(root, dir)?;

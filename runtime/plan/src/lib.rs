@@ -10,6 +10,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+pub mod hook_end;
 pub mod seccomp;
 pub mod steps;
 mod text;
@@ -336,12 +337,14 @@ pub struct MemoryPolicy {
 /// A program run at a point of the container's life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
+    /// Its kind and its place among those, such as `createRuntime hook #0`.
+    pub name: Text,
     /// Absolute path.
     pub path: Text,
     /// With `argv[0]`.
     pub args: Vec<Text>,
-    /// The whole environment.
-    pub env: Vec<Text>,
+    /// The whole environment; `None`: that of who runs it.
+    pub env: Option<Vec<Text>>,
     /// Killed after so many seconds; `None` waits for ever.
     pub timeout_secs: Option<u32>,
 }

@@ -70,6 +70,10 @@ impl Cgroup {
     fn write_limit(&self, limit: &Limit, before: Option<&mut Before>) -> std::result::Result<(), (Errno, Error)> {
         let there = limit.files.iter().find(|(file, _)| self.has(file));
         let Some((file, text)) = there else {
+            if limit.is_device_weight() && self.has("io.stat") {
+                self.no_weights(limit);
+                return Ok(());
+            }
             return if limit.required { Err((Errno::ENOENT, self.no_such_limit(limit))) } else { Ok(()) };
         };
         if let Some(before) = before {
@@ -85,7 +89,13 @@ impl Cgroup {
         match self.write_text(file, text) {
             // A user who may not write it got the cgroup from somebody who bounds it from above.
             Err(Errno::EACCES | Errno::EPERM) if limit.is_default() => Ok(()),
-            Err(errno) if limit.required || errno != Errno::EINVAL => {
+            // That of a device on which no scheduler takes weights: runc leaves it out, too.
+            Err(Errno::EOPNOTSUPP) if limit.is_device_weight() => {
+                self.no_weights(limit);
+                Ok(())
+            }
+            // A period is asked for without a quota, too.
+            Err(errno) if limit.required || errno != Errno::EINVAL || file == "cpu.max" => {
                 let call = self.file(&format!("write {text:?} to"), file);
                 let error = Error::at(&limit.place, format_args!("{call}: {}", errno_text(errno)));
                 Err((
@@ -110,6 +120,15 @@ impl Cgroup {
             let _ = self.write_text("memory.high", &bytes.to_string());
         }
         let _ = self.write_text("memory.high", high.trim_end());
+    }
+
+    /// Says that a device's weight does not hold.
+    fn no_weights(&self, limit: &Limit) {
+        self.warnings.borrow_mut().push(format!(
+            "config.json: {}: ignored, nothing gives weights to this device: set its scheduler to bfq, or see \
+             io.cost.qos",
+            limit.place
+        ));
     }
 
     fn has(&self, file: &str) -> bool {
@@ -179,9 +198,6 @@ fn why_refused(file: &str, errno: Errno) -> Option<&'static str> {
     match (file.split_once('.').map_or(file, |(controller, _)| controller), errno) {
         ("rdma", Errno::ENODEV) => Some("there is no such device, see /sys/class/infiniband"),
         ("io", Errno::ENODEV) => Some("there is no such block device, or it is a partition, see /sys/block"),
-        ("io", Errno::EOPNOTSUPP) => {
-            Some("nothing gives weights to this device: set its scheduler to bfq, or see io.cost.qos")
-        }
         ("misc", Errno::EINVAL) => Some("see misc.capacity of the root cgroup"),
         _ => None,
     }

@@ -10,15 +10,10 @@ use super::Preflight;
 use super::mount_view::is;
 use crate::error::errno_text;
 use crate::launch::idmap;
-use crate::plan::{NAMESPACES, NEWUSER};
+use crate::plan::{self, NAMESPACES, NEWUSER, kind_of};
 use crate::probe::machine::namespace_file;
 use crate::probe::subids::Range;
 use crate::sys::query;
-
-/// The kind's name and its flag.
-fn kind_of(flag: u64) -> &'static str {
-    NAMESPACES.iter().find(|(_, known)| *known == flag).map_or("another kind of", |(name, _)| *name)
-}
 
 /// A namespace file, opened to be looked at: nothing that waits or acts when it is opened.
 fn open(path: &Path) -> nix::Result<OwnedFd> {
@@ -116,11 +111,9 @@ impl Preflight<'_> {
             let what = format!("{shown}: it is the runtime's own, where the devices of linux.netDevices are already");
             self.problem(place, what, "remove linux.netDevices, or make a new namespace");
         }
-        let init = &self.plan.init;
-        let names = init.hostname.is_some() || init.domainname.is_some() || !init.sysctl.is_empty();
-        if names && ["network", "ipc", "uts"].iter().any(|kind| is_own(&stat, kind)) {
-            let what = "is the runtime's own: linux.sysctl, hostname and domainname would change the host";
-            self.problem(place, format!("{shown}: {what}"), "remove them, or make a new namespace");
+        if let Some(setting) = plan::reaches_host(&self.plan.init, flag).filter(|_| is_own(&stat, kind)) {
+            let what = format!("{shown}: {setting} not allowed in host {kind} namespace: this is the runtime's own");
+            self.problem(place, what, format!("remove {setting}, or make a new namespace"));
         }
     }
 

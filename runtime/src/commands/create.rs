@@ -158,7 +158,8 @@ fn start(created: &mut CreatedContainer, options: &Create, parameters: &CreatePa
     created.net_devices.keep();
     crate::launch::fault::poststart_fault(&parameters.request)?;
     if !created.poststart.is_empty() {
-        hooks::run(&created.poststart, &container.state_json(Status::Running)?)?;
+        let state = container.state_json(Status::Running)?;
+        hooks::run(&created.poststart, &hooks::Runner { bundle: &container.record.cleat.bundle, state: &state })?;
     }
     sd_notify::wait(listener.as_ref(), created.child.get(), parameters.notify.as_deref())
 }

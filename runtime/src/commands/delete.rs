@@ -120,8 +120,9 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
     drop(lock);
     if created {
         // runtime-spec runtime.md § Lifecycle: a failure is logged, the others run, delete succeeds.
-        for error in hooks::run_all(&hooks, &state) {
-            warn(&format!("poststop {error}"));
+        let runner = hooks::Runner { bundle: &container.record.cleat.bundle, state: &state };
+        for error in hooks::run_all(&hooks, &runner) {
+            warn(&error.to_string());
         }
     }
     Ok(())

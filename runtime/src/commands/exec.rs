@@ -41,14 +41,12 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
         let text = spec::read_json(path)?;
         let mut process: Process = spec::parse(&path.display().to_string(), &text)?;
         process.terminal |= options.tty;
-        // As with runc, these are the container's where the file leaves them out.
+        // As with runc, these are the container's where the file leaves them out. Limits of resources are
+        // the caller's then.
         let own = own_process(container)?;
         process.scheduler = process.scheduler.or(own.scheduler);
         process.io_priority = process.io_priority.or(own.io_priority);
         process.exec_cpu_affinity = process.exec_cpu_affinity.or(own.exec_cpu_affinity);
-        if process.rlimits.is_empty() {
-            process.rlimits = own.rlimits;
-        }
         let or = |label: String, own: String| if label.is_empty() { own } else { label };
         process.apparmor_profile = or(process.apparmor_profile, own.apparmor_profile);
         process.selinux_label = or(process.selinux_label, own.selinux_label);
@@ -144,6 +142,7 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
         cgroup: cgroup(options)?,
         options,
         warn: shell.warn,
+        debug: shell.debug,
         rootless: shell.rootless,
     };
     let own = container.memory_limited().then(|| container.cgroup()).flatten();

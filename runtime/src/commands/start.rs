@@ -108,7 +108,9 @@ fn run_poststart(container: &Container, hooks: &[cleat_plan::Hook], lock: Flock<
     let outcome = match fault.map(|fault| fault.kind) {
         Some(FaultKind::Kill) => sys::kill_self(),
         Some(FaultKind::Fail) => Err(Error::new("poststart-hooks: fault injected: ECANCELED")),
-        None => hooks::run(hooks, &container.state_json(Status::Running)?),
+        None => container.state_json(Status::Running).and_then(|state| {
+            hooks::run(hooks, &hooks::Runner { bundle: &container.record.cleat.bundle, state: &state })
+        }),
     };
     outcome.inspect_err(|_| drop(delete::kill(first.as_ref(), cgroup.as_ref())))
 }

@@ -27,11 +27,7 @@ const MAX_LEN: u64 = 1 << 20;
 pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     let wanted = wanted(options)?;
     let schemata = schemata(options)?;
-    let is_limit = wanted.as_object().is_some_and(|wanted| !wanted.is_empty());
-    if !is_limit && schemata.is_empty() {
-        return Err(Error::new("update: nothing to change").remedy("give a limit, or --resources FILE"));
-    }
-    change(shell, &options.id, is_limit.then_some(&wanted), &schemata)
+    change(shell, &options.id, wanted, &schemata)
 }
 
 /// The same with limits as `linux.resources` has them, in JSON.
@@ -39,15 +35,19 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
 /// # Errors
 /// See [`update`].
 pub fn update_with(shell: &Shell<'_>, id: &str, resources: &[u8]) -> Result<()> {
-    change(shell, id, Some(&from_json("resources", resources)?), &[])
+    change(shell, id, from_json("resources", resources)?, &[])
 }
 
-fn change(shell: &Shell<'_>, id: &str, wanted: Option<&Value>, schemata: &[&str]) -> Result<()> {
+fn change(shell: &Shell<'_>, id: &str, mut wanted: Value, schemata: &[&str]) -> Result<()> {
     let (mut container, _lock) = shell.store.open(id)?.locked()?;
     if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused) {
         return Err(Error::of(Kind::NotRunning, format!("container not running: {id}")));
     }
-    let Some(wanted) = wanted else { return change_rdt(&container, schemata) };
+    forget_what_asks_for_nothing(&mut wanted);
+    let wanted = &wanted;
+    if wanted.as_object().is_none_or(Map::is_empty) {
+        return change_rdt(&container, schemata);
+    }
     let cgroup =
         container.cgroup().ok_or_else(|| Error::new(format!("container {id} has no cgroup of its own to limit")))?;
     let merged = merged(&container, wanted)?;
@@ -74,6 +74,7 @@ fn change(shell: &Shell<'_>, id: &str, wanted: Option<&Value>, schemata: &[&str]
         })
         .and_then(|()| change_rdt(&container, schemata))
         .inspect_err(|_| cgroup.put_back(&before))?;
+    cgroup.take_warnings().iter().for_each(|warning| (shell.warn)(warning));
     let text = to_raw_value(&merged).map_err(|error| Error::new(format!("encode limits: {error}")))?;
     container.record.cleat.resources = Some(text);
     if let Some(own) = &mut container.record.cleat.cgroup {
@@ -106,6 +107,33 @@ fn change_rdt(container: &Container, schemata: &[&str]) -> Result<()> {
         Error::new(format!("container {} {what}", container.id()))
     })?;
     own.change(schemata)
+}
+
+/// Leaves out what changes nothing, as engines send it when they are asked for something else
+/// (`docker update --restart`): no value, and the 0 by which runc, too, knows what was not given.
+fn forget_what_asks_for_nothing(wanted: &mut Value) {
+    const ZEROS: &[(&str, &[&str])] = &[
+        ("blockIO", &["weight", "leafWeight"]),
+        ("cpu", &["shares", "quota", "period", "realtimeRuntime", "realtimePeriod"]),
+        ("memory", &["limit", "reservation", "swap", "kernel", "kernelTCP"]),
+        ("pids", &["limit"]),
+    ];
+    let Some(groups) = wanted.as_object_mut() else { return };
+    for (group, value) in groups.iter_mut() {
+        let Some(properties) = value.as_object_mut() else { continue };
+        let zeros = ZEROS.iter().find(|(name, _)| name == group).map_or(&[][..], |(_, zeros)| zeros);
+        properties.retain(|name, value| {
+            let is_zero = value == 0 && zeros.contains(&name.as_str());
+            let is_empty = group == "cpu" && value == "";
+            !(value.is_null() || is_zero || is_empty || value.as_array().is_some_and(Vec::is_empty))
+        });
+    }
+    groups.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Object(properties) => !properties.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
 }
 
 fn typed(name: &str, value: &Value) -> Result<Resources> {
@@ -241,6 +269,14 @@ mod tests {
         for wrong in ["", "m", "-2", "1x", "1.5g", "99999999999t", "9223372036854775808", " 1"] {
             assert!(bytes("--memory", Some(wrong)).unwrap_err().to_string().starts_with("--memory \""), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_left_out() {
+        let mut wanted = json!({"blockIO": {"weight": 0, "weightDevice": []}, "pids": {}, "hugepageLimits": null,
+            "cpu": {"shares": 0, "quota": 0, "cpus": "", "idle": 0}, "memory": {"limit": 0, "swap": -1}});
+        forget_what_asks_for_nothing(&mut wanted);
+        assert_eq!(wanted, json!({"cpu": {"idle": 0}, "memory": {"swap": -1}}));
     }
 
     #[test]

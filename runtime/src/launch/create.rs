@@ -91,7 +91,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     }
     let text = spec::read(&request.bundle)?;
     let spec: Spec = spec::parse("config.json", &text)?;
-    let faults = Faults::new(request);
+    let faults = Faults::new(request, parameters.debug);
     faults.at(Step::NetworkNamespace)?;
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(parameters.rootless, &spec)?;
@@ -132,7 +132,8 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
         if let Some(state) = poststop_state.take() {
-            hooks::run_all(&poststop, &state).iter().for_each(|error| (parameters.warn)(&format!("poststop {error}")));
+            let runner = hooks::Runner { bundle: &request.bundle, state: &state };
+            hooks::run_all(&poststop, &runner).iter().for_each(|error| (parameters.warn)(&error.to_string()));
         }
     })
 }
@@ -160,7 +161,7 @@ struct Creation<'a> {
     /// What the plan was made from.
     basis: Basis,
     spec: &'a Spec,
-    faults: Faults,
+    faults: Faults<'a>,
     /// The new network namespace, in the making.
     network: Option<Network>,
     /// The state as `poststop` hooks get it, once there is something to stop.
@@ -311,7 +312,9 @@ impl Creation<'_> {
         self.set_pid(record, child.pid)?;
         // A hook may ask `cleat state`.
         reserved.save(record)?;
-        hooks::run(&self.plan.host.runtime_hooks, &container::state_json(record, Status::Creating, child.pid)?)
+        let state = container::state_json(record, Status::Creating, child.pid)?;
+        let runner = hooks::Runner { bundle: &self.parameters.request.bundle, state: &state };
+        hooks::run(&self.plan.host.runtime_hooks, &runner)
     }
 
     /// What the host does to the process from outside, before that gets its plan.
@@ -440,6 +443,7 @@ impl Creation<'_> {
             (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
                 self.faults.at(Step::Limits)?;
                 made.limit(&wanted.limits, late)?;
+                made.cgroup().take_warnings().iter().for_each(|warning| (self.parameters.warn)(warning));
                 match (made.unit(), &wanted.unit) {
                     (Some(own), Some(unit)) if late => own.set(&unit.late),
                     _ => Ok(()),
@@ -520,17 +524,17 @@ impl Creation<'_> {
         let place = format!("config.json: linux.namespaces: {}", path.display());
         let fd = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
             .context(format_args!("{place}: open"))?;
-        let init = &self.plan.init;
-        if init.sysctl.is_empty() && init.hostname.is_none() && init.domainname.is_none() {
-            return Ok(fd);
-        }
-        let theirs = nix::sys::stat::fstat(&fd).context(format_args!("{place}: fstat"))?;
-        for kind in ["net", "ipc", "uts"] {
+        for (file, flag) in [("net", plan::NEWNET), ("ipc", plan::NEWIPC), ("uts", plan::NEWUTS)] {
+            let Some(setting) = plan::reaches_host(&self.plan.init, flag) else { continue };
+            let theirs = nix::sys::stat::fstat(&fd).context(format_args!("{place}: fstat"))?;
             let own =
-                nix::sys::stat::stat(&*PathBuf::from(format!("/proc/self/ns/{kind}"))).context("stat /proc/self/ns")?;
+                nix::sys::stat::stat(&*PathBuf::from(format!("/proc/self/ns/{file}"))).context("stat /proc/self/ns")?;
             if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {
-                let what = "is the runtime's own: linux.sysctl, hostname and domainname would change the host";
-                return Err(Error::new(format!("{place}: {what}")));
+                let what = "is the runtime's own, which it would change; remove it, or make a new namespace";
+                return Err(Error::new(format!(
+                    "{place}: {setting} not allowed in host {} namespace: this {what}",
+                    plan::kind_of(flag)
+                )));
             }
         }
         Ok(fd)

@@ -49,6 +49,8 @@ pub struct ExecParameters<'a> {
     pub rootless: Rootless,
     /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
+    /// Hears of each step, with `--debug`.
+    pub debug: Option<&'a dyn Fn(&str)>,
 }
 
 /// A process that is ready to run in the container.
@@ -119,7 +121,7 @@ pub fn plan(
 /// The container does not run, or a step inside it failed. Nothing is left behind.
 pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
     let container = parameters.container;
-    let faults = Faults::new(&parameters.request);
+    let faults = Faults::new(&parameters.request, parameters.debug);
     let alive = container
         .alive()?
         .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
@@ -239,7 +241,7 @@ fn attend(container: &Container, handshake: &mut Handshake<'_>, channel: &Channe
 /// What the host does to the process from outside, before that gets its plan.
 fn equip(
     parameters: &ExecParameters<'_>,
-    faults: &Faults,
+    faults: &Faults<'_>,
     child: &Child,
     process: Option<&wire::Process>,
 ) -> Result<()> {

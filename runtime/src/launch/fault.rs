@@ -1,4 +1,7 @@
-//! How does a test make a step of the host half fail? `CLEAT_FAULT=STEP:fail` or `STEP:kill`.
+//! How does a test make a step of the host half fail? `CLEAT_FAULT=STEP:fail` or `STEP:kill`. And how
+//! does `--debug` hear of each?
+
+use std::time::Instant;
 
 use cleat_plan::{FaultKind, Step};
 
@@ -6,17 +9,24 @@ use crate::error::{Error, Result};
 use crate::plan::Request;
 use crate::sys;
 
-/// A host step that tests can make fail.
-pub(crate) struct Faults(Option<cleat_plan::Fault>);
+/// The steps of the host half, one of which tests can make fail.
+pub(crate) struct Faults<'a> {
+    fault: Option<cleat_plan::Fault>,
+    debug: Option<&'a dyn Fn(&str)>,
+    begun: Instant,
+}
 
-impl Faults {
-    pub(crate) fn new(request: &Request) -> Faults {
-        Faults(request.fault)
+impl<'a> Faults<'a> {
+    pub(crate) fn new(request: &Request, debug: Option<&'a dyn Fn(&str)>) -> Faults<'a> {
+        Faults { fault: request.fault, debug, begun: Instant::now() }
     }
 
     /// Enters a step.
     pub(crate) fn at(&self, step: Step) -> Result<()> {
-        match self.0 {
+        if let Some(debug) = self.debug {
+            debug(&format!("step {} after {} us", step.name(), self.begun.elapsed().as_micros()));
+        }
+        match self.fault {
             Some(fault) if fault.step == step => match fault.kind {
                 FaultKind::Fail => Err(Error::new(format!("{}: fault injected: ECANCELED", step.name()))),
                 FaultKind::Kill => sys::kill_self(),
@@ -31,5 +41,5 @@ impl Faults {
 /// # Errors
 /// Only when a test asks for it.
 pub fn poststart_fault(request: &Request) -> Result<()> {
-    Faults::new(request).at(Step::PoststartHooks)
+    Faults::new(request, None).at(Step::PoststartHooks)
 }

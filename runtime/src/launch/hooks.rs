@@ -1,9 +1,10 @@
 //! How are programs of the host run, hooks above all?
 //!
 //! Host half, all privileges of the caller, as runtime-spec config.md § POSIX-platform Hooks asks:
-//! in order, the state on standard input, killed at their timeout.
+//! in order, in the bundle, the state on standard input, killed at their timeout.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -12,40 +13,59 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cleat_plan::Hook;
+use cleat_plan::{Hook, hook_end};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::error::{Context, Error, Result, printable};
 use crate::sys;
 
-/// How much of what a hook prints is shown when it fails.
-const MAX_OUTPUT: u64 = 2048;
+/// Where hooks run, and what they get.
+pub struct Runner<'a> {
+    /// The container's bundle: their working directory, while it is there.
+    pub bundle: &'a Path,
+    /// The container's state, on their standard input.
+    pub state: &'a str,
+}
 
 /// Runs hooks of one kind until one fails.
 ///
 /// # Errors
 /// A hook cannot be run, fails, or takes too long. The message names it and what it printed.
-pub fn run(hooks: &[Hook], state: &str) -> Result<()> {
-    hooks.iter().try_for_each(|hook| one(hook, state))
+pub fn run(hooks: &[Hook], runner: &Runner<'_>) -> Result<()> {
+    hooks.iter().try_for_each(|hook| one(hook, runner))
 }
 
 /// Runs all hooks and returns what went wrong with each.
 #[must_use]
-pub fn run_all(hooks: &[Hook], state: &str) -> Vec<Error> {
-    hooks.iter().filter_map(|hook| one(hook, state).err()).collect()
+pub fn run_all(hooks: &[Hook], runner: &Runner<'_>) -> Vec<Error> {
+    hooks.iter().filter_map(|hook| one(hook, runner).err()).collect()
 }
 
-fn one(hook: &Hook, state: &str) -> Result<()> {
+fn one(hook: &Hook, runner: &Runner<'_>) -> Result<()> {
     let text = |text: &cleat_plan::Text| OsStr::from_bytes(text.to_bytes()).to_owned();
     let program = Program {
         path: text(&hook.path).into(),
         args: hook.args.iter().map(text).collect(),
-        env: hook.env.iter().map(text).collect(),
-        input: state,
+        // As with runc, ours where it has none of its own: PATH and HOME first of all.
+        env: hook.env.as_ref().map(|env| env.iter().map(text).collect()),
+        // Gone where a container outlives it.
+        dir: Some(if runner.bundle.is_dir() { runner.bundle } else { Path::new("/") }),
+        input: runner.state,
         timeout_secs: hook.timeout_secs,
     };
-    execute(&program, &format!("hook {}", program.path.display()))
+    let place = format!("error running {}", text(&hook.name).to_string_lossy());
+    let ended = to_its_end(&program, &place, &format!("fork/exec {}", program.path.display()))?;
+    if ended.is_success() {
+        return Ok(());
+    }
+    Err(Error::new(match ended.how {
+        How::Expired(secs) => format!("{place}: {}", hook_end::expired(secs)),
+        How::Ended(status, signal) => {
+            let [out, err] = [&ended.out, &ended.err].map(|text| printable(text));
+            format!("{place}: {}, stdout: {out}, stderr: {err}", hook_end::ending(status, signal))
+        }
+    }))
 }
 
 /// A program of the host, run to its end.
@@ -53,8 +73,10 @@ pub(crate) struct Program<'a> {
     path: PathBuf,
     /// With `argv[0]`.
     args: Vec<OsString>,
-    /// The whole environment.
-    env: Vec<OsString>,
+    /// The whole environment; `None`: ours.
+    env: Option<Vec<OsString>>,
+    /// Its working directory; `None`: ours.
+    dir: Option<&'a Path>,
     /// On its standard input.
     input: &'a str,
     /// Killed after so many seconds; `None` waits for ever.
@@ -65,7 +87,27 @@ impl Program<'_> {
     /// Without environment and input, for as long as it takes.
     pub(crate) fn new(path: &Path, name: &str, args: &[String]) -> Program<'static> {
         let args = std::iter::once(name).chain(args.iter().map(String::as_str)).map(OsString::from).collect();
-        Program { path: path.into(), args, env: Vec::new(), input: "", timeout_secs: None }
+        Program { path: path.into(), args, env: Some(Vec::new()), dir: None, input: "", timeout_secs: None }
+    }
+}
+
+/// How a program came to its end.
+enum How {
+    /// It was killed after so many seconds.
+    Expired(u32),
+    /// With an exit status, or by a signal.
+    Ended(Option<i32>, Option<i32>),
+}
+
+struct Ended {
+    how: How,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn is_success(&self) -> bool {
+        matches!(self.how, How::Ended(Some(0), _))
     }
 }
 
@@ -74,46 +116,64 @@ impl Program<'_> {
 /// # Errors
 /// It cannot be run, fails, or takes too long; the error begins with `place` and has what it printed.
 pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
+    let ended = to_its_end(program, place, "execute")?;
+    let what = match ended.how {
+        How::Expired(secs) => format!("killed after its timeout of {secs} s"),
+        How::Ended(Some(0), _) => return Ok(()),
+        How::Ended(Some(code), _) => format!("it exited with status {code}"),
+        How::Ended(None, signal) => format!("it was killed by signal {}", signal.unwrap_or(0)),
+    };
+    let said = printable(&format!("{}{}", ended.out, ended.err).trim().replace('\n', " | "));
+    Err(Error::new(if said.is_empty() {
+        format!("{place}: {what}")
+    } else {
+        format!("{place}: {what}; it printed: {said}")
+    }))
+}
+
+fn to_its_end(program: &Program<'_>, place: &str, call: &str) -> Result<Ended> {
     // What it prints goes to memory: a pipe could be kept open by its children for ever. And so its
     // input comes from there: nobody waits for it to be read.
-    let mut output = sys::memory_file(c"hook").context(place)?;
-    let mut input = sys::memory_file(c"hook").context(place)?;
+    let file = || sys::memory_file(c"hook").context(place);
+    let (mut input, output, errors) = (file()?, file()?, file()?);
     input.write_all(program.input.as_bytes()).and_then(|()| input.rewind()).context(place)?;
     let mut command = Command::new(&program.path);
     let mut args = program.args.iter();
     if let Some(name) = args.next() {
         command.arg0(name);
     }
-    command.args(args).env_clear().stdin(input);
-    command.stdout(output.try_clone().context(place)?).stderr(output.try_clone().context(place)?);
-    for var in &program.env {
-        if let Some((name, value)) = split_env(var.as_bytes()) {
+    command.args(args).stdin(input);
+    command.stdout(output.try_clone().context(place)?).stderr(errors.try_clone().context(place)?);
+    if let Some(dir) = program.dir {
+        command.current_dir(dir);
+    }
+    if let Some(env) = &program.env {
+        command.env_clear();
+        for (name, value) in env.iter().filter_map(|var| split_env(var.as_bytes())) {
             command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
         }
     }
     sys::spawn_without_descriptors(&mut command);
-    let mut child = command.spawn().context(format_args!("{place}: execute"))?;
+    let mut child = command.spawn().context(format_args!("{place}: {call}"))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let expired = !wait(pid, program.timeout_secs).context(place)?;
     if expired {
         let _ = child.kill();
     }
     let status = child.wait().context(place)?;
-    let what = match (status.code(), status.signal()) {
-        _ if expired => format!("killed after its timeout of {} s", program.timeout_secs.unwrap_or(0)),
-        (Some(0), _) => return Ok(()),
-        (Some(code), _) => format!("it exited with status {code}"),
-        (None, signal) => format!("it was killed by signal {}", signal.unwrap_or(0)),
+    let how = match program.timeout_secs.filter(|_| expired) {
+        Some(secs) => How::Expired(secs),
+        None => How::Ended(status.code(), status.signal()),
     };
-    let mut said = String::new();
-    let _ = output.rewind();
-    let _ = output.take(MAX_OUTPUT).read_to_string(&mut said);
-    let said = printable(&said.trim().replace('\n', " | "));
-    Err(Error::new(if said.is_empty() {
-        format!("{place}: {what}")
-    } else {
-        format!("{place}: {what}; it printed: {said}")
-    }))
+    Ok(Ended { how, out: start_of(output), err: start_of(errors) })
+}
+
+/// The start of what was written to a file.
+fn start_of(mut file: File) -> String {
+    let mut said = Vec::new();
+    let most = u64::try_from(hook_end::MAX_OUTPUT).unwrap_or(u64::MAX);
+    let _ = file.rewind().and_then(|()| file.take(most).read_to_end(&mut said));
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 fn split_env(var: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -63,8 +63,8 @@ pub fn number(name: &str) -> Option<u32> {
 
 /// The five sets. What cannot be granted is a warning and is left out: the specification says
 /// that the runtime must log it and should not fail (config.md § Linux Process).
-pub(super) fn sets(
-    capabilities: &Capabilities,
+pub(super) fn sets<'a>(
+    capabilities: &'a Capabilities,
     host: &Host,
     new_user_namespace: bool,
     warnings: &mut Vec<String>,
@@ -72,18 +72,26 @@ pub(super) fn sets(
     // The first process of a user namespace has all capabilities in it.
     let known = (1u64 << (host.last_capability + 1)) - 1;
     let grantable = if new_user_namespace { known } else { host.capabilities };
-    let mut set = |names: &[String], which: &str| {
+    // Who asks for all that there is, as for a privileged container, means that.
+    let asked = capabilities.bounding.iter().filter_map(|name| number(name)).fold(0, |bits, cap| bits | 1 << cap);
+    let is_privileged = grantable & !asked == 0;
+    // One name stands in up to five sets, and is told once.
+    let mut told: Vec<&str> = Vec::new();
+    let mut set = |names: &'a [String], which: &str| {
         let mut bits = 0;
         for (index, name) in names.iter().enumerate() {
-            let place = format!("config.json: process.capabilities.{which}[{index}]");
-            match number(name) {
-                None => warnings.push(format!("{place}: no capability {name:?}, ignored; see capabilities(7)")),
-                Some(cap) if grantable & (1 << cap) == 0 => {
-                    warnings.push(format!(
-                        "{place}: {name} cannot be granted here, ignored; this process does not have it"
-                    ));
+            let what = match number(name) {
+                Some(cap) if grantable & (1 << cap) != 0 => {
+                    bits |= 1 << cap;
+                    continue;
                 }
-                Some(cap) => bits |= 1 << cap,
+                Some(_) if is_privileged => continue,
+                None => format!("no capability {name:?}, ignored; see capabilities(7)"),
+                Some(_) => format!("{name} cannot be granted here, ignored; this process does not have it"),
+            };
+            if !told.contains(&name.as_str()) {
+                told.push(name);
+                warnings.push(format!("config.json: process.capabilities.{which}[{index}]: {what}"));
             }
         }
         bits
@@ -138,6 +146,31 @@ mod tests {
         assert_eq!(sets(&config, &host(), false, &mut warnings).bounding, 0);
         assert_eq!(warnings.len(), 1);
         assert_eq!(sets(&config, &host(), true, &mut Vec::new()).bounding, 1 << 24);
+    }
+
+    #[test]
+    fn a_name_is_told_once() {
+        let list = names(&["CAP_KILL", "CAP_SYS_ADMN", "CAP_SYS_RESOURCE"]);
+        let config = Capabilities {
+            bounding: list.clone(),
+            effective: list.clone(),
+            permitted: list,
+            ..Capabilities::default()
+        };
+        let mut warnings = Vec::new();
+        assert_eq!(sets(&config, &host(), false, &mut warnings).permitted, 1 << 5);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+
+    /// A privileged container has what its host has; an unknown name is told all the same.
+    #[test]
+    fn who_asks_for_all_means_what_there_is() {
+        let mut all = names(NAMES);
+        all.push("CAP_SYS_ADMN".into());
+        let config = Capabilities { bounding: all, ..Capabilities::default() };
+        let mut warnings = Vec::new();
+        assert_eq!(sets(&config, &host(), false, &mut warnings).bounding, host().capabilities);
+        assert!(matches!(&warnings[..], [one] if one.contains("CAP_SYS_ADMN")), "{warnings:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where is the container's cgroup, and what holds there?
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -137,8 +137,8 @@ pub(super) fn owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>)
 fn path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf)> {
     let path = &spec.linux.cgroups_path;
     let asked = place("linux.cgroupsPath");
-    if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
-        return Err(asked.error(format_args!("{path:?} must not contain \"..\"")));
+    if leads_out(Path::new(path)) {
+        return Err(asked.error(format_args!("{path:?} leads above where it begins")));
     }
     let mount = mount(host)?;
     // A relative path is relative to the parent of our own cgroup, which has processes in it and
@@ -151,6 +151,19 @@ fn path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf
         return Err(asked.error("the root of the cgroup tree cannot be a container's"));
     }
     Ok((mount, full))
+}
+
+/// Whether a path leads above its own beginning on its way.
+fn leads_out(path: &Path) -> bool {
+    let mut depth = 0u32;
+    path.components().any(|part| match part {
+        Component::ParentDir => depth.checked_sub(1).map(|above| depth = above).is_none(),
+        Component::Normal(_) => {
+            depth += 1;
+            false
+        }
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => false,
+    })
 }
 
 fn mount(host: &Host) -> Result<PathBuf> {

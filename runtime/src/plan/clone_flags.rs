@@ -35,3 +35,9 @@ pub const NEWUSER: u64 = 0x1000_0000;
 
 /// `CLONE_NEWUTS`
 pub const NEWUTS: u64 = 0x0400_0000;
+
+/// The specification's name of the kind of namespace that a flag makes.
+#[must_use]
+pub fn kind_of(flag: u64) -> &'static str {
+    NAMESPACES.iter().find(|(_, known)| *known == flag).map_or("another kind of", |(name, _)| *name)
+}

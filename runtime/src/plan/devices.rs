@@ -79,7 +79,8 @@ const DEFAULT_NODES: &[(&str, u32, u32)] = &[
 /// The rules of config.json, then those that every container has. The last that matches decides;
 /// none matching denies.
 pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule> {
-    let mut rules = findings.each(config, |index, rule| {
+    let mut unknown = Vec::new();
+    let decided = findings.each(config, |index, rule| {
         let place = Place::new(format!("linux.resources.devices[{index}]"));
         let kind = match rule.kind.as_str() {
             "" | "a" => None,
@@ -99,13 +100,24 @@ pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule>
                 'm' => MKNOD,
                 'r' => READ,
                 'w' => WRITE,
-                _ => return Err(place.at("access").wrong(&rule.access, "letters of rwm")),
+                // As the peers do. What is left never allows more than what is there.
+                letter => {
+                    let what = format_args!("{letter:?} is none of r, w and m, ignored");
+                    unknown.push(place.at("access").error(what).to_string());
+                    0
+                }
             };
         }
-        let access = if rule.access.is_empty() { ALL } else { access };
+        // Nothing that is known: an empty one is all, as one that denies is; one that allows, nothing.
+        let access = match access {
+            0 if rule.access.is_empty() || !rule.allow => ALL,
+            known => known,
+        };
         let (major, minor) = (number(rule.major, "major")?, number(rule.minor, "minor")?);
-        Ok(Rule { allow: rule.allow, kind, major, minor, access })
+        Ok((access != 0).then_some(Rule { allow: rule.allow, kind, major, minor, access }))
     });
+    let mut rules: Vec<Rule> = decided.into_iter().flatten().collect();
+    findings.warnings.append(&mut unknown);
     rules.extend_from_slice(DEFAULT_RULES);
     rules
 }
@@ -182,7 +194,8 @@ pub(super) fn unenforced(spec: &Spec, mounts: &[Mount], findings: &mut Findings)
     let asked = &spec.linux.resources.devices;
     let rules = rules(asked, &mut Findings::default());
     let anything = |rule: &Rule| rule.kind.is_none() && rule.major.is_none() && rule.minor.is_none();
-    let last = rules[..asked.len().min(rules.len())].iter().rev().find(|rule| anything(rule) || !rule.allow);
+    let own = rules.len().saturating_sub(DEFAULT_RULES.len());
+    let last = rules[..own].iter().rev().find(|rule| anything(rule) || !rule.allow);
     if asked.is_empty() || last.is_some_and(|rule| rule.allow && rule.access == ALL) {
         return;
     }

@@ -19,6 +19,13 @@ pub(crate) fn hooks(list: &[spec::Hook], kind: &str, findings: &mut Findings) ->
             Some(secs) => return Err(place.at("timeout").error(format_args!("{secs} must be greater than zero"))),
         };
         let args = if hook.args.is_empty() { vec![text(&hook.path)?] } else { texts(&hook.args)? };
-        Ok(wire::Hook { path: text(&hook.path)?, args, env: texts(&hook.env)?, timeout_secs })
+        let env = hook.env.as_deref().map(texts).transpose()?;
+        Ok(wire::Hook {
+            name: text(format!("{kind} hook #{index}"))?,
+            path: text(&hook.path)?,
+            args,
+            env,
+            timeout_secs,
+        })
     })
 }

@@ -104,18 +104,55 @@ pub(super) fn name_in_uts(name: &str, property: &str, namespaces: &Namespaces) -
     text(name).map(Some)
 }
 
+/// Kernel parameters of an ipc namespace, besides those below `fs/mqueue`.
+const IPC: &[&str] = &[
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
+];
+
+/// The namespace that a kernel parameter belongs to; `None`: to none, or to one in which it is not set.
+fn namespace_of(sysctl: &str) -> Option<(u64, &'static str)> {
+    match sysctl {
+        path if IPC.contains(&path) || path.starts_with("fs/mqueue/") => Some((NEWIPC, "ipc")),
+        path if path.starts_with("net/") => Some((NEWNET, "network")),
+        "kernel/domainname" => Some((NEWUTS, "uts")),
+        _ => None,
+    }
+}
+
+/// What a plan would change on the host if the namespace of this kind were the host's: it may be
+/// joined by path.
+#[must_use]
+pub fn reaches_host(plan: &wire::Plan, flag: u64) -> Option<String> {
+    let names = [("hostname", &plan.hostname), ("domainname", &plan.domainname)];
+    let name = names.iter().find(|(_, name)| flag == NEWUTS && name.is_some());
+    let of_kind = |sysctl: &&wire::Sysctl| {
+        let path = sysctl.path.to_str().unwrap_or_default();
+        namespace_of(path).is_some_and(|(owner, _)| owner == flag)
+    };
+    match name {
+        Some((name, _)) => Some((*name).to_owned()),
+        None => plan.sysctl.iter().find(of_kind).map(|sysctl| {
+            // As config.json has it.
+            let exchange = |c| match c {
+                '/' => '.',
+                '.' => '/',
+                c => c,
+            };
+            let key: String = sysctl.path.to_string_lossy().chars().map(exchange).collect();
+            format!("sysctl {key:?}")
+        }),
+    }
+}
+
 /// Kernel parameters that belong to a namespace of the container; no others may be set.
 pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> Vec<wire::Sysctl> {
-    const IPC: &[&str] = &[
-        "kernel/msgmax",
-        "kernel/msgmnb",
-        "kernel/msgmni",
-        "kernel/sem",
-        "kernel/shmall",
-        "kernel/shmmax",
-        "kernel/shmmni",
-        "kernel/shm_rmid_forced",
-    ];
     let all: Vec<_> = spec.linux.sysctl.iter().collect();
     findings.each(&all, |_, (key, value)| {
         let place = Place::new(format!("linux.sysctl[{key:?}]"));
@@ -137,12 +174,10 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findi
         if !path.split('/').all(sane) {
             return Err(place.error("is not the name of a kernel parameter"));
         }
-        let (flag, kind) = match path.as_str() {
-            p if IPC.contains(&p) || p.starts_with("fs/mqueue/") => (NEWIPC, "ipc"),
-            p if p.starts_with("net/") => (NEWNET, "network"),
-            "kernel/hostname" => return Err(place.error("set \"hostname\" instead")),
-            "kernel/domainname" => (NEWUTS, "uts"),
-            _ => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
+        let (flag, kind) = match namespace_of(&path) {
+            Some(namespace) => namespace,
+            None if path == "kernel/hostname" => return Err(place.error("set \"hostname\" instead")),
+            None => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
         };
         if !namespaces.has(flag) {
             return Err(place

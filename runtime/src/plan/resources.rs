@@ -37,6 +37,12 @@ impl Limit {
     pub fn is_default(&self) -> bool {
         self.from.is_empty()
     }
+
+    /// Whether it is the weight of one device.
+    #[must_use]
+    pub fn is_device_weight(&self) -> bool {
+        self.from.contains(&"blockIO.weightDevice")
+    }
 }
 
 /// How deep a container may divide its cgroup, and into how many: systemd in Kubernetes in a
@@ -111,10 +117,12 @@ pub(crate) fn decide(resources: &Resources, host: &Host, findings: &mut Findings
     let mut limits = Limits { list: Vec::new(), host, findings };
     cpu(&resources.cpu, &mut limits);
     match resources.pids.limit {
-        None => {}
+        // Engines mean none by 0 (containerd's CRI sends it where there is none), and runc takes it so.
+        None | Some(0) => {}
         Some(-1) => limits.set(&["pids.limit"], "pids", "pids.max", "max").required = false,
-        // No process can be started under a limit of none.
-        Some(limit) if limit >= 0 => limits.set(&["pids.limit"], "pids", "pids.max", limit).late = limit == 0,
+        Some(limit) if limit > 0 => {
+            limits.set(&["pids.limit"], "pids", "pids.max", limit);
+        }
         Some(limit) => limits.problem("pids.limit", format_args!("{limit} is neither -1 (unlimited) nor a number")),
     }
     block_io(&resources.block_io, &mut limits);
@@ -270,7 +278,11 @@ fn cpu(cpu: &Cpu, limits: &mut Limits<'_>) {
     } else if quota != 0 || period != 0 {
         let quota_us = if quota > 0 { quota.to_string() } else { "max".into() };
         let text = if period == 0 { quota_us } else { format!("{quota_us} {period}") };
-        limits.set(&["cpu.quota", "cpu.period"], "cpu", "cpu.max", text).required = quota > 0;
+        let set = limits.set(&["cpu.quota", "cpu.period"], "cpu", "cpu.max", text);
+        set.required = quota > 0;
+        if quota <= 0 && period != 0 {
+            set.place = "linux.resources.cpu.period".into();
+        }
     }
     if let Some(burst) = cpu.burst {
         limits.set(&["cpu.burst"], "cpu", "cpu.max.burst", burst).required = burst != 0;
@@ -556,10 +568,8 @@ mod tests {
     }
 
     #[test]
-    fn no_process_can_start_under_a_limit_of_none() {
-        let late = |limit: i64| decide_json(json!({"pids": {"limit": limit}})).0.unwrap()[0].late;
-        assert!(late(0));
-        assert!(!late(1));
+    fn a_limit_of_0_processes_is_none() {
+        assert_eq!(writes(json!({"pids": {"limit": 0}})), Vec::<String>::new());
     }
 
     #[test]
