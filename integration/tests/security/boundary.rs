@@ -209,7 +209,8 @@ fn boundary_5_hooks_of_the_image_are_under_the_filter() {
             let bundle = if shared { bundle.without_namespace("pid") } else { bundle };
             let volume = bundle.dir().join("volume");
             std::fs::create_dir(&volume).expect("a directory");
-            let outcome = runtime.run(&bundle.bind(&volume, "/volume", &["bind"])).ok();
+            let bundle = bundle.bind(&volume, "/volume", &["bind"]);
+            let outcome = runtime.run(&bundle).ok();
             let of_hook = std::fs::read_to_string(volume.join("hook")).expect("what the hook prints");
             for text in [&outcome.stdout, &of_hook] {
                 let what = format!("noNewPrivileges {no_new_privileges}, shared {shared}");
@@ -238,6 +239,24 @@ fn boundary_a_standard_stream_is_no_way_to_change_a_device() {
         for outcome in [runtime.through_shell(&script, exec).outcome(), runtime.through_shell(&script, run).outcome()] {
             let answer = outcome.ok().json();
             assert_eq!(answer["error"], "EROFS", "the host's {device} can be changed: {answer}");
+        }
+    }
+}
+
+/// Boundary, read-only paths: the root, by whichever name, is read-only, and nobody believes that it is masked.
+#[test]
+fn boundary_a_read_only_path_may_be_the_root() {
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().set("/root/readonly", json!(false)).with_link("/link", "/").with_dir("/there");
+    for path in ["/", "/.", "/there/..", "/link"] {
+        let bundle = Bundle::sharing_rootfs_of(&bundle)
+            .set("/root/readonly", json!(false))
+            .set("/linux/readonlyPaths", json!([path]))
+            .args(["/probe", "write", "/there/file", "x"]);
+        assert_eq!(runtime.json(&bundle)["error"], "EROFS", "{path}");
+        if !integration::is_peer() {
+            let bundle = bundle.set("/linux/maskedPaths", json!([path]));
+            let _ = runtime.run(&bundle).fails(1, "it is the root, which cannot be covered").in_one_line();
         }
     }
 }

@@ -8,6 +8,7 @@ use core::ffi::CStr;
 use cleat_plan::Text;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -57,10 +58,25 @@ fn existing(places: &Places<'_>, path: &Text) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Binds each path onto itself, read-only with all that is mounted below it.
+/// Whether that is the root itself, by a link of the image's, too. What is mounted on it covers it for nobody who is
+/// already below: a read-only root would be writable.
+fn is_root(places: &Places<'_>, target: &OwnedFd) -> Result<bool> {
+    let identity = |fd: &OwnedFd| {
+        let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+        rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted).map(|stat| (stat.stx_mnt_id, stat.stx_ino))
+    };
+    Ok(identity(target).call("statx")? == identity(places.root).call("statx")?)
+}
+
+/// Binds each path onto itself, read-only with all that is mounted below it; of the root its mount alone.
 pub(crate) fn readonly(places: &Places<'_>, paths: &[Text]) -> Result<()> {
     for path in paths {
         let Some(target) = existing(places, path)? else { continue };
+        if is_root(places, &target)? {
+            sys::mount_setattr(places.root.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
+                .call_on("mount_setattr", path)?;
+            continue;
+        }
         let tree = clone_of(&target, true).call_on("open_tree", path)?;
         sys::mount_setattr(tree.as_fd(), true, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
             .call_on("mount_setattr", path)?;
@@ -93,6 +109,9 @@ pub(crate) fn mask(places: &Places<'_>, paths: &[Text], devnull: Option<OwnedFd>
     let mut directory = None;
     for path in paths {
         let Some(target) = existing(places, path)? else { continue };
+        if is_root(places, &target)? {
+            return Err(Error::refused("mask", path.to_bytes(), "it is the root, which cannot be covered"));
+        }
         if path::is_dir(&target)? {
             if directory.is_none() {
                 directory = Some(Cover { mount: empty_directory()?, attached: false });

@@ -129,10 +129,11 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
     };
     let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
         findings.each(paths, |index, path| {
-            if path.starts_with('/') {
-                text(path)
-            } else {
-                Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute")))
+            // The specification wants them absolute; runc and crun take others from the root.
+            match path.as_str() {
+                "" => Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute"))),
+                path if path.starts_with('/') => text(path),
+                path => text(format!("/{path}")),
             }
         })
     };

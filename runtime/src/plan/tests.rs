@@ -132,7 +132,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"linux": {"sysctl": {"kernel.hostname": "x"}}}), "set \"hostname\" instead"),
         (json!({"linux": {"cgroupsPath": "/a/../../b"}}), "leads above where it begins"),
         (json!({"linux": {"rootfsPropagation": "rslaved"}}), "linux.rootfsPropagation: \"rslaved\" is not one of"),
-        (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths[0]: \"proc/x\" must be absolute"),
+        (json!({"linux": {"maskedPaths": [""]}}), "linux.maskedPaths[0]: \"\" must be absolute"),
         (json!({"linux": {"seccomp": {}}}), "linux.seccomp.defaultAction: is missing; it is one of SCMP_ACT_KILL"),
         (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel: SELinux is not enabled in this kernel"),
         (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel: SELinux is not enabled in this kernel"),
