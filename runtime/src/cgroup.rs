@@ -324,7 +324,7 @@ impl Made {
                 Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
                     let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
                     let hint = "only cgroups that were delegated to this user can be used";
-                    return Err(Error::new(format!("{what}; {hint}: {}", wanted.remedy())));
+                    return Err(Error::new(format!("{what}")).remedy(format_args!("{hint}: {}", wanted.remedy())));
                 }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };
@@ -350,21 +350,18 @@ impl Made {
         guard._lock = guard.cgroup.lock();
         if guard._lock.is_none() {
             guard.existed = true;
-            return Err(Error::new(format!("{place}: is not empty; another container is being created there")));
+            return Err(Error::new(format!("{place}: is not empty")).remedy("another container is being created there"));
         }
         if guard.existed {
             let cgroup = &guard.cgroup;
             // runtime-spec config-linux.md § Control groups: a cgroup that cannot serve is an error.
             if cgroup.freezes().context(&place)? {
-                return Err(Error::new(format!(
-                    "{place}: is frozen; thaw it: echo 0 > {}/cgroup.freeze",
-                    cgroup.full().display()
-                )));
+                return Err(Error::new(format!("{place}: is frozen"))
+                    .remedy(format_args!("thaw it: echo 0 > {}/cgroup.freeze", cgroup.full().display())));
             }
             if cgroup.populated().context(&place)? {
-                return Err(Error::new(format!(
-                    "{place}: is not empty; another container or service lives there, choose another linux.cgroupsPath"
-                )));
+                return Err(Error::new(format!("{place}: is not empty"))
+                    .remedy("another container or service lives there, choose another linux.cgroupsPath"));
             }
         }
         Ok(guard)

@@ -42,14 +42,10 @@ impl Problem {
         Problem { place: place.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// An error that names its place first, and last what to do.
+    /// An error. What does not say what to do is a mistake that is plain to see.
     fn of(error: &Error) -> Problem {
-        let place = error.place().unwrap_or_default();
-        let text = error.to_string();
-        let text = text.strip_prefix("config.json: ").unwrap_or(&text);
-        let text = text.strip_prefix(place).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text);
-        let (problem, remedy) = text.split_once("; ").unwrap_or((text, "correct it"));
-        Problem::new(place, problem, remedy)
+        let (place, problem, remedy) = error.parts();
+        Problem::new(place, problem, remedy.unwrap_or("correct it"))
     }
 }
 
@@ -270,15 +266,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_taken_apart_into_place_problem_and_remedy() {
-        let error = Error::at("linux.sysctl[\"a; b\"]", "is wrong: very; remove it; or not");
+    fn an_error_is_a_problem_at_a_place_with_a_remedy() {
+        let error = Error::at("linux.sysctl[\"a; b\"]", "is wrong: very").remedy("remove it; or not");
         let problem = Problem::new("linux.sysctl[\"a; b\"]", "is wrong: very", "remove it; or not");
         assert_eq!(Problem::of(&error), problem);
         let error = Error::at("process.cwd", "\"work\" must be absolute");
         assert_eq!(Problem::of(&error), Problem::new("process.cwd", "\"work\" must be absolute", "correct it"));
-        let error = Error::new("config.json: it ends too early, at line 1 column 0; was it written whole?");
-        assert_eq!(Problem::of(&error).place, "");
-        assert_eq!(Problem::of(&error).problem, "it ends too early, at line 1 column 0");
+        let error = spec::parse::<Spec>("config.json", b"").unwrap_err();
+        let problem = Problem::new("", "it ends too early, at line 1 column 0", "was it written whole?");
+        assert_eq!(Problem::of(&error), problem);
     }
 
     #[test]

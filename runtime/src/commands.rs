@@ -79,7 +79,8 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
 /// There is no such step.
 pub fn fault() -> Result<Option<cleat_plan::Fault>> {
     let Ok(text) = std::env::var("CLEAT_FAULT") else { return Ok(None) };
-    let wrong = || Error::new(format!("CLEAT_FAULT={text:?}: not STEP:fail or STEP:kill; see cleat plan --steps"));
+    let wrong =
+        || Error::new(format!("CLEAT_FAULT={text:?}: not STEP:fail or STEP:kill")).remedy("see cleat plan --steps");
     let (name, kind) = text.split_once(':').ok_or_else(wrong)?;
     let step = cleat_plan::Step::from_name(name).ok_or_else(wrong)?;
     let kind = match kind {

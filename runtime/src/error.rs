@@ -19,13 +19,18 @@ pub enum Kind {
     Untrusted,
 }
 
-/// A failure, with its place and remedy in the message.
+/// A failure: where, what, and what to do about it.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
-    message: String,
-    /// The property of config.json that it is about.
+    /// What was being done, outermost first, each with a colon.
+    within: String,
+    /// The file that says what cannot be had, mostly config.json.
+    file: Option<Box<str>>,
+    /// The property of that file.
     place: Option<Box<str>>,
+    problem: String,
+    remedy: Option<Box<str>>,
 }
 
 /// What most functions here return.
@@ -33,13 +38,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// A failure without a kind.
-    pub fn new(message: impl Into<String>) -> Error {
-        Error::of(Kind::Other, message)
+    pub fn new(problem: impl Into<String>) -> Error {
+        Error::of(Kind::Other, problem)
     }
 
     /// A failure of that kind.
-    pub fn of(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), place: None }
+    pub fn of(kind: Kind, problem: impl Into<String>) -> Error {
+        Error { kind, within: String::new(), file: None, place: None, problem: problem.into(), remedy: None }
     }
 
     /// What callers decide on.
@@ -49,32 +54,44 @@ impl Error {
     }
 
     /// A failure of a property of config.json.
-    pub fn at(place: &str, what: impl fmt::Display) -> Error {
-        Error { kind: Kind::Other, message: format!("config.json: {place}: {what}"), place: Some(place.into()) }
+    pub fn at(place: &str, problem: impl fmt::Display) -> Error {
+        Error::new(problem.to_string()).in_file("config.json", place)
     }
 
-    /// The same, about a property that its message names.
+    /// The same, of a property of a file, or with an empty place of the file as a whole.
     #[must_use]
-    pub fn about(self, place: &str) -> Error {
-        Error { place: Some(place.into()), ..self }
+    pub fn in_file(self, file: &str, place: &str) -> Error {
+        Error { file: Some(file.into()), place: Some(place.into()).filter(|_| !place.is_empty()), ..self }
     }
 
-    /// The property of config.json that it is about.
+    /// The same with what to do about it.
     #[must_use]
-    pub fn place(&self) -> Option<&str> {
-        self.place.as_deref()
+    pub fn remedy(self, remedy: impl fmt::Display) -> Error {
+        Error { remedy: Some(remedy.to_string().into()), ..self }
     }
 
-    /// The same with the place where it happened in front.
+    /// The same with what was being done in front.
     #[must_use]
-    pub fn within(self, place: impl fmt::Display) -> Error {
-        Error { message: format!("{place}: {}", self.message), ..self }
+    pub fn within(self, what: impl fmt::Display) -> Error {
+        Error { within: format!("{what}: {}", self.within), ..self }
+    }
+
+    /// The place of config.json, what is wrong, and what to do, if that is known.
+    #[must_use]
+    pub fn parts(&self) -> (&str, String, Option<&str>) {
+        let problem = format!("{}{}", self.within, self.problem);
+        (self.place.as_deref().unwrap_or_default(), problem, self.remedy.as_deref())
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.within)?;
+        for part in [&self.file, &self.place].into_iter().flatten() {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(&self.problem)?;
+        self.remedy.iter().try_for_each(|remedy| write!(f, "; {remedy}"))
     }
 }
 
@@ -98,30 +115,48 @@ pub fn printable(text: &str) -> String {
 /// The kernel's name of an error and, where people and engines look for them, its words.
 #[must_use]
 pub fn errno_text(errno: Errno) -> String {
+    let name = errno_name(errno);
+    errno_hint(errno).map_or_else(|| name.clone(), |hint| format!("{name}; {hint}"))
+}
+
+fn errno_name(errno: Errno) -> String {
     match errno {
         Errno::ENOENT => "no such file or directory (ENOENT)".into(),
         Errno::EACCES => "permission denied (EACCES)".into(),
         Errno::EPERM => "operation not permitted (EPERM)".into(),
         Errno::ENOTDIR => "not a directory (ENOTDIR)".into(),
         Errno::ENOEXEC => "exec format error (ENOEXEC)".into(),
-        Errno::ENOSPC => "ENOSPC; no space left on the device".into(),
-        Errno::EMFILE => "EMFILE; RLIMIT_NOFILE is too low for that, raise it: ulimit -n 1024".into(),
-        Errno::EROFS => "EROFS; the file system is read-only".into(),
         Errno::UnknownErrno => "unknown error".into(),
         errno => format!("{errno:?}"),
     }
 }
 
+/// What one is to make of it.
+fn errno_hint(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::ENOSPC => Some("no space left on the device"),
+        Errno::EMFILE => Some("RLIMIT_NOFILE is too low for that, raise it: ulimit -n 1024"),
+        Errno::EROFS => Some("the file system is read-only"),
+        _ => None,
+    }
+}
+
+/// A call that failed.
+fn of_errno(what: impl fmt::Display, errno: Errno) -> Error {
+    let error = Error::new(format!("{what}: {}", errno_name(errno)));
+    Error { remedy: errno_hint(errno).map(Into::into), ..error }
+}
+
 impl<T> Context<T> for nix::Result<T> {
     fn context(self, what: impl fmt::Display) -> Result<T> {
-        self.map_err(|errno| Error::new(format!("{what}: {}", errno_text(errno))))
+        self.map_err(|errno| of_errno(what, errno))
     }
 }
 
 impl<T> Context<T> for std::io::Result<T> {
     fn context(self, what: impl fmt::Display) -> Result<T> {
         self.map_err(|error| match error.raw_os_error() {
-            Some(number) => Error::new(format!("{what}: {}", errno_text(Errno::from_raw(number)))),
+            Some(number) => of_errno(what, Errno::from_raw(number)),
             None => Error::new(format!("{what}: {error}")),
         })
     }
@@ -130,5 +165,21 @@ impl<T> Context<T> for std::io::Result<T> {
 impl<T> Context<T> for Result<T> {
     fn context(self, what: impl fmt::Display) -> Result<T> {
         self.map_err(|error| error.within(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_of_its_parts() {
+        let error = Error::at("linux.sysctl[\"a; b\"]", "is wrong: very; so").remedy("remove it; or not");
+        assert_eq!(error.parts(), ("linux.sysctl[\"a; b\"]", "is wrong: very; so".into(), Some("remove it; or not")));
+        let text = "create web: config.json: linux.sysctl[\"a; b\"]: is wrong: very; so; remove it; or not";
+        assert_eq!(error.within("create web").to_string(), text);
+        let error = Err::<(), _>(Errno::EROFS).context("open /x").unwrap_err();
+        assert_eq!(error.parts(), ("", "open /x: EROFS".into(), Some("the file system is read-only")));
+        assert_eq!(Error::new("bad JSON").in_file("config.json", "").to_string(), "config.json: bad JSON");
     }
 }

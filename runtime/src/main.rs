@@ -157,10 +157,8 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
         let path = std::path::absolute(path).context("--root")?;
         let clean = cleat::sys::clean_path::clean(Path::new("/"), &path);
         if clean == Path::new("/") {
-            return Err(Error::of(
-                Kind::Usage,
-                "--root: \"/\" cannot hold containers' state; choose a directory of its own",
-            ));
+            return Err(Error::of(Kind::Usage, "--root: \"/\" cannot hold containers' state")
+                .remedy("choose a directory of its own"));
         }
         return Ok(clean);
     }
@@ -172,8 +170,8 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => below_runtime_dir(Path::new(&dir), user.as_raw(), make),
         None if user.is_root() => Ok("/run/cleat".into()),
-        None => Err(Error::new(
-            "state directory: XDG_RUNTIME_DIR is not set, and /run/cleat is root's; a login session sets it, or give \
+        None => Err(Error::new("state directory: XDG_RUNTIME_DIR is not set, and /run/cleat is root's").remedy(
+            "a login session sets it, or give \
              --root a directory of your own",
         )),
     }
@@ -183,7 +181,7 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
 /// his and nobody else's: whoever may write there may have his containers started.
 fn below_runtime_dir(dir: &Path, user: u32, make: bool) -> Result<PathBuf> {
     let place = format!("state directory: XDG_RUNTIME_DIR {}", dir.display());
-    let wrong = |what: String| Error::new(format!("{what}; set it to a directory of your own, or give --root one"));
+    let wrong = |what: String| Error::new(what).remedy("set it to a directory of your own, or give --root one");
     if !dir.is_absolute() {
         return Err(wrong(format!("{place}: must be absolute")));
     }

@@ -148,9 +148,12 @@ fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
         ("zos", spec.zos.is_some()),
         ("freebsd", spec.freebsd.is_some()),
     ];
-    let what = "this version of cleat does not support it; remove it from the bundle, or use another runtime for it";
+    let error = |name| {
+        let remedy = "remove it from the bundle, or use another runtime for it";
+        place(name).error("this version of cleat does not support it").remedy(remedy)
+    };
     let asked = asked.iter().filter(|(_, is_asked)| *is_asked);
-    findings.problems.extend(asked.map(|(name, _)| place(name).error(what)));
+    findings.problems.extend(asked.map(|(name, _)| error(name)));
 }
 
 impl Plan {
@@ -337,9 +340,9 @@ impl Plan {
 
 fn check_version(version: &str) -> Result<()> {
     if version.is_empty() {
-        return Err(
-            place("ociVersion").error("is missing, this is no OCI bundle configuration; add it, such as \"1.0.2\"")
-        );
+        return Err(place("ociVersion")
+            .error("is missing, this is no OCI bundle configuration")
+            .remedy("add it, such as \"1.0.2\""));
     }
     if version.split('.').next() != Some("1") {
         return Err(place("ociVersion").error(format_args!("{version:?} is not a 1.x version")));

@@ -510,16 +510,12 @@ pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
     serde_json::from_slice::<Object<T>>(text).map(|object| object.0).map_err(|error| {
         if error.is_eof() {
             let (line, column) = (error.line(), error.column());
-            return Error::new(format!(
-                "{file}: it ends too early, at line {line} column {column}; was it written whole?"
-            ));
+            return Error::new(format!("it ends too early, at line {line} column {column}"))
+                .in_file(file, "")
+                .remedy("was it written whole?");
         }
-        let place = property_at(text, error.line(), error.column());
-        if error.is_data() && !place.is_empty() {
-            Error::new(format!("{file}: {place}: {error}")).about(&place)
-        } else {
-            Error::new(format!("{file}: {error}"))
-        }
+        let place = if error.is_data() { property_at(text, error.line(), error.column()) } else { String::new() };
+        Error::new(error.to_string()).in_file(file, &place)
     })
 }
 

@@ -87,8 +87,14 @@ impl Cgroup {
             Err(Errno::EACCES | Errno::EPERM) if limit.is_default() => Ok(()),
             Err(errno) if limit.required || errno != Errno::EINVAL => {
                 let call = self.file(&format!("write {text:?} to"), file);
-                let what = format!("{call}: {}{}", errno_text(errno), why_refused(file, errno));
-                Err((errno, Error::at(&limit.place, what)))
+                let error = Error::at(&limit.place, format_args!("{call}: {}", errno_text(errno)));
+                Err((
+                    errno,
+                    match why_refused(file, errno) {
+                        Some(why) => error.remedy(why),
+                        None => error,
+                    },
+                ))
             }
             _ => Ok(()),
         }
@@ -139,7 +145,7 @@ impl Cgroup {
                 format!("processes live in {parent}, so its cgroups get no controllers; move them, then: {tried}")
             }
         };
-        Error::at(&limit.place, format_args!("{}: ENOENT; {why}", self.file("write", &file)))
+        Error::at(&limit.place, format_args!("{}: ENOENT", self.file("write", &file))).remedy(format_args!("{why}"))
     }
 
     /// Gives the cgroup to a user who may then divide it further, as far as the kernel says that
@@ -169,15 +175,15 @@ impl Cgroup {
 }
 
 /// What the kernel means by an answer that does not say it, for people.
-fn why_refused(file: &str, errno: Errno) -> &'static str {
+fn why_refused(file: &str, errno: Errno) -> Option<&'static str> {
     match (file.split_once('.').map_or(file, |(controller, _)| controller), errno) {
-        ("rdma", Errno::ENODEV) => "; there is no such device, see /sys/class/infiniband",
-        ("io", Errno::ENODEV) => "; there is no such block device, or it is a partition, see /sys/block",
+        ("rdma", Errno::ENODEV) => Some("there is no such device, see /sys/class/infiniband"),
+        ("io", Errno::ENODEV) => Some("there is no such block device, or it is a partition, see /sys/block"),
         ("io", Errno::EOPNOTSUPP) => {
-            "; nothing gives weights to this device: set its scheduler to bfq, or see io.cost.qos"
+            Some("nothing gives weights to this device: set its scheduler to bfq, or see io.cost.qos")
         }
-        ("misc", Errno::EINVAL) => "; see misc.capacity of the root cgroup",
-        _ => "",
+        ("misc", Errno::EINVAL) => Some("see misc.capacity of the root cgroup"),
+        _ => None,
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Kills<'a> {
     #[must_use]
     pub fn explain(&self, error: Error) -> Error {
         match self.told() {
-            Some(told) => Error::new(format!("{error}; {told}")),
+            Some(told) => Error::new(format!("{error}")).remedy(format_args!("{told}")),
             None => error,
         }
     }

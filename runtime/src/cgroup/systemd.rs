@@ -85,15 +85,15 @@ impl Manager {
         if refused.is_empty() {
             refused += "XDG_RUNTIME_DIR is not set";
         }
-        Err(Error::new(if user {
-            format!(
-                "--systemd-cgroup: no systemd of this user answers: {refused}; log in, or keep one running \
-                 (loginctl enable-linger) and set XDG_RUNTIME_DIR=/run/user/{}",
+        Err(if user {
+            Error::new(format!("--systemd-cgroup: no systemd of this user answers: {refused}")).remedy(format_args!(
+                "log in, or keep one running (loginctl enable-linger) and set XDG_RUNTIME_DIR=/run/user/{}",
                 nix::unistd::geteuid()
-            )
+            ))
         } else {
-            format!("--systemd-cgroup: no systemd answers: {refused}; leave the option out to manage cgroups directly")
-        }))
+            Error::new(format!("--systemd-cgroup: no systemd answers: {refused}"))
+                .remedy("leave the option out to manage cgroups directly")
+        })
     }
 
     fn connect_to(socket: &Path, is_private: bool) -> Result<Manager> {
@@ -161,14 +161,13 @@ impl Manager {
             Ok(result) if result == "done" => Ok(()),
             Ok(result) => {
                 let _ = self.reset_failed(name);
-                Err(Error::new(format!(
-                    "systemd: start {name}: {result}; see systemctl status {name}, journalctl -u {name}"
-                )))
+                Err(Error::new(format!("systemd: start {name}: {result}"))
+                    .remedy(format_args!("see systemctl status {name}, journalctl -u {name}")))
             }
-            Err(refusal) if refusal.name == UNIT_EXISTS => Err(Error::at(
-                "linux.cgroupsPath",
-                format_args!("unit {name} is there already; choose another, or stop that one: systemctl stop {name}"),
-            )),
+            Err(refusal) if refusal.name == UNIT_EXISTS => {
+                Err(Error::at("linux.cgroupsPath", format_args!("unit {name} is there already"))
+                    .remedy(format_args!("choose another, or stop that one: systemctl stop {name}")))
+            }
             Err(refusal) => Err(refused(&format!("start {name}"), &refusal)),
         }
     }
@@ -205,10 +204,8 @@ impl Made {
         manager.start(unit, pid)?;
         let elsewhere = |why: String| {
             let full = crate::plan::cgroup_path::directory(mount, path);
-            Error::new(format!(
-                "systemd: the process is not in cgroup {}: {why}; is it the systemd of this machine?",
-                full.display()
-            ))
+            Error::new(format!("systemd: the process is not in cgroup {}: {why}", full.display()))
+                .remedy("is it the systemd of this machine?")
         };
         let cgroup = Cgroup::open(mount, path).map_err(|errno| elsewhere(format!("open: {errno:?}")))?;
         let inside = cgroup.processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok());

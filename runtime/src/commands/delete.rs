@@ -63,7 +63,8 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
 
 fn still_alive(id: &str, status: Status) -> Error {
     let name = status.name();
-    Error::new(format!("cannot delete container {id} that is not stopped: {name}; kill it first, or use --force"))
+    Error::new(format!("cannot delete container {id} that is not stopped: {name}"))
+        .remedy("kill it first, or use --force")
 }
 
 /// Ends every process of a container: its cgroup's, and its first one where it has no cgroup.
@@ -183,10 +184,8 @@ fn leave(container: &Container, place: Place) -> Result<()> {
 
 fn not_its_own(container: &Container, cgroup: &Cgroup, who: &str) -> Error {
     let (id, full) = (container.id(), cgroup.full());
-    Error::new(format!(
-        "delete {id}: in its cgroup {} lives {who}, which is not touched; end that first",
-        full.display()
-    ))
+    Error::new(format!("delete {id}: in its cgroup {} lives {who}, which is not touched", full.display()))
+        .remedy("end that first")
 }
 
 /// Until the kernel has torn the process down: its pid namespace's other processes go with it.
@@ -198,9 +197,8 @@ fn wait_for_end(first: &crate::container::Alive) -> Result<()> {
         match nix::poll::poll(&mut fds, PollTimeout::from(10_000u16)) {
             Err(nix::errno::Errno::EINTR) => {}
             Ok(0) => {
-                return Err(Error::new(
-                    "the container's first process did not end when killed; it may be stuck in the kernel",
-                ));
+                return Err(Error::new("the container's first process did not end when killed")
+                    .remedy("it may be stuck in the kernel"));
             }
             other => return other.context("poll pidfd").map(drop),
         }

@@ -23,7 +23,8 @@ use super::{Shell, fault, inherited_fds};
 /// # Errors
 /// Anything else, also a number that does not fit (CVE-2026-30892, CVE-2024-40635).
 pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
-    let wrong = || Error::new(format!("--user {text:?}: not UID or UID:GID; both are numbers from 0 to 4294967294"));
+    let wrong =
+        || Error::new(format!("--user {text:?}: not UID or UID:GID")).remedy("both are numbers from 0 to 4294967294");
     let number = |part: &str| match part.parse::<u32>() {
         Ok(id) if id != u32::MAX && part.bytes().all(|b| b.is_ascii_digit()) => Ok(id),
         _ => Err(wrong()),
@@ -54,7 +55,7 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
         return Ok(process);
     }
     if options.args.is_empty() {
-        return Err(Error::new("process args cannot be empty; give a program, or --process FILE"));
+        return Err(Error::new("process args cannot be empty").remedy("give a program, or --process FILE"));
     }
     let mut process = own_process(container)?;
     process.args.clone_from(&options.args);
@@ -82,7 +83,7 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
         let mut capabilities = process.capabilities.take().unwrap_or_default();
         for cap in &options.cap {
             if crate::plan::caps::number(cap).is_none() {
-                return Err(Error::new(format!("--cap {cap:?}: no such capability; see capabilities(7)")));
+                return Err(Error::new(format!("--cap {cap:?}: no such capability")).remedy("see capabilities(7)"));
             }
             // Never inheritable (CVE-2022-29162).
             for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
@@ -107,12 +108,11 @@ fn cgroup(options: &Exec) -> Result<Option<PathBuf>> {
     match options.cgroup.as_slice() {
         [] => Ok(None),
         [one] => match one.split_once(':') {
-            Some((_, _)) => Err(Error::new(format!(
-                "--cgroup {one:?}: cgroup v2 has no path for a controller; give the path alone"
-            ))),
+            Some((_, _)) => Err(Error::new(format!("--cgroup {one:?}: cgroup v2 has no path for a controller"))
+                .remedy("give the path alone")),
             None => Ok(Some(PathBuf::from(one))),
         },
-        _ => Err(Error::new("--cgroup: cgroup v2 has one path; give it once")),
+        _ => Err(Error::new("--cgroup: cgroup v2 has one path").remedy("give it once")),
     }
 }
 

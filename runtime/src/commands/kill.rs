@@ -64,7 +64,7 @@ fn kill_leftovers(container: &crate::container::Container, number: i32) -> Resul
 /// # Errors
 /// There is no such signal.
 pub fn parse(text: &str) -> Result<i32> {
-    let unknown = || Error::new(format!("unknown signal {text:?}; use a number or a name such as TERM"));
+    let unknown = || Error::new(format!("unknown signal {text:?}")).remedy("use a number or a name such as TERM");
     if let Ok(number) = text.parse::<i32>() {
         return if (0..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
     }

@@ -40,5 +40,5 @@ pub fn steps() -> Result<()> {
 pub fn default_id(path: &Path) -> Result<String> {
     let bundle = bundle(Some(path))?;
     let name = bundle.file_name().map(|name| name.to_string_lossy().into_owned());
-    name.ok_or_else(|| Error::new("the bundle has no name; give one with --id"))
+    name.ok_or_else(|| Error::new("the bundle has no name").remedy("give one with --id"))
 }

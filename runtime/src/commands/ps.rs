@@ -74,7 +74,7 @@ fn filter(text: &str, pids: &[i32]) -> Result<String> {
     let mut lines = text.lines();
     let header = lines.next().unwrap_or_default();
     let column = header.split_ascii_whitespace().position(|name| name == "PID");
-    let column = column.ok_or_else(|| Error::new("ps(1) printed no PID column; add pid to its options"))?;
+    let column = column.ok_or_else(|| Error::new("ps(1) printed no PID column").remedy("add pid to its options"))?;
     let ours = lines.filter(|line| {
         line.split_ascii_whitespace()
             .nth(column)

@@ -22,12 +22,14 @@ use super::{Shell, delete};
 pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let (container, lock) = shell.store.open(id)?.locked()?;
     if container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
-        return Err(Error::new(format!("cannot start a paused container: {id}; resume it first")));
+        return Err(Error::new(format!("cannot start a paused container: {id}")).remedy("resume it first"));
     }
     // A socket that is listened to proves that the init lives and waits.
     let socket = match container.connect()? {
         Waiting::Init(socket) => socket,
-        Waiting::Busy => return Err(Error::new(format!("cannot start {id}: its init does not answer; try again"))),
+        Waiting::Busy => {
+            return Err(Error::new(format!("cannot start {id}: its init does not answer")).remedy("try again"));
+        }
         Waiting::Nobody => {
             return Err(match container.status()? {
                 Status::Stopped => {
@@ -41,7 +43,7 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
         }
     };
     if container.record.cleat.phase == Phase::Creating {
-        return Err(Error::new(format!("cannot start {id}: its creation was interrupted; delete it")));
+        return Err(Error::new(format!("cannot start {id}: its creation was interrupted")).remedy("delete it"));
     }
     if container.record.cleat.process.is_none() {
         return Err(Error::new(format!("cannot start {id}: config.json had no process")));

@@ -29,7 +29,7 @@ pub fn update(shell: &Shell<'_>, options: &cli::Update) -> Result<()> {
     let schemata = schemata(options)?;
     let is_limit = wanted.as_object().is_some_and(|wanted| !wanted.is_empty());
     if !is_limit && schemata.is_empty() {
-        return Err(Error::new("update: nothing to change; give a limit, or --resources FILE"));
+        return Err(Error::new("update: nothing to change").remedy("give a limit, or --resources FILE"));
     }
     change(shell, &options.id, is_limit.then_some(&wanted), &schemata)
 }
@@ -206,7 +206,8 @@ fn from_json(name: &str, text: &[u8]) -> Result<Value> {
 fn bytes(option: &str, text: Option<&str>) -> Result<Option<Value>> {
     let Some(text) = text else { return Ok(None) };
     let wrong = || {
-        Error::new(format!("{option} {text:?}: not a number of bytes, such as 1048576, 512m or 1g; -1 is unlimited"))
+        Error::new(format!("{option} {text:?}: not a number of bytes, such as 1048576, 512m or 1g"))
+            .remedy("-1 is unlimited")
     };
     if text == "-1" {
         return Ok(Some(json!(-1)));

@@ -59,8 +59,9 @@ impl Container {
         let Some(own) = &self.record.cleat.seccomp else { return Ok(None) };
         let file = self.path.join(FILTER);
         let bytes = self.read(FILTER)?.ok_or_else(|| Error::new(format!("{} is missing", file.display())))?;
-        let program = Program::from_bytes(bytes)
-            .ok_or_else(|| Error::new(format!("{}: not a seccomp filter; was it written whole?", file.display())))?;
+        let program = Program::from_bytes(bytes).ok_or_else(|| {
+            Error::new(format!("{}: not a seccomp filter", file.display())).remedy("was it written whole?")
+        })?;
         Ok(Some(Filter { program, flags: own.flags, listener: own.listener.clone() }))
     }
 
@@ -94,7 +95,8 @@ impl Container {
     /// It is gone by now, or another container has its id.
     pub fn locked(self) -> Result<(Container, Flock<OwnedFd>)> {
         let gone = || {
-            Error::of(Kind::NoContainer, format!("container does not exist: {}; it was deleted meanwhile", self.id()))
+            Error::of(Kind::NoContainer, format!("container does not exist: {}", self.id()))
+                .remedy("it was deleted meanwhile")
         };
         let place = format!("lock {}", self.path.display());
         let held = match lock(&self.path, FlockArg::LockExclusive) {

@@ -232,7 +232,9 @@ pub struct Store {
 pub fn check_id(id: &str) -> Result<()> {
     let sane = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
     if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.bytes().all(sane) {
-        return Err(Error::new(format!("invalid container ID format: {id:?}; use letters, digits and _ + - . only")));
+        return Err(
+            Error::new(format!("invalid container ID format: {id:?}")).remedy("use letters, digits and _ + - . only")
+        );
     }
     Ok(())
 }
@@ -263,9 +265,8 @@ impl Store {
         match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
-                return Err(Error::new(format!(
-                    "container with given ID already exists: {id}; delete it first, or choose another id"
-                )));
+                return Err(Error::new(format!("container with given ID already exists: {id}"))
+                    .remedy("delete it first, or choose another id"));
             }
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
@@ -289,15 +290,15 @@ impl Store {
         let file = path.join(FILE);
         let root = Trusted::open(&self.root)?;
         let Some(directory) = root.map_or(Ok(None), |root| root.below(id))? else {
-            let what = format!("container does not exist: {id}; there is no {}", path.display());
-            return Err(Error::of(Kind::NoContainer, what));
+            let error = Error::of(Kind::NoContainer, format!("container does not exist: {id}"));
+            return Err(error.remedy(format_args!("there is no {}", path.display())));
         };
         let text = directory.read(FILE)?.ok_or_else(|| {
             let place = format!(
                 "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
                 file.display()
             );
-            Error::new(format!("{place}; remove the rest: delete --force {id}"))
+            Error::new(format!("{place}")).remedy(format_args!("remove the rest: delete --force {id}"))
         })?;
         let record: Record = crate::spec::parse(&file.to_string_lossy(), &text)?;
         Ok(Container { path, record })

@@ -73,20 +73,18 @@ fn check(fd: impl AsFd, path: &Path) -> Result<FileStat> {
     let place = path.display();
     let stat = fstat(fd).context(format_args!("fstat {place}"))?;
     let caller = nix::unistd::geteuid().as_raw();
-    let untrusted = |what: String| Err(Error::of(Kind::Untrusted, format!("state {place}: {what}")));
+    let untrusted = |what: String| Error::of(Kind::Untrusted, format!("state {place}: {what}"));
     if stat.st_uid != 0 && stat.st_uid != caller {
-        return untrusted(format!(
-            "belongs to user {}, who could have user {caller} execute what he likes; call cleat as that user, or give \
-             --root a directory of your own",
-            stat.st_uid
-        ));
+        let owner = stat.st_uid;
+        let error = untrusted(format!("belongs to user {owner}, who could have user {caller} execute what he likes"));
+        return Err(error.remedy("call cleat as that user, or give --root a directory of your own"));
     }
     if stat.st_mode & 0o022 != 0 {
         let mode = stat.st_mode & 0o7777;
-        return untrusted(format!(
-            "others may write there (mode {mode:04o}), and could have user {caller} execute what they like; take that \
-             away: chmod go-w {place}"
+        let error = untrusted(format!(
+            "others may write there (mode {mode:04o}), and could have user {caller} execute what they like"
         ));
+        return Err(error.remedy(format_args!("take that away: chmod go-w {place}")));
     }
     Ok(stat)
 }

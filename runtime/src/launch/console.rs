@@ -276,9 +276,10 @@ fn forward_signals(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -
 /// As said.
 pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()> {
     match (terminal, detached, socket) {
-        (true, true, None) => Err(Error::new(
-            "cannot allocate tty if cleat will detach without setting console socket; use --console-socket",
-        )),
+        (true, true, None) => {
+            Err(Error::new("cannot allocate tty if cleat will detach without setting console socket")
+                .remedy("use --console-socket"))
+        }
         (false, _, Some(_)) | (_, false, Some(_)) => {
             Err(Error::new("cannot use console socket if cleat will not detach or allocate tty"))
         }

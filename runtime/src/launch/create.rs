@@ -86,7 +86,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     container::check_id(&request.id)?;
     // Before anything is made: whoever has none left half-way has none to undo it with, either.
     if let Some((what, remedy)) = host::short_of_descriptors() {
-        return Err(Error::new(format!("{what}; {remedy}")));
+        return Err(Error::new(format!("{what}")).remedy(format_args!("{remedy}")));
     }
     let text = spec::read(&request.bundle)?;
     let spec: Spec = spec::parse("config.json", &text)?;
@@ -127,9 +127,12 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
     let place = format!("config.json: root.path: {}", rootfs.display());
     match std::fs::metadata(rootfs) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(Error::new(format!("{place}: not a directory; it must hold the container's root file system"))),
+        Ok(_) => {
+            Err(Error::new(format!("{place}: not a directory")).remedy("it must hold the container's root file system"))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(format!("{place}: no such file or directory; put the container's root file system there")))
+            Err(Error::new(format!("{place}: no such file or directory"))
+                .remedy("put the container's root file system there"))
         }
         Err(error) => Err(error).context(place),
     }

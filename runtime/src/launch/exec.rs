@@ -135,10 +135,8 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
         own => own,
     };
     if !orders.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
-        return Err(Error::new(format!(
-            "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
-            container.id()
-        )));
+        return Err(Error::new(format!("cannot exec in a paused container: {}", container.id()))
+            .remedy("resume it first, or use --ignore-paused"));
     }
     let mut findings = Findings::default();
     let record = &container.record;
@@ -309,7 +307,7 @@ fn current_cgroup(container: &Container, warn: &dyn Fn(&str)) -> Result<Cgroup> 
     let current = Cgroup::open(&own.mount, &place).context(&left)?;
     // By descriptor: the name may be another one's by now.
     if !current.holds(container.record.init_process_pid) {
-        return Err(Error::new(format!("{left}, or was: it moves; try again")));
+        return Err(Error::new(format!("{left}, or was: it moves")).remedy("try again"));
     }
     if !place.starts_with(&own.path) || container.cgroup().is_none() {
         warn(&format!("{left}; exec joins it there, where limits and device rules of config.json do not hold"));

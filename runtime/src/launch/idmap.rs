@@ -64,12 +64,12 @@ fn one(proc: &Proc, pid: i32, kind: &Kind, maps: &[IdMap], delegated: bool) -> R
     let own = if kind.file == USERS.file { nix::unistd::geteuid().as_raw() } else { nix::unistd::getegid().as_raw() };
     let Some(program) = find(kind.helper) else {
         return Err(Error::new(format!(
-            "{place}: host ids {} are not this user's own, and {}(1), which maps what {} delegates, is not in PATH; \
-             install the package uidmap",
+            "{place}: host ids {} are not this user's own, and {}(1), which maps what {} delegates, is not in PATH",
             list(&others(maps, own)),
             kind.helper,
             kind.delegations
-        )));
+        ))
+        .remedy("install the package uidmap"));
     };
     let mut args = vec![pid.to_string()];
     args.extend(maps.iter().flat_map(|m| [m.container_id, m.host_id, m.size]).map(|number| number.to_string()));
@@ -99,8 +99,8 @@ fn explain_failure(error: Error, refused: &Error, kind: &Kind, program: &Path, o
     let missing = std::fs::read_to_string(kind.delegations)
         .map_or_else(|_| others.to_vec(), |text| undelegated(&text, &user, others));
     if let Some((first, size)) = missing.first() {
-        return Error::new(format!(
-            "{error}; {} does not delegate host ids {} to {}; add a line to it: {}:{first}:{size}",
+        return Error::new(format!("{error}")).remedy(format_args!(
+            "{} does not delegate host ids {} to {}; add a line to it: {}:{first}:{size}",
             kind.delegations,
             list(&missing),
             user.1,
@@ -110,15 +110,15 @@ fn explain_failure(error: Error, refused: &Error, kind: &Kind, program: &Path, o
     // Setuid, or file capabilities, which are not as easy to see.
     let plain = std::fs::metadata(program).is_ok_and(|file| file.mode() & 0o4000 == 0 || file.uid() != 0);
     if sys::no_new_privileges() {
-        return Error::new(format!(
-            "{error}; no_new_privs is set for cleat, and so {} gets no privilege: run it without (systemd: \
+        return Error::new(format!("{error}")).remedy(format_args!(
+            "no_new_privs is set for cleat, and so {} gets no privilege: run it without (systemd: \
              NoNewPrivileges=no)",
             kind.helper
         ));
     }
     if plain {
-        return Error::new(format!(
-            "{error}; {} is not setuid root, and may have no file capabilities: reinstall the package uidmap ({refused})",
+        return Error::new(format!("{error}")).remedy(format_args!(
+            "{} is not setuid root, and may have no file capabilities: reinstall the package uidmap ({refused})",
             program.display()
         ));
     }

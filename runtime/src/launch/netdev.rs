@@ -108,7 +108,8 @@ impl Visit {
         // Before we are away: is there a way back?
         setns(&here, CloneFlags::CLONE_NEWNET).map_err(|errno| {
             let hint = "moving network devices takes CAP_SYS_ADMIN and CAP_NET_ADMIN over it";
-            Error::new(format!("setns into the runtime's own network namespace: {errno:?}; {hint}"))
+            Error::new(format!("setns into the runtime's own network namespace: {errno:?}"))
+                .remedy(format_args!("{hint}"))
         })?;
         setns(&there, CloneFlags::CLONE_NEWNET).context("setns into the container's network namespace")?;
         let opened = Netlink::open().and_then(|netlink| Ok((netlink, Watch::open()?)));
@@ -158,12 +159,10 @@ impl Visit {
     fn find(&mut self, name: &[u8]) -> Result<Link> {
         match self.here.netlink.link(By::Name(name)) {
             Ok(link) if link.name == name => Ok(link),
-            Ok(link) => Err(Error::new(format!(
-                "is an alternative name of {:?}; use that",
-                String::from_utf8_lossy(&link.name)
-            ))),
+            Ok(link) => Err(Error::new(format!("is an alternative name of {:?}", String::from_utf8_lossy(&link.name)))
+                .remedy("use that")),
             Err(Errno::ENODEV) => {
-                Err(Error::new("there is no such device in the runtime's network namespace; see ip link"))
+                Err(Error::new("there is no such device in the runtime's network namespace").remedy("see ip link"))
             }
             Err(errno) => Err(errno).context("RTM_GETLINK"),
         }
@@ -247,9 +246,10 @@ fn transfer(from: &mut Side, to: &mut Side, index: i32, wanted: i32, name: Optio
 
 fn taken(device: &NetDevice) -> Error {
     Error::new(format!(
-        "there is a device \"{}\" in the container's network namespace already; choose another \"name\", or one with \"%d\"",
+        "there is a device \"{}\" in the container's network namespace already",
         device.container_name.text()
     ))
+    .remedy("choose another \"name\", or one with \"%d\"")
 }
 
 fn not_moved(errno: Errno, link: &Link) -> Error {

@@ -31,7 +31,7 @@ pub(crate) fn clone_error(errno: Errno, cgroup: Option<&Cgroup>) -> Error {
         Errno::ENOSPC => "; the limit of nested or of all namespaces is reached: see /proc/sys/user",
         Errno::EAGAIN => {
             let own = cgroup.map_or_else(|| "see RLIMIT_NPROC".to_owned(), Cgroup::process_refusal);
-            return Error::new(format!("clone: clone3: EAGAIN; {own}"));
+            return Error::new("clone: clone3: EAGAIN").remedy(format_args!("{own}"));
         }
         _ => "",
     };
@@ -42,7 +42,7 @@ pub(crate) fn clone_error(errno: Errno, cgroup: Option<&Cgroup>) -> Error {
 pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
     let hint = "to lower it below what it was set to takes CAP_SYS_RESOURCE on the machine itself";
     let written = Proc::open()?.write(&format!("{pid}/oom_score_adj"), &score.to_string());
-    written.map_err(|error| Error::new(format!("config.json: process.oomScoreAdj: {error}; {hint}")))
+    written.map_err(|error| Error::new(format!("config.json: process.oomScoreAdj: {error}")).remedy(hint))
 }
 
 /// By us and not by the init: raising a hard limit needs a privilege of the machine itself. The
@@ -55,7 +55,7 @@ pub(crate) fn raise_limits(pid: i32, limits: &[cleat_plan::Rlimit]) -> Result<()
                 let place = format!("config.json: process.rlimits[{index}]");
                 let what = format!("raise the hard limit from the caller's {hard} to {}", limit.hard);
                 let hint = "that takes CAP_SYS_RESOURCE on the machine itself";
-                Error::new(format!("{place}: {what}: {}; {hint}", errno_text(errno)))
+                Error::new(format!("{place}: {what}: {}", errno_text(errno))).remedy(hint)
             })?;
         }
     }

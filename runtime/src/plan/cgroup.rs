@@ -154,5 +154,9 @@ fn path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf
 }
 
 fn mount(host: &Host) -> Result<PathBuf> {
-    host.cgroup.mount.clone().ok_or_else(|| place("linux.cgroupsPath").error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
+    host.cgroup.mount.clone().ok_or_else(|| {
+        place("linux.cgroupsPath")
+            .error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified")
+            .remedy("mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    })
 }

@@ -38,7 +38,7 @@ fn number(digits: &str, text: &str, place: &Place) -> Result<usize> {
         Some(_) if !digits.is_empty() => {
             Err(place.error(format_args!("{text:?}: {digits} is above {HIGHEST}, the highest number there can be")))
         }
-        _ => Err(place.error(format_args!("{text:?}: {digits:?} is no number; a list looks like \"0-3,7\""))),
+        _ => Err(place.error(format_args!("{text:?}: {digits:?} is no number")).remedy("a list looks like \"0-3,7\"")),
     }
 }
 

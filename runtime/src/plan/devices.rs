@@ -222,10 +222,8 @@ const MAX_RULES: usize = 3000;
 /// More rules than a program may have.
 pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
     if rules.len() > MAX_RULES {
-        return Err(Error::new(format!(
-            "config.json: linux.resources.devices: {} rules; at most {MAX_RULES} are possible",
-            rules.len()
-        )));
+        return Err(Error::new(format!("config.json: linux.resources.devices: {} rules", rules.len()))
+            .remedy(format_args!("at most {MAX_RULES} are possible")));
     }
     let mut program = Program::default();
     // w2 kind, w3 access, w4 major, w5 minor, out of struct bpf_cgroup_dev_ctx in r1; w6 both

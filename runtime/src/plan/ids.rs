@@ -37,11 +37,12 @@ pub(super) fn id_maps(spec: &Spec, namespaces: &Namespaces, host: &Host) -> Resu
             );
         }
         if host.euid != 0 && !namespaces.joins(NEWUSER) {
-            return Err(place("linux.namespaces").error(format_args!(
-                "user {} is not root, and so needs a user namespace; add {{\"type\": \"user\"}} with linux.uidMappings \
+            return Err(place("linux.namespaces")
+                .error(format_args!("user {} is not root, and so needs a user namespace", host.euid))
+                .remedy(
+                    "add {\"type\": \"user\"} with linux.uidMappings \
                  and linux.gidMappings, as \"spec --rootless\" writes them",
-                host.euid
-            )));
+                ));
         }
         return Ok(None);
     }
@@ -73,12 +74,14 @@ fn decide(list: &[spec::IdMapping], name: &str, outer: &[IdMap]) -> Result<Vec<I
         return Err(place(name).error("a new user namespace needs at least one mapping"));
     }
     if list.len() > MAX_LINES {
-        return Err(place(name).error(format_args!("{} mappings; the kernel takes {MAX_LINES}", list.len())));
+        return Err(place(name)
+            .error(format_args!("{} mappings", list.len()))
+            .remedy(format_args!("the kernel takes {MAX_LINES}")));
     }
     for (index, map) in list.iter().enumerate() {
         let here = Place::new(format!("{name}[{index}]"));
         if map.size == 0 {
-            return Err(place(name).error(format_args!("[{index}].size is 0; a mapping has at least one id")));
+            return Err(place(name).error(format_args!("[{index}].size is 0")).remedy("a mapping has at least one id"));
         }
         // The last number is no id (user_namespaces(7)).
         for (first, side) in [(map.container_id, "containerID"), (map.host_id, "hostID")] {
@@ -167,15 +170,15 @@ impl<'a> Ids<'a> {
 
     /// An error unless that user can be had.
     pub(super) fn check_uid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.uids, id, "linux.uidMappings", "", place)
+        self.check(self.uids, id, "linux.uidMappings", place)
     }
 
     /// An error unless that group can be had.
     pub(super) fn check_gid(self, id: u32, place: &Place) -> Result<()> {
-        self.check(self.gids, id, "linux.gidMappings", "", place)
+        self.check(self.gids, id, "linux.gidMappings", place)
     }
 
-    fn check(self, maps: &[IdMap], id: u32, name: &str, remedy: &str, place: &Place) -> Result<()> {
+    fn check(self, maps: &[IdMap], id: u32, name: &str, place: &Place) -> Result<()> {
         if maps.is_empty() || maps.iter().any(|map| contains(map, id, 1)) {
             return Ok(());
         }
@@ -184,7 +187,7 @@ impl<'a> Ids<'a> {
             Source::Outer => "the user namespace that cleat runs in",
             Source::Container => "the container's user namespace",
         };
-        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}{remedy}", ranges(maps))))
+        Err(place.error(format_args!("{id} has no mapping in {by}, which has {}", ranges(maps))))
     }
 
     /// A problem unless the process can have its user and groups.
@@ -200,12 +203,12 @@ impl<'a> Ids<'a> {
     /// An error unless a file system's options `uid=` and `gid=` name ids that there are.
     pub(super) fn check_option(self, key: &[u8], value: &[u8], place: &Place) -> Result<()> {
         let number = || std::str::from_utf8(value).ok()?.parse().ok();
-        let remedy = "; map it there, or leave the option out";
-        match (key, number()) {
-            (b"uid", Some(id)) => self.check(self.uids, id, "linux.uidMappings", remedy, place),
-            (b"gid", Some(id)) => self.check(self.gids, id, "linux.gidMappings", remedy, place),
+        let checked = match (key, number()) {
+            (b"uid", Some(id)) => self.check(self.uids, id, "linux.uidMappings", place),
+            (b"gid", Some(id)) => self.check(self.gids, id, "linux.gidMappings", place),
             _ => Ok(()),
-        }
+        };
+        checked.map_err(|error| error.remedy("map it there, or leave the option out"))
     }
 }
 

@@ -17,9 +17,9 @@ pub(super) fn apparmor(process: &spec::Process, host: &Host) -> Result<Option<Te
         "" => Ok(None),
         // What holds anyway needs no AppArmor.
         "unconfined" if !host.labels.apparmor => Ok(None),
-        _ if !host.labels.apparmor => Err(place("process.apparmorProfile").error(
-            "AppArmor is not enabled in this kernel; remove the profile, or boot with lsm=apparmor,… apparmor=1",
-        )),
+        _ if !host.labels.apparmor => Err(place("process.apparmorProfile")
+            .error("AppArmor is not enabled in this kernel")
+            .remedy("remove the profile, or boot with lsm=apparmor,… apparmor=1")),
         profile => text(profile).map(Some),
     }
 }
@@ -45,9 +45,9 @@ fn selinux_label(label: &str, name: &str, host: &Host) -> Result<Option<Text>> {
         return Ok(None);
     }
     if !host.labels.selinux {
-        return Err(
-            place(name).error("SELinux is not enabled in this kernel; remove the label, or boot with selinux=1")
-        );
+        return Err(place(name)
+            .error("SELinux is not enabled in this kernel")
+            .remedy("remove the label, or boot with selinux=1"));
     }
     text(label).map(Some)
 }

@@ -69,10 +69,10 @@ pub(super) fn personality(asked: &spec::Personality) -> Result<u32> {
     let at = place("linux.personality");
     if !asked.flags.is_empty() {
         // runtime-spec config-linux.md § Personality.
-        return Err(at.at("flags[0]").error(format_args!(
-            "{:?}: the specification defines no flags; leave linux.personality.flags out",
-            asked.flags[0]
-        )));
+        return Err(at
+            .at("flags[0]")
+            .error(format_args!("{:?}: the specification defines no flags", asked.flags[0]))
+            .remedy("leave linux.personality.flags out"));
     }
     match asked.domain.as_str() {
         "LINUX" => Ok(0),

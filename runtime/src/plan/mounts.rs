@@ -206,7 +206,10 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
     }
     let destination = clean(Path::new("/"), Path::new(&mount.destination));
     if destination == Path::new("/") {
-        return Err(place.at("destination").error("\"/\" is the root file system itself; set root.path instead"));
+        return Err(place
+            .at("destination")
+            .error("\"/\" is the root file system itself")
+            .remedy("set root.path instead"));
     }
     let mut options = parse(&mount.options, &place.at("options"))?;
     let bind = options.bind || mount.kind == "bind" || mount.kind == "rbind";
@@ -219,12 +222,15 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         if options.propagation.is_empty() {
             return Err(place
                 .at("type")
-                .error("is missing, and the options are not those of a bind mount; add \"bind\" or a type"));
+                .error("is missing, and the options are not those of a bind mount")
+                .remedy("add \"bind\" or a type"));
         }
         MountKind::Remount { options: Vec::new() }
     } else {
         if options.idmap.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-            return Err(place.error("identity-mapped mounts must be bind mounts; add \"bind\" to the options"));
+            return Err(place
+                .error("identity-mapped mounts must be bind mounts")
+                .remedy("add \"bind\" to the options"));
         }
         new_kind(mount, &mut options, place, context)?
     };
@@ -299,11 +305,10 @@ fn check_proc(planned: &mut Mount, destination: &Path, mount: &spec::Mount, plac
     if allowed || !matches!(planned.kind, MountKind::New { .. } | MountKind::Bind { .. }) {
         return Ok(());
     }
-    Err(place.at("destination").error(format_args!(
-        "{} cannot be mounted because it is inside /proc; allowed there are {}",
-        destination.display(),
-        PROC_FILES.join(", ")
-    )))
+    Err(place
+        .at("destination")
+        .error(format_args!("{} cannot be mounted because it is inside /proc", destination.display()))
+        .remedy(format_args!("allowed there are {}", PROC_FILES.join(", "))))
 }
 
 fn bind_kind(
@@ -318,7 +323,7 @@ fn bind_kind(
             .error(format_args!("{:?} is no option of a bind mount", option.key.to_string_lossy())));
     }
     if mount.source.is_empty() {
-        return Err(place.at("source").error("is missing; a bind mount needs one"));
+        return Err(place.at("source").error("is missing").remedy("a bind mount needs one"));
     }
     let source: PathBuf = clean(context.bundle, Path::new(&mount.source));
     // Read-only means the cgroups below, too: there lies what an ordinary user owns outside
@@ -351,9 +356,9 @@ fn idmap_source(
 ) -> Result<Option<IdmapSource>> {
     let has_maps = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
     if (has_maps || options.idmap.is_some()) && !context.may_idmap {
-        return Err(
-            place.error("identity-mapped mounts can be made by root alone; leave the mappings and \"idmap\" out")
-        );
+        return Err(place
+            .error("identity-mapped mounts can be made by root alone")
+            .remedy("leave the mappings and \"idmap\" out"));
     }
     if has_maps {
         if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() {

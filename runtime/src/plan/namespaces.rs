@@ -70,7 +70,8 @@ pub(super) fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Result<Optio
     if namespaces.new & NEWTIME == 0 {
         return match spec.linux.time_offsets.keys().next() {
             Some(_) => Err(place("linux.timeOffsets")
-                .error("needs a new time namespace; add {\"type\": \"time\"} to linux.namespaces")),
+                .error("needs a new time namespace")
+                .remedy("add {\"type\": \"time\"} to linux.namespaces")),
             None => Ok(None),
         };
     }
@@ -144,10 +145,12 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findi
             _ => return Err(place.error("is not in a separate kernel namespace: it would change the host")),
         };
         if !namespaces.has(flag) {
-            return Err(place.error(format_args!(
-                "needs a {kind} namespace of the container's own, else it would change the host; add one to \
-                 linux.namespaces"
-            )));
+            return Err(place
+                .error(format_args!("needs a {kind} namespace of the container's own, else it would change the host"))
+                .remedy(
+                    "add one to \
+                 linux.namespaces",
+                ));
         }
         Ok(wire::Sysctl { path: text(path)?, value: text(value)? })
     })

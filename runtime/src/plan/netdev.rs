@@ -62,12 +62,13 @@ pub(super) fn decide(spec: &Spec, namespaces: &Namespaces, host: &Host, findings
     }
     let all = place("linux.netDevices");
     if !namespaces.has(NEWNET) {
-        findings.problems.push(all.error(
-            "needs a network namespace of the container's own; add {\"type\": \"network\"} to linux.namespaces",
-        ));
+        findings.problems.push(
+            all.error("needs a network namespace of the container's own")
+                .remedy("add {\"type\": \"network\"} to linux.namespaces"),
+        );
     }
     if host.euid != 0 {
-        findings.problems.push(all.error("an ordinary user cannot move network devices; it takes root"));
+        findings.problems.push(all.error("an ordinary user cannot move network devices").remedy("it takes root"));
     }
     let mut taken = HashSet::new();
     let (mut fixed, mut templates) = (Vec::with_capacity(asked.len()), Vec::new());
@@ -79,7 +80,9 @@ pub(super) fn decide(spec: &Spec, namespaces: &Namespaces, host: &Host, findings
             return Err(place.error("no network device has a \"%\" in its name"));
         }
         if *name == "lo" {
-            return Err(place.error("the loopback device cannot be moved; every network namespace has its own"));
+            return Err(place
+                .error("the loopback device cannot be moved")
+                .remedy("every network namespace has its own"));
         }
         // An empty name is one that was not given, as in Go.
         let new_name = if device.name.is_empty() { *name } else { &device.name };
@@ -90,9 +93,9 @@ pub(super) fn decide(spec: &Spec, namespaces: &Namespaces, host: &Host, findings
         } else if taken.insert(new_name.as_str()) {
             fixed.push(NetDevice { host_name, container_name: NewName::Fixed(container_name) });
         } else {
-            return Err(place.error(format_args!(
-                "would be {new_name:?} in the container, as another of linux.netDevices is; choose another \"name\""
-            )));
+            return Err(place
+                .error(format_args!("would be {new_name:?} in the container, as another of linux.netDevices is"))
+                .remedy("choose another \"name\""));
         }
         Ok(())
     });
@@ -115,7 +118,7 @@ fn is_template(place: &Place, name: &str) -> Result<bool> {
 /// What the kernel takes for a name.
 fn check_name(place: &Place, name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(place.error("is empty; a network device's name has 1 to 15 bytes"));
+        return Err(place.error("is empty").remedy("a network device's name has 1 to 15 bytes"));
     }
     if name.len() > MAX_NAME {
         return Err(place.error(format_args!("{name:?} is longer than {MAX_NAME} bytes")));

@@ -36,7 +36,7 @@ pub(crate) fn place(path: &str) -> Place {
 pub(crate) fn text(value: impl AsRef<std::ffi::OsStr>) -> Result<Text> {
     let bytes = value.as_ref().as_bytes();
     Text::new(bytes)
-        .ok_or_else(|| Error::new(format!("config.json: {:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
+        .ok_or_else(|| Error::at("", format_args!("{:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
 }
 
 pub(super) fn texts(values: &[String]) -> Result<Vec<Text>> {

@@ -80,7 +80,8 @@ fn check_ids(user: &spec::User) -> Result<()> {
     for (name, id) in ids {
         if id == u32::MAX {
             return Err(Place::new(format!("process.user.{name}"))
-                .error(format_args!("{id} is no id; ids are 0 to 4294967294")));
+                .error(format_args!("{id} is no id"))
+                .remedy("ids are 0 to 4294967294"));
         }
     }
     Ok(())
@@ -95,7 +96,7 @@ pub(crate) fn process(
     findings: &mut Findings,
 ) -> wire::Process {
     if process.args.is_empty() {
-        findings.problems.push(place("process.args").error("is empty; it names the program to run"));
+        findings.problems.push(place("process.args").error("is empty").remedy("it names the program to run"));
     }
     if !process.cwd.starts_with('/') {
         findings.problems.push(place("process.cwd").error(format_args!("{:?} must be absolute", process.cwd)));

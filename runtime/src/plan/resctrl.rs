@@ -48,10 +48,8 @@ pub(super) fn decide(asked: &IntelRdt, id: &str, root: Option<&PathBuf>) -> Resu
         }
     }
     let root = root.ok_or_else(|| {
-        at.error(
-            "no resctrl file system is mounted at /sys/fs/resctrl; mount it: mount -t resctrl resctrl /sys/fs/resctrl \
-             (the processor must have Intel RDT, AMD QoS or Arm MPAM, and the kernel CONFIG_X86_CPU_RESCTRL or its like)",
-        )
+        at.error("no resctrl file system is mounted at /sys/fs/resctrl").remedy("mount it: mount -t resctrl resctrl /sys/fs/resctrl \
+             (the processor must have Intel RDT, AMD QoS or Arm MPAM, and the kernel CONFIG_X86_CPU_RESCTRL or its like)")
     })?;
     // The lists last, so that they hold where both say something.
     let single = [l3, mb].into_iter().filter(|schema| !schema.is_empty());
@@ -74,10 +72,9 @@ fn check_name(name: &str, own: bool, at: &Place) -> Result<()> {
         return Ok(());
     }
     if TAKEN.contains(&name) {
-        let what =
-            if own { "the container's id, which would be the group's name: set linux.intelRdt.closID" } else { "" };
-        let text = format!("{name:?} is a directory of resctrl's own, and no group; {what}");
-        return Err(at.at("closID").error(text.trim_end_matches(['.', ' ', ';'])));
+        let error = at.at("closID").error(format_args!("{name:?} is a directory of resctrl's own, and no group"));
+        let remedy = "the container's id, which would be the group's name: set linux.intelRdt.closID";
+        return Err(if own { error.remedy(remedy) } else { error });
     }
     if name == "." || name == ".." || name.contains(['/', '\n', '\0']) || name.len() > 255 {
         let rule = "must be the name of a group, without a slash, or \"/\" for the default group";

@@ -137,11 +137,9 @@ fn on_version_1(limit: &Limit, host: &Host) -> Result<()> {
     if limit.required && bound {
         return Err(Error::at(
             &limit.place,
-            format_args!(
-                "the {controller} controller is bound to cgroup v1 on this host; \
-                 boot with cgroup_no_v1=all (or systemd.unified_cgroup_hierarchy=1), or remove the limit"
-            ),
-        ));
+            format_args!("the {controller} controller is bound to cgroup v1 on this host"),
+        )
+        .remedy("boot with cgroup_no_v1=all (or systemd.unified_cgroup_hierarchy=1), or remove the limit"));
     }
     Ok(())
 }
@@ -166,7 +164,7 @@ fn memory(memory: &Memory, limits: &mut Limits<'_>) {
         limits.set(&["memory.reservation"], "memory", "memory.low", text).required = required;
     }
     match swap(memory) {
-        Err(what) => limits.problem("memory.swap", what),
+        Err(error) => limits.findings.problems.push(error),
         Ok(None) => {}
         Ok(Some(text)) => {
             // Without swap accounting, or without swap, there is nothing to hold back.
@@ -189,17 +187,19 @@ fn memory(memory: &Memory, limits: &mut Limits<'_>) {
 }
 
 /// Version 1 limited memory and swap together, version 2 limits swap alone.
-fn swap(memory: &Memory) -> std::result::Result<Option<String>, String> {
+fn swap(memory: &Memory) -> Result<Option<String>> {
+    let wrong = |what: String| Error::at("linux.resources.memory.swap", what);
     let limit = memory.limit.unwrap_or(0);
     match memory.swap.unwrap_or(0) {
         -1 => Ok(Some("max".into())),
         0 if limit == -1 => Ok(Some("max".into())),
         0 => Ok(None),
-        swap if swap < 0 => Err(format!("{swap} is neither -1 (unlimited) nor a number of bytes")),
-        swap if limit <= 0 => Err(format!("{swap} is for memory and swap together; set memory.limit, too")),
-        swap if swap < limit => Err(format!(
-            "{swap} is below memory.limit {limit}; it is for memory and swap together, or -1 for unlimited swap"
-        )),
+        swap if swap < 0 => Err(wrong(format!("{swap} is neither -1 (unlimited) nor a number of bytes"))),
+        swap if limit <= 0 => {
+            Err(wrong(format!("{swap} is for memory and swap together")).remedy("set memory.limit, too"))
+        }
+        swap if swap < limit => Err(wrong(format!("{swap} is below memory.limit {limit}"))
+            .remedy("it is for memory and swap together, or -1 for unlimited swap")),
         swap => Ok(Some((swap - limit).to_string())),
     }
 }

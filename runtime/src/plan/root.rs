@@ -65,9 +65,12 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
             ("root.readonly", readonly),
             ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
         ];
-        let what = "needs a new mount namespace; add {\"type\": \"mount\"} without a path to linux.namespaces";
+        let error = |name| {
+            let remedy = "add {\"type\": \"mount\"} without a path to linux.namespaces";
+            place(name).error("needs a new mount namespace").remedy(remedy)
+        };
         let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
-        findings.problems.extend(needs.map(|(name, _)| place(name).error(what)));
+        findings.problems.extend(needs.map(|(name, _)| error(name)));
     }
     if !own_mounts && input.host.rootless() {
         findings.warnings.push(
@@ -155,11 +158,8 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
 fn host_mounts(mounts: &[HostMount], locked: bool) -> Result<(Vec<Text>, Vec<Text>)> {
     // Of a user namespace they cannot be unmounted, and so this one cannot be reached to be covered.
     if let Some(hidden) = mounts.iter().find(|mount| locked && mount.hidden) {
-        return Err(Error::new(format!(
-            "--no-pivot: another mount lies over the procfs or sysfs on {}, which a user namespace can neither unmount nor \
-             cover: a user namespace in the container would see what is masked; do without --no-pivot",
-            hidden.point.display()
-        )));
+        return Err(Error::new(format!("--no-pivot: another mount lies over the procfs or sysfs on {}, which a user namespace can neither unmount nor \
+             cover: a user namespace in the container would see what is masked", hidden.point.display())).remedy("do without --no-pivot"));
     }
     let points = |all| -> Result<Vec<Text>> {
         mounts.iter().filter(|mount| all || mount.reveals).map(|mount| text(&mount.point)).collect()

@@ -144,9 +144,9 @@ fn scheduler(asked: &spec::Scheduler) -> Result<Scheduler> {
     let allowed = if real_time { 1..=99 } else { 0..=0 };
     let priority =
         u32::try_from(asked.priority).ok().filter(|priority| allowed.contains(priority)).ok_or_else(|| {
-            let rule =
-                if real_time { "must be between 1 and 99" } else { "can only be 0; SCHED_FIFO and SCHED_RR have one" };
-            at.at("priority").error(format_args!("{} under {name} {rule}", asked.priority))
+            let rule = if real_time { "must be between 1 and 99" } else { "can only be 0" };
+            let error = at.at("priority").error(format_args!("{} under {name} {rule}", asked.priority));
+            if real_time { error } else { error.remedy("SCHED_FIFO and SCHED_RR have one") }
         })?;
     check_times(asked, policy, &at)?;
     let mut flags = 0;
@@ -238,10 +238,9 @@ impl Scheduling {
     pub(super) fn check_hooks(&self, start_container: &[spec::Hook]) -> Result<()> {
         match &self.scheduler {
             Some(s) if s.policy == Policy::Deadline && s.flags & RESET_ON_FORK == 0 && !start_container.is_empty() => {
-                Err(place("process.scheduler.flags").error(
-                    "a SCHED_DEADLINE process cannot fork, and hooks.startContainer has hooks for it to run; \
-                     add \"SCHED_FLAG_RESET_ON_FORK\", or remove the hooks",
-                ))
+                Err(place("process.scheduler.flags")
+                    .error("a SCHED_DEADLINE process cannot fork, and hooks.startContainer has hooks for it to run")
+                    .remedy("add \"SCHED_FLAG_RESET_ON_FORK\", or remove the hooks"))
             }
             _ => Ok(()),
         }

@@ -349,17 +349,17 @@ fn check_execve(profile: &Profile, family: Family, place: &Place) -> Result<()> 
     if reference::answers(profile, family.native(), execve).iter().any(starts) {
         return Ok(());
     }
-    Err(place.error("execve is not allowed, which starts the program; allow it"))
+    Err(place.error("execve is not allowed, which starts the program").remedy("allow it"))
 }
 
 fn assemble(profile: &Profile, family: Family, place: &Place) -> Result<Program> {
     let instructions = compile::compile(profile, family);
     let count = instructions.len();
     Program::new(instructions).ok_or_else(|| {
-        place.error(format_args!(
-            "the filter has {count} instructions and the kernel takes {MAX_INSTRUCTIONS}; name fewer calls with \
-             conditions on arguments, or fewer architectures"
-        ))
+        place.error(format_args!("the filter has {count} instructions and the kernel takes {MAX_INSTRUCTIONS}")).remedy(
+            "name fewer calls with \
+             conditions on arguments, or fewer architectures",
+        )
     })
 }
 
@@ -381,7 +381,10 @@ pub fn profile(config: &spec::Seccomp, family: Family, findings: &mut Findings) 
 
 fn default_action(config: &spec::Seccomp, place: &Place) -> Result<u32> {
     if config.default_action.is_empty() {
-        return Err(place.at("defaultAction").error(format_args!("is missing; it is one of {}", names(ACTIONS))));
+        return Err(place
+            .at("defaultAction")
+            .error("is missing")
+            .remedy(format_args!("it is one of {}", names(ACTIONS))));
     }
     let default = action(&config.default_action, config.default_errno_ret, place, "defaultAction", "defaultErrnoRet")?;
     if default == verdict::NOTIFY {
@@ -400,7 +403,7 @@ fn action(word: &str, errno: Option<u32>, place: &Place, at: &str, errno_at: &st
         verdict::ERRNO => 4095,
         verdict::TRACE => 0xffff,
         _ if errno.is_some() => {
-            return Err(place.at(errno_at).error(format_args!("{word} has no number; remove it")));
+            return Err(place.at(errno_at).error(format_args!("{word} has no number")).remedy("remove it"));
         }
         bare => return Ok(bare),
     };
@@ -427,7 +430,7 @@ fn architectures(config: &spec::Seccomp, family: Family, place: &Place, findings
 
 fn decide_rule(rule: &spec::SyscallRule, place: &Place, findings: &mut Findings) -> Result<Vec<Rule>> {
     if rule.names.is_empty() {
-        return Err(place.at("names").error("is empty; it names at least one system call"));
+        return Err(place.at("names").error("is empty").remedy("it names at least one system call"));
     }
     let verdict = action(&rule.action, rule.errno_ret, place, "action", "errnoRet")?;
     // Names that no architecture has are skipped: profiles are written for kernels to come, too.
@@ -476,7 +479,7 @@ fn flags(config: &spec::Seccomp, listener: bool, place: &Place, findings: &mut F
 
 fn listener(config: &spec::Seccomp, profile: &Profile, family: Family, place: &Place) -> Result<Option<Listener>> {
     if config.listener_path.is_empty() && !config.listener_metadata.is_empty() {
-        return Err(place.at("listenerMetadata").error("is for a listener; set listenerPath, too"));
+        return Err(place.at("listenerMetadata").error("is for a listener").remedy("set listenerPath, too"));
     }
     if !profile.rules.iter().any(|rule| rule.verdict == verdict::NOTIFY) {
         return Ok(None);
@@ -567,10 +570,12 @@ pub(crate) fn load(filter: &Filter, no_new_privileges: bool, exposure: Exposure,
         findings.warnings.push(place.error(what).to_string());
         return Load::Last;
     }
-    findings.problems.push(place.error(format_args!(
-        "forbids {names}, and is loaded before, as others may trace the process; allow it, or set \
-         process.noNewPrivileges"
-    )));
+    findings.problems.push(
+        place.error(format_args!("forbids {names}, and is loaded before, as others may trace the process")).remedy(
+            "allow it, or set \
+         process.noNewPrivileges",
+        ),
+    );
     Load::Early
 }
 

@@ -135,9 +135,9 @@ fn names(path: &str, id: &str, user: bool) -> Result<(String, String)> {
         )));
     };
     if name.ends_with(".slice") {
-        return Err(place.error(format_args!(
-            "{path:?}: {name} is a slice, in which no process may live; give the container's scope a name without .slice"
-        )));
+        return Err(place
+            .error(format_args!("{path:?}: {name} is a slice, in which no process may live"))
+            .remedy("give the container's scope a name without .slice"));
     }
     let scope = format!("{prefix}-{name}.scope");
     let is_sane = |b: u8| b.is_ascii_alphanumeric() || NAME_CHARS.contains(&b);
@@ -368,10 +368,9 @@ fn annotation(key: &str, text: &str) -> Result<Property> {
     let full = seconds.map_or_else(|| name.to_owned(), |stem| format!("{stem}USec"));
     let Some((name, kind)) = ANNOTATIONS.iter().find(|(known, _)| *known == full) else {
         let names: Vec<&str> = ANNOTATIONS.iter().map(|(known, _)| *known).collect();
-        return Err(place.error(format_args!(
-            "is not a property that a container may set; remove it (limits belong in linux.resources). Allowed: {}",
-            names.join(", ")
-        )));
+        return Err(place
+            .error("is not a property that a container may set")
+            .remedy(format_args!("remove it (limits belong in linux.resources). Allowed: {}", names.join(", "))));
     };
     let text = text.trim();
     let (value, form) = match kind {

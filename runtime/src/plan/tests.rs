@@ -1,5 +1,4 @@
 use super::*;
-use crate::error::Error;
 use serde_json::{Value, json};
 
 fn host() -> Host {
@@ -231,7 +230,7 @@ fn every_problem_is_found_at_once() {
     let request = Request { id: "web1".into(), bundle: "/bundle".into(), ..Request::default() };
     let mut findings = Findings::default();
     let _ = Plan::decide(&request, &spec, &host(), &mut findings);
-    let places: Vec<&str> = findings.problems.iter().filter_map(Error::place).collect();
+    let places: Vec<&str> = findings.problems.iter().map(|problem| problem.parts().0).collect();
     for place in [
         "root",
         "process.cwd",

@@ -60,7 +60,7 @@ impl Proc {
         if is_proc && root {
             Ok(Proc(dir))
         } else {
-            Err(Error::new("/proc is not a procfs; mount one there: mount -t proc proc /proc"))
+            Err(Error::new("/proc is not a procfs").remedy("mount one there: mount -t proc proc /proc"))
         }
     }
 
