@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::plan::host::Host;
+use crate::spec;
 use crate::spec::Spec;
 use crate::sys::clean_path::clean;
 
@@ -157,6 +158,159 @@ fn refuse_unsupported(spec: &Spec, findings: &mut Findings) {
     findings.problems.extend(asked.map(|(name, _)| error(name)));
 }
 
+/// What users and groups depend on.
+struct Users<'a> {
+    namespaces: &'a Namespaces,
+    id_maps: Option<&'a IdMaps>,
+    ids: Ids<'a>,
+}
+
+/// The process, and whether the caller's supplementary groups go before a user namespace is joined.
+fn init_process(
+    request: &Request,
+    spec: &Spec,
+    host: &Host,
+    users: &Users<'_>,
+    findings: &mut Findings,
+) -> (Option<wire::Process>, bool) {
+    let user_namespace = users.namespaces.has(NEWUSER);
+    let Some(asked) = &spec.process else { return (None, false) };
+    let mut process = process(asked, request, host, user_namespace, findings);
+    let may_set = match users.id_maps {
+        Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
+        None => host.euid == 0 && !host.setgroups_denied,
+    };
+    users.ids.check_user(&asked.user, may_set, findings);
+    let keep = ids::keeps_groups(&spec.annotations, host);
+    process.groups = ids::groups(&asked.user, may_set, keep, &mut findings.warnings);
+    let drop_groups = users.namespaces.joins(NEWUSER) && host.may_drop_groups && !keep;
+    ids::without_what_is_dropped(&mut process.groups, drop_groups);
+    (Some(process), drop_groups)
+}
+
+/// The filter, which the process gets with when it is loaded.
+fn init_filter(
+    spec: &Spec,
+    process: Option<&mut wire::Process>,
+    namespaces: &Namespaces,
+    findings: &mut Findings,
+) -> Option<seccomp::Filter> {
+    let filter = seccomp::decide(spec.linux.seccomp.as_ref()?, seccomp::Family::NATIVE, findings)?;
+    let Some(process) = process else { return Some(filter) };
+    // Before it starts, hooks may run in the container, and `exec` can join it.
+    let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
+    let hooks = !spec.hooks.start_container.is_empty();
+    let alone = namespaces.new & NEWPID != 0 && !tracers;
+    let exposure = if alone { seccomp::Exposure::Alone } else { seccomp::Exposure::Seen { hooks } };
+    let load = seccomp::load(&filter, process.no_new_privileges, exposure, findings);
+    process.seccomp = Some(filter.clone().with(load));
+    Some(filter)
+}
+
+fn init_scheduling(spec: &Spec, findings: &mut Findings) -> Scheduling {
+    let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
+    findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
+    // Of processes that join alone; a mistake in it is reported before the first of them.
+    affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
+    scheduling
+}
+
+/// The namespaces that are joined by their paths.
+fn joined(namespaces: &Namespaces, fds: &mut Vec<CreateFd>, findings: &mut Findings) -> Vec<wire::Join> {
+    findings.each(&namespaces.joined, |_, (flag, path)| {
+        let fd = push_fd(fds, CreateFd::Namespace(path.clone()))?;
+        Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
+    })
+}
+
+/// Who makes which namespace.
+struct Entry {
+    /// The init enters these.
+    join: Vec<wire::Join>,
+    /// One that is made beside the rest, and joined, too.
+    network: Option<Network>,
+    /// `clone3` makes these.
+    by_clone: u64,
+    /// The init makes these after joining.
+    unshare: u64,
+    /// It does so from inside of a user namespace.
+    inside: bool,
+    /// The init makes these when all else is there.
+    by_init: u64,
+    fork: Option<wire::Fork>,
+}
+
+impl Entry {
+    fn decide(
+        namespaces: &Namespaces,
+        mut join: Vec<wire::Join>,
+        fds: &mut Vec<CreateFd>,
+        spec: &Spec,
+        host: &Host,
+        findings: &mut Findings,
+    ) -> Entry {
+        // cgroup and time namespaces are made by the init: their contents depend on where it is; and an
+        // ipc namespace's message queues belong to who makes it, who is to be root of a new user namespace.
+        let queues = if namespaces.new & NEWUSER == 0 { 0 } else { NEWIPC };
+        let by_init = namespaces.new & (NEWCGROUP | NEWTIME | queues);
+        let mut by_clone = namespaces.new & !by_init;
+        // What belongs to our user namespace can be entered only before there is a new one, and a new
+        // one must be made in the others: by the init, since a process there sees it being made
+        // and what program it is then (CVE-2019-5736).
+        let inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
+        let network = Network::of(namespaces, spec, host.euid);
+        if network.is_some() {
+            by_clone &= !NEWNET;
+            let flags = u32::try_from(NEWNET).unwrap_or(0);
+            let made = push_fd(fds, CreateFd::Network)
+                .and_then(|fd| Ok(wire::Join { fd, flags, path: text("the new network namespace")? }));
+            join.extend(findings.keep(made.map(Some)));
+        }
+        let (by_clone, unshare) = if inside { (0, by_clone) } else { (by_clone, 0) };
+        let fork = if namespaces.joins(NEWPID) {
+            Some(wire::Fork::Joined)
+        } else {
+            (unshare & NEWPID != 0).then_some(wire::Fork::New)
+        };
+        Entry { join, network, by_clone, unshare, inside, by_init, fork }
+    }
+}
+
+/// Device rules that nothing enforces.
+fn warn_of_devices(spec: &Spec, host: &Host, cgroup: Option<&Cgroup>, root: &wire::Root, findings: &mut Findings) {
+    if root.nodev && host.rootless() {
+        devices::unenforced(spec, &root.mounts, findings);
+    } else if cgroup.is_none() && !host.rootless() {
+        findings.warnings.push(
+            "linux.resources.devices: without a cgroup of the container's own nothing enforces them: device nodes can \
+             be used"
+                .into(),
+        );
+    }
+}
+
+/// What of the init's half depends on config.json and the namespaces alone.
+fn init_settings(request: &Request, spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> wire::Plan {
+    wire::Plan {
+        fault: request.fault,
+        time: findings.keep(time_offsets(spec, namespaces)),
+        keyring: findings.keep(request.keyring.as_ref().map(text).transpose()),
+        loopback: namespaces.new & NEWNET != 0,
+        hostname: findings.keep(name_in_uts(&spec.hostname, "hostname", namespaces)),
+        domainname: findings.keep(name_in_uts(&spec.domainname, "domainname", namespaces)),
+        sysctl: sysctls(spec, namespaces, findings),
+        create_container: of_init(&spec.hooks.create_container, "createContainer", findings),
+        start_container: of_init(&spec.hooks.start_container, "startContainer", findings),
+        inherited: memory::inherited(spec, findings),
+        ..wire::Plan::default()
+    }
+}
+
+/// Hooks that the init runs. Their state is known when it is.
+fn of_init(list: &[spec::Hook], kind: &str, findings: &mut Findings) -> Hooks {
+    Hooks { list: hooks(list, kind, findings), state: Vec::new() }
+}
+
 impl Plan {
     /// Decides everything.
     ///
@@ -185,137 +339,51 @@ impl Plan {
         let owner = cgroup::owner(spec, &namespaces, id_maps.as_ref());
         let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
         let mut fds = Vec::new();
-        let mut join = findings.each(&namespaces.joined, |_, (flag, path)| {
-            let fd = push_fd(&mut fds, CreateFd::Namespace(path.clone()))?;
-            Ok(wire::Join { fd, flags: u32::try_from(*flag).unwrap_or(0), path: text(path)? })
-        });
-        let mut drop_groups = false;
-        let mut process = spec.process.as_ref().map(|p| process(p, request, host, user_namespace, findings));
-        if let (Some(process), Some(asked)) = (&mut process, &spec.process) {
-            let may_set = match &id_maps {
-                Some(maps) => !maps.deny_setgroups && !host.setgroups_denied,
-                None => host.euid == 0 && !host.setgroups_denied,
-            };
-            ids.check_user(&asked.user, may_set, findings);
-            let keep = ids::keeps_groups(&spec.annotations, host);
-            process.groups = ids::groups(&asked.user, may_set, keep, &mut findings.warnings);
-            drop_groups = namespaces.joins(NEWUSER) && host.may_drop_groups && !keep;
-            ids::without_what_is_dropped(&mut process.groups, drop_groups);
-        }
-        let filter = spec.linux.seccomp.as_ref();
-        let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
-        if let (Some(process), Some(filter)) = (&mut process, &filter) {
-            // Before it starts, hooks may run in the container, and `exec` can join it.
-            let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
-            let hooks = !spec.hooks.start_container.is_empty();
-            let alone = namespaces.new & NEWPID != 0 && !tracers;
-            let exposure = if alone { seccomp::Exposure::Alone } else { seccomp::Exposure::Seen { hooks } };
-            let load = seccomp::load(filter, process.no_new_privileges, exposure, findings);
-            process.seccomp = Some(filter.clone().with(load));
-        }
-        let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
-        findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
-        // Of processes that join alone; a mistake in it is an error before the first of them.
-        affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
+        let join = joined(&namespaces, &mut fds, findings);
+        let users = Users { namespaces: &namespaces, id_maps: id_maps.as_ref(), ids };
+        let (mut process, drop_groups) = init_process(request, spec, host, &users, findings);
+        let filter = init_filter(spec, process.as_mut(), &namespaces, findings);
+        let scheduling = init_scheduling(spec, findings);
         let rdt = spec.linux.intel_rdt.as_ref();
         let rdt =
             findings.keep(rdt.map(|asked| resctrl::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
-        // cgroup and time namespaces are made by the init: their contents depend on where it is; and an
-        // ipc namespace's message queues belong to who makes it, who is to be root of a new user namespace.
-        let queues = if namespaces.new & NEWUSER == 0 { 0 } else { NEWIPC };
-        let by_init = namespaces.new & (NEWCGROUP | NEWTIME | queues);
-        let mut by_clone = namespaces.new & !by_init;
-        // What belongs to our user namespace can be entered only before there is a new one, and a new
-        // one must be made in the others: by the init, since a process there sees it being made
-        // and what program it is then (CVE-2019-5736).
-        let made_by_init = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
-        let network = Network::of(&namespaces, spec, host.euid);
-        if network.is_some() {
-            by_clone &= !NEWNET;
-            let flags = u32::try_from(NEWNET).unwrap_or(0);
-            let made = push_fd(&mut fds, CreateFd::Network)
-                .and_then(|fd| Ok(wire::Join { fd, flags, path: text("the new network namespace")? }));
-            join.extend(findings.keep(made.map(Some)));
-        }
-        let unshare = if made_by_init { by_clone } else { 0 };
-        let fork = if namespaces.joins(NEWPID) {
-            Some(wire::Fork::Joined)
-        } else {
-            (unshare & NEWPID != 0).then_some(wire::Fork::New)
-        };
-        let start = if request.start_later {
-            findings.keep(push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen))
-        } else {
-            wire::Start::Channel
-        };
+        let entry = Entry::decide(&namespaces, join, &mut fds, spec, host, findings);
+        let listener = request.start_later.then(|| push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen));
+        let start = findings.keep(listener.transpose()).unwrap_or_default();
         let mut mount_fds = Vec::new();
         // The container's root may not be allowed on the way to what the caller can reach.
         let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
         let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
-        let init_root = init_root(
-            &RootInput {
-                request,
-                spec,
-                rootfs: &rootfs,
-                namespaces: &namespaces,
-                host,
-                host_opens,
-                ids,
-                cgroup: cgroup.as_ref(),
-            },
-            &mut mount_fds,
-            findings,
-        );
-        if init_root.nodev && host.rootless() {
-            devices::unenforced(spec, &init_root.mounts, findings);
-        } else if cgroup.is_none() && !host.rootless() {
-            findings.warnings.push(
-                "linux.resources.devices: without a cgroup of the container's own nothing enforces them: device nodes \
-                 can be used"
-                    .into(),
-            );
-        }
+        let (dir, own) = (&rootfs, cgroup.as_ref());
+        let input =
+            RootInput { request, spec, rootfs: dir, namespaces: &namespaces, host, host_opens, ids, cgroup: own };
+        let init_root = init_root(&input, &mut mount_fds, findings);
+        warn_of_devices(spec, host, cgroup.as_ref(), &init_root, findings);
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let terminal = findings.keep(terminal.transpose());
         let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
         let runtime_hooks = [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat();
         let net_devices = netdev::decide(spec, &namespaces, host, findings);
         let init = wire::Plan {
-            fault: request.fault,
             drop_groups,
-            join,
-            chroot: None,
-            unshare,
-            fork,
+            join: entry.join,
+            unshare: entry.unshare,
+            fork: entry.fork,
             mount_fds: u16::try_from(mount_fds.len()).unwrap_or(u16::MAX),
-            become_root: made_by_init,
-            unshare_late: u32::try_from(by_init & !NEWTIME).unwrap_or(0),
-            time: findings.keep(time_offsets(spec, &namespaces)),
-            keyring: findings.keep(request.keyring.as_ref().map(text).transpose()),
-            loopback: namespaces.new & NEWNET != 0,
-            hostname: findings.keep(name_in_uts(&spec.hostname, "hostname", &namespaces)),
-            domainname: findings.keep(name_in_uts(&spec.domainname, "domainname", &namespaces)),
+            become_root: entry.inside,
+            unshare_late: u32::try_from(entry.by_init & !NEWTIME).unwrap_or(0),
             root: Some(init_root),
-            sysctl: sysctls(spec, &namespaces, findings),
             terminal,
             runtime_hooks: !runtime_hooks.is_empty() || !net_devices.is_empty(),
-            create_container: Hooks {
-                list: hooks(&spec.hooks.create_container, "createContainer", findings),
-                state: Vec::new(),
-            },
-            start_container: Hooks {
-                list: hooks(&spec.hooks.start_container, "startContainer", findings),
-                state: Vec::new(),
-            },
-            inherited: memory::inherited(spec, findings),
             process,
             start,
+            ..init_settings(request, spec, &namespaces, findings)
         };
         let host_half = HostHalf {
             id: request.id.clone(),
             rootfs,
-            network,
-            clone_flags: if made_by_init { 0 } else { by_clone },
+            network: entry.network,
+            clone_flags: entry.by_clone,
             namespaces: namespaces.all(),
             id_maps,
             cgroup,

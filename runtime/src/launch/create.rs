@@ -240,18 +240,7 @@ impl Creation<'_> {
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(child.get().pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
-        record.cleat.phase = Phase::Created;
-        if let Some(made) = made {
-            record.set_cgroup(made.cgroup());
-        }
-        self.set_pid(&mut record, child.get().pid)?;
-        if let Some(path) = &self.parameters.options.pid_file {
-            write_pid_file(path, child.get().pid)?;
-        }
-        if let Some(filter) = &self.plan.host.seccomp {
-            reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
-        }
-        reserved.save(&record).inspect_err(|_| self.forget_pid_file())?;
+        self.save(&reserved, &mut record, made, child.get().pid)?;
         if self.parameters.request.start_later {
             channel.send(ToInit::Prepared)?;
         }
@@ -267,6 +256,22 @@ impl Creation<'_> {
             poststart: self.plan.host.poststart,
             net_devices: self.moved.take(),
         })
+    }
+
+    /// From now on it is there for other commands.
+    fn save(&self, reserved: &StateDirGuard, record: &mut Record, made: Option<&CgroupGuard>, pid: i32) -> Result<()> {
+        record.cleat.phase = Phase::Created;
+        if let Some(made) = made {
+            record.set_cgroup(made.cgroup());
+        }
+        self.set_pid(record, pid)?;
+        if let Some(path) = &self.parameters.options.pid_file {
+            write_pid_file(path, pid)?;
+        }
+        if let Some(filter) = &self.plan.host.seccomp {
+            reserved.save_filter(filter).inspect_err(|_| self.forget_pid_file())?;
+        }
+        reserved.save(record).inspect_err(|_| self.forget_pid_file())
     }
 
     /// Does what the init needs until it is ready.

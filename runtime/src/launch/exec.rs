@@ -120,108 +120,169 @@ pub fn plan(
 /// # Errors
 /// The container does not run, or a step inside it failed. Nothing is left behind.
 pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
-    let container = parameters.container;
-    let faults = Faults::new(&parameters.request, parameters.debug);
-    let alive = container
-        .alive()?
-        .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
-    if container.record.cleat.phase == Phase::Creating {
-        return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
-    }
-    let own = container.cgroup();
-    let is_own = own.is_some();
-    let cgroup = match own {
-        // Gone, or another's, since its first process has left it. Never the caller's instead.
-        None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, parameters.warn)?),
-        own => own,
-    };
-    if !parameters.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
-        return Err(Error::new(format!("cannot exec in a paused container: {}", container.id()))
-            .remedy("resume it first, or use --ignore-paused"));
-    }
-    let mut findings = Findings::default();
-    let record = &container.record;
-    let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
-    let host = Host::of_joining(parameters.rootless, first, &parameters.process)?;
-    let (init, fds) =
-        plan(container, &parameters.process, &parameters.request, &host, container.filter()?, &mut findings)?;
-    let scheduling = plan::scheduling(&parameters.process, &mut findings);
-    let affinity = plan::affinity(parameters.process.exec_cpu_affinity.as_ref(), &mut findings);
-    findings.warnings()?.iter().for_each(|warning| (parameters.warn)(warning));
-    faults.at(Step::Cgroup)?;
-    let target = match (&cgroup, &parameters.cgroup) {
-        (Some(own), Some(below)) if is_own => Some(own.below(below)?),
-        (_, Some(path)) => {
-            return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())));
+    ExecSteps::decide(parameters)?.perform()
+}
+
+/// All that is decided before anything is made.
+struct ExecSteps<'a> {
+    parameters: &'a ExecParameters<'a>,
+    container: &'a Container,
+    faults: Faults<'a>,
+    /// The container's first process.
+    alive: Alive,
+    host: Host,
+    /// Where the process is made: the container's own cgroup, or the one that its first process has gone to.
+    cgroup: Option<Cgroup>,
+    /// It is the container's own.
+    is_own: bool,
+    init: wire::Plan,
+    fds: Vec<ExecFd>,
+    scheduling: plan::Scheduling,
+    affinity: Affinity,
+}
+
+impl<'a> ExecSteps<'a> {
+    fn decide(parameters: &'a ExecParameters<'a>) -> Result<ExecSteps<'a>> {
+        let container = parameters.container;
+        let faults = Faults::new(&parameters.request, parameters.debug);
+        let alive = container
+            .alive()?
+            .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
+        if container.record.cleat.phase == Phase::Creating {
+            return Err(Error::new(format!("cannot exec in {}: it is still being created", container.id())));
         }
-        (_, None) => None,
-    };
-    let oom = OomWatch::from_now(cgroup.as_ref());
-    faults.at(Step::Clone)?;
-    scheduler::set_affinity(0, &affinity.initial, "initial")?;
-    standard_streams::protect_devices(parameters.warn)?;
-    let (channel, theirs) = Channel::pair()?;
-    let exactly = parameters.cgroup.is_some();
-    let with = |cgroup| clone_into(cgroup, parameters, &theirs, exactly);
-    let child = match with(target.as_ref().or(cgroup.as_ref())) {
-        // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
-        // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate"). Root reaches every one.
-        Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error })
-            if !exactly && is_own && host.rootless() && host.may_do_without_cgroup() =>
-        {
-            let child = with(None);
-            let attached = match (&child, container.unit()) {
-                (Ok(child), Some(unit)) => unit.attach(child.get().pid).map_err(|refused| error.within(refused)),
-                _ => Err(error),
-            };
-            if let Err(error) = attached {
-                (parameters.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+        let own = container.cgroup();
+        let is_own = own.is_some();
+        let cgroup = match own {
+            // Gone, or another's, since its first process has left it. Never the caller's instead.
+            None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, parameters.warn)?),
+            own => own,
+        };
+        if !parameters.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+            let error = Error::new(format!("cannot exec in a paused container: {}", container.id()));
+            return Err(error.remedy("resume it first, or use --ignore-paused"));
+        }
+        let mut findings = Findings::default();
+        let host = Host::of_joining(parameters.rootless, first_of_user_namespace(container), &parameters.process)?;
+        let filter = container.filter()?;
+        let (init, fds) = plan(container, &parameters.process, &parameters.request, &host, filter, &mut findings)?;
+        let scheduling = plan::scheduling(&parameters.process, &mut findings);
+        let affinity = plan::affinity(parameters.process.exec_cpu_affinity.as_ref(), &mut findings);
+        findings.warnings()?.iter().for_each(|warning| (parameters.warn)(warning));
+        Ok(ExecSteps { parameters, container, faults, alive, host, cgroup, is_own, init, fds, scheduling, affinity })
+    }
+
+    /// The host's steps; the init's are in `runtime/init/src/main.rs`.
+    fn perform(self) -> Result<ExecProcess> {
+        self.faults.at(Step::Cgroup)?;
+        let below = self.cgroup_below()?;
+        let oom = OomWatch::from_now(self.cgroup.as_ref());
+        self.faults.at(Step::Clone)?;
+        scheduler::set_affinity(0, &self.affinity.initial, "initial")?;
+        standard_streams::protect_devices(self.parameters.warn)?;
+        let (channel, theirs) = Channel::pair()?;
+        let child = self.clone_init(below.as_ref(), &theirs)?;
+        drop(theirs);
+        self.faults.at(Step::Affinity)?;
+        self.set_affinity(child.get())?;
+        self.faults.at(Step::Resctrl)?;
+        self.add_to_resctrl(child.get())?;
+        self.equip(child.get()).map_err(|error| oom.annotate(error))?;
+        self.faults.at(Step::SendPlan)?;
+        let fds = open_fds(&self.fds, self.alive, self.container)?;
+        channel.send_plan(&self.init, &fds)?;
+        drop(fds);
+        let mut handshake = Handshake::new(&channel, child, &self.init, oom, self.parameters.warn);
+        if let Err(error) = attend(self.container, &mut handshake, &channel) {
+            handshake.end();
+            return Err(error);
+        }
+        let Ready { child, console, intermediate } = handshake.ready();
+        let pid = child.get().pid;
+        let process = &self.parameters.process;
+        if !process.terminal {
+            let mapped = first_of_user_namespace(self.container).map(|_| pid);
+            standard_streams::give(process.user.uid, mapped, self.parameters.options.give_fifos)?;
+        }
+        self.faults.at(Step::Scheduler)?;
+        scheduler::apply(pid, &self.scheduling)?;
+        self.faults.at(Step::SaveState)?;
+        if let Some(path) = &self.parameters.options.pid_file {
+            write_pid_file(path, pid)?;
+        }
+        let filter_at_start = self.init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
+        Ok(ExecProcess { child, channel, console, intermediate, filter_at_start })
+    }
+
+    /// The cgroup below the container's that was asked for.
+    fn cgroup_below(&self) -> Result<Option<Cgroup>> {
+        match (&self.cgroup, &self.parameters.cgroup) {
+            (Some(own), Some(below)) if self.is_own => own.below(below).map(Some),
+            (_, Some(path)) => {
+                Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())))
             }
-            child
+            (_, None) => Ok(None),
         }
-        other => other,
     }
-    .map_err(|failed| failed.error)?;
-    drop(theirs);
-    faults.at(Step::Affinity)?;
-    if affinity == Affinity::default() {
-        scheduler::reset_affinity(child.get().pid, parameters.warn);
-    } else {
-        scheduler::set_affinity(child.get().pid, &affinity.last, "final")?;
+
+    fn clone_init(&self, below: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
+        let exactly = self.parameters.cgroup.is_some();
+        let with = |cgroup| clone_into(cgroup, self.parameters, socket, exactly);
+        let child = match with(below.or(self.cgroup.as_ref())) {
+            // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
+            // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate"). Root reaches every one.
+            Err(CloneError { errno: Errno::EACCES | Errno::ENOENT, error })
+                if !exactly && self.is_own && self.host.rootless() && self.host.may_do_without_cgroup() =>
+            {
+                let child = with(None);
+                let attached = match (&child, self.container.unit()) {
+                    (Ok(child), Some(unit)) => unit.attach(child.get().pid).map_err(|refused| error.within(refused)),
+                    _ => Err(error),
+                };
+                if let Err(error) = attached {
+                    (self.parameters.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+                }
+                child
+            }
+            other => other,
+        };
+        child.map_err(|failed| failed.error)
     }
-    faults.at(Step::Resctrl)?;
-    if let Some(own) = &container.record.cleat.rdt {
-        if !own.add(child.get().pid)? {
-            let group = own.full();
-            (parameters.warn)(&format!(
+
+    fn set_affinity(&self, child: &Child) -> Result<()> {
+        if self.affinity == Affinity::default() {
+            scheduler::reset_affinity(child.pid, self.parameters.warn);
+            return Ok(());
+        }
+        scheduler::set_affinity(child.pid, &self.affinity.last, "final")
+    }
+
+    fn add_to_resctrl(&self, child: &Child) -> Result<()> {
+        let Some(own) = &self.container.record.cleat.rdt else { return Ok(()) };
+        if !own.add(child.pid)? {
+            (self.parameters.warn)(&format!(
                 "intelRdt {}: somebody has removed the group; the process is not in it",
-                group.display()
+                own.full().display()
             ));
         }
+        Ok(())
     }
-    equip(parameters, &faults, child.get(), init.process.as_ref()).map_err(|error| oom.annotate(error))?;
-    faults.at(Step::SendPlan)?;
-    let fds = open_fds(&fds, alive, container)?;
-    channel.send_plan(&init, &fds)?;
-    drop(fds);
-    let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
-    let mut handshake = Handshake::new(&channel, child, &init, oom, parameters.warn);
-    if let Err(error) = attend(container, &mut handshake, &channel) {
-        handshake.end();
-        return Err(error);
+
+    /// What the host does to the process from outside, before that gets its plan.
+    fn equip(&self, child: &Child) -> Result<()> {
+        self.faults.at(Step::OomScore)?;
+        if let Some(score) = self.parameters.process.oom_score_adj {
+            set_oom_score(child.pid, score)?;
+        }
+        self.faults.at(Step::RaiseLimits)?;
+        self.init.process.as_ref().map_or(Ok(()), |process| raise_limits(child.pid, &process.rlimits))
     }
-    let Ready { child, console, intermediate } = handshake.ready();
-    let pid = child.get().pid;
-    if !parameters.process.terminal {
-        standard_streams::give(parameters.process.user.uid, first.map(|_| pid), parameters.options.give_fifos)?;
-    }
-    faults.at(Step::Scheduler)?;
-    scheduler::apply(pid, &scheduling)?;
-    faults.at(Step::SaveState)?;
-    if let Some(path) = &parameters.options.pid_file {
-        write_pid_file(path, pid)?;
-    }
-    Ok(ExecProcess { child, channel, console, intermediate, filter_at_start })
+}
+
+/// The container's first process, where it lives in a user namespace of its own.
+fn first_of_user_namespace(container: &Container) -> Option<i32> {
+    let record = &container.record;
+    (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid)
 }
 
 /// Does what the init needs until it is ready.
@@ -236,21 +297,6 @@ fn attend(container: &Container, handshake: &mut Handshake<'_>, channel: &Channe
             Event::Unshared | Event::RunHooks => return Err(out_of_turn()),
         }
     }
-}
-
-/// What the host does to the process from outside, before that gets its plan.
-fn equip(
-    parameters: &ExecParameters<'_>,
-    faults: &Faults<'_>,
-    child: &Child,
-    process: Option<&wire::Process>,
-) -> Result<()> {
-    faults.at(Step::OomScore)?;
-    if let Some(score) = parameters.process.oom_score_adj {
-        set_oom_score(child.pid, score)?;
-    }
-    faults.at(Step::RaiseLimits)?;
-    process.map_or(Ok(()), |process| raise_limits(child.pid, &process.rlimits))
 }
 
 /// A process could not be made.

@@ -4,10 +4,12 @@ use std::fmt::{self, Display, Formatter};
 
 use cleat_plan::{Attr, Fork, Mount, MountKind, Step};
 
-use super::Plan;
+use super::cgroup::Cgroup;
 use super::clone_flags::NAMESPACES;
+use super::netdev::NetDevice;
 use super::types::IdMap;
 use super::types::IdMaps;
+use super::{HostHalf, Plan};
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -89,130 +91,149 @@ fn unit_lines(unit: &super::systemd::Unit, lines: &mut Vec<String>) {
     }
 }
 
+fn one(text: Option<String>) -> Vec<String> {
+    text.into_iter().collect()
+}
+
+fn texts(list: &[cleat_plan::Text]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+fn hooks(list: &[cleat_plan::Hook]) -> Vec<String> {
+    list.iter().map(|hook| hook.path.to_string()).collect()
+}
+
 impl Plan {
     /// What a step does, a line each; none: nothing.
     fn lines(&self, step: Step) -> Vec<String> {
-        let (host, init) = (&self.host, &self.init);
-        let root = init.root.as_ref();
-        let one = |text: Option<String>| text.into_iter().collect::<Vec<_>>();
-        let texts = |list: &[cleat_plan::Text]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let hooks = |list: &[cleat_plan::Hook]| list.iter().map(|hook| hook.path.to_string()).collect::<Vec<_>>();
-        match step {
-            Step::StateDir => vec![host.id.clone()],
-            Step::NetworkNamespace => one(host.network.map(|network| {
+        let of_host = self.host.lines(step);
+        let of_process = || self.init.process.as_ref().map(|process| process_lines(process, step)).unwrap_or_default();
+        let of_root = || self.init.root.as_ref().map(|root| root_lines(root, step)).unwrap_or_default();
+        of_host.unwrap_or_else(|| [init_lines(&self.init, step), of_root(), of_process()].concat())
+    }
+}
+
+impl HostHalf {
+    /// Of a step that is the host's; `None`: it is the init's.
+    fn lines(&self, step: Step) -> Option<Vec<String>> {
+        Some(match step {
+            Step::StateDir => vec![self.id.clone()],
+            Step::NetworkNamespace => one(self.network.map(|network| {
                 format!(
                     "made beside the steps up to {}{}",
                     Step::SendPlan.name(),
                     if network.sysfs { ", with its sysfs" } else { "" }
                 )
             })),
-            Step::Cgroup => {
-                let Some(cgroup) = &host.cgroup else { return Vec::new() };
-                let mut lines =
-                    vec![crate::plan::cgroup_path::directory(&cgroup.mount, &cgroup.path).display().to_string()];
-                if let Some(unit) = &cgroup.unit {
-                    unit_lines(unit, &mut lines);
-                }
-                lines
-            }
-            Step::Resctrl => one(host.rdt.as_ref().map(|rdt| {
+            Step::Cgroup => self.cgroup.as_ref().map(cgroup_lines).unwrap_or_default(),
+            Step::Resctrl => one(self.rdt.as_ref().map(|rdt| {
                 let monitor = rdt.monitor.as_ref().map(|name| format!(", monitored as {name}")).unwrap_or_default();
                 let schemata = rdt.schemata.concat().trim_end().replace('\n', " ");
                 format!("{} {schemata}{monitor}", crate::sys::clean_path::clean(&rdt.root, &rdt.group).display())
             })),
             Step::Affinity => vec!["all processors that the cgroup allows".to_owned()],
-            Step::Limits => host
-                .cgroup
-                .iter()
-                .flat_map(|cgroup| &cgroup.limits)
-                .filter_map(|limit| limit.files.last().map(|(file, text)| format!("{file} {text}")))
-                .collect(),
+            Step::Limits => {
+                let limits = self.cgroup.iter().flat_map(|cgroup| &cgroup.limits);
+                limits.filter_map(|limit| limit.files.last().map(|(file, text)| format!("{file} {text}"))).collect()
+            }
             Step::DeviceAccess => {
-                let rules = host.cgroup.as_ref().and_then(|c| c.devices.as_ref());
+                let rules = self.cgroup.as_ref().and_then(|c| c.devices.as_ref());
                 one(rules.map(|rules| format!("{} rules as an eBPF program, deny by default", rules.len())))
             }
-            Step::Clone => vec![format!("new: {}", namespace_names(host.clone_flags))],
-            Step::IdMap => host.id_maps.as_ref().map(id_maps).unwrap_or_default(),
-            Step::OomScore => one(host.oom_score_adj.map(|score| score.to_string())),
-            Step::JoinNamespaces => {
-                init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect()
+            Step::Clone => vec![format!("new: {}", namespace_names(self.clone_flags))],
+            Step::IdMap => self.id_maps.as_ref().map(id_maps).unwrap_or_default(),
+            Step::OomScore => one(self.oom_score_adj.map(|score| score.to_string())),
+            Step::NetDevices => {
+                let line = |device: &NetDevice| format!("{} as {}", device.host_name, device.container_name.text());
+                self.net_devices.iter().map(line).collect()
             }
-            Step::Unshare => one((init.unshare != 0).then(|| format!("new: {}", namespace_names(init.unshare)))),
-            Step::PidNamespace => {
-                one((init.fork == Some(Fork::Joined)).then(|| "a child goes on in the joined one".to_owned()))
-            }
-            Step::TimeNamespace => one(init.time.map(|offsets| format!("{offsets:?}"))),
-            Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
-            Step::CgroupNamespace => {
-                one((init.unshare_late != 0).then(|| format!("new: {}", namespace_names(init.unshare_late.into()))))
-            }
-            Step::Loopback => one(init.loopback.then(|| "lo up".to_owned())),
-            Step::Hostname => {
-                [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect()
-            }
-            Step::Propagation => one(root.map(|r| format!("{:?}", r.propagation.kind).to_lowercase())),
-            Step::Rootfs => one(root.map(|r| format!("{}{}", r.path, if r.nodev { " nodev (recursive)" } else { "" }))),
-            Step::Mounts => root.map(|r| r.mounts.iter().map(mount).collect()).unwrap_or_default(),
-            Step::Devices => root
-                .map(|r| {
-                    r.devices.iter().map(|d| format!("{} {}:{} mode {:o}", d.path, d.major, d.minor, d.mode)).collect()
-                })
-                .unwrap_or_default(),
-            Step::DevLinks => {
-                one(root.filter(|r| r.dev_links).map(|_| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned()))
-            }
-            Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
-            Step::NetDevices => host
-                .net_devices
-                .iter()
-                .map(|device| format!("{} as {}", device.host_name, device.container_name.text()))
-                .collect(),
-            Step::RuntimeHooks => hooks(&host.runtime_hooks),
-            Step::CreateContainerHooks => hooks(&init.create_container.list),
-            Step::Label => {
-                init.process.iter().flat_map(|p| [&p.apparmor, &p.selinux]).flatten().map(ToString::to_string).collect()
-            }
-            Step::Seccomp => one(init.process.as_ref().and_then(|p| p.seccomp.as_ref()).map(|filter| {
-                let asks = if filter.listener { ", asks a listener" } else { "" };
-                format!(
-                    "{} instructions, flags {:#x}, loaded {:?}{asks}",
-                    filter.program.count(),
-                    filter.flags,
-                    filter.load
-                )
-            })),
-            Step::PivotRoot => one(root.map(|r| format!("{:?}", r.pivot))),
-            Step::Sysctl => init.sysctl.iter().map(|s| format!("{} = {}", s.path, s.value)).collect(),
-            Step::ReadonlyPaths => root.map(|r| texts(&r.readonly_paths)).unwrap_or_default(),
-            Step::MaskedPaths => root.map(|r| texts(&r.masked)).unwrap_or_default(),
-            Step::ReadonlyRoot => one(root.filter(|r| r.readonly).map(|_| "/".to_owned())),
-            Step::MemoryPolicy => one(init.inherited.memory_policy.as_ref().map(super::memory::describe)),
-            Step::Personality => {
-                one(init.inherited.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
-            }
-            Step::Credentials => one(init.process.as_ref().map(|p| {
-                let nnp = if p.no_new_privileges { ", no new privileges" } else { "" };
-                format!(
-                    "user {} group {} groups {:?} umask {:04o}, {} capabilities in the bounding set{nnp}",
-                    p.uid,
-                    p.gid,
-                    p.groups.as_deref().unwrap_or_default(),
-                    p.umask,
-                    p.caps.bounding.count_ones()
-                )
-            })),
-            Step::Cwd => one(init.process.as_ref().map(|p| p.cwd.to_string())),
-            Step::Program => one(init.process.as_ref().and_then(|p| p.args.first()).map(ToString::to_string)),
+            Step::RuntimeHooks => hooks(&self.runtime_hooks),
             Step::Rlimits => {
-                host.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect()
+                self.rlimits.iter().map(|l| format!("{} soft {} hard {}", l.resource, l.soft, l.hard)).collect()
             }
-            Step::Scheduler => host.scheduling.lines(),
-            Step::StartContainerHooks => hooks(&init.start_container.list),
-            Step::Exec => one(init.process.as_ref().map(|p| texts(&p.args).join(" "))),
-            Step::PoststartHooks => hooks(&host.poststart),
-            Step::RaiseLimits | Step::SendPlan | Step::ReceivePlan | Step::Ready | Step::SaveState | Step::Start => {
-                Vec::new()
-            }
+            Step::Scheduler => self.scheduling.lines(),
+            Step::PoststartHooks => hooks(&self.poststart),
+            _ => return None,
+        })
+    }
+}
+
+fn cgroup_lines(cgroup: &Cgroup) -> Vec<String> {
+    let directory = crate::plan::cgroup_path::directory(&cgroup.mount, &cgroup.path);
+    let mut lines = vec![directory.display().to_string()];
+    if let Some(unit) = &cgroup.unit {
+        unit_lines(unit, &mut lines);
+    }
+    lines
+}
+
+/// Of the init's steps: what is neither the root file system's nor the process's.
+fn init_lines(init: &cleat_plan::Plan, step: Step) -> Vec<String> {
+    match step {
+        Step::JoinNamespaces => {
+            init.join.iter().map(|join| format!("{} ({})", join.path, namespace_names(join.flags.into()))).collect()
         }
+        Step::Unshare => one((init.unshare != 0).then(|| format!("new: {}", namespace_names(init.unshare)))),
+        Step::PidNamespace => {
+            one((init.fork == Some(Fork::Joined)).then(|| "a child goes on in the joined one".to_owned()))
+        }
+        Step::TimeNamespace => one(init.time.map(|offsets| format!("{offsets:?}"))),
+        Step::Session => one(init.keyring.as_ref().map(|name| format!("keyring {name}"))),
+        Step::CgroupNamespace => {
+            one((init.unshare_late != 0).then(|| format!("new: {}", namespace_names(init.unshare_late.into()))))
+        }
+        Step::Loopback => one(init.loopback.then(|| "lo up".to_owned())),
+        Step::Hostname => [&init.hostname, &init.domainname].into_iter().flatten().map(ToString::to_string).collect(),
+        Step::Console => one(init.terminal.map(|t| format!("terminal for user {}", t.uid))),
+        Step::CreateContainerHooks => hooks(&init.create_container.list),
+        Step::Sysctl => init.sysctl.iter().map(|s| format!("{} = {}", s.path, s.value)).collect(),
+        Step::MemoryPolicy => one(init.inherited.memory_policy.as_ref().map(super::memory::describe)),
+        Step::Personality => {
+            one(init.inherited.personality.map(|domain| if domain == 8 { "LINUX32" } else { "LINUX" }.into()))
+        }
+        Step::StartContainerHooks => hooks(&init.start_container.list),
+        _ => Vec::new(),
+    }
+}
+
+fn root_lines(root: &cleat_plan::Root, step: Step) -> Vec<String> {
+    match step {
+        Step::Propagation => vec![format!("{:?}", root.propagation.kind).to_lowercase()],
+        Step::Rootfs => vec![format!("{}{}", root.path, if root.nodev { " nodev (recursive)" } else { "" })],
+        Step::Mounts => root.mounts.iter().map(mount).collect(),
+        Step::Devices => {
+            let line = |d: &cleat_plan::Device| format!("{} {}:{} mode {:o}", d.path, d.major, d.minor, d.mode);
+            root.devices.iter().map(line).collect()
+        }
+        Step::DevLinks => one(root.dev_links.then(|| "/dev/fd, stdin, stdout, stderr, core, ptmx".to_owned())),
+        Step::PivotRoot => vec![format!("{:?}", root.pivot)],
+        Step::ReadonlyPaths => texts(&root.readonly_paths),
+        Step::MaskedPaths => texts(&root.masked),
+        Step::ReadonlyRoot => one(root.readonly.then(|| "/".to_owned())),
+        _ => Vec::new(),
+    }
+}
+
+fn process_lines(process: &cleat_plan::Process, step: Step) -> Vec<String> {
+    match step {
+        Step::Label => [&process.apparmor, &process.selinux].into_iter().flatten().map(ToString::to_string).collect(),
+        Step::Seccomp => one(process.seccomp.as_ref().map(|filter| {
+            let asks = if filter.listener { ", asks a listener" } else { "" };
+            let count = filter.program.count();
+            format!("{count} instructions, flags {:#x}, loaded {:?}{asks}", filter.flags, filter.load)
+        })),
+        Step::Credentials => vec![format!(
+            "user {} group {} groups {:?} umask {:04o}, {} capabilities in the bounding set{}",
+            process.uid,
+            process.gid,
+            process.groups.as_deref().unwrap_or_default(),
+            process.umask,
+            process.caps.bounding.count_ones(),
+            if process.no_new_privileges { ", no new privileges" } else { "" }
+        )],
+        Step::Cwd => vec![process.cwd.to_string()],
+        Step::Program => one(process.args.first().map(ToString::to_string)),
+        Step::Exec => vec![texts(&process.args).join(" ")],
+        _ => Vec::new(),
     }
 }

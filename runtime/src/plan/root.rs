@@ -57,27 +57,7 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         (true, false) => Pivot::PivotRoot,
     };
     if !own_mounts {
-        let needs = [
-            ("mounts", !input.spec.mounts.is_empty()),
-            ("linux.maskedPaths", !linux.masked_paths.is_empty()),
-            ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
-            ("linux.rootfsPropagation", !linux.rootfs_propagation.is_empty()),
-            ("root.readonly", readonly),
-            ("process.terminal", input.spec.process.as_ref().is_some_and(|p| p.terminal)),
-        ];
-        let error = |name| {
-            let remedy = "add {\"type\": \"mount\"} without a path to linux.namespaces";
-            place(name).error("needs a new mount namespace").remedy(remedy)
-        };
-        let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
-        findings.problems.extend(needs.map(|(name, _)| error(name)));
-    }
-    if !own_mounts && input.host.rootless() {
-        findings.warnings.push(
-            "linux.resources.devices: only root of the machine may filter devices, and without a mount namespace of \
-             the container's own its root file system cannot be \"nodev\" instead: device nodes in it can be used"
-                .into(),
-        );
+        check_without_mounts(input, findings);
     }
     let (propagation, root_propagation) =
         findings.keep(root_propagation(&linux.rootfs_propagation).map(Some)).unwrap_or(DEFAULT_PROPAGATION);
@@ -105,18 +85,7 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
         mount_label: mount_label.as_ref(),
     };
-    let mut list = findings.each(&input.spec.mounts, |index, mount| {
-        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)
-    });
-    if let Some(dir) = &input.request.notify_dir {
-        let notify = spec::Mount {
-            destination: "/run/notify".into(),
-            source: dir.to_string_lossy().into_owned(),
-            options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
-            ..spec::Mount::default()
-        };
-        list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context).map(Some)));
-    }
+    let list = mount_list(input, &mut context, findings);
     // An engine that binds a /dev of its own has filled it, too.
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
@@ -153,6 +122,49 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         masked: absolute(&linux.masked_paths, "linux.maskedPaths"),
         readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths"),
     }
+}
+
+/// What a container cannot have that has no mount namespace of its own.
+fn check_without_mounts(input: &RootInput<'_>, findings: &mut Findings) {
+    let (spec, linux) = (input.spec, &input.spec.linux);
+    let needs = [
+        ("mounts", !spec.mounts.is_empty()),
+        ("linux.maskedPaths", !linux.masked_paths.is_empty()),
+        ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
+        ("linux.rootfsPropagation", !linux.rootfs_propagation.is_empty()),
+        ("root.readonly", spec.root.as_ref().is_some_and(|root| root.readonly)),
+        ("process.terminal", spec.process.as_ref().is_some_and(|p| p.terminal)),
+    ];
+    let error = |name| {
+        let remedy = "add {\"type\": \"mount\"} without a path to linux.namespaces";
+        place(name).error("needs a new mount namespace").remedy(remedy)
+    };
+    let needs = needs.iter().filter(|(_, is_needed)| *is_needed);
+    findings.problems.extend(needs.map(|(name, _)| error(name)));
+    if input.host.rootless() {
+        findings.warnings.push(
+            "linux.resources.devices: only root of the machine may filter devices, and without a mount namespace of \
+             the container's own its root file system cannot be \"nodev\" instead: device nodes in it can be used"
+                .into(),
+        );
+    }
+}
+
+/// Those of config.json, and the one for `NOTIFY_SOCKET`.
+fn mount_list(input: &RootInput<'_>, context: &mut mounts::Context<'_>, findings: &mut Findings) -> Vec<wire::Mount> {
+    let mut list = findings.each(&input.spec.mounts, |index, mount| {
+        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), context)
+    });
+    if let Some(dir) = &input.request.notify_dir {
+        let notify = spec::Mount {
+            destination: "/run/notify".into(),
+            source: dir.to_string_lossy().into_owned(),
+            options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
+            ..spec::Mount::default()
+        };
+        list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), context).map(Some)));
+    }
+    list
 }
 
 /// Where the host's mounts are, and which of them let a user namespace of the container's see what is masked.

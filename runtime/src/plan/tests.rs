@@ -1,5 +1,4 @@
 use super::*;
-use crate::error::Error;
 use serde_json::{Value, json};
 
 fn host() -> Host {
