@@ -12,9 +12,9 @@ pub enum Action {
     Serve,
     /// Remove what is left of a task whose server is gone.
     Delete,
-    /// Tell what the runtime can do.
+    /// Print what the runtime can do.
     Info,
-    /// Tell the version.
+    /// Print the version.
     Version,
 }
 
@@ -59,7 +59,7 @@ pub fn parse(words: &[String]) -> Result<(Action, Args), String> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (flag, None),
         };
-        // For people: no terminal is to be told what a name says.
+        // The message may go to a terminal, which would obey escape sequences.
         let shown = name.escape_debug();
         match name {
             "v" | "version" => version = is_true(given.as_deref()),

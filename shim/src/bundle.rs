@@ -1,8 +1,7 @@
 //! What is written into a bundle, and read from it again?
 //!
-//! The bundle is containerd's directory for the task, which it removes. What lies there outlives
-//! the shim: `options.json` and `runtime` say where the container's state is, `init.pid` and
-//! `exits/NAME.json` who it was and how it ended.
+//! The bundle is containerd's directory for the task, which it removes. Files there outlive the shim: `options.json`
+//! says where the container's state is, `init.pid` and `exits/NAME.json` which pid it had and how it ended.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::task::Exit;
 /// The options that a later `delete` needs.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Kept {
+struct SavedOptions {
     root: String,
     binary_name: String,
     systemd_cgroup: bool,
@@ -36,12 +35,12 @@ pub fn state_root(options: &Options, namespace: &str) -> PathBuf {
     Path::new(root).join(namespace)
 }
 
-/// Remembers what `delete` needs.
+/// Writes what `delete` needs.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn keep_options(bundle: &Path, options: &Options) -> Result<()> {
-    let kept = Kept {
+pub fn save_options(bundle: &Path, options: &Options) -> Result<()> {
+    let kept = SavedOptions {
         root: options.root.clone(),
         binary_name: options.binary_name.clone(),
         systemd_cgroup: options.systemd_cgroup,
@@ -49,10 +48,10 @@ pub fn keep_options(bundle: &Path, options: &Options) -> Result<()> {
     write(&bundle.join("options.json"), &kept)
 }
 
-/// What was remembered; nothing when it is not there.
+/// Reads them again; the defaults if there are none.
 pub fn options(bundle: &Path) -> Options {
     let text = std::fs::read(bundle.join("options.json")).unwrap_or_default();
-    let kept: Kept = serde_json::from_slice(&text).unwrap_or_default();
+    let kept: SavedOptions = serde_json::from_slice(&text).unwrap_or_default();
     Options {
         root: kept.root,
         binary_name: kept.binary_name,
@@ -86,7 +85,7 @@ fn exit_file(bundle: &Path, exec: &str) -> PathBuf {
     bundle.join("exits").join(if exec.is_empty() { "init.json".into() } else { exec_name(exec, "json") })
 }
 
-/// A file's name that is of a process: never one of the container's own, whatever its id is.
+/// The name of a file of an exec, which is never one of the container's own.
 pub fn exec_name(exec: &str, suffix: &str) -> String {
     format!("exec-{exec}.{suffix}")
 }
@@ -96,8 +95,8 @@ pub fn exec_file(bundle: &Path, exec: &str, suffix: &str) -> PathBuf {
     bundle.join(exec_name(exec, suffix))
 }
 
-/// A process that was deleted.
-pub fn forget_exit(bundle: &Path, exec: &str) {
+/// Removes the record of a process that was deleted.
+pub fn remove_exit(bundle: &Path, exec: &str) {
     let _ = std::fs::remove_file(exit_file(bundle, exec));
 }
 

@@ -1,7 +1,7 @@
-//! How is a task removed whose server is gone?
+//! How is a task deleted whose server is gone?
 //!
-//! `delete` is executed by containerd in a bundle in any state, half-made or half-removed, and after
-//! a regular end, too: then nothing is left to do.
+//! containerd executes `delete` in a bundle in any state, half created or half removed, and after a regular exit, too:
+//! then nothing is left to do.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::args::Args;
 use crate::messages::{DeleteResponse, Timestamp};
 use crate::{bundle, rootfs, start};
 
-/// What a process is said to have ended with that was killed with its shim.
+/// The exit status of a process that was killed with its shim.
 const KILLED: u32 = 137;
 
 /// Kills and removes the container, unmounts its root file system, and prints how it ended.
 ///
 /// # Errors
-/// Those of write(2). What cannot be removed is told in the log.
+/// Those of write(2). What cannot be removed is logged.
 pub fn delete(args: &Args) -> Result<()> {
     let here = std::env::current_dir().context("getcwd")?;
     // containerd's working directory is the bundle, or a neighbour of it.
@@ -45,8 +45,8 @@ pub fn delete(args: &Args) -> Result<()> {
     if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
         warn(&error.to_string());
     }
-    rootfs::forget_layers(&bundle.join("rootfs"));
-    start::forget_socket(&bundle, args, |group| remove_group(&shell, group));
+    rootfs::remove_layers(&bundle.join("rootfs"));
+    start::remove_stale_socket(&bundle, args, |group| remove_group(&shell, group));
     let recorded = bundle::init_exit(&bundle);
     let response = match recorded {
         Some((pid, exit)) => DeleteResponse { pid, exit_status: exit.status, exited_at: Some(exit.at) },
@@ -59,8 +59,7 @@ pub fn delete(args: &Args) -> Result<()> {
     std::io::stdout().write_all(&response.encode_to_vec()).context("write to standard output")
 }
 
-/// Removes what else a killed server has had: of a pod, containerd 2 executes `delete` for the sandbox alone,
-/// and forgets the containers.
+/// Removes the other containers of a killed server: for a pod, containerd 2 executes `delete` for the sandbox alone.
 fn remove_group(shell: &Shell<'_>, group: &str) {
     for id in shell.store.ids().unwrap_or_default() {
         let Ok(container) = shell.store.open(&id) else { continue };
@@ -73,6 +72,6 @@ fn remove_group(shell: &Shell<'_>, group: &str) {
         if let Err(error) = removed {
             (shell.warn)(&format!("{id}: {error}"));
         }
-        rootfs::forget_layers(&rootfs);
+        rootfs::remove_layers(&rootfs);
     }
 }

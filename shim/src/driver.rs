@@ -1,9 +1,9 @@
-//! How is it done what follows?
+//! How are effects performed?
 //!
-//! Births and starts are processes of `cleat`, as many at a time as are asked for; everything else
-//! happens here and now, by the library. Runs as root in the host's namespaces.
+//! Creating and starting are processes of `cleat`, as many at a time as are asked for. All else is done in this
+//! process, by the library. Runs as root in the host's namespaces.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,164 +12,145 @@ use std::time::{Duration, Instant};
 
 use cleat::commands::{self, Shell};
 use cleat::container::{Container, Store};
-use cleat::error::{Context, Error, Kind, Result};
-use cleat::sys::child;
+use cleat::error::{Error, Kind, Result};
 use nix::sys::inotify::Inotify;
 use prost::Message;
 
 use crate::args::Args;
-use crate::epoll::{Source, Watch};
-use crate::fd_store::Shelf;
-use crate::messages::{Any, CreateRequest, Options, StatsResponse};
-use crate::rootfs::Mounted;
-use crate::task::{Birth, Effect, ExecSpec, Input, Stdio as Names, Who};
-use crate::ttrpc::{Code, Failure};
-use crate::{bundle, metrics, options, rootfs};
+use crate::fd_store::FdStore;
+use crate::messages::{Any, Options, StatsResponse};
+use crate::rootfs::MountGuard;
+use crate::task::{Effect, Input, ProcessId};
+use crate::ttrpc::{Answer, Code, Failure};
+use crate::{bundle, metrics};
 
+mod context;
 mod fifo_drain;
 mod held_fds;
+mod launch;
 mod oom;
 mod pending_readers;
 mod slow_calls;
 mod streams;
 
-use oom::Watched;
-use pending_readers::Late;
-use slow_calls::Question;
-use streams::{Running, Streams, console_socket};
+pub use context::{Ctx, Outcome};
+use oom::OomWatch;
+use pending_readers::PendingReader;
+use slow_calls::PidsRequest;
+use streams::{Running, Streams};
 
-/// How long children of a process may keep its streams when it is deleted.
+/// How long children of a process may hold its streams when it is deleted.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a logging program may take to say that it is ready.
-const READY: Duration = Duration::from_secs(10);
-/// How long it may take to end when it is asked to.
+/// How long a logging program may take to end when it is asked to.
 const LOGGER_END: Duration = Duration::from_secs(12);
 
-/// What came of it.
-pub enum Outcome {
-    /// Something happened.
-    Happened(Input),
-    /// Something else is to be done.
-    Do(Effect),
-}
-
-type Outcomes = VecDeque<Outcome>;
-
-/// What a child process of ours does.
+/// What a child of the shim does.
 enum Work {
-    /// Makes a container.
-    Create(Who),
-    /// Lets it start.
-    Start(Who),
-    /// Makes another process.
-    Exec(Who),
-    /// Removes a container, which may take long.
-    Remove(Who),
-    /// Lists the processes of one, which may take long.
-    List(Question, File),
-    /// Takes what a process writes.
-    Log(Who),
+    /// `cleat create`
+    Create(ProcessId),
+    /// `cleat start`
+    Start(ProcessId),
+    /// `cleat exec`
+    Exec(ProcessId),
+    /// `cleat delete`, where that may take long.
+    Remove(ProcessId),
+    /// `cleat ps`, where that may take long.
+    List(PidsRequest, File),
+    /// A logging program.
+    Log(ProcessId),
 }
 
-/// What is to happen at some time.
+/// What happens at some time.
 enum Timer {
-    /// Nobody waits for a process's output any more. The number is that of its streams: its name may
-    /// be another's by then.
-    Drain(Who, u64),
-    /// Whether an init's readers have taken more.
-    Flush(Who, u64),
+    /// Stop waiting for the output of a process. The number is that of its streams: another process may have the
+    /// same id by then.
+    Drain(ProcessId, u64),
+    /// Look again whether the fifos of an init are empty.
+    Fifos(ProcessId, u64),
     /// A logging program has not become ready.
-    Ready(Who, u64),
+    LoggerReady(ProcessId, u64),
     /// A logging program has not ended.
-    Logger(i32),
+    LoggerEnd(i32),
 }
 
 /// A container.
-struct Place {
+struct ContainerEntry {
     bundle: PathBuf,
     options: Options,
-    /// Of a container that is being made.
-    mounted: Option<Mounted>,
+    /// While the container is being created.
+    mounted: Option<MountGuard>,
 }
 
-/// All that this process has open and in hand.
+/// All that the shim has open and under way.
 pub struct Driver {
     namespace: String,
     debug: bool,
-    places: BTreeMap<String, Place>,
-    streams: BTreeMap<Who, Streams>,
-    /// For what is held for other containers than the first one.
-    shelf: Option<Shelf>,
+    containers: BTreeMap<String, ContainerEntry>,
+    streams: BTreeMap<ProcessId, Streams>,
+    /// Descriptors held for all containers but the first.
+    fd_store: Option<FdStore>,
     work: BTreeMap<i32, Work>,
     pumps: BTreeMap<u64, Running>,
     timers: BTreeMap<(Instant, u64), Timer>,
-    last: u64,
-    kills: Option<Inotify>,
-    watched: Vec<Watched>,
-    opened: Option<Inotify>,
-    late: Vec<Late>,
+    last_number: u64,
+    oom_inotify: Option<Inotify>,
+    oom_watches: Vec<OomWatch>,
+    fifo_inotify: Option<Inotify>,
+    pending_readers: Vec<PendingReader>,
 }
 
 impl Driver {
-    /// Nothing in hand yet.
+    /// Without containers.
     pub fn new(args: &Args) -> Driver {
         Driver {
             namespace: args.namespace.clone(),
             debug: args.debug,
-            places: BTreeMap::new(),
+            containers: BTreeMap::new(),
             streams: BTreeMap::new(),
-            shelf: None,
+            fd_store: None,
             work: BTreeMap::new(),
             pumps: BTreeMap::new(),
             timers: BTreeMap::new(),
-            last: 0,
-            kills: None,
-            watched: Vec::new(),
-            opened: None,
-            late: Vec::new(),
+            last_number: 0,
+            oom_inotify: None,
+            oom_watches: Vec::new(),
+            fifo_inotify: None,
+            pending_readers: Vec::new(),
         }
     }
 
-    /// When `tick` wants to be called.
-    pub fn next(&self) -> Option<Instant> {
+    /// When `tick` is to be called.
+    pub fn next_timer(&self) -> Option<Instant> {
         self.timers.keys().next().map(|(at, _)| *at)
     }
 
-    fn number(&mut self) -> u64 {
-        self.last += 1;
-        self.last
+    fn new_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     fn after(&mut self, delay: Duration, timer: Timer) {
-        let key = (Instant::now() + delay, self.number());
+        let key = (Instant::now() + delay, self.new_number());
         self.timers.insert(key, timer);
     }
 
-    /// Time has passed.
-    pub fn tick(&mut self, now: Instant, watch: &mut Watch, outcomes: &mut Outcomes) {
+    /// Runs the timers that are due.
+    pub fn tick(&mut self, now: Instant, ctx: &mut Ctx) {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             match entry.remove() {
                 Timer::Drain(who, number) => {
                     if self.streams.get(&who).is_some_and(|streams| streams.number == number && streams.draining) {
-                        self.stop_pumps(&who, watch);
-                        self.drained(&who, outcomes);
+                        self.stop_pumps(&who, ctx);
+                        self.drained(&who, ctx);
                     }
                 }
-                Timer::Flush(who, number) => {
+                Timer::Fifos(who, number) => {
                     if self.streams.get(&who).is_some_and(|streams| streams.number == number) {
-                        self.check_flushed(&who, watch, outcomes);
+                        self.check_fifos(&who, ctx);
                     }
                 }
-                Timer::Ready(who, number) => {
-                    let streams = self.streams.get_mut(&who).filter(|streams| streams.number == number);
-                    if let Some((_, is_init, fd, token)) = streams.and_then(|streams| streams.waiting.take()) {
-                        watch.remove(&fd, token);
-                        let text = "the logging program does not say that it is ready: it closes descriptor 5 then";
-                        let failure = Failure::new(Code::Unknown, text);
-                        self.unborn(&who, is_init, failure, outcomes);
-                    }
-                }
-                Timer::Logger(pid) => signal(pid, nix::libc::SIGKILL),
+                Timer::LoggerReady(who, number) => self.logger_is_late(&who, number, ctx),
+                Timer::LoggerEnd(pid) => signal(pid, nix::libc::SIGKILL),
             }
         }
     }
@@ -179,41 +160,39 @@ impl Driver {
         Shell { store, warn, debug: None, inherited: 0, rootless: None, systemd: options.systemd_cgroup }
     }
 
-    /// With a container of ours.
+    /// Calls the library for a container.
     fn with<T>(&self, id: &str, act: impl FnOnce(&Shell<'_>) -> Result<T>) -> Result<T> {
-        let place = self.places.get(id);
-        let place = place.ok_or_else(|| Error::of(Kind::NoContainer, format!("container does not exist: {id}")))?;
+        let entry = self.containers.get(id);
+        let entry = entry.ok_or_else(|| Error::of(Kind::NoContainer, format!("container does not exist: {id}")))?;
         let warn = |text: &str| log("warning", &format!("{id}: {text}"));
-        act(&self.shell(&place.options, &warn))
+        act(&self.shell(&entry.options, &warn))
     }
 
     fn container(&self, id: &str) -> Result<Container> {
         self.with(id, |shell| shell.store.open(id))
     }
 
-    /// Does one thing.
-    pub fn perform(&mut self, effect: Effect, watch: &mut Watch, outcomes: &mut Outcomes) {
-        let answer =
-            |ticket, outcome: std::result::Result<Vec<u8>, Failure>| Outcome::Do(Effect::Answer(ticket, outcome));
+    /// Performs an effect.
+    pub fn perform(&mut self, effect: Effect, ctx: &mut Ctx) {
         match effect {
-            // Not ours.
+            // The event loop's.
             Effect::Answer(..) | Effect::Publish(_) | Effect::Shutdown => {}
-            Effect::Create(request) => self.create(&request, watch, outcomes),
-            Effect::StartInit(id) => self.start(&id, outcomes),
-            Effect::StartExec(who, spec) => self.exec(&who, &spec, watch, outcomes),
-            Effect::Record(who, pid, exit) => {
-                self.catch_up(&who, watch, outcomes);
-                let Some(place) = self.places.get(&who.id) else { return };
-                if let Err(error) = bundle::record_exit(&place.bundle, &who.exec, pid, exit) {
+            Effect::Create(id, spec) => self.create(&ProcessId::init(&id), *spec, ctx),
+            Effect::StartInit(id) => self.start(&id, ctx),
+            Effect::StartExec(who, spec) => self.exec(&who, *spec, ctx),
+            Effect::RecordExit(who, pid, exit) => {
+                self.catch_up(&who, ctx);
+                let Some(entry) = self.containers.get(&who.container) else { return };
+                if let Err(error) = bundle::record_exit(&entry.bundle, &who.exec, pid, exit) {
                     log("error", &error.to_string());
                 }
             }
-            Effect::Flush(id) => self.flush(&Who::init(&id), watch, outcomes),
+            Effect::DrainFifos(id) => self.drain_fifos(&ProcessId::init(&id), ctx),
             Effect::Drain(who) => {
                 self.streams.entry(who.clone()).or_default().draining = true;
-                self.check_drained(&who, outcomes);
+                self.check_drained(&who, ctx);
             }
-            Effect::Hurry(who) => {
+            Effect::DrainDeadline(who) => {
                 let number = self.streams.get(&who).map_or(0, |streams| streams.number);
                 self.after(DRAIN, Timer::Drain(who, number));
             }
@@ -221,120 +200,53 @@ impl Driver {
                 let killed = self.container(&id).and_then(|container| commands::delete::kill_all(&container));
                 killed.unwrap_or_else(|error| log("error", &error.to_string()));
             }
-            Effect::Signal(ticket, request) => {
-                let signal = request.signal.to_string();
-                let done =
-                    self.with(&request.id, |shell| commands::kill::kill(shell, &request.id, &signal, request.all));
+            Effect::Signal(ticket, id, kill) => {
+                let signal = kill.signal.to_string();
+                let done = self.with(&id, |shell| commands::kill::kill(shell, &id, &signal, kill.all));
                 let done = done.map_err(|error| match error.kind() {
                     Kind::NotRunning => Failure::new(Code::NotFound, "process already finished"),
                     _ => error.into(),
                 });
-                outcomes.push_back(answer(ticket, done.map(|()| Vec::new())));
+                ctx.answer(ticket, done.map(|()| Vec::new()));
             }
             Effect::SignalExec(ticket, pid, number) => {
-                outcomes.push_back(answer(ticket, signal_exec(pid, number).map(|()| Vec::new())));
+                ctx.answer(ticket, signal_exec(pid, number).map(|()| Vec::new()));
             }
             Effect::Freeze(ticket, id, freeze) => {
                 let done = self.with(&id, |shell| match freeze {
                     true => commands::pause::pause(shell, &id),
                     false => commands::pause::resume(shell, &id),
                 });
-                outcomes.push_back(Outcome::Happened(Input::Frozen(ticket, id, freeze, done.map_err(Failure::from))));
+                ctx.event(Input::Frozen(ticket, id, freeze, done.map_err(Failure::from)));
             }
-            Effect::Pids(ticket, id, named) => self.pids(Question { ticket, id, named }, outcomes),
+            Effect::Pids(ticket, id, named) => self.pids(PidsRequest { ticket, id, named }, ctx),
             Effect::Update(ticket, id, resources) => {
                 let done = self.with(&id, |shell| commands::update::update_with(shell, &id, &resources));
-                outcomes.push_back(answer(ticket, done.map(|()| Vec::new()).map_err(Failure::from)));
+                ctx.answer(ticket, done.map(|()| Vec::new()).map_err(Failure::from));
             }
-            Effect::Stats(ticket, id) => outcomes.push_back(answer(ticket, self.stats(&id))),
-            Effect::Resize(who, width, height) => {
-                let size = nix::libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
-                if let Some(console) = self.streams.get(&who).and_then(|streams| streams.console.as_ref()) {
-                    let _ = cleat::sys::set_window_size(console.as_fd(), &size);
-                }
-            }
+            Effect::Stats(ticket, id) => ctx.answer(ticket, self.stats(&id)),
+            Effect::Resize(who, width, height) => self.resize(&who, width, height),
             Effect::CloseStdin(who) => {
                 if let Some(streams) = self.streams.get_mut(&who) {
-                    streams.stdin.release(&mut self.shelf);
+                    streams.stdin.release(&mut self.fd_store);
                 }
             }
-            Effect::Remove(id) => self.remove(&id, outcomes),
-            Effect::Forget(who) => self.forget(&who, watch),
+            Effect::Remove(id) => self.remove(&id, ctx),
+            Effect::ReleaseStreams(who) => self.release(&who, ctx),
         }
     }
 
-    fn create(&mut self, request: &CreateRequest, watch: &mut Watch, outcomes: &mut Outcomes) {
-        let who = Who::init(&request.id);
-        let outcome = self.try_create(&who, request, watch);
-        if let Err(error) = outcome {
-            self.unborn(&who, true, error.into(), outcomes);
+    fn resize(&self, who: &ProcessId, width: u16, height: u16) {
+        let size = nix::libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        if let Some(console) = self.streams.get(who).and_then(|streams| streams.console.as_ref()) {
+            let _ = cleat::sys::set_window_size(console.as_fd(), &size);
         }
     }
 
-    fn try_create(&mut self, who: &Who, request: &CreateRequest, watch: &mut Watch) -> Result<()> {
-        let options = match &request.options {
-            Some(any) => match options::read(any)? {
-                None if !any.value.is_empty() => {
-                    let text = format!("options: unknown type {}; use containerd.runc.v1.Options", any.type_url);
-                    return Err(Error::new(text));
-                }
-                read => read.unwrap_or_default(),
-            },
-            None => Options::default(),
-        };
-        let dir = Path::new(&request.bundle);
-        if !dir.is_absolute() {
-            return Err(Error::new(format!("bundle {:?}: must be absolute", request.bundle)));
-        }
-        bundle::keep_options(dir, &options)?;
-        // Of another task, which was here before.
-        bundle::forget_exit(dir, "");
-        let mounted = rootfs::mount(&request.rootfs, &dir.join("rootfs"))?;
-        let mut command = self.cleat(&options, &dir.join("log.json"));
-        // Nothing may be made after whoever removes it has looked.
-        child::die_with_parent(&mut command);
-        command.arg("create").arg("--bundle").arg(dir).arg("--pid-file").arg(dir.join("init.pid"));
-        // containerd has made them for this container alone.
-        command.arg("--give-fifos");
-        if options.no_pivot_root {
-            command.arg("--no-pivot");
-        }
-        if options.no_new_keyring {
-            command.arg("--no-new-keyring");
-        }
-        self.places.insert(who.id.clone(), Place { bundle: dir.into(), options, mounted: Some(mounted) });
-        let names = Names {
-            stdin: request.stdin.clone(),
-            stdout: request.stdout.clone(),
-            stderr: request.stderr.clone(),
-            terminal: request.terminal,
-        };
-        self.bear(who, command, names, watch)
-    }
-
-    fn exec(&mut self, who: &Who, spec: &ExecSpec, watch: &mut Watch, outcomes: &mut Outcomes) {
-        let outcome = self.try_exec(who, spec, watch);
-        if let Err(error) = outcome {
-            self.unborn(who, false, error.into(), outcomes);
-        }
-    }
-
-    fn try_exec(&mut self, who: &Who, spec: &ExecSpec, watch: &mut Watch) -> Result<()> {
-        let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
-        let file = |suffix: &str| bundle::exec_file(&place.bundle, &who.exec, suffix);
-        cleat::container::write_atomically(&file("process.json"), &spec.process, 0o600)?;
-        let mut command = self.cleat(&place.options, &file("log.json"));
-        command
-            .args(["exec", "--detach", "--give-fifos", "--process"])
-            .arg(file("process.json"))
-            .arg("--pid-file")
-            .arg(file("pid"));
-        self.bear(who, command, spec.stdio.clone(), watch)
-    }
-
-    /// `cleat` with the options that come before the command's name.
-    fn cleat(&self, options: &Options, log: &Path) -> Command {
-        let mut command = Command::new(runtime(options));
+    /// A command of the runtime, up to the options that come before its name.
+    fn runtime(&self, entry: &ContainerEntry, log: &Path) -> Command {
+        let options = &entry.options;
+        let mut command = Command::new(runtime_path(options));
         command.arg("--root").arg(bundle::state_root(options, &self.namespace));
         command.arg("--log").arg(log).args(["--log-format", "json"]);
         if self.debug {
@@ -343,7 +255,7 @@ impl Driver {
         if options.systemd_cgroup {
             command.arg("--systemd-cgroup");
         }
-        // Of whoever started containerd: no container's business.
+        // Those of containerd's service manager concern no container.
         for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
             command.env_remove(name);
         }
@@ -351,215 +263,76 @@ impl Driver {
         command
     }
 
-    /// Opens the streams and has the process born.
-    fn bear(&mut self, who: &Who, mut command: Command, names: Names, watch: &mut Watch) -> Result<()> {
-        let is_init = who.exec.is_empty();
-        let terminal = names.terminal;
-        let number = self.number();
-        let mut streams = Streams { number, names, ..Streams::default() };
-        let place = self.places.get(&who.id).ok_or_else(|| Error::new(format!("no bundle of {}", who.id)))?;
-        let (dir, uid, gid) = (place.bundle.clone(), place.options.io_uid, place.options.io_gid);
-        if terminal {
-            let (socket, name) = console_socket(&dir, who)?;
-            command.arg("--console-socket").arg(name).current_dir(&dir);
-            streams.console_socket = Some(socket);
-        } else {
-            self.connect(who, &mut streams, &mut command, (uid, gid), watch)?;
-        }
-        command.arg(&who.id);
-        let waits = streams.waiting.take();
-        self.streams.insert(who.clone(), streams);
-        if let Some((_, _, ready, _)) = waits {
-            let token = watch.read(&ready, Source::Ready(who.clone())).context("epoll_ctl")?;
-            if let Some(streams) = self.streams.get_mut(who) {
-                streams.waiting = Some((command, is_init, ready, token));
-            }
-            self.after(READY, Timer::Ready(who.clone(), number));
-            return Ok(());
-        }
-        self.spawn(who, &mut command, is_init)
-    }
-
-    fn spawn(&mut self, who: &Who, command: &mut Command, is_init: bool) -> Result<()> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().context(format_args!("execute {program}"))?;
-        let work = if is_init { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
-        self.work.insert(pid_of(&child), work);
-        // The only container of a server has no use for it.
-        if is_init && self.places.len() > 1 {
-            self.put_away(who);
-        }
-        Ok(())
-    }
-
-    /// A logging program is ready, or has ended.
-    pub fn ready(&mut self, who: &Who, watch: &mut Watch, outcomes: &mut Outcomes) {
-        let Some((mut command, is_init, fd, token)) = self.streams.get_mut(who).and_then(|s| s.waiting.take()) else {
-            return;
-        };
-        watch.remove(&fd, token);
-        if let Err(error) = self.spawn(who, &mut command, is_init) {
-            self.unborn(who, is_init, error.into(), outcomes);
-        }
-    }
-
-    /// It came to nothing; what was opened for it is closed.
-    fn unborn(&mut self, who: &Who, is_init: bool, failure: Failure, outcomes: &mut Outcomes) {
-        if is_init {
-            self.places.remove(&who.id);
-        }
-        outcomes.push_back(Outcome::Happened(Input::Born(who.clone(), Err(failure))));
-    }
-
-    fn start(&mut self, id: &str, outcomes: &mut Outcomes) {
-        let who = Who::init(id);
-        let Some(place) = self.places.get(id) else { return };
-        let mut command = self.cleat(&place.options, &place.bundle.join("log.json"));
-        match command.arg("start").arg(id).spawn().context("execute cleat start") {
-            Ok(child) => drop(self.work.insert(pid_of(&child), Work::Start(who))),
-            Err(error) => outcomes.push_back(Outcome::Happened(Input::Started(who, Err(error.into())))),
-        }
-    }
-
-    /// A child has ended. False: it is none that does our work.
-    pub fn ended(&mut self, pid: i32, status: u8, watch: &mut Watch, outcomes: &mut Outcomes) -> bool {
+    /// A child has ended. False: the shim did not spawn it.
+    pub fn ended(&mut self, pid: i32, status: u8, ctx: &mut Ctx) -> bool {
         let Some(work) = self.work.remove(&pid) else { return false };
         match work {
-            Work::Create(who) => {
-                let born = self.created(&who, status, watch);
-                match born {
-                    Ok(birth) => outcomes.push_back(Outcome::Happened(Input::Born(who, Ok(birth)))),
-                    Err(error) => {
-                        if status == 0 {
-                            self.undo(&who.id);
-                        }
-                        let text = format!("OCI runtime create failed: {error}");
-                        self.unborn(&who, true, Failure::new(Code::Unknown, text), outcomes);
-                    }
-                }
-            }
-            Work::Exec(who) => {
-                let born = self.executed(&who, status, watch);
-                let born =
-                    born.map_err(|error| Failure::new(Code::Unknown, format!("OCI runtime exec failed: {error}")));
-                outcomes.push_back(Outcome::Happened(Input::Born(who, born)));
-            }
+            Work::Create(who) => self.create_ended(who, status, ctx),
+            Work::Exec(who) => self.exec_ended(who, status, ctx),
             Work::Start(who) => {
                 let failed = |error| Failure::new(Code::Unknown, format!("OCI runtime start failed: {error}"));
-                let outcome = self.outcome(&who.id, "log.json", status).map_err(failed);
-                outcomes.push_back(Outcome::Happened(Input::Started(who, outcome)));
+                let outcome = self.outcome(&who.container, "log.json", status).map_err(failed);
+                ctx.event(Input::Started(who, outcome));
             }
             Work::Remove(who) => {
-                let outcome = self.outcome(&who.id, "log.json", status);
-                self.removed(&who.id, outcome, outcomes);
+                let outcome = self.outcome(&who.container, "log.json", status);
+                self.removed(&who.container, outcome, ctx);
             }
-            Work::List(question, list) => self.listed(&question, list, status, outcomes),
+            Work::List(request, list) => self.listed(&request, list, status, ctx),
             Work::Log(who) => {
                 // Its pid is free, and not to be killed.
-                self.timers.retain(|_, timer| !matches!(timer, Timer::Logger(logger) if *logger == pid));
-                // Another one may have its process's name by now.
+                self.timers.retain(|_, timer| !matches!(timer, Timer::LoggerEnd(logger) if *logger == pid));
+                // Another process may have the same id since.
                 if let Some(streams) = self.streams.get_mut(&who).filter(|streams| streams.logger == Some(pid)) {
                     streams.logger = None;
-                    self.check_drained(&who, outcomes);
+                    self.check_drained(&who, ctx);
                 }
             }
         }
         true
     }
 
-    /// What `cleat` says of its failure.
+    /// Whether the runtime succeeded; if not, the error that it logged.
     fn outcome(&self, id: &str, log: &str, status: u8) -> Result<()> {
         if status == 0 {
             return Ok(());
         }
-        let told = self.places.get(id).and_then(|place| bundle::last_error(&place.bundle.join(log)));
-        Err(Error::new(told.unwrap_or_else(|| format!("cleat ended with status {status} and no word"))))
+        let logged = self.containers.get(id).and_then(|entry| bundle::last_error(&entry.bundle.join(log)));
+        Err(Error::new(logged.unwrap_or_else(|| format!("cleat ended with status {status} and no word"))))
     }
 
-    /// Into containerd's log: what a process does without although it was asked for.
-    fn pass_warnings_on(&self, id: &str, log_file: &str) {
-        let Some(place) = self.places.get(id) else { return };
-        for text in bundle::messages(&place.bundle.join(log_file), "warning") {
-            log("warning", &format!("{id}: {text}"));
-        }
-    }
-
-    fn created(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
-        self.outcome(&who.id, "log.json", status)?;
-        self.pass_warnings_on(&who.id, "log.json");
-        let place = self.places.get_mut(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
-        let file = place.bundle.join("init.pid");
-        let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
-        place.mounted.take().into_iter().for_each(Mounted::keep);
-        let container = self.container(&who.id)?;
-        self.watch_kills(&who.id, &container, watch);
-        self.take_console(who, watch)?;
-        Ok(Birth { pid, gone: is_gone(pid), shares_pids: !container.record.ends_with_init() })
-    }
-
-    /// Removes a container that was made, and cannot be used.
-    fn undo(&mut self, id: &str) {
-        let undone = self.with(id, |shell| commands::delete::delete(shell, id, true));
-        let unmounted = self.places.get(id).map_or(Ok(()), |place| rootfs::unmount(&place.bundle.join("rootfs")));
-        for error in [undone, unmounted].into_iter().filter_map(Result::err) {
-            log("error", &format!("{id}: {error}"));
-        }
-    }
-
-    fn executed(&mut self, who: &Who, status: u8, watch: &mut Watch) -> Result<Birth> {
-        let file = bundle::exec_name(&who.exec, "log.json");
-        let outcome = self.outcome(&who.id, &file, status);
-        self.pass_warnings_on(&who.id, &file);
-        let place = self.places.get(&who.id).ok_or_else(|| Error::new("the container was forgotten"))?;
-        for suffix in ["process.json", "log.json"] {
-            let _ = std::fs::remove_file(bundle::exec_file(&place.bundle, &who.exec, suffix));
-        }
-        outcome?;
-        let file = bundle::exec_file(&place.bundle, &who.exec, "pid");
-        let pid = bundle::pid(&file).ok_or_else(|| Error::new(format!("{}: no pid in it", file.display())))?;
-        self.take_console(who, watch)?;
-        Ok(Birth { pid, gone: is_gone(pid), shares_pids: false })
-    }
-
-    fn forget(&mut self, who: &Who, watch: &mut Watch) {
-        self.stop_pumps(who, watch);
-        self.forget_late(who);
+    fn release(&mut self, who: &ProcessId, ctx: &mut Ctx) {
+        self.stop_pumps(who, ctx);
+        self.drop_pending_readers(who);
         if let Some(mut streams) = self.streams.remove(who) {
-            streams.release(&mut self.shelf);
-            if let Some((_, _, fd, token)) = streams.waiting {
-                watch.remove(&fd, token);
+            streams.release(&mut self.fd_store);
+            if let Some(pending) = streams.pending_spawn {
+                ctx.epoll.remove(&pending.ready, pending.token);
             }
             if let Some(logger) = streams.logger {
                 signal(logger, nix::libc::SIGTERM);
-                self.after(LOGGER_END, Timer::Logger(logger));
+                self.after(LOGGER_END, Timer::LoggerEnd(logger));
             }
         }
-        if who.exec.is_empty() {
-            self.places.remove(&who.id);
-            // The kernel does not end the watch of a cgroup's file by itself.
-            let (gone, watched) =
-                std::mem::take(&mut self.watched).into_iter().partition(|watched| watched.id == who.id);
-            self.watched = watched;
-            let gone: Vec<Watched> = gone;
-            for watched in gone {
-                let _ = self.kills.as_ref().map(|kills| kills.rm_watch(watched.descriptor));
-            }
-        } else if let Some(place) = self.places.get(&who.id) {
-            bundle::forget_exit(&place.bundle, &who.exec);
-            let _ = std::fs::remove_file(bundle::exec_file(&place.bundle, &who.exec, "pid"));
+        if who.is_init() {
+            self.containers.remove(&who.container);
+            self.unwatch_oom(&who.container);
+        } else if let Some(entry) = self.containers.get(&who.container) {
+            bundle::remove_exit(&entry.bundle, &who.exec);
+            let _ = std::fs::remove_file(bundle::exec_file(&entry.bundle, &who.exec, "pid"));
         }
     }
 
-    /// The end: a logging program that was asked to end, and has not, is killed.
+    /// The shim ends: kills logging programs that were asked to end and have not.
     pub fn end(&mut self) {
         for timer in std::mem::take(&mut self.timers).into_values() {
-            if let Timer::Logger(pid) = timer {
+            if let Timer::LoggerEnd(pid) = timer {
                 signal(pid, nix::libc::SIGKILL);
             }
         }
     }
 
-    fn stats(&self, id: &str) -> std::result::Result<Vec<u8>, Failure> {
+    fn stats(&self, id: &str) -> Answer {
         let container = self.container(id)?;
         let cgroup = container
             .cgroup()
@@ -569,25 +342,20 @@ impl Driver {
     }
 }
 
-/// The runtime: what the options say, else the one beside us, else that of `PATH`.
-fn runtime(options: &Options) -> PathBuf {
+/// The runtime: what the options say, else the `cleat` in the shim's directory, else that of `PATH`.
+fn runtime_path(options: &Options) -> PathBuf {
     if !options.binary_name.is_empty() {
         return options.binary_name.clone().into();
     }
-    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("cleat"));
-    beside.filter(|path| path.exists()).unwrap_or_else(|| "cleat".into())
-}
-
-/// A process that was born became our child when `cleat` ended.
-fn is_gone(pid: u32) -> bool {
-    i32::try_from(pid).is_ok_and(|pid| !child::is_child(pid))
+    let neighbour = std::env::current_exe().ok().map(|exe| exe.with_file_name("cleat"));
+    neighbour.filter(|path| path.exists()).unwrap_or_else(|| "cleat".into())
 }
 
 fn pid_of(child: &std::process::Child) -> i32 {
     i32::try_from(child.id()).unwrap_or(-1)
 }
 
-/// Signals a child of ours that has not been reaped: its pid is its own.
+/// Signals a child that has not been reaped: its pid is its own.
 fn signal(pid: i32, number: i32) {
     if let Ok(pidfd) = cleat::sys::pidfd_open(pid) {
         let _ = cleat::sys::pidfd_send_signal(pidfd.as_fd(), number);
@@ -605,6 +373,6 @@ fn signal_exec(pid: u32, number: u32) -> std::result::Result<(), Failure> {
 /// Writes to containerd's log.
 pub fn log(level: &str, text: &str) {
     use std::io::Write;
-    // Nobody may read it: then it is full some time.
+    // Without a reader the fifo is full some time.
     let _ = writeln!(std::io::stderr(), "level={level} msg={text:?}");
 }

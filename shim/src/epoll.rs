@@ -1,13 +1,13 @@
-//! What do we wait for? One epoll, and what each of its descriptors is.
+//! What is polled? One epoll, and what each of its descriptors is.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::task::Who;
+use crate::task::ProcessId;
 
 /// What a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,41 +16,41 @@ pub enum Source {
     Listener,
     /// Signals of ours.
     Signals,
-    /// containerd, which hears of events.
+    /// The connection to containerd, for events.
     Publisher,
-    /// Who calls us.
+    /// A connected peer.
     Peer(u32),
-    /// Files that tell of kills for want of memory.
-    Kills,
-    /// Fifos that wait for their readers.
-    Opened,
+    /// `memory.events` of containers.
+    Oom,
+    /// Fifos without a reader.
+    FifoOpened,
     /// One side of a pump.
     Pump(u64),
-    /// A logging program that says that it is ready.
-    Ready(Who),
+    /// A logging program that reports ready.
+    LoggerReady(ProcessId),
 }
 
-/// A descriptor that is watched.
+/// A descriptor that is polled.
 pub type Token = u64;
 
-/// Everything that is watched.
-pub struct Watch {
-    epoll: Epoll,
+/// All that is polled.
+pub struct Epoll {
+    epoll: epoll::Epoll,
     sources: BTreeMap<Token, Source>,
     last: Token,
 }
 
-impl Watch {
+impl Epoll {
     /// Nothing yet.
     ///
     /// # Errors
     /// Those of epoll_create1(2).
-    pub fn new() -> nix::Result<Watch> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Watch { epoll, sources: BTreeMap::new(), last: 0 })
+    pub fn new() -> nix::Result<Epoll> {
+        let epoll = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Epoll { epoll, sources: BTreeMap::new(), last: 0 })
     }
 
-    /// Watches for something to read.
+    /// Polls for something to read.
     ///
     /// # Errors
     /// `EPERM`: a file that is always ready.
@@ -58,10 +58,10 @@ impl Watch {
         self.add(fd, source, EpollFlags::EPOLLIN)
     }
 
-    /// Watches for space to write.
+    /// Polls for space to write.
     ///
     /// # Errors
-    /// See [`Watch::read`].
+    /// See [`Epoll::read`].
     pub fn write(&mut self, fd: impl AsFd, source: Source) -> nix::Result<Token> {
         self.add(fd, source, EpollFlags::EPOLLOUT)
     }
@@ -73,25 +73,25 @@ impl Watch {
         Ok(self.last)
     }
 
-    /// Watches for something to read, and for space to write, too, if that is wanted.
+    /// Polls for something to read, and for space to write, too, if that is wanted.
     pub fn also_write(&mut self, fd: impl AsFd, token: Token, wanted: bool) {
         let write = if wanted { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
         let _ = self.epoll.modify(fd, &mut EpollEvent::new(EpollFlags::EPOLLIN | write, token));
     }
 
-    /// A descriptor was closed, which takes it away from what is watched.
+    /// A descriptor was closed, which ends polling it.
     pub fn forget(&mut self, token: Token) {
         self.sources.remove(&token);
     }
 
-    /// Watches no more.
+    /// Ends polling a descriptor.
     pub fn remove(&mut self, fd: impl AsFd, token: Token) {
         if self.sources.remove(&token).is_some() {
             let _ = self.epoll.delete(fd);
         }
     }
 
-    /// Waits until something is ready, or that moment. The flag: it can be written.
+    /// Waits until something is ready, or until that time. The flag: there is space to write.
     ///
     /// # Errors
     /// Those of epoll_wait(2).
@@ -99,7 +99,7 @@ impl Watch {
         let timeout = match until {
             None => EpollTimeout::NONE,
             Some(until) => {
-                // Rather a little late than again and again a little early.
+                // Rounded up: a timer that is not due would make the loop spin.
                 let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
                 EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
             }

@@ -1,9 +1,10 @@
-//! The server: one thread that waits, asks `task` what follows, and has it done.
+//! What does the server wait for, and in which order does it act? One thread and one loop, which take events to the
+//! state machine (`task`) and effects to the driver.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cleat::error::{Context, Result};
 use cleat::sys::child;
@@ -12,57 +13,39 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::args::Args;
-use crate::connections::{self, Flushed, Heard, MAX_PEERS, Peers};
-use crate::driver::{Driver, Outcome};
-use crate::epoll::{Source, Token, Watch};
+use crate::connections::{self, Flushed, MAX_PEERS, Peers, Received};
+use crate::driver::{Ctx, Driver, Outcome};
+use crate::epoll::{Epoll, Source, Token};
+use crate::lifetime::{Event, Facts, Lifetime};
 use crate::messages::Timestamp;
 use crate::publisher::Publisher;
-use crate::task::{Call, Effect, Exit, Input, Tasks};
+use crate::task::{Effect, Exit, Input, Tasks, Verb};
 
-/// Without a task and without a peer it ends after so long: whoever started it was killed.
-const IDLE: Duration = Duration::from_secs(10);
-/// Without a task, though there is a peer: a containerd that came back does not know what it was for.
-const USELESS: Duration = Duration::from_secs(20);
-/// How long events, and whoever starts, may take at the end.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// When to look again whether anybody starts.
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// The status of whom `SIGKILL` has ended.
+/// The exit status after `SIGKILL`.
 const KILLED: u8 = 137;
 
 struct Server {
-    watch: Watch,
+    ctx: Ctx,
     listener: OwnedFd,
-    /// Its name, until that is taken away.
+    /// The path of the listener, until it is unlinked.
     socket: Option<PathBuf>,
     signals: SignalFd,
     peers: Peers,
-    /// Of each peer, and whether it is watched for space to write.
+    /// Of each peer, and whether it is polled for space to write.
     tokens: BTreeMap<u32, (Token, bool)>,
     publisher: Publisher,
     publisher_token: Option<Token>,
     tasks: Tasks,
     driver: Driver,
-    idle_since: Option<Instant>,
-    /// A descriptor to be had when there are no others.
+    lifetime: Lifetime,
+    /// Closed to make room where no descriptor is left.
     spare: Option<OwnedFd>,
-    /// When to end, whatever waits.
-    farewell: Option<Instant>,
-    /// Tasks that a start has announced, and when: it sends containerd for a Create.
-    expected: BTreeMap<String, Instant>,
-    /// A signal told it to end.
-    dismissed: bool,
-    /// containerd has told it to end, and has not come with a new task since.
-    shut_down: bool,
-    /// When to see again whether it may end.
-    again: Option<Instant>,
 }
 
-/// Serves until the last task is gone and containerd says so.
+/// Serves until the last task is deleted and containerd says Shutdown.
 ///
 /// # Errors
-/// Those of its descriptors' making.
+/// A descriptor that the loop needs cannot be opened.
 pub fn run(args: &Args) -> Result<()> {
     cleat::sys::become_subreaper().context("prctl PR_SET_CHILD_SUBREAPER")?;
     // The bundle we were started in may be removed before we end.
@@ -73,17 +56,17 @@ pub fn run(args: &Args) -> Result<()> {
         false => format!("{}.ttrpc", args.address),
     });
     let mut signals = SigSet::empty();
-    // Of the others nothing follows: no tool's habit may end containers, nor a log that is as long as it may be.
-    let others = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ];
-    let heard = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT];
-    heard.into_iter().chain(others).for_each(|signal| signals.add(signal));
+    // The others are ignored: neither `pkill -HUP` nor a log at its size limit may end containers.
+    let ignored = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ];
+    let handled = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT];
+    handled.into_iter().chain(ignored).for_each(|signal| signals.add(signal));
     signals.thread_block().context("sigprocmask")?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
-    let mut watch = Watch::new().context("epoll_create1")?;
-    watch.read(&listener, Source::Listener).context("epoll_ctl")?;
-    watch.read(&signals, Source::Signals).context("epoll_ctl")?;
+    let mut epoll = Epoll::new().context("epoll_create1")?;
+    epoll.read(&listener, Source::Listener).context("epoll_ctl")?;
+    epoll.read(&signals, Source::Signals).context("epoll_ctl")?;
     let mut server = Server {
-        watch,
+        ctx: Ctx::new(epoll),
         listener,
         socket: Some(PathBuf::from(&args.socket)).filter(|path| path.is_absolute()),
         signals,
@@ -93,17 +76,12 @@ pub fn run(args: &Args) -> Result<()> {
         publisher_token: None,
         tasks: Tasks::default(),
         driver: Driver::new(args),
-        idle_since: Some(Instant::now()),
+        lifetime: Lifetime::new(Instant::now()),
         spare: spare(),
-        farewell: None,
-        expected: BTreeMap::new(),
-        dismissed: false,
-        shut_down: false,
-        again: None,
     };
     let outcome = server.run();
     server.driver.end();
-    server.take_name_away();
+    server.unlink_socket();
     outcome
 }
 
@@ -123,103 +101,83 @@ fn take_listener() -> Result<OwnedFd> {
 impl Server {
     fn run(&mut self) -> Result<()> {
         loop {
-            let patience = self.patience();
-            let idle_until = self.idle_since.filter(|_| self.farewell.is_none()).map(|since| since + patience);
-            let until = [self.publisher.next(), self.driver.next(), self.farewell, idle_until, self.again.take()];
-            let ready = self.watch.wait(until.into_iter().flatten().min()).context("epoll_wait")?;
+            let facts = self.facts();
+            let timers = [self.publisher.next(), self.driver.next_timer(), self.lifetime.next_timer(facts)];
+            let ready = self.ctx.epoll.wait(timers.into_iter().flatten().min()).context("epoll_wait")?;
             for (source, writable) in ready {
                 self.ready(source, writable);
             }
             let now = Instant::now();
             self.publisher.tick(now);
-            let mut outcomes = VecDeque::new();
-            self.driver.tick(now, &mut self.watch, &mut outcomes);
-            self.settle(outcomes);
-            self.watch_publisher();
-            if self.is_over(now) && self.retires(now) {
+            self.driver.tick(now, &mut self.ctx);
+            self.settle();
+            self.poll_publisher();
+            let facts = self.facts();
+            if self.lifetime.is_over(facts, now) && self.try_exit(now) {
                 return Ok(());
             }
         }
     }
 
-    /// How long it stays without a task.
-    fn patience(&self) -> Duration {
-        if self.peers.count() == 0 { IDLE } else { USELESS }
+    fn facts(&self) -> Facts {
+        Facts {
+            tasks: !self.tasks.is_empty(),
+            peers: self.peers.count(),
+            silent_peer: self.peers.silent().is_some(),
+            published: self.publisher.is_idle(),
+        }
     }
 
-    fn is_over(&mut self, now: Instant) -> bool {
-        if let Some(farewell) = self.farewell {
-            return self.publisher.is_idle() || farewell <= now;
-        }
-        let since = self.idle_since.unwrap_or(now);
-        self.idle_since = self.tasks.is_empty().then_some(since);
-        if self.tasks.is_empty() && since + self.patience() <= now {
-            self.farewell = Some(now + FAREWELL);
-            return self.publisher.is_idle();
-        }
-        false
+    fn live(&mut self, event: Event<'_>) {
+        let facts = self.facts();
+        self.lifetime.step(event, facts, Instant::now());
     }
 
-    /// Takes its name away, unless somebody comes in that moment: a start of its group that finds it
-    /// listening sends containerd to it.
-    fn retires(&mut self, now: Instant) -> bool {
+    /// Unlinks the socket, unless somebody connects at that moment: a `start` that finds it listening sends containerd
+    /// here.
+    fn try_exit(&mut self, now: Instant) -> bool {
         let Some(dir) = self.socket.as_deref().and_then(Path::parent) else { return true };
-        let nobody_starts = crate::start::try_lock(dir);
-        let farewell = *self.farewell.get_or_insert(now + FAREWELL);
-        if nobody_starts.is_none() && now < farewell {
-            self.again = Some(now + AGAIN);
+        // Held until the socket is gone.
+        let lock = crate::start::try_lock(dir);
+        if !self.lifetime.may_exit(lock.is_some(), now) {
             return false;
         }
         self.accept();
-        if self.farewell.is_some() {
-            self.take_name_away();
+        if self.lifetime.is_exiting() {
+            self.unlink_socket();
         }
-        self.farewell.is_some()
+        self.lifetime.is_exiting()
     }
 
-    fn take_name_away(&mut self) {
+    fn unlink_socket(&mut self) {
         let _ = self.socket.take().map(std::fs::remove_file);
     }
 
-    /// Whether somebody is on his way to us who does not know of that Shutdown.
-    fn is_expected(&self) -> bool {
-        self.expected.values().any(|since| since.elapsed() < IDLE) || self.peers.silent().is_some()
-    }
-
-    /// Whoever comes may have been sent here by a start, and others may follow.
-    fn stay(&mut self) {
-        if !self.dismissed {
-            self.farewell = None;
-            self.idle_since = self.idle_since.map(|_| Instant::now());
-        }
-    }
-
     fn ready(&mut self, source: Source, writable: bool) {
-        let mut outcomes = VecDeque::new();
         match source {
             Source::Listener => self.accept(),
-            Source::Signals => self.signalled(&mut outcomes),
+            Source::Signals => self.signalled(),
             Source::Publisher => self.publisher.readable(),
             Source::Peer(number) => {
                 if writable {
                     self.flush(number);
                 }
-                self.hear(number, &mut outcomes);
+                self.receive(number);
             }
-            Source::Kills => self.driver.killed(&mut outcomes),
-            Source::Opened => self.driver.opened(),
-            Source::Pump(number) => self.driver.pump(number, &mut self.watch, &mut outcomes),
-            Source::Ready(who) => self.driver.ready(&who, &mut self.watch, &mut outcomes),
+            Source::Oom => self.driver.oom_event(&mut self.ctx),
+            Source::FifoOpened => self.driver.fifo_opened(),
+            Source::Pump(number) => self.driver.pump(number, &mut self.ctx),
+            Source::LoggerReady(who) => self.driver.logger_ready(&who, &mut self.ctx),
         }
-        self.settle(outcomes);
+        self.settle();
     }
 
-    /// Has everything done that follows.
-    fn settle(&mut self, mut outcomes: VecDeque<Outcome>) {
-        while let Some(outcome) = outcomes.pop_front() {
+    /// Performs everything that is queued, and what follows from it.
+    fn settle(&mut self) {
+        while let Some(outcome) = self.ctx.take_next() {
             let effects = match outcome {
-                Outcome::Happened(input) => self.tasks.step(input),
-                Outcome::Do(effect) => vec![effect],
+                Outcome::Event(input) => self.tasks.step(input),
+                Outcome::Effect(effect) => vec![effect],
             };
             for effect in effects {
                 match effect {
@@ -229,38 +187,34 @@ impl Server {
                         }
                     }
                     Effect::Publish(event) => self.publisher.publish(&event),
-                    Effect::Shutdown if self.is_expected() => {}
-                    Effect::Shutdown => {
-                        self.farewell = Some(Instant::now() + FAREWELL);
-                        self.shut_down = true;
-                    }
-                    effect => self.driver.perform(effect, &mut self.watch, &mut outcomes),
+                    Effect::Shutdown => self.live(Event::Shutdown),
+                    effect => self.driver.perform(effect, &mut self.ctx),
                 }
             }
         }
     }
 
     fn accept(&mut self) {
-        // One at a time: whoever else waits makes us come again.
-        let Some(socket) = self.take_peer() else { return };
-        self.stay();
+        // One at a time: epoll reports the listener again while others wait.
+        let Some(socket) = self.accept_peer() else { return };
+        self.live(Event::Connected);
         if self.peers.count() >= MAX_PEERS {
-            // Who has asked something is containerd, perhaps, which takes the end of its connection for
-            // ours; who has only come makes room.
+            // A peer that has sent a request may be containerd, which takes the end of its connection for the end of
+            // the shim. One that has not makes room.
             let Some(silent) = self.peers.silent() else { return };
             self.drop_peer(silent);
         }
         let number = self.peers.add(socket);
         let Some(socket) = self.peers.get(number) else { return };
-        match self.watch.read(socket, Source::Peer(number)) {
+        match self.ctx.epoll.read(socket, Source::Peer(number)) {
             Ok(token) => drop(self.tokens.insert(number, (token, false))),
             Err(_) => drop(self.peers.remove(number)),
         }
     }
 
-    /// A new peer. Where no descriptor is left, one that has asked nothing makes room, or else the new
-    /// one is sent away: it must not wait for ever, nor keep us busy.
-    fn take_peer(&mut self) -> Option<OwnedFd> {
+    /// Accepts a peer. Where no descriptor is left, one that has not sent a request makes room, or else the new one is
+    /// disconnected: left in the queue, it would keep epoll reporting the listener.
+    fn accept_peer(&mut self) -> Option<OwnedFd> {
         match connections::accept(&self.listener) {
             Ok(socket) => socket,
             Err(Errno::EMFILE | Errno::ENFILE) => {
@@ -276,27 +230,24 @@ impl Server {
         }
     }
 
-    fn hear(&mut self, number: u32, outcomes: &mut VecDeque<Outcome>) {
-        match self.peers.hear(number) {
-            Heard::Gone => self.drop_peer(number),
-            Heard::Calls(calls) => {
-                for (stream, call) in calls {
-                    match &call {
-                        Ok(Call::Connect(id)) if !self.tasks.has(id) => {
-                            self.expected.retain(|_, since| since.elapsed() < IDLE);
-                            self.expected.insert(id.clone(), Instant::now());
+    fn receive(&mut self, number: u32) {
+        let calls = match self.peers.receive(number) {
+            Received::Gone => return self.drop_peer(number),
+            Received::Calls(calls) => calls,
+        };
+        for (stream, call) in calls {
+            let ticket = connections::ticket(number, stream);
+            match call {
+                Err(failure) => self.ctx.answer(ticket, Err(failure)),
+                Ok(call) => {
+                    match &call.verb {
+                        Verb::Connect if !self.tasks.has(&call.who.container) => {
+                            self.live(Event::Announced(&call.who.container));
                         }
-                        Ok(Call::Create(request)) => {
-                            self.expected.remove(&request.id);
-                            self.shut_down = false;
-                        }
+                        Verb::Create(_) => self.live(Event::Create(&call.who.container)),
                         _ => {}
                     }
-                    let ticket = connections::ticket(number, stream);
-                    outcomes.push_back(match call {
-                        Ok(call) => Outcome::Happened(Input::Call(ticket, call)),
-                        Err(failure) => Outcome::Do(Effect::Answer(ticket, Err(failure))),
-                    });
+                    self.ctx.event(Input::Call(ticket, call));
                 }
             }
         }
@@ -309,7 +260,7 @@ impl Server {
                 let wanted = flushed == Flushed::Some;
                 if let (Some(socket), Some((token, writes))) = (self.peers.get(number), self.tokens.get_mut(&number)) {
                     if *writes != wanted {
-                        self.watch.also_write(socket, *token, wanted);
+                        self.ctx.epoll.also_write(socket, *token, wanted);
                         *writes = wanted;
                     }
                 }
@@ -319,42 +270,38 @@ impl Server {
 
     fn drop_peer(&mut self, number: u32) {
         if let (Some(socket), Some((token, _))) = (self.peers.remove(number), self.tokens.remove(&number)) {
-            self.watch.remove(&socket, token);
+            self.ctx.epoll.remove(&socket, token);
         }
-        // It came to see whether anybody is here, such as `delete`, and nobody else is to come.
-        if self.shut_down && self.farewell.is_none() && self.tasks.is_empty() && !self.is_expected() {
-            self.farewell = Some(Instant::now() + FAREWELL);
-        }
+        self.live(Event::Disconnected);
     }
 
-    fn signalled(&mut self, outcomes: &mut VecDeque<Outcome>) {
+    fn signalled(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             if number == nix::libc::SIGTERM || number == nix::libc::SIGINT {
-                self.farewell = Some(Instant::now() + FAREWELL);
-                self.dismissed = true;
+                self.live(Event::Terminated);
             }
         }
         while let Some((pid, status)) = child::peek_ended() {
-            if !self.driver.ended(pid, status, &mut self.watch, outcomes) {
+            if !self.driver.ended(pid, status, &mut self.ctx) {
                 if let Ok(number) = u32::try_from(pid) {
                     if let Some(who) = self.tasks.who(number).filter(|who| who.is_init() || status == KILLED) {
-                        self.driver.count_kills(&who.id, outcomes);
+                        self.driver.check_oom(&who.container, &mut self.ctx);
                     }
                     let exit = Exit { status: u32::from(status), at: Timestamp::now() };
-                    outcomes.push_back(Outcome::Happened(Input::Exited(number, exit)));
+                    self.ctx.event(Input::Exited(number, exit));
                 }
             }
-            // What is known of it is written down before its pid can be used again.
-            self.settle(std::mem::take(outcomes));
+            // The exit is recorded before the pid can be used again.
+            self.settle();
             let _ = cleat::sys::wait_for(pid);
         }
     }
 
-    fn watch_publisher(&mut self) {
+    fn poll_publisher(&mut self) {
         if let Some(socket) = self.publisher.take_new() {
-            self.publisher_token.take().into_iter().for_each(|token| self.watch.forget(token));
-            self.publisher_token = self.watch.read(socket, Source::Publisher).ok();
+            self.publisher_token.take().into_iter().for_each(|token| self.ctx.epoll.forget(token));
+            self.publisher_token = self.ctx.epoll.read(socket, Source::Publisher).ok();
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Where are descriptors that only have to be open?
 //!
-//! A fifo's other end, held for a container's whole life, is asked for once: when the container ends. Until
-//! then it need not be one of the few descriptors that a process may have (`RLIMIT_NOFILE`), of which a pod's
-//! containers would take three each. It waits in a message that this process has sent itself, which the kernel
-//! keeps as open as a descriptor (unix(7), `SCM_RIGHTS`) and closes with the process, however that ends.
+//! The other end of a fifo is held for the container's whole life and used once: when the container ends. Until then
+//! it should not count against `RLIMIT_NOFILE`, of which a pod's containers would take three each. It waits in a message
+//! that the shim has sent to itself, which the kernel keeps as open as a descriptor (unix(7), `SCM_RIGHTS`) and closes
+//! when the shim ends, however it does.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,7 +14,7 @@ use nix::sys::socket::{
     self, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, setsockopt, sockopt::SndBufForce,
 };
 
-/// What was put there.
+/// Names what was stored.
 pub type Key = u64;
 
 /// Most descriptors under one key.
@@ -24,37 +24,37 @@ const ROOM: usize = 512 << 10;
 
 /// Descriptors by key.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct FdStore {
     /// The oldest message is taken from here.
     front: OwnedFd,
     back: OwnedFd,
     /// How many messages wait.
     count: usize,
     /// What there was no room for.
-    beside: Vec<(Key, Vec<OwnedFd>)>,
-    /// So that a message can be looked at where there are no more descriptors to be had.
+    overflow: Vec<(Key, Vec<OwnedFd>)>,
+    /// Closed to receive a message where no descriptor is left.
     spare: Vec<OwnedFd>,
 }
 
-impl Shelf {
+impl FdStore {
     /// An empty one: two descriptors, and some to spare.
     ///
     /// # Errors
     /// Those of socketpair(2).
-    pub fn new() -> Result<Shelf> {
+    pub fn new() -> Result<FdStore> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let pair = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
         let (front, back) = pair.context("socketpair")?;
         // Without the privilege there is less room.
         let _ = setsockopt(&back, SndBufForce, &ROOM);
-        let mut shelf = Shelf { front, back, count: 0, beside: Vec::new(), spare: Vec::new() };
-        shelf.save();
-        Ok(shelf)
+        let mut fd_store = FdStore { front, back, count: 0, overflow: Vec::new(), spare: Vec::new() };
+        fd_store.save();
+        Ok(fd_store)
     }
 
-    /// Nothing is there.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
-        self.count == 0 && self.beside.is_empty()
+        self.count == 0 && self.overflow.is_empty()
     }
 
     fn save(&mut self) {
@@ -62,25 +62,24 @@ impl Shelf {
         self.spare = spare.take(MOST).flatten().collect();
     }
 
-    /// Puts some there, [`MOST`] of them, under a key that was not used before. What there is no room for stays
-    /// open as it is.
+    /// Stores at most [`MOST`] under a key that was not used before. What there is no room for stays open here.
     pub fn put(&mut self, key: Key, fds: Vec<OwnedFd>) {
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let control = [ControlMessage::ScmRights(&raw)];
         let (text, flags) = (key.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         match socket::sendmsg::<()>(self.back.as_raw_fd(), &[IoSlice::new(&text)], &control, flags, None) {
             Ok(_) => self.count += 1,
-            Err(_) => self.beside.push((key, fds)),
+            Err(_) => self.overflow.push((key, fds)),
         }
     }
 
-    /// Takes back what was put there under a key; nothing, where nothing was.
+    /// Takes out what is stored under a key; nothing for an unknown key.
     pub fn take(&mut self, key: Key) -> Vec<OwnedFd> {
-        if let Some(at) = self.beside.iter().position(|(number, _)| *number == key) {
-            return self.beside.swap_remove(at).1;
+        if let Some(at) = self.overflow.iter().position(|(number, _)| *number == key) {
+            return self.overflow.swap_remove(at).1;
         }
         let mut found = Vec::new();
-        // Every message once: those that are not wanted go to the end.
+        // Every message once: the others go to the end of the queue.
         for _ in 0..self.count {
             let Some((number, fds)) = self.first() else { break };
             if number == key {
@@ -95,7 +94,7 @@ impl Shelf {
         found
     }
 
-    /// Takes the oldest message, if all that is in it can be had: else it stays where it is.
+    /// Receives the oldest message, if there are descriptors enough for all that is in it; else it stays.
     fn first(&mut self) -> Option<(Key, Vec<OwnedFd>)> {
         let mut text = [0; size_of::<Key>()];
         let peeked = child::peek(self.front.as_fd(), &mut text).or_else(|_| {
@@ -103,7 +102,7 @@ impl Shelf {
             child::peek(self.front.as_fd(), &mut text)
         });
         let (_, fds) = peeked.ok()?;
-        // Its descriptors are ours by now: with the message goes a second hold on them.
+        // Peeking has received its descriptors; the message's own references go with it.
         socket::recv(self.front.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_DONTWAIT).ok()?;
         self.count -= 1;
         Some((Key::from_ne_bytes(text), fds))
@@ -126,44 +125,44 @@ mod tests {
 
     #[test]
     fn what_is_put_there_is_open_until_it_is_taken_and_dropped() {
-        let mut shelf = Shelf::new().unwrap();
+        let mut fd_store = FdStore::new().unwrap();
         let (fds, open): (Vec<_>, Vec<_>) = (0..300).map(|_| end()).unzip();
         // Other tests open some meanwhile, and close them.
         let before = open_descriptors();
         for (fd, key) in fds.into_iter().zip(1..) {
-            shelf.put(key, vec![fd]);
+            fd_store.put(key, vec![fd]);
         }
         assert!(open_descriptors() + 200 < before, "{before} {}", open_descriptors());
         assert!(open.iter().all(|open| open()));
-        assert!(shelf.take(7000).is_empty());
+        assert!(fd_store.take(7000).is_empty());
         for key in [150, 1, 300, 2] {
-            let taken = shelf.take(key);
+            let taken = fd_store.take(key);
             assert_eq!(taken.len(), 1, "{key}");
             let open = &open[usize::try_from(key).unwrap() - 1];
             assert!(open());
             drop(taken);
             assert!(!open(), "{key}: another hold on it was left behind");
-            assert!(shelf.take(key).is_empty());
+            assert!(fd_store.take(key).is_empty());
         }
         assert_eq!(open.iter().filter(|open| open()).count(), 296);
-        drop(shelf);
+        drop(fd_store);
         assert!(open.iter().all(|open| !open()));
     }
 
     #[test]
     fn what_there_is_no_room_for_is_kept_as_it_is() {
-        let mut shelf = Shelf::new().unwrap();
-        setsockopt(&shelf.back, nix::sys::socket::sockopt::SndBuf, &0).unwrap();
+        let mut fd_store = FdStore::new().unwrap();
+        setsockopt(&fd_store.back, nix::sys::socket::sockopt::SndBuf, &0).unwrap();
         let (fds, open): (Vec<_>, Vec<_>) = (0..20).map(|_| end()).unzip();
         for (fd, key) in fds.into_iter().zip(1..) {
-            shelf.put(key, vec![fd]);
+            fd_store.put(key, vec![fd]);
         }
-        assert!(shelf.count > 0 && !shelf.beside.is_empty(), "{shelf:?}");
+        assert!(fd_store.count > 0 && !fd_store.overflow.is_empty(), "{fd_store:?}");
         for (open, key) in open.iter().zip(1..) {
             assert!(open());
-            drop(shelf.take(key));
+            drop(fd_store.take(key));
             assert!(!open());
         }
-        assert!(shelf.is_empty());
+        assert!(fd_store.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::messages::{Any, RuntimeInfo, RuntimeVersion};
 
-/// Prints a version, as people read it.
+/// Prints the version.
 ///
 /// # Errors
 /// Those of write(2).

@@ -7,7 +7,7 @@ use containerd_shim_cleat::args::{self, Action};
 use containerd_shim_cleat::{delete, event_loop, info, start};
 
 fn main() -> ExitCode {
-    // First of all: what is open here and in our memory is nobody's who has our user by chance, or left it there.
+    // First of all: other processes of our user must not read our memory and descriptors.
     if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
         eprintln!("containerd-shim-cleat-v2: prctl PR_SET_DUMPABLE: {errno}");
         return ExitCode::FAILURE;

@@ -1,4 +1,4 @@
-//! What do containerd and the shim say to each other?
+//! Which messages do containerd and the shim exchange?
 //!
 //! The messages of containerd's protocol buffers, with its names and numbers: `containerd.task.v2`
 //! and `v3` (which differ in nothing but the name), `containerd.runc.v1`, `containerd.events`,
@@ -172,7 +172,7 @@ pub struct PidResponse {
     pub pid: u32,
 }
 
-/// The question of every call that is about one process and says nothing else: State, Start,
+/// The request of every call that is about one process and says nothing else: State, Start,
 /// Delete, Wait; and of those about one task: Pids, Pause, Resume, Stats, Connect, Checkpoint.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ProcessRequest {

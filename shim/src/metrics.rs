@@ -1,4 +1,4 @@
-//! What does a container use, in containerd's words? Read by descriptor of its cgroup.
+//! What does a container use? containerd's metrics, read by descriptor of its cgroup.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,7 @@ fn memory(cgroup: &Cgroup) -> MemoryStat {
         slab_unreclaimable: stat.get("slab_unreclaimable"),
         pgfault: stat.get("pgfault"),
         pgmajfault: stat.get("pgmajfault"),
-        // Told for anonymous memory and files apart since Linux 5.9.
+        // Linux 5.9 counts anonymous memory and files apart.
         workingset_refault: stat.get("workingset_refault")
             + stat.get("workingset_refault_anon")
             + stat.get("workingset_refault_file"),

@@ -1,4 +1,4 @@
-//! Which options has containerd for us, and how are they written?
+//! Which options does containerd pass, and in which form?
 //!
 //! As `containerd.runc.v1.Options`, or as `runtimeoptions.v1.Options`, which the CRI plugin of containerd 2 has for
 //! runtimes that it does not know: the handler's table in TOML, or a file with one.
@@ -37,7 +37,7 @@ struct Table {
     systemd_cgroup: bool,
     task_api_address: String,
     task_api_version: u32,
-    // Of checkpoints, which are refused when they are asked for.
+    // For checkpoints, which are refused when they are requested.
     #[serde(rename = "CriuPath")]
     _criu_path: String,
     #[serde(rename = "CriuImagePath")]
@@ -49,7 +49,7 @@ struct Table {
 /// The options that are there; `None`: none of ours.
 ///
 /// # Errors
-/// Options that cannot be read: whoever has written them would wait for their effect in vain.
+/// Options that cannot be read: the user would wait for their effect in vain.
 pub fn read(any: &Any) -> Result<Option<Options>> {
     // That of containerd before 1.7 began with its own name.
     let is = |name: &str| any.type_url.rsplit('/').next().is_some_and(|kind| kind.ends_with(name));
@@ -102,16 +102,16 @@ mod tests {
         assert_eq!(read(&generic(table, "")).unwrap(), Some(options.clone()));
         let file = std::env::temp_dir().join(format!("cleat-options-{}", std::process::id()));
         std::fs::write(&file, table).unwrap();
-        let told = read(&generic("", file.to_str().unwrap()));
+        let parsed = read(&generic("", file.to_str().unwrap()));
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(told.unwrap(), Some(options));
+        assert_eq!(parsed.unwrap(), Some(options));
         assert_eq!(read(&generic("", "")).unwrap(), Some(Options::default()));
         assert_eq!(read(&Any { type_url: "other".into(), value: b"x".to_vec() }).unwrap(), None);
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error() {
-        for (body, path, told) in [
+        for (body, path, expected) in [
             ("SystemdCgroups = true", "", "options: unknown field `SystemdCgroups`"),
             ("SystemdCgroup = 1", "", "options: invalid type: integer `1`, expected a boolean"),
             ("IoUid = -1", "", "options: invalid value"),
@@ -119,7 +119,7 @@ mod tests {
             ("", "/no/such/file", "options: /no/such/file: no such file"),
         ] {
             let text = read(&generic(body, path)).unwrap_err().to_string();
-            assert!(text.to_lowercase().starts_with(&told.to_lowercase()) && !text.contains('\n'), "{text}");
+            assert!(text.to_lowercase().starts_with(&expected.to_lowercase()) && !text.contains('\n'), "{text}");
         }
         assert!(read(&Any { type_url: OPTIONS.into(), value: b"\xff".to_vec() }).is_err());
     }

@@ -1,4 +1,4 @@
-//! How does containerd hear of events, in order, also when it was away?
+//! How are events published in order, also while containerd is away?
 //!
 //! One call at a time, the next when the last was answered. Without a connection everything waits,
 //! and it is tried again every few seconds; an answer that refuses is tried again a few times.
@@ -20,10 +20,10 @@ const MAX_WAITING: usize = 2048;
 const MAX_REFUSALS: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LAST_DELAY: Duration = Duration::from_secs(5);
-/// How long containerd may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long containerd may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What waits to be told, and to whom.
+/// Events that wait, and where they go.
 pub struct Publisher {
     address: Option<UnixAddr>,
     namespace: String,
@@ -58,7 +58,7 @@ impl Publisher {
         }
     }
 
-    /// Tells it as soon as it can be told.
+    /// Publishes an event as soon as possible.
     pub fn publish(&mut self, event: &Event) {
         if self.address.is_none() {
             return;
@@ -80,7 +80,7 @@ impl Publisher {
         }
     }
 
-    /// Everything has been told.
+    /// Whether all events are published.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
     }
@@ -136,7 +136,7 @@ impl Publisher {
         }
         if broken {
             self.connection = None;
-            // Nothing to be told: the next event connects again.
+            // Without events: the next one connects again.
             self.next = (!self.queue.is_empty()).then(|| self.later());
         }
         for data in answers {
@@ -158,7 +158,7 @@ impl Publisher {
         self.advance();
     }
 
-    /// The next try, each later than the last.
+    /// When to try again: each delay is longer than the last.
     fn later(&mut self) -> Instant {
         let next = Instant::now() + self.delay;
         self.delay = (self.delay * 2).min(LAST_DELAY);
@@ -181,7 +181,7 @@ impl Publisher {
                 service: "containerd.services.events.ttrpc.v1.Events".into(),
                 method: "Forward".into(),
                 payload: ForwardRequest { envelope: Some(envelope.clone()) }.encode_to_vec(),
-                timeout_nano: i64::try_from(PATIENCE.as_nanos()).unwrap_or(0),
+                timeout_nano: i64::try_from(TIMEOUT.as_nanos()).unwrap_or(0),
             };
             let bytes = request(connection.stream, &call);
             // A message is small, and the socket's buffer empty: all of it goes, or nothing.
@@ -193,7 +193,7 @@ impl Publisher {
             connection.waiting = true;
         }
         self.connection = Some(connection);
-        self.next = Some(Instant::now() + PATIENCE);
+        self.next = Some(Instant::now() + TIMEOUT);
     }
 }
 

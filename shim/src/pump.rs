@@ -1,29 +1,29 @@
-//! Who carries bytes from one end to another, and when is there no more to come?
+//! What copies bytes from one descriptor to another, and when does it end?
 //!
-//! What flows into a fifo is spliced and stays in the kernel. splice(2) refuses a file that is opened to append, and
-//! without that, at an offset that was looked up before, two shims that log to one file overwrite each other's lines,
-//! and whoever truncates it gets a hole. So what is for a file is read and appended, a piece at a time; and what is in
-//! a file is read, too, never spliced: its pages in the page cache are nothing that a container may hold.
+//! What flows into a fifo is spliced and stays in the kernel. splice(2) refuses a file that is opened with `O_APPEND`.
+//! Without that flag two shims that log to one file would overwrite each other's lines, and a truncated file would get
+//! a hole. So what goes to a file is read and appended. What comes from a file is read, too, never spliced: a container
+//! must not hold pages of the page cache.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::SpliceFFlags;
 
-/// How bytes are carried.
+/// How bytes are copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// Between pipes and fifos, inside the kernel.
     Splice,
     /// From or to a terminal.
     Copy,
-    /// To a file, which never says that it is full for now.
+    /// To a file, which is never polled.
     Append,
     /// From a file, which is always ready.
     ReadFile,
 }
 
-/// Bytes on their way in one direction.
+/// Copies bytes in one direction.
 pub struct Pump {
     /// From here.
     pub from: OwnedFd,
@@ -33,7 +33,7 @@ pub struct Pump {
     pub how: How,
     /// What has been read and could not be written yet.
     rest: Vec<u8>,
-    /// The file takes nothing at present.
+    /// The file cannot be written at present.
     full: Option<Errno>,
 }
 
@@ -44,12 +44,12 @@ pub enum Wants {
     Read,
     /// Space to write to.
     Write,
-    /// Nothing any more: there is no more to come, or nobody to take it.
+    /// Nothing: the input has ended, or the reader is gone.
     Nothing,
 }
 
-/// Most bytes in one go, so that others have their turn; no pipe of an ordinary user's is larger.
-const GO: usize = 1 << 20;
+/// Most bytes in one run, so that others get their turn; no pipe of an ordinary user is larger.
+const MAX_RUN: usize = 1 << 20;
 const PIECE: usize = 8192;
 
 impl Pump {
@@ -63,17 +63,17 @@ impl Pump {
         if self.how == How::ReadFile { Wants::Write } else { Wants::Read }
     }
 
-    /// Moves what is there. An error: a file takes nothing any more, which is told once; what is for it is lost until
-    /// it does, as whoever writes it must neither wait for that nor be told `EPIPE`.
+    /// Copies what is there. An error: a file cannot be written, which is reported once. Output is lost until it can:
+    /// the container must neither block nor get `EPIPE`.
     pub fn run(&mut self) -> (Wants, Option<Errno>) {
         let full = self.full;
-        let wants = self.go();
+        let wants = self.copy();
         (wants, self.full.filter(|_| full.is_none()))
     }
 
-    fn go(&mut self) -> Wants {
+    fn copy(&mut self) -> Wants {
         let mut moved = 0;
-        while moved < GO {
+        while moved < MAX_RUN {
             let one = match self.how {
                 How::Splice => self.splice_once(),
                 How::Copy | How::ReadFile => self.copy_once(),
@@ -93,7 +93,7 @@ impl Pump {
             Ok(0) => Err(Wants::Nothing),
             Ok(bytes) => Ok(bytes),
             Err(Errno::EINTR) => Ok(0),
-            // Of which side, it does not say.
+            // The errno does not say on which side.
             Err(Errno::EAGAIN) if self.has_more() => Err(Wants::Write),
             Err(Errno::EAGAIN) => Err(Wants::Read),
             Err(_) => Err(Wants::Nothing),
@@ -110,7 +110,7 @@ impl Pump {
 
     fn read(&self, piece: &mut [u8]) -> Result<usize, Wants> {
         match nix::unistd::read(&self.from, piece) {
-            // EIO: nobody holds the other side of the terminal any more.
+            // EIO: the other side of the terminal is closed.
             Ok(0) | Err(Errno::EIO) => Err(Wants::Nothing),
             Ok(len) => Ok(len),
             Err(Errno::EINTR) => Ok(0),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_once_and_ends_nothing() {
+    fn a_full_disk_is_reported_once_and_ends_nothing() {
         let (from, into) = pipe().unwrap();
         let full = std::fs::File::options().append(true).open("/dev/full").unwrap();
         let mut pump = Pump::new(from, full.into(), How::Append);

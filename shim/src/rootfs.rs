@@ -22,19 +22,19 @@ mod loop_device;
 const LOWER: &str = "lower";
 
 /// Mounts that are taken away again unless they are kept.
-pub struct Mounted {
+pub struct MountGuard {
     root: PathBuf,
     keep: bool,
 }
 
-impl Mounted {
+impl MountGuard {
     /// They stay.
     pub fn keep(mut self) {
         self.keep = true;
     }
 }
 
-impl Drop for Mounted {
+impl Drop for MountGuard {
     fn drop(&mut self) {
         if !self.keep {
             let _ = unmount(&self.root);
@@ -47,14 +47,14 @@ impl Drop for Mounted {
 /// # Errors
 /// An option that the shim does not know how to handle, or what mount(2) says; then nothing is
 /// mounted.
-pub fn mount(mounts: &[Mount], root: &Path) -> Result<Mounted> {
+pub fn mount(mounts: &[Mount], root: &Path) -> Result<MountGuard> {
     if !mounts.is_empty() {
         match nix::unistd::mkdir(root, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).context(format_args!("mkdir {}", root.display())),
         }
     }
-    let mounted = Mounted { root: root.into(), keep: mounts.is_empty() };
+    let mounted = MountGuard { root: root.into(), keep: mounts.is_empty() };
     for one in mounts {
         mount_one(one, root).map_err(|error| error.within(format_args!("mount {} rootfs", one.kind)))?;
     }
@@ -298,7 +298,7 @@ impl Drop for Elsewhere {
 }
 
 /// Takes lower layers away that a shim was killed between making and using them.
-pub fn forget_layers(root: &Path) {
+pub fn remove_layers(root: &Path) {
     let dir = root.with_file_name(LOWER);
     let count = std::fs::read_dir(&dir).map_or(0, Iterator::count);
     drop(Layers { dir, count });

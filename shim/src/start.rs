@@ -1,7 +1,7 @@
-//! How does the server come to be?
+//! How is the server started?
 //!
-//! `start` binds the socket, hands it to a server, which it leaves behind, and prints its address.
-//! A task of a group (a pod) gets the address of the group's server, if that listens.
+//! `start` binds the socket, spawns a server that inherits it, and prints its address. A task of a group (a pod) gets
+//! the address of the group's server, if that listens.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -27,39 +27,39 @@ use crate::options;
 
 /// Where sockets are, unless containerd says otherwise.
 const SOCKET_DIR: &str = "/run/containerd/s";
-/// How long a server may take to say something (ms).
+/// How long a server may take to answer (ms).
 const ANSWER: u16 = 3000;
 /// In the bundle: where its server listens.
 const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 
-/// What containerd says on standard input.
+/// What containerd writes to standard input.
 #[derive(Debug, Default, PartialEq)]
-pub struct Given {
+pub struct StdinParams {
     /// The runtime's options.
     pub options: Options,
     /// Where sockets are to be.
     pub socket_dir: Option<String>,
-    /// Who hears of events.
+    /// Where events are published.
     pub ttrpc_address: Option<String>,
-    /// It came as containerd since 2.3 says it.
+    /// It was a `BootstrapParams`.
     pub is_bootstrap: bool,
 }
 
-/// Since 2.3 it is a `BootstrapParams`, before that an `Any`. Either may decode as the other: the
-/// former says what the command line says, too.
+/// containerd writes a `BootstrapParams` since 2.3, and an `Any` before. Either may decode as the other: the former
+/// repeats what the command line says.
 ///
 /// # Errors
 /// There are options that we cannot read.
-pub fn given(input: &[u8], args: &Args) -> Result<Given> {
+pub fn given(input: &[u8], args: &Args) -> Result<StdinParams> {
     if let Ok(params) = BootstrapParams::decode(input) {
         if params.instance_id == args.id && params.namespace == args.namespace {
             let mut found = Options::default();
             for any in params.extensions.iter().filter_map(|extension| extension.value.as_ref()) {
                 found = options::read(any)?.unwrap_or(found);
             }
-            return Ok(Given {
+            return Ok(StdinParams {
                 options: found,
                 socket_dir: params.socket_dir.filter(|dir| !dir.is_empty()),
                 ttrpc_address: Some(params.ttrpc_address).filter(|address| !address.is_empty()),
@@ -69,17 +69,17 @@ pub fn given(input: &[u8], args: &Args) -> Result<Given> {
     }
     let any = Any::decode(input).ok();
     let options = any.as_ref().map_or(Ok(None), options::read)?;
-    Ok(Given { options: options.unwrap_or_default(), ..Given::default() })
+    Ok(StdinParams { options: options.unwrap_or_default(), ..StdinParams::default() })
 }
 
-/// What of config.json matters here.
+/// The part of config.json that is read here.
 #[derive(Deserialize)]
 struct Spec {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
 
-/// The tasks that a task shares its server with have this name in common; it is its id, if it has none.
+/// The group of a task, which has one server; it is the task's id if no annotation names one.
 fn group(config: &Path, id: &str) -> Result<String> {
     let text = cleat::spec::read_json(config)?;
     let spec: Spec = cleat::spec::parse("config.json", &text)?;
@@ -118,11 +118,11 @@ pub fn start(args: &Args) -> Result<()> {
     let address = format!("unix://{}", path.display());
     let _one_at_a_time = lock(&dir)?;
     let Some(listener) = listen(&path, &args.id)? else {
-        keep_address(&address)?;
+        write_address(&address)?;
         return print(&address, &given);
     };
-    // Before there is a server: should it be killed, the socket is found by this.
-    let outcome = keep_address(&address).and_then(|()| spawn(args, &given, &path, listener));
+    // Before the server is there: `delete` finds the socket by it if the server is killed.
+    let outcome = write_address(&address).and_then(|()| spawn(args, &given, &path, listener));
     if outcome.is_err() {
         let _ = std::fs::remove_file(&path);
     }
@@ -130,13 +130,13 @@ pub fn start(args: &Args) -> Result<()> {
     print(&address, &given)
 }
 
-/// Two starts of a group at once must not each remove the other's socket, and a server that ends must not
-/// take it away from a start that has just found it.
+/// Two starts of a group at once must not remove each other's socket, and a server that exits must not unlink it
+/// when a start has just found it.
 fn lock(dir: &Path) -> Result<Flock<OwnedFd>> {
     lock_with(dir, FlockArg::LockExclusive)
 }
 
-/// The same for a server, which waits for nobody; nothing: somebody has it.
+/// The same for a server, which does not wait; `None`: a start is under way.
 pub fn try_lock(dir: &Path) -> Option<Flock<OwnedFd>> {
     lock_with(dir, FlockArg::LockExclusiveNonblock).ok()
 }
@@ -158,28 +158,28 @@ fn lock_with(dir: &Path, how: FlockArg) -> Result<Flock<OwnedFd>> {
     Flock::lock(fd, how).map_err(|(_, errno)| errno).context(format_args!("lock {}", dir.display()))
 }
 
-/// A socket that finds out who listens, and waits for nobody.
+/// A non-blocking socket.
 fn probe() -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).context("socket")
 }
 
-/// Says which task will be: a server that was about to end stays for that.
+/// Announces a task, for which a server that is exiting stays.
 fn announce(peer: &OwnedFd, id: &str) {
     let payload = ProcessRequest { id: id.into(), exec_id: String::new() }.encode_to_vec();
     let (service, method) = ("containerd.task.v3.Task".into(), "Connect".into());
     let request = Request { service, method, payload, ..Request::default() };
-    // One that cannot take it ends now.
+    // A server that cannot take it is exiting.
     let _ = socket::send(peer.as_raw_fd(), &crate::ttrpc::request(1, &request), socket::MsgFlags::MSG_NOSIGNAL);
 }
 
-/// A socket that listens; `None` when another process listens there, which has heard of the task.
+/// A socket that listens; `None`: a server listens there, and the task was announced to it.
 fn listen(path: &Path, id: &str) -> Result<Option<OwnedFd>> {
     let place = format!("socket {}", path.display());
     let address = UnixAddr::new(path).context(&place)?;
     let new = || socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).context("socket");
     let bind = |fd: &OwnedFd| {
-        // Before it has a name: whoever may connect owns the containers.
+        // Before it has a name: a process that can connect controls the containers.
         nix::sys::stat::fchmod(fd, Mode::from_bits_truncate(0o600))?;
         socket::bind(fd.as_raw_fd(), &address)
     };
@@ -193,11 +193,11 @@ fn listen(path: &Path, id: &str) -> Result<Option<OwnedFd>> {
                     announce(&peer, id);
                     return Ok(None);
                 }
-                // It is too busy to take us yet, and stays then.
+                // Its queue is full, so it is not exiting.
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(_) => {}
             }
-            // Left behind by one that was killed.
+            // Left over from a server that was killed.
             std::fs::remove_file(path).context(format_args!("remove {}", path.display()))?;
             bind(&listener).context(format_args!("{place}: bind"))?;
         }
@@ -208,7 +208,7 @@ fn listen(path: &Path, id: &str) -> Result<Option<OwnedFd>> {
     Ok(Some(listener))
 }
 
-fn spawn(args: &Args, given: &Given, path: &Path, listener: OwnedFd) -> Result<()> {
+fn spawn(args: &Args, given: &StdinParams, path: &Path, listener: OwnedFd) -> Result<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("containerd-shim-cleat-v2");
     command.args(["-namespace", &args.namespace, "-id", &args.id, "-address", &args.address]);
@@ -219,16 +219,16 @@ fn spawn(args: &Args, given: &Given, path: &Path, listener: OwnedFd) -> Result<(
     if let Some(address) = &given.ttrpc_address {
         command.env("TTRPC_ADDRESS", address);
     }
-    // What containerd forgot to close is not for a process that outlives it.
+    // What containerd forgot to close must not stay open after its end.
     cleat::sys::cloexec_from(3).context("close_range")?;
-    // Its own group: what is sent to containerd's is not for it.
+    // Its own group: signals to containerd's must not reach it.
     command.process_group(0).stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(log());
     let mut child = command.arg("serve").spawn().context("execute the server")?;
     let moved = join_cgroup(&given.options.shim_cgroup, child.id());
     moved.and_then(|()| adjust_oom_score(child.id())).inspect_err(|_| drop(child.kill()))
 }
 
-/// containerd's log: a fifo in the bundle, also while nobody reads it.
+/// containerd's log: a fifo in the bundle, which may have no reader.
 fn log() -> Stdio {
     use nix::fcntl::OFlag;
     let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -255,7 +255,7 @@ fn join_cgroup(path: &str, pid: u32) -> Result<()> {
         .context(format_args!("shim cgroup {}: write cgroup.procs", dir.display()))
 }
 
-/// The kernel kills the shim rather than containerd, which started it.
+/// The kernel OOM-kills the shim rather than containerd.
 fn adjust_oom_score(pid: u32) -> Result<()> {
     let ours = std::fs::read_to_string("/proc/self/oom_score_adj").context("read /proc/self/oom_score_adj")?;
     let score: i32 = ours.trim().parse().unwrap_or(0);
@@ -264,8 +264,8 @@ fn adjust_oom_score(pid: u32) -> Result<()> {
         .context(format_args!("write /proc/{pid}/oom_score_adj"))
 }
 
-/// Whether that is the socket of a server that has ended. While one is just ending, the kernel still takes those who
-/// connect, and then hangs up on them; so does a server that has too many peers, which is asked again.
+/// Whether that is the socket of a server that has ended. While it exits, the kernel still accepts connections and then
+/// closes them; so does a server with too many peers, which is asked again.
 fn is_dead(path: &Path) -> bool {
     let Ok(address) = UnixAddr::new(path) else { return false };
     for _ in 0..3 {
@@ -279,20 +279,20 @@ fn is_dead(path: &Path) -> bool {
     false
 }
 
-/// Whether somebody says something there, whatever it is, and does not hang up.
+/// Whether the server answers, or is silent but does not close the connection.
 fn answers(peer: &OwnedFd) -> bool {
     let request = Request { service: "containerd.task.v3.Task".into(), method: "State".into(), ..Request::default() };
     let _ = socket::send(peer.as_raw_fd(), &crate::ttrpc::request(1, &request), socket::MsgFlags::MSG_NOSIGNAL);
     let mut fds = [PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
-    let heard = nix::poll::poll(&mut fds, PollTimeout::from(ANSWER)).is_ok_and(|count| count > 0);
-    !heard || socket::recv(peer.as_raw_fd(), &mut [0; 1], socket::MsgFlags::empty()).is_ok_and(|len| len > 0)
+    let ready = nix::poll::poll(&mut fds, PollTimeout::from(ANSWER)).is_ok_and(|count| count > 0);
+    !ready || socket::recv(peer.as_raw_fd(), &mut [0; 1], socket::MsgFlags::empty()).is_ok_and(|len| len > 0)
 }
 
-/// Removes the socket of a bundle whose server was killed, unless another listens there by now; before
-/// that, does with the server's group what is to be done while no other can come.
+/// Removes the socket of a bundle whose server was killed, unless another server listens there. Before that, with the
+/// lock held, calls `killed` with the server's group.
 ///
 /// containerd may have removed the bundle already: then it is where a task without a group has it.
-pub fn forget_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
+pub fn remove_stale_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
     let path = match std::fs::read_to_string(bundle.join(ADDRESS)) {
         Ok(address) => PathBuf::from(address.trim_start_matches("unix://")),
         Err(_) => socket_path(Path::new(SOCKET_DIR), args, &args.id),
@@ -305,18 +305,18 @@ pub fn forget_socket(bundle: &Path, args: &Args, killed: impl FnOnce(&str)) {
 }
 
 /// containerd before 1.7 looks for it there, too.
-fn keep_address(address: &str) -> Result<()> {
+fn write_address(address: &str) -> Result<()> {
     cleat::container::write_atomically(Path::new(ADDRESS), address.as_bytes(), 0o600)
 }
 
-fn print(address: &str, given: &Given) -> Result<()> {
+fn print(address: &str, given: &StdinParams) -> Result<()> {
     let knows_versions = std::env::var_os("MAX_SHIM_VERSION").is_some();
     let text = answer(address, knows_versions, given.is_bootstrap);
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
 }
 
-/// containerd before 1.7 takes the address and nothing else. 1.7 takes version 2 and no other, and up to 2.2, which
-/// would take 3, they all say the same to us.
+/// containerd before 1.7 takes the bare address. 1.7 takes version 2 only; 2.0 to 2.2 would take 3, and cannot be told
+/// apart from it.
 fn answer(address: &str, knows_versions: bool, is_bootstrap: bool) -> String {
     if !knows_versions && !is_bootstrap {
         return address.to_owned();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_in_either_dress() {
+    fn options_come_in_either_message() {
         let options = Options { root: "/run/x".into(), systemd_cgroup: true, ..Options::default() };
         let any = Any::of("containerd.runc.v1.Options", &options);
         assert_eq!(given(&any.encode_to_vec(), &args()).unwrap().options, options);
@@ -349,8 +349,8 @@ mod tests {
         };
         let read = given(&params.encode_to_vec(), &args()).unwrap();
         assert_eq!((read.options, read.socket_dir.as_deref()), (options, Some("/s")));
-        assert_eq!(given(b"", &args()).unwrap(), Given::default());
-        assert_eq!(given(b"\xff\xff nonsense", &args()).unwrap(), Given::default());
+        assert_eq!(given(b"", &args()).unwrap(), StdinParams::default());
+        assert_eq!(given(b"\xff\xff nonsense", &args()).unwrap(), StdinParams::default());
         let unreadable = Any { type_url: "containerd.runc.v1.Options".into(), value: b"\xff".to_vec() };
         assert!(given(&unreadable.encode_to_vec(), &args()).is_err());
     }

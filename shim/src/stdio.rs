@@ -1,16 +1,15 @@
-//! How do bytes flow, and when do they end?
+//! What do stream URIs mean, and how are streams opened?
 //!
-//! An init gets the caller's fifos themselves: nothing is copied and nothing has to be done here. We
-//! hold a read end of what it writes to, so that it is neither killed nor told `EPIPE` while the
-//! reader is away, and what it has written waits there; and a write end of what it reads, until
-//! CloseIO. All who could write end with the init, so the reader sees the end, too.
+//! An init gets the caller's fifos themselves: nothing is copied. The shim holds a read end of its output, so that it
+//! gets neither `SIGPIPE` nor `EPIPE` while the reader is away, and its output stays in the fifo; and a write end of its
+//! standard input, until CloseIO. All writers end with the init, so the reader gets the end of the file, too.
 //!
-//! A further process may leave children behind that keep its streams: it gets pipes, which
-//! are spliced on, so that the end can be told when it was asked for. A terminal is copied.
+//! The children of a further process may hold its streams after its exit. It gets pipes, which are spliced on, so that
+//! the shim can close the fifos. A terminal is copied.
 //!
-//! A file is always behind a pipe: whoever has a descriptor of it, even a read-only one, opens it again for
-//! writing by `/proc/self/fd`, truncates it, writes a program into it and makes that setuid. Only fifos, pipes,
-//! terminals and `/dev/null` cross.
+//! A file is always behind a pipe. A process with a descriptor of it, even a read-only one, can open it again for
+//! writing by `/proc/self/fd`, truncate it, write a program into it and make that setuid. Only fifos, pipes,
+//! terminals and `/dev/null` are passed in.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,11 +22,12 @@ use nix::fcntl::{FcntlArg, OFlag};
 use nix::unistd::{Gid, Uid};
 
 /// What a stream's name means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// Nothing is wanted, nothing comes.
+    /// No stream: `/dev/null`.
+    #[default]
     Null,
-    /// A fifo, or whatever file is there.
+    /// A path: a fifo, or another file.
     Fifo(PathBuf),
     /// A file to append to.
     File(PathBuf),
@@ -35,7 +35,7 @@ pub enum Target {
     Binary(PathBuf, Vec<String>),
 }
 
-/// Reads a stream's name: a path, or `fifo://`, `file://` or `binary://` and a path.
+/// Parses a stream's URI: a path, or `fifo://`, `file://` or `binary://` and a path.
 ///
 /// # Errors
 /// Another scheme, or a path that is not absolute.
@@ -69,7 +69,7 @@ fn arguments(query: &str) -> Vec<String> {
     words.filter(|word| !word.is_empty()).collect()
 }
 
-/// Percent-encoding, undone.
+/// Undoes percent-encoding.
 fn decode(text: &str) -> String {
     let mut bytes = text.bytes();
     let mut out = Vec::new();
@@ -95,13 +95,13 @@ fn set_flags(fd: &OwnedFd, flags: OFlag) -> Result<()> {
 /// What is at the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A fifo, which may cross.
+    /// A fifo, which is passed in.
     Fifo,
-    /// `/dev/null`, which may cross, too.
+    /// `/dev/null`, which is passed in, too.
     Null,
     /// A regular file.
     File,
-    /// Anything else, such as somebody's terminal.
+    /// Anything else, such as a terminal.
     Device,
 }
 
@@ -117,12 +117,12 @@ fn kind(fd: &OwnedFd) -> Result<Kind> {
     })
 }
 
-/// What is there, to be looked at and then opened, whatever its name becomes.
+/// An `O_PATH` descriptor: what is looked at is what is opened, whatever is done to the path.
 fn handle(path: &Path) -> nix::Result<OwnedFd> {
     nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
-/// Something to write to, and what keeps it from breaking.
+/// Something to write to.
 pub struct Output {
     /// For the writer.
     pub write: OwnedFd,
@@ -132,7 +132,7 @@ pub struct Output {
     pub kind: Kind,
 }
 
-/// Opens what is written to, and makes a file where nothing is there. `ours`: we write, and never wait for a reader.
+/// Opens something to write to; creates a file if there is none. `ours`: the shim writes, and must never block.
 ///
 /// # Errors
 /// Those of open(2) and mkdir(2).
@@ -145,11 +145,11 @@ pub fn output(path: &Path, ours: bool) -> Result<Output> {
     let kind = kind(&there)?;
     let flags = match kind {
         Kind::Fifo | Kind::Null => OFlag::empty(),
-        // Where others append, too, nothing is overwritten.
+        // Others may append to the same file.
         Kind::File => OFlag::O_APPEND,
         Kind::Device => OFlag::O_NOCTTY,
     };
-    // The read end first: without it a write end cannot be opened without waiting.
+    // The read end first: without one, open(2) of a write end blocks or fails.
     let hold = if kind == Kind::Fifo { Some(open_again(&there, OFlag::O_RDONLY).context(place())?) } else { None };
     let write = open_again(&there, OFlag::O_WRONLY | flags).context(place())?;
     if kind == Kind::Null || kind == Kind::Fifo && !ours {
@@ -158,7 +158,7 @@ pub fn output(path: &Path, ours: bool) -> Result<Output> {
     Ok(Output { write, hold, kind })
 }
 
-/// Makes a file, and the directories above it.
+/// Creates a file, and the directories above it.
 fn make_file(path: &Path) -> Result<OwnedFd> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).context(format_args!("mkdir {}", parent.display()))?;
@@ -169,28 +169,28 @@ fn make_file(path: &Path) -> Result<OwnedFd> {
     file.map(OwnedFd::from).context(format_args!("open {}", path.display()))
 }
 
-/// Whether something was written that nobody has read.
+/// Whether there is unread content.
 pub fn has_unread(hold: &OwnedFd) -> bool {
     cleat::sys::child::unread(hold.as_fd()).is_ok_and(|bytes| bytes > 0)
 }
 
-/// The same file, by what it is and not by what its name has become; nobody waits for it.
+/// Opens the same file again, by descriptor and not by path, without blocking.
 fn open_again(fd: &OwnedFd, flags: OFlag) -> nix::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     nix::fcntl::open(&*path, flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
-/// Another read end, which lets in whoever waits to write.
+/// Another read end of a fifo.
 pub fn read_end(fifo: &OwnedFd) -> Option<OwnedFd> {
     open_again(fifo, OFlag::O_RDONLY).ok()
 }
 
-/// A write end, which lets in whoever waits to read.
+/// A write end of a fifo.
 pub fn write_end(fifo: &OwnedFd) -> Option<OwnedFd> {
     open_again(fifo, OFlag::O_WRONLY).ok()
 }
 
-/// Whether anybody can read what is written there.
+/// Whether a fifo has a reader.
 pub fn is_read(write: &OwnedFd) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout};
     let mut fds = [PollFd::new(write.as_fd(), PollFlags::empty())];
@@ -198,7 +198,7 @@ pub fn is_read(write: &OwnedFd) -> bool {
     polled.is_ok() && fds[0].revents().is_some_and(|events| !events.contains(PollFlags::POLLERR))
 }
 
-/// Something to read from, and what keeps it from ending.
+/// Something to read from.
 pub struct Input {
     /// For the reader.
     pub read: OwnedFd,
@@ -208,7 +208,7 @@ pub struct Input {
     pub kind: Kind,
 }
 
-/// Opens what is read from. `ours`: we read, and never wait for a writer.
+/// Opens something to read from. `ours`: the shim reads, and must never block.
 ///
 /// # Errors
 /// Those of open(2).
@@ -224,7 +224,7 @@ pub fn input(path: &Path, ours: bool) -> Result<Input> {
     Ok(Input { read, hold, kind })
 }
 
-/// A pipe: the end that we read, without waiting, and the other.
+/// A pipe: the non-blocking read end for the shim, and the other.
 ///
 /// # Errors
 /// Those of pipe2(2).
@@ -234,14 +234,14 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// Gives a stream to the user that the process will be, who may open it by name.
+/// Gives a stream to the process's user, who can then open it by path.
 pub fn give(fd: impl AsFd, uid: u32, gid: u32) {
     if uid != 0 || gid != 0 {
         let _ = nix::unistd::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     }
 }
 
-/// Sets a descriptor of ours to never wait.
+/// Sets `O_NONBLOCK`.
 ///
 /// # Errors
 /// Those of fcntl(2).

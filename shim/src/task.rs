@@ -1,21 +1,25 @@
-//! What is the state of every task, and what follows from what happens? Pure.
+//! What is the state of every task, and what follows from an event? Pure.
 //!
-//! `step` takes what happened and appends what is to be done, in order; nothing else changes the
-//! state. A process goes
+//! `step` takes an event and returns the effects, in order; nothing else changes the state. The states of a process:
 //!
 //! ```text
-//!           Create            Born             Start            Started
+//!           Create           Created           Start            Started
 //!  init:  ─────────▶ Creating ────▶ Created ─────────▶ Starting ────────▶ Running ⇄ Paused
 //!  exec:  ── Exec ─────────────────▶ Created ─────────▶ Starting ────────▶ Running
 //!                                       │                  │                  │  Exited
 //!                                       └──────────────────┴──────────────────┴────────▶ Stopped ── Delete ─▶ gone
 //! ```
 //!
-//! and what it must keep to is: a start is told before the exit, and between them that memory did not
-//! suffice; the exits of a container's other processes before that of its init; what its init wrote is
-//! read before its exit is told; the exit before the deletion; whoever asked gets exactly one answer.
+//! The invariants:
+//!
+//! * A start is published before the exit, and an OOM event between them.
+//! * The exits of a container's other processes are published before that of its init.
+//! * The output of an init is read before its exit is published.
+//! * The exit is published before the deletion.
+//! * Each call gets exactly one answer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use prost::Message;
 
@@ -45,10 +49,10 @@ struct Process {
     phase: Phase,
     pid: u32,
     stdio: Stdio,
-    /// Of a process that has not been started.
+    /// Of an exec that has not been started.
     spec: Option<Box<ExecSpec>>,
-    /// It has ended, and that has not been told.
-    held: Option<Exit>,
+    /// It has ended, and the exit is not published yet.
+    pending_exit: Option<Exit>,
     exit: Option<Exit>,
     drained: bool,
     waiting: Vec<Ticket>,
@@ -62,7 +66,7 @@ impl Process {
             pid: 0,
             stdio,
             spec: None,
-            held: None,
+            pending_exit: None,
             exit: None,
             drained: false,
             waiting: Vec::new(),
@@ -87,12 +91,12 @@ impl Process {
 
 #[derive(Debug)]
 struct Task {
-    bundle: String,
+    bundle: PathBuf,
     rootfs: Vec<messages::Mount>,
     shares_pids: bool,
-    /// The kernel has killed for want of memory before the start was told.
-    held_oom: bool,
-    /// The init has ended, and its reader has not taken all that it wrote.
+    /// The kernel has OOM-killed a process before the start was published.
+    pending_oom: bool,
+    /// The init has ended, and its output has not been read to the end.
     unread: bool,
     init: Process,
     execs: BTreeMap<String, Process>,
@@ -108,11 +112,11 @@ impl Task {
 #[derive(Debug, Default)]
 pub struct Tasks {
     tasks: BTreeMap<String, Task>,
-    /// Who has which pid.
-    pids: BTreeMap<u32, Who>,
-    /// Ends of processes that nobody has claimed: of those that are being born, perhaps.
-    unclaimed: BTreeMap<u32, Exit>,
-    births: usize,
+    /// Which process has which pid.
+    pids: BTreeMap<u32, ProcessId>,
+    /// Exits of unknown pids: perhaps those of processes that are being created.
+    unclaimed_exits: BTreeMap<u32, Exit>,
+    creating: usize,
 }
 
 /// Appends what is to be done.
@@ -131,165 +135,133 @@ fn refuse(effects: &mut Effects, ticket: Ticket, code: Code, message: impl Into<
 }
 
 impl Tasks {
-    /// There is none.
+    /// Whether there is no task.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// Whether there is that one.
+    /// Whether there is a task of that id.
     pub fn has(&self, id: &str) -> bool {
         self.tasks.contains_key(id)
     }
 
-    /// What follows from what happened.
+    /// What follows from an event.
     pub fn step(&mut self, input: Input) -> Effects {
         let mut effects = Effects::new();
         match input {
             Input::Call(ticket, call) => self.call(ticket, call, &mut effects),
-            Input::Born(who, outcome) => self.born(&who, outcome, &mut effects),
+            Input::Created(who, outcome) => self.process_created(&who, outcome, &mut effects),
             Input::Started(who, outcome) => self.started(&who, outcome, &mut effects),
             Input::Exited(pid, exit) => self.exited(pid, exit, &mut effects),
-            Input::Flushed(id) => self.flushed(&id, &mut effects),
+            Input::FifosDrained(id) => self.fifos_drained(&id, &mut effects),
             Input::Drained(who) => self.drained(&who, &mut effects),
             Input::Removed(id, outcome) => self.removed(&id, outcome, &mut effects),
             Input::Frozen(ticket, id, frozen, outcome) => self.frozen(ticket, &id, frozen, outcome, &mut effects),
-            Input::Oom(id) => self.out_of_memory(&id, &mut effects),
+            Input::Oom(id) => self.oom(&id, &mut effects),
         }
         effects
     }
 
     fn call(&mut self, ticket: Ticket, call: Call, effects: &mut Effects) {
-        match call {
-            Call::Create(request) => self.create(ticket, request, effects),
-            Call::Connect(id) => {
-                let task_pid = self.tasks.get(&id).map_or(0, |task| task.init.pid);
+        let Call { who, verb } = call;
+        match verb {
+            Verb::Create(spec) => self.create(ticket, who, spec, effects),
+            Verb::Exec(spec) => self.exec(ticket, who, spec, effects),
+            Verb::Connect => {
+                let task_pid = self.tasks.get(&who.container).map_or(0, |task| task.init.pid);
                 let response =
                     messages::ConnectResponse { shim_pid: std::process::id(), task_pid, version: String::new() };
                 answer(effects, ticket, &response);
             }
-            Call::Shutdown => {
+            Verb::Shutdown => {
                 done(effects, ticket);
-                // Others of the pod live on.
+                // The other containers of the pod need the server.
                 if self.tasks.is_empty() {
                     effects.push(Effect::Shutdown);
                 }
             }
-            Call::Exec(request) => self.exec(ticket, request, effects),
-            other => self.call_process(ticket, other, effects),
+            verb => self.call_process(ticket, who, verb, effects),
         }
     }
 
     /// Calls about a process that must be there.
-    fn call_process(&mut self, ticket: Ticket, call: Call, effects: &mut Effects) {
-        let (id, exec) = match &call {
-            Call::Start(who) | Call::State(who) | Call::Delete(who) | Call::Wait(who) => (&*who.id, &*who.exec),
-            Call::ResizePty(request) => (&*request.id, &*request.exec_id),
-            Call::CloseIo(request) => (&*request.id, &*request.exec_id),
-            Call::Kill(request) => (&*request.id, &*request.exec_id),
-            Call::Update(request) => (&*request.id, ""),
-            Call::Pids(id) | Call::Pause(id) | Call::Resume(id) | Call::Stats(id) | Call::Checkpoint(id) => (&**id, ""),
-            Call::Create(_) | Call::Exec(_) | Call::Connect(_) | Call::Shutdown => return,
-        };
-        let who = Who { id: id.into(), exec: exec.into() };
-        let Some(task) = self.tasks.get_mut(&who.id) else {
-            return refuse(effects, ticket, Code::NotFound, format!("container not created: {}", who.id));
+    fn call_process(&mut self, ticket: Ticket, who: ProcessId, verb: Verb, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(&who.container) else {
+            return refuse(effects, ticket, Code::NotFound, format!("container not created: {}", who.container));
         };
         if task.process(&who.exec).is_none() {
-            let text = format!("process does not exist {}: not found in container {}", who.exec, who.id);
+            let text = format!("process does not exist {}: not found in container {}", who.exec, who.container);
             return refuse(effects, ticket, Code::NotFound, text);
         }
-        match call {
-            Call::Start(_) => self.start(ticket, &who, effects),
-            Call::State(_) => task.state(ticket, &who, effects),
-            Call::Delete(_) => self.delete(ticket, &who, effects),
-            Call::Wait(_) => task.wait(ticket, &who.exec, effects),
-            Call::ResizePty(request) => {
-                let cells = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-                effects.push(Effect::Resize(who, cells(request.width), cells(request.height)));
+        match verb {
+            Verb::Start => self.start(ticket, &who, effects),
+            Verb::State => task.state(ticket, &who, effects),
+            Verb::Delete => self.delete(ticket, &who, effects),
+            Verb::Wait => task.wait(ticket, &who.exec, effects),
+            Verb::ResizePty { width, height } => {
+                effects.push(Effect::Resize(who, width, height));
                 done(effects, ticket);
             }
-            Call::CloseIo(request) => {
-                if request.stdin {
+            Verb::CloseIo { stdin } => {
+                if stdin {
                     effects.push(Effect::CloseStdin(who));
                 }
                 done(effects, ticket);
             }
-            Call::Kill(request) => task.kill(ticket, request, effects),
-            Call::Pids(id) => task.pids(ticket, id, effects),
-            Call::Pause(_) => task.freeze(ticket, &who.id, true, effects),
-            Call::Resume(_) => task.freeze(ticket, &who.id, false, effects),
-            Call::Update(request) => match (task.init.phase, request.resources) {
-                (Phase::Stopped, _) => task.not_running(ticket, &who.id, effects),
-                (_, Some(resources)) => effects.push(Effect::Update(ticket, who.id, resources.value)),
-                (_, None) => refuse(effects, ticket, Code::InvalidArgument, "update: no resources given"),
-            },
-            Call::Stats(_) => effects.push(Effect::Stats(ticket, who.id)),
-            Call::Checkpoint(_) => {
+            Verb::Kill(kill) => task.kill(ticket, &who, kill, effects),
+            Verb::Pids => task.pids(ticket, who.container, effects),
+            Verb::Pause => task.freeze(ticket, &who.container, true, effects),
+            Verb::Resume => task.freeze(ticket, &who.container, false, effects),
+            Verb::Update(_) if task.init.phase == Phase::Stopped => task.not_running(ticket, &who.container, effects),
+            Verb::Update(resources) => effects.push(Effect::Update(ticket, who.container, resources)),
+            Verb::Stats => effects.push(Effect::Stats(ticket, who.container)),
+            Verb::Checkpoint => {
                 let text = "checkpoint: this version of cleat has none; use a runtime with CRIU for this container";
                 refuse(effects, ticket, Code::Unimplemented, text);
             }
-            Call::Create(_) | Call::Exec(_) | Call::Connect(_) | Call::Shutdown => {}
+            // They need no process: see `call`.
+            Verb::Create(_) | Verb::Exec(_) | Verb::Connect | Verb::Shutdown => {}
         }
     }
 
-    fn create(&mut self, ticket: Ticket, request: messages::CreateRequest, effects: &mut Effects) {
-        if let Err(text) = crate::args::check_name("container id", &request.id) {
-            return refuse(effects, ticket, Code::InvalidArgument, text);
+    fn create(&mut self, ticket: Ticket, who: ProcessId, spec: Box<CreateSpec>, effects: &mut Effects) {
+        let id = who.container;
+        if self.tasks.contains_key(&id) {
+            return refuse(effects, ticket, Code::AlreadyExists, format!("container {id} already exists"));
         }
-        if self.tasks.contains_key(&request.id) {
-            return refuse(effects, ticket, Code::AlreadyExists, format!("container {} already exists", request.id));
-        }
-        if !request.checkpoint.is_empty() {
-            let text = "create from a checkpoint: this version of cleat cannot restore; use a runtime with CRIU";
-            return refuse(effects, ticket, Code::Unimplemented, text);
-        }
-        let stdio = Stdio {
-            stdin: request.stdin.clone(),
-            stdout: request.stdout.clone(),
-            stderr: request.stderr.clone(),
-            terminal: request.terminal,
-        };
         let task = Task {
-            bundle: request.bundle.clone(),
-            rootfs: request.rootfs.clone(),
+            bundle: spec.bundle.clone(),
+            rootfs: spec.rootfs.clone(),
             shares_pids: false,
-            held_oom: false,
+            pending_oom: false,
             unread: false,
-            init: Process::new(Phase::Creating(ticket), stdio),
+            init: Process::new(Phase::Creating(ticket), spec.stdio.clone()),
             execs: BTreeMap::new(),
         };
-        self.tasks.insert(request.id.clone(), task);
-        self.births += 1;
-        effects.push(Effect::Create(Box::new(request)));
+        self.tasks.insert(id.clone(), task);
+        self.creating += 1;
+        effects.push(Effect::Create(id, spec));
     }
 
-    fn exec(&mut self, ticket: Ticket, request: messages::ExecRequest, effects: &mut Effects) {
-        let Some(task) = self.tasks.get_mut(&request.id) else {
-            return refuse(effects, ticket, Code::NotFound, format!("container not created: {}", request.id));
+    fn exec(&mut self, ticket: Ticket, who: ProcessId, spec: Box<ExecSpec>, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(&who.container) else {
+            return refuse(effects, ticket, Code::NotFound, format!("container not created: {}", who.container));
         };
-        if let Err(text) = crate::args::check_name("exec id", &request.exec_id) {
-            return refuse(effects, ticket, Code::InvalidArgument, text);
+        if task.execs.contains_key(&who.exec) {
+            return refuse(effects, ticket, Code::AlreadyExists, format!("id {}", who.exec));
         }
-        if task.execs.contains_key(&request.exec_id) {
-            return refuse(effects, ticket, Code::AlreadyExists, format!("id {}", request.exec_id));
-        }
-        let Some(spec) = request.spec else {
-            return refuse(effects, ticket, Code::InvalidArgument, "exec: no process given");
-        };
-        let stdio =
-            Stdio { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal };
-        let mut process = Process::new(Phase::Created, stdio.clone());
-        process.spec = Some(Box::new(ExecSpec { process: spec.value, stdio }));
-        task.execs.insert(request.exec_id.clone(), process);
-        let event = TaskExecAdded { container_id: request.id, exec_id: request.exec_id };
+        let mut process = Process::new(Phase::Created, spec.stdio.clone());
+        process.spec = Some(spec);
+        task.execs.insert(who.exec.clone(), process);
+        let event = TaskExecAdded { container_id: who.container, exec_id: who.exec };
         effects.push(Effect::Publish(Event::ExecAdded(event)));
         done(effects, ticket);
     }
 
-    fn start(&mut self, ticket: Ticket, who: &Who, effects: &mut Effects) {
-        let Some(task) = self.tasks.get_mut(&who.id) else { return };
+    fn start(&mut self, ticket: Ticket, who: &ProcessId, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(&who.container) else { return };
         let init = &task.init;
-        let init_ends = init.phase == Phase::Stopped || init.held.is_some() || init.delete.is_some();
+        let init_ends = init.phase == Phase::Stopped || init.pending_exit.is_some() || init.delete.is_some();
         let init_runs = matches!(task.init.phase, Phase::Running | Phase::Created | Phase::Starting(_));
         let Some(process) = task.process(&who.exec) else { return };
         if process.phase != Phase::Created || process.delete.is_some() {
@@ -298,46 +270,46 @@ impl Tasks {
         }
         if who.is_init() {
             process.phase = Phase::Starting(ticket);
-            effects.push(Effect::StartInit(who.id.clone()));
+            effects.push(Effect::StartInit(who.container.clone()));
             return;
         }
         if init_ends || !init_runs {
             let text = match init_ends {
-                true => format!("container {} init process is not running", who.id),
-                false => format!("cannot exec in a paused container: {}", who.id),
+                true => format!("container {} init process is not running", who.container),
+                false => format!("cannot exec in a paused container: {}", who.container),
             };
             return refuse(effects, ticket, Code::FailedPrecondition, text);
         }
         let Some(spec) = process.spec.take() else { return };
         process.phase = Phase::Starting(ticket);
-        self.births += 1;
+        self.creating += 1;
         effects.push(Effect::StartExec(who.clone(), spec));
     }
 
-    fn born(&mut self, who: &Who, outcome: Result<Birth, Failure>, effects: &mut Effects) {
-        let birth = outcome.as_ref().ok().copied();
-        let early = birth.and_then(|birth| Some((birth, self.unclaimed.remove(&birth.pid)?)));
-        self.births -= 1;
-        if self.births == 0 {
-            self.unclaimed.clear();
+    fn process_created(&mut self, who: &ProcessId, outcome: Result<NewProcess, Failure>, effects: &mut Effects) {
+        let new = outcome.as_ref().ok().copied();
+        let early = new.and_then(|new| Some((new, self.unclaimed_exits.remove(&new.pid)?)));
+        self.creating -= 1;
+        if self.creating == 0 {
+            self.unclaimed_exits.clear();
         }
-        let Some(task) = self.tasks.get_mut(&who.id) else { return };
+        let Some(task) = self.tasks.get_mut(&who.container) else { return };
         if who.is_init() {
             let Phase::Creating(ticket) = task.init.phase else { return };
             match outcome {
                 Err(failure) => {
-                    if let Some(task) = self.tasks.remove(&who.id) {
-                        task.abandon(&who.id, effects);
+                    if let Some(task) = self.tasks.remove(&who.container) {
+                        task.abandon(&who.container, effects);
                     }
                     effects.push(Effect::Answer(ticket, Err(failure)));
                 }
-                Ok(birth) => {
+                Ok(new) => {
                     task.init.phase = Phase::Created;
-                    task.init.pid = birth.pid;
-                    task.shares_pids = birth.shares_pids;
-                    self.pids.insert(birth.pid, who.clone());
-                    effects.push(Effect::Publish(task.created(&who.id)));
-                    answer(effects, ticket, &messages::PidResponse { pid: birth.pid });
+                    task.init.pid = new.pid;
+                    task.shares_pids = new.shares_pids;
+                    self.pids.insert(new.pid, who.clone());
+                    effects.push(Effect::Publish(task.created(&who.container)));
+                    answer(effects, ticket, &messages::PidResponse { pid: new.pid });
                 }
             }
         } else {
@@ -350,30 +322,33 @@ impl Tasks {
                     effects.push(Effect::Answer(ticket, Err(failure)));
                     self.end(who, Exit { status: 255, at: Timestamp::now() }, effects);
                 }
-                Ok(birth) => {
+                Ok(new) => {
                     process.phase = Phase::Running;
-                    process.pid = birth.pid;
-                    self.pids.insert(birth.pid, who.clone());
-                    let event =
-                        TaskExecStarted { container_id: who.id.clone(), exec_id: who.exec.clone(), pid: birth.pid };
+                    process.pid = new.pid;
+                    self.pids.insert(new.pid, who.clone());
+                    let event = TaskExecStarted {
+                        container_id: who.container.clone(),
+                        exec_id: who.exec.clone(),
+                        pid: new.pid,
+                    };
                     effects.push(Effect::Publish(Event::ExecStarted(event)));
-                    answer(effects, ticket, &messages::PidResponse { pid: birth.pid });
+                    answer(effects, ticket, &messages::PidResponse { pid: new.pid });
                 }
             }
         }
-        if let Some((birth, exit)) = early.filter(|(birth, _)| birth.gone) {
-            self.exited(birth.pid, exit, effects);
+        if let Some((new, exit)) = early.filter(|(new, _)| new.gone) {
+            self.exited(new.pid, exit, effects);
         }
-        self.end_held_init(&who.id, effects);
+        self.report_init_exit(&who.container, effects);
     }
 
-    fn started(&mut self, who: &Who, outcome: Result<(), Failure>, effects: &mut Effects) {
-        let Some(task) = self.tasks.get_mut(&who.id) else { return };
+    fn started(&mut self, who: &ProcessId, outcome: Result<(), Failure>, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(&who.container) else { return };
         let Phase::Starting(ticket) = task.init.phase else { return };
         match outcome {
             Ok(()) => {
                 task.init.phase = Phase::Running;
-                let event = TaskStart { container_id: who.id.clone(), pid: task.init.pid };
+                let event = TaskStart { container_id: who.container.clone(), pid: task.init.pid };
                 effects.push(Effect::Publish(Event::Start(event)));
                 answer(effects, ticket, &messages::PidResponse { pid: task.init.pid });
             }
@@ -382,73 +357,73 @@ impl Tasks {
                 effects.push(Effect::Answer(ticket, Err(failure)));
             }
         }
-        if std::mem::take(&mut task.held_oom) {
-            self.out_of_memory(&who.id, effects);
+        if std::mem::take(&mut task.pending_oom) {
+            self.oom(&who.container, effects);
         }
-        self.end_held_init(&who.id, effects);
+        self.report_init_exit(&who.container, effects);
     }
 
-    fn out_of_memory(&mut self, id: &str, effects: &mut Effects) {
+    fn oom(&mut self, id: &str, effects: &mut Effects) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         match task.init.phase {
-            Phase::Starting(_) => task.held_oom = true,
+            Phase::Starting(_) => task.pending_oom = true,
             _ => effects.push(Effect::Publish(Event::Oom(TaskNamed { container_id: id.into() }))),
         }
     }
 
     /// Whose process that is.
-    pub fn who(&self, pid: u32) -> Option<&Who> {
+    pub fn who(&self, pid: u32) -> Option<&ProcessId> {
         self.pids.get(&pid)
     }
 
     fn exited(&mut self, pid: u32, exit: Exit, effects: &mut Effects) {
         let Some(who) = self.pids.remove(&pid) else {
-            if self.births > 0 {
-                self.unclaimed.insert(pid, exit);
+            if self.creating > 0 {
+                self.unclaimed_exits.insert(pid, exit);
             }
             return;
         };
-        effects.push(Effect::Record(who.clone(), pid, exit));
+        effects.push(Effect::RecordExit(who.clone(), pid, exit));
         if !who.is_init() {
             self.end(&who, exit, effects);
-            return self.end_held_init(&who.id, effects);
+            return self.report_init_exit(&who.container, effects);
         }
-        let Some(task) = self.tasks.get_mut(&who.id) else { return };
-        task.init.held = Some(exit);
+        let Some(task) = self.tasks.get_mut(&who.container) else { return };
+        task.init.pending_exit = Some(exit);
         if task.shares_pids {
-            effects.push(Effect::KillAll(who.id.clone()));
+            effects.push(Effect::KillAll(who.container.clone()));
         }
         task.unread = true;
-        effects.push(Effect::Flush(who.id));
+        effects.push(Effect::DrainFifos(who.container));
     }
 
-    fn flushed(&mut self, id: &str, effects: &mut Effects) {
+    fn fifos_drained(&mut self, id: &str, effects: &mut Effects) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.unread = false;
-        self.end_held_init(id, effects);
+        self.report_init_exit(id, effects);
     }
 
-    /// The end of an init is told when its start has been, and every other process's end, and when what it
-    /// wrote has been read: some containerd closes the streams as soon as it hears of the end.
-    fn end_held_init(&mut self, id: &str, effects: &mut Effects) {
+    /// Publishes the exit of an init after its start, after the exits of all other processes, and when its output has
+    /// been read: containerd 1.6 closes the streams as soon as it hears of the exit.
+    fn report_init_exit(&mut self, id: &str, effects: &mut Effects) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let starting = matches!(task.init.phase, Phase::Starting(_) | Phase::Creating(_));
         if starting || task.unread || task.execs.values().any(Process::alive) {
             return;
         }
-        if let Some(exit) = task.init.held.take() {
-            self.end(&Who::init(id), exit, effects);
+        if let Some(exit) = task.init.pending_exit.take() {
+            self.end(&ProcessId::init(id), exit, effects);
         }
     }
 
-    /// Tells all who wait.
-    fn end(&mut self, who: &Who, exit: Exit, effects: &mut Effects) {
-        let Some(process) = self.tasks.get_mut(&who.id).and_then(|task| task.process(&who.exec)) else { return };
+    /// Publishes an exit, and answers the calls that wait for it.
+    fn end(&mut self, who: &ProcessId, exit: Exit, effects: &mut Effects) {
+        let Some(process) = self.tasks.get_mut(&who.container).and_then(|task| task.process(&who.exec)) else { return };
         process.phase = Phase::Stopped;
         process.exit = Some(exit);
         if process.pid != 0 {
             effects.push(Effect::Publish(Event::Exit(TaskExit {
-                container_id: who.id.clone(),
+                container_id: who.container.clone(),
                 id: who.name(),
                 pid: process.pid,
                 exit_status: exit.status,
@@ -462,8 +437,8 @@ impl Tasks {
         effects.push(Effect::Drain(who.clone()));
     }
 
-    fn delete(&mut self, ticket: Ticket, who: &Who, effects: &mut Effects) {
-        let Some(task) = self.tasks.get_mut(&who.id) else { return };
+    fn delete(&mut self, ticket: Ticket, who: &ProcessId, effects: &mut Effects) {
+        let Some(task) = self.tasks.get_mut(&who.container) else { return };
         let others = task.execs.values().any(Process::alive);
         let Some(process) = task.process(&who.exec) else { return };
         if process.delete.is_some() {
@@ -474,13 +449,13 @@ impl Tasks {
                 process.delete = Some(ticket);
                 match process.drained {
                     true => self.delete_drained(who, effects),
-                    false => effects.push(Effect::Hurry(who.clone())),
+                    false => effects.push(Effect::DrainDeadline(who.clone())),
                 }
             }
-            // Never started: an init is ended first, and its end is told first.
+            // Never started: an init is killed first, and its exit is published first.
             Phase::Created if who.is_init() && !others => {
                 process.delete = Some(ticket);
-                effects.push(Effect::KillAll(who.id.clone()));
+                effects.push(Effect::KillAll(who.container.clone()));
             }
             Phase::Created if !who.is_init() => {
                 process.delete = Some(ticket);
@@ -493,8 +468,8 @@ impl Tasks {
         }
     }
 
-    fn drained(&mut self, who: &Who, effects: &mut Effects) {
-        let Some(process) = self.tasks.get_mut(&who.id).and_then(|task| task.process(&who.exec)) else { return };
+    fn drained(&mut self, who: &ProcessId, effects: &mut Effects) {
+        let Some(process) = self.tasks.get_mut(&who.container).and_then(|task| task.process(&who.exec)) else { return };
         if process.phase != Phase::Stopped {
             return;
         }
@@ -504,13 +479,15 @@ impl Tasks {
         }
     }
 
-    fn delete_drained(&mut self, who: &Who, effects: &mut Effects) {
+    fn delete_drained(&mut self, who: &ProcessId, effects: &mut Effects) {
         if who.is_init() {
-            effects.push(Effect::Remove(who.id.clone()));
+            effects.push(Effect::Remove(who.container.clone()));
             return;
         }
-        let Some(process) = self.tasks.get_mut(&who.id).and_then(|task| task.execs.remove(&who.exec)) else { return };
-        effects.push(Effect::Forget(who.clone()));
+        let Some(process) = self.tasks.get_mut(&who.container).and_then(|task| task.execs.remove(&who.exec)) else {
+            return;
+        };
+        effects.push(Effect::ReleaseStreams(who.clone()));
         process.abandon(&who.exec, effects);
     }
 
@@ -564,7 +541,7 @@ impl Process {
         }
     }
 
-    /// It is gone: whoever waits for its end hears that there will be none, and who asked for this has it.
+    /// It was deleted: answers the calls that wait for its exit, and the Delete.
     fn abandon(&self, name: &str, effects: &mut Effects) {
         for ticket in &self.waiting {
             refuse(effects, *ticket, Code::NotFound, format!("process does not exist {name}: it was deleted"));
@@ -579,10 +556,10 @@ impl Task {
     /// Forgets all its processes.
     fn abandon(&self, id: &str, effects: &mut Effects) {
         for (exec, process) in &self.execs {
-            effects.push(Effect::Forget(Who { id: id.into(), exec: exec.clone() }));
+            effects.push(Effect::ReleaseStreams(ProcessId { container: id.into(), exec: exec.clone() }));
             process.abandon(exec, effects);
         }
-        effects.push(Effect::Forget(Who::init(id)));
+        effects.push(Effect::ReleaseStreams(ProcessId::init(id)));
         self.init.abandon(id, effects);
     }
 
@@ -590,12 +567,12 @@ impl Task {
         let stdio = &self.init.stdio;
         Event::Create(TaskCreate {
             container_id: id.into(),
-            bundle: self.bundle.clone(),
+            bundle: self.bundle.to_string_lossy().into_owned(),
             rootfs: self.rootfs.clone(),
             io: Some(TaskIo {
-                stdin: stdio.stdin.clone(),
-                stdout: stdio.stdout.clone(),
-                stderr: stdio.stderr.clone(),
+                stdin: stdio.stdin.uri.clone(),
+                stdout: stdio.stdout.uri.clone(),
+                stderr: stdio.stderr.uri.clone(),
                 terminal: stdio.terminal,
             }),
             pid: self.init.pid,
@@ -606,8 +583,8 @@ impl Task {
         refuse(effects, ticket, Code::FailedPrecondition, format!("container not running: {id}"));
     }
 
-    fn state(&mut self, ticket: Ticket, who: &Who, effects: &mut Effects) {
-        let bundle = self.bundle.clone();
+    fn state(&mut self, ticket: Ticket, who: &ProcessId, effects: &mut Effects) {
+        let bundle = self.bundle.to_string_lossy().into_owned();
         let init = self.init.phase;
         let Some(process) = self.process(&who.exec) else { return };
         let status = match (process.status(), init) {
@@ -620,9 +597,9 @@ impl Task {
             bundle,
             pid: process.pid,
             status: status.into(),
-            stdin: process.stdio.stdin.clone(),
-            stdout: process.stdio.stdout.clone(),
-            stderr: process.stdio.stderr.clone(),
+            stdin: process.stdio.stdin.uri.clone(),
+            stdout: process.stdio.stdout.uri.clone(),
+            stderr: process.stdio.stderr.uri.clone(),
             terminal: process.stdio.terminal,
             exit_status: process.exit.map_or(0, |exit| exit.status),
             exited_at: Some(process.exit.map_or_else(Timestamp::default, |exit| exit.at)),
@@ -642,20 +619,20 @@ impl Task {
         }
     }
 
-    fn kill(&mut self, ticket: Ticket, request: messages::KillRequest, effects: &mut Effects) {
-        let Some(process) = self.process(&request.exec_id) else { return };
+    fn kill(&mut self, ticket: Ticket, who: &ProcessId, kill: Kill, effects: &mut Effects) {
+        let Some(process) = self.process(&who.exec) else { return };
         match process.phase {
             Phase::Stopped => refuse(effects, ticket, Code::NotFound, "process already finished"),
-            _ if process.held.is_some() => refuse(effects, ticket, Code::NotFound, "process already finished"),
+            _ if process.pending_exit.is_some() => refuse(effects, ticket, Code::NotFound, "process already finished"),
             Phase::Creating(_) => refuse(effects, ticket, Code::FailedPrecondition, "process not created"),
-            _ if request.exec_id.is_empty() => effects.push(Effect::Signal(ticket, request)),
+            _ if who.is_init() => effects.push(Effect::Signal(ticket, who.container.clone(), kill)),
             _ if process.pid == 0 => refuse(effects, ticket, Code::FailedPrecondition, "process not created"),
-            _ => effects.push(Effect::SignalExec(ticket, process.pid, request.signal)),
+            _ => effects.push(Effect::SignalExec(ticket, process.pid, kill.signal)),
         }
     }
 
     fn pids(&mut self, ticket: Ticket, id: String, effects: &mut Effects) {
-        if self.init.phase == Phase::Stopped || self.init.held.is_some() {
+        if self.init.phase == Phase::Stopped || self.init.pending_exit.is_some() {
             // A containerd that comes back takes a task without any process for a leak, and throws
             // away the exit status that it would have asked for next.
             let info = messages::ProcessInfo { pid: self.init.pid, info: None };
@@ -682,7 +659,7 @@ impl Task {
     }
 }
 
-/// Processes as containerd wants to hear of them.
+/// Processes as `Pids` answers them.
 pub fn process_infos(pids: &[i32], named: &[(u32, String)]) -> messages::PidsResponse {
     let info = |pid: &i32| {
         let pid = u32::try_from(*pid).ok()?;

@@ -1,8 +1,8 @@
 //! Bytes of a peer, in any pieces → frames, calls and answers: no panic, the same frames as in one piece,
 //! no more than one answer to a call, and an answer that can be read again.
 
-use containerd_shim_cleat::connections;
 use containerd_shim_cleat::messages::Response;
+use containerd_shim_cleat::requests;
 use containerd_shim_cleat::task::{Effect, Input, Tasks};
 use containerd_shim_cleat::ttrpc::{Frame, Incoming, MAX_LEN, respond};
 use prost::Message;
@@ -63,7 +63,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut tasks = Tasks::default();
     for (ticket, frame) in (0..).zip(frames) {
         let Frame::Request(stream, data) = frame else { continue };
-        let effects = match connections::parse(&data) {
+        let effects = match requests::parse(&data) {
             Ok(call) => tasks.step(Input::Call(ticket, call)),
             Err(failure) => vec![Effect::Answer(ticket, Err(failure))],
         };

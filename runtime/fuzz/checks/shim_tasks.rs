@@ -1,20 +1,20 @@
-//! Calls, births, exits and deletions in any order → what the shim does: no panic, exactly one answer to each
+//! Calls, creations, exits and deletions in any order → what the shim does: no panic, exactly one answer to each
 //! call once everything has come to its end, and events in an order that containerd understands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use containerd_shim_cleat::messages::Timestamp;
 use containerd_shim_cleat::messages::events::Event;
-use containerd_shim_cleat::messages::{Any, CreateRequest, ExecRequest, KillRequest, Timestamp};
-use containerd_shim_cleat::task::{Birth, Call, Effect, Exit, Input, Tasks, Ticket, Who};
+use containerd_shim_cleat::task::{Call, Effect, Exit, Input, Kill, NewProcess, ProcessId, Tasks, Ticket, Verb};
 use containerd_shim_cleat::ttrpc::{Code, Failure};
 
 /// What the driver has in hand.
 #[derive(Clone, PartialEq)]
 enum Work {
-    Birth(Who, u32),
+    Create(ProcessId, u32),
     Start(String),
-    Flush(String),
-    Drain(Who),
+    DrainFifos(String),
+    Drain(ProcessId),
     Remove(String),
 }
 
@@ -31,7 +31,7 @@ struct World {
     tasks: Tasks,
     work: Vec<Work>,
     /// Whose each living process is; and which of those in the making have ended already.
-    alive: BTreeMap<u32, Who>,
+    alive: BTreeMap<u32, ProcessId>,
     gone: BTreeSet<u32>,
     asked: BTreeSet<Ticket>,
     last: Ticket,
@@ -64,23 +64,23 @@ impl World {
     }
 
     fn pid(&self) -> u32 {
-        let making = |pid: &u32| self.work.iter().any(|work| matches!(work, Work::Birth(_, other) if other == pid));
+        let making = |pid: &u32| self.work.iter().any(|work| matches!(work, Work::Create(_, other) if other == pid));
         (10..).find(|pid| !self.alive.contains_key(pid) && !making(pid)).expect("a number")
     }
 
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Answer(ticket, _)
-            | Effect::Signal(ticket, _)
+            | Effect::Signal(ticket, ..)
             | Effect::SignalExec(ticket, ..)
             | Effect::Pids(ticket, ..)
             | Effect::Update(ticket, ..)
             | Effect::Stats(ticket, _) => self.answer(ticket),
             Effect::Publish(event) => self.hear(event),
-            Effect::Create(request) => self.bear(Who::init(&request.id)),
-            Effect::StartExec(who, _) => self.bear(who),
+            Effect::Create(id, _) => self.create(ProcessId::init(&id)),
+            Effect::StartExec(who, _) => self.create(who),
             Effect::StartInit(id) => self.work.push(Work::Start(id)),
-            Effect::Flush(id) => self.work.push(Work::Flush(id)),
+            Effect::DrainFifos(id) => self.work.push(Work::DrainFifos(id)),
             Effect::Drain(who) => self.work.push(Work::Drain(who)),
             // Done at once.
             Effect::Freeze(ticket, id, freeze) => {
@@ -88,16 +88,19 @@ impl World {
                 self.step(Input::Frozen(ticket, id, freeze, outcome));
             }
             Effect::Remove(id) => self.work.push(Work::Remove(id)),
-            Effect::Forget(who) => self.work.retain(|work| *work != Work::Drain(who.clone())),
+            Effect::ReleaseStreams(who) => self.work.retain(|work| *work != Work::Drain(who.clone())),
             Effect::Shutdown => assert!(self.tasks.is_empty(), "it ends with a task"),
-            Effect::Record(..) | Effect::Hurry(_) | Effect::KillAll(_) | Effect::Resize(..) | Effect::CloseStdin(_) => {
-            }
+            Effect::RecordExit(..)
+            | Effect::DrainDeadline(_)
+            | Effect::KillAll(_)
+            | Effect::Resize(..)
+            | Effect::CloseStdin(_) => {}
         }
     }
 
-    fn bear(&mut self, who: Who) {
+    fn create(&mut self, who: ProcessId) {
         let pid = self.pid();
-        self.work.push(Work::Birth(who, pid));
+        self.work.push(Work::Create(who, pid));
     }
 
     fn hear(&mut self, event: Event) {
@@ -119,7 +122,7 @@ impl World {
                 let heard = self.heard.get_mut(&event.container_id).expect("a container of a process that ends");
                 if event.id == event.container_id {
                     assert!(!heard.exited && heard.execs.is_empty(), "others outlive it: {:?}", heard.execs);
-                    assert!(!self.work.contains(&Work::Flush(event.id)), "nobody has read yet what it wrote");
+                    assert!(!self.work.contains(&Work::DrainFifos(event.id)), "nobody has read yet what it wrote");
                     heard.exited = true;
                 } else {
                     assert!(heard.execs.remove(&event.id), "{} ends and has not been started", event.id);
@@ -138,19 +141,19 @@ impl World {
     /// One thing that was in hand comes to an end.
     fn finish(&mut self, at: usize, well: bool) {
         match self.work.remove(at) {
-            Work::Birth(who, pid) if well => {
+            Work::Create(who, pid) if well => {
                 let gone = self.gone.remove(&pid);
                 if !gone {
                     self.alive.insert(pid, who.clone());
                 }
-                self.step(Input::Born(who, Ok(Birth { pid, gone, shares_pids: pid % 2 == 0 })));
+                self.step(Input::Created(who, Ok(NewProcess { pid, gone, shares_pids: pid % 2 == 0 })));
             }
-            Work::Birth(who, pid) => {
+            Work::Create(who, pid) => {
                 self.gone.remove(&pid);
-                self.step(Input::Born(who, failed()));
+                self.step(Input::Created(who, failed()));
             }
-            Work::Start(id) => self.step(Input::Started(Who::init(&id), if well { Ok(()) } else { failed() })),
-            Work::Flush(id) => self.step(Input::Flushed(id)),
+            Work::Start(id) => self.step(Input::Started(ProcessId::init(&id), if well { Ok(()) } else { failed() })),
+            Work::DrainFifos(id) => self.step(Input::FifosDrained(id)),
             Work::Drain(who) => self.step(Input::Drained(who)),
             Work::Remove(id) => self.step(Input::Removed(id, if well { Ok(()) } else { failed() })),
         }
@@ -164,26 +167,22 @@ impl World {
     /// One thing that happens, of those that may.
     fn happen(&mut self, what: u8, number: u8) {
         let id = || ["a", "b"][usize::from(number & 1)].to_owned();
-        let who = || Who { id: id(), exec: ["", "", "e", "f"][usize::from(number >> 1 & 3)].into() };
-        let exec_id = || ["e", "f"][usize::from(number >> 1 & 1)].to_owned();
+        let who = || ProcessId { container: id(), exec: ["", "", "e", "f"][usize::from(number >> 1 & 3)].into() };
+        let exec = || ProcessId { container: id(), exec: ["e", "f"][usize::from(number >> 1 & 1)].into() };
+        let init = || ProcessId::init(&id());
         match what % 24 {
-            0 => self.call(Call::Create(CreateRequest { id: id(), ..CreateRequest::default() })),
-            1 | 2 => self.call(Call::Start(who())),
-            3 => self.call(Call::State(who())),
-            4 | 5 => self.call(Call::Delete(who())),
-            6 => self.call(Call::Exec(ExecRequest {
-                id: id(),
-                exec_id: exec_id(),
-                spec: Some(Any::default()),
-                ..ExecRequest::default()
-            })),
-            7 => self.call(Call::Kill(KillRequest { id: id(), exec_id: who().exec, ..KillRequest::default() })),
-            8 => self.call(Call::Wait(who())),
-            9 => self.call(Call::Pids(id())),
-            10 => self.call(Call::Pause(id())),
-            11 => self.call(Call::Resume(id())),
-            12 => self.call(Call::Shutdown),
-            // It is watched from its birth on.
+            0 => self.call(Verb::Create(Box::default()).of(init())),
+            1 | 2 => self.call(Verb::Start.of(who())),
+            3 => self.call(Verb::State.of(who())),
+            4 | 5 => self.call(Verb::Delete.of(who())),
+            6 => self.call(Verb::Exec(Box::default()).of(exec())),
+            7 => self.call(Verb::Kill(Kill::default()).of(who())),
+            8 => self.call(Verb::Wait.of(who())),
+            9 => self.call(Verb::Pids.of(init())),
+            10 => self.call(Verb::Pause.of(init())),
+            11 => self.call(Verb::Resume.of(init())),
+            12 => self.call(Verb::Shutdown.of(init())),
+            // It is watched once it is created.
             13 if !self.heard.contains_key(&id()) => {}
             13 => self.step(Input::Oom(id())),
             // Somebody's orphan, who has nothing to do with it.
@@ -196,7 +195,7 @@ impl World {
             // In the making, and at its end already.
             15 => {
                 let mut making = self.work.iter().filter_map(|work| match work {
-                    Work::Birth(_, pid) if !self.gone.contains(pid) => Some(*pid),
+                    Work::Create(_, pid) if !self.gone.contains(pid) => Some(*pid),
                     _ => None,
                 });
                 if let Some(pid) = making.next_back() {
@@ -225,9 +224,9 @@ impl World {
                 self.end(pid, 0);
             }
             for id in ["a", "b"] {
-                self.call(Call::Resume(id.into()));
+                self.call(Verb::Resume.of(ProcessId::init(id)));
                 for exec in ["e", "f", ""] {
-                    self.call(Call::Delete(Who { id: id.into(), exec: exec.into() }));
+                    self.call(Verb::Delete.of(ProcessId { container: id.into(), exec: exec.into() }));
                 }
             }
         }

@@ -1,66 +1,65 @@
-//! Have its readers taken what an ended init wrote?
+//! Has the output of an ended init been read?
 //!
-//! containerd 1.6 (that of Debian 12) closes a container's streams as soon as it hears of the end, and what is
-//! in a fifo by then is lost. So the end is told when the fifos are empty, if somebody reads them.
+//! containerd 1.6 (that of Debian 12) closes a container's streams as soon as it hears of the exit, and loses what is
+//! in a fifo by then. So the exit is published when the fifos are empty, if they have a reader.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::epoll::Watch;
 use crate::stdio;
-use crate::task::{Input, Who};
+use crate::task::{Input, ProcessId};
 
-use super::{Driver, Outcome, Outcomes, Timer};
+use super::{Ctx, Driver, Timer};
 
-/// Readers that take longer than that for a fifo's length are not waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The kernel tells nobody that a pipe is empty: so it is looked at again after so long, then twice that ...
-const FIRST: Duration = Duration::from_millis(1);
+/// How long a slow reader can delay the exit.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The kernel does not report that a pipe is empty. So it is looked at again after so long, then twice that ...
+const FIRST_DELAY: Duration = Duration::from_millis(1);
 /// ... up to that.
-const LAST: Duration = Duration::from_millis(32);
+const LAST_DELAY: Duration = Duration::from_millis(32);
 
 impl Driver {
     /// An init has ended.
-    pub(super) fn flush(&mut self, who: &Who, watch: &mut Watch, outcomes: &mut Outcomes) {
+    pub(super) fn drain_fifos(&mut self, who: &ProcessId, ctx: &mut Ctx) {
         if let Some(streams) = self.streams.get_mut(who) {
-            streams.flush = Some((Instant::now() + PATIENCE, FIRST));
-            self.check_flushed(who, watch, outcomes);
+            streams.fifo_drain = Some((Instant::now() + TIMEOUT, FIRST_DELAY));
+            self.check_fifos(who, ctx);
         } else {
-            outcomes.push_back(Outcome::Happened(Input::Flushed(who.id.clone())));
+            ctx.event(Input::FifosDrained(who.container.clone()));
         }
     }
 
-    /// Says so if they have, or looks again later.
-    pub(super) fn check_flushed(&mut self, who: &Who, watch: &mut Watch, outcomes: &mut Outcomes) {
+    /// Reports that the fifos have been read, or looks again later.
+    pub(super) fn check_fifos(&mut self, who: &ProcessId, ctx: &mut Ctx) {
         let Some(streams) = self.streams.get_mut(who) else { return };
-        let Some((until, pause)) = streams.flush else { return };
-        let held = streams.held.take_back(&mut self.shelf);
+        let Some((until, delay)) = streams.fifo_drain else { return };
+        let held = streams.held.restore(&mut self.fd_store);
         let unread = held.iter().any(stdio::has_unread);
         if streams.outputs > 0 || unread {
-            // Nothing is read where nobody reads.
+            // Without a reader there is nothing to wait for.
             let writes = if streams.outputs == 0 { without_readers(held) } else { Vec::new() };
             if writes.is_empty() && Instant::now() < until {
-                streams.flush = Some((until, LAST.min(pause * 2)));
+                streams.fifo_drain = Some((until, LAST_DELAY.min(delay * 2)));
                 let number = streams.number;
-                return self.after(pause, Timer::Flush(who.clone(), number));
+                return self.after(delay, Timer::Fifos(who.clone(), number));
             }
             for write in writes {
-                self.expect_reader(who, write, watch);
+                self.expect_reader(who, write, ctx);
             }
         }
         if let Some(streams) = self.streams.get_mut(who) {
-            streams.flush = None;
+            streams.fifo_drain = None;
         }
-        outcomes.push_back(Outcome::Happened(Input::Flushed(who.id.clone())));
+        ctx.event(Input::FifosDrained(who.container.clone()));
     }
 }
 
-/// Write ends of those fifos that nobody reads besides us, in place of our read ends; none, if any is read. For
-/// whoever writes: only where nobody does any more, who could be told `EPIPE` meanwhile.
+/// Replaces the read ends that we hold by write ends and returns these, if none of the fifos has another reader.
+/// Only for fifos without a writer, which could get `EPIPE` meanwhile.
 fn without_readers(held: &mut Vec<OwnedFd>) -> Vec<OwnedFd> {
     let mut writes = Vec::new();
     for hold in std::mem::take(held) {
-        // What is in it stays as long as one of its ends is open, and a reader sees no end.
+        // The content stays as long as one of its ends is open, and a reader does not see the end of the file.
         match stdio::write_end(&hold) {
             Some(write) => writes.push(write),
             None => held.push(hold),

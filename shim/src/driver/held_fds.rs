@@ -1,70 +1,45 @@
-//! What is open for a process's streams, and where?
+//! Which descriptors does the shim only hold open for a process, and where are they?
 
 use std::os::fd::OwnedFd;
 
-use crate::fd_store::{Key, Shelf};
-use crate::task::Who;
+use crate::fd_store::{FdStore, Key};
 
-use super::Driver;
-use super::streams::Streams;
-
-/// Other ends of fifos: they only have to be open.
+/// The other ends of fifos and pipes, which only have to be open.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldFds {
     open: Vec<OwnedFd>,
-    /// Where the others are.
-    away: Option<Key>,
+    /// The key of those in the fd store.
+    stored: Option<Key>,
 }
 
-impl Held {
+impl HeldFds {
     pub(super) fn extend(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
         self.open.extend(fds);
     }
 
-    /// Puts them on the shelf.
-    fn put_away(&mut self, shelf: &mut Shelf, key: Key) {
-        shelf.put(key, std::mem::take(&mut self.open));
-        self.away = Some(key);
+    /// Moves them to the fd store, which is created if need be. If that fails they stay open here.
+    pub(super) fn store(&mut self, store: &mut Option<FdStore>, key: Key) {
+        if self.open.is_empty() {
+            return;
+        }
+        let Some(used) = store.take().or_else(|| FdStore::new().ok()) else { return };
+        store.insert(used).put(key, std::mem::take(&mut self.open));
+        self.stored = Some(key);
     }
 
-    /// Takes them from the shelf, which goes when it is empty.
-    pub(super) fn take_back(&mut self, shelf: &mut Option<Shelf>) -> &mut Vec<OwnedFd> {
-        if let (Some(full), Some(key)) = (&mut *shelf, self.away.take()) {
-            self.open.extend(full.take(key));
-            if full.is_empty() {
-                *shelf = None;
+    /// Takes them back from the fd store, which is closed when it is empty.
+    pub(super) fn restore(&mut self, store: &mut Option<FdStore>) -> &mut Vec<OwnedFd> {
+        if let (Some(used), Some(key)) = (&mut *store, self.stored.take()) {
+            self.open.extend(used.take(key));
+            if used.is_empty() {
+                *store = None;
             }
         }
         &mut self.open
     }
 
     /// Closes them.
-    pub(super) fn release(&mut self, shelf: &mut Option<Shelf>) {
-        self.take_back(shelf).clear();
-    }
-}
-
-impl Streams {
-    /// Closes what was held for them.
-    pub(super) fn release(&mut self, shelf: &mut Option<Shelf>) {
-        self.held.release(shelf);
-        self.pipes.release(shelf);
-        self.stdin.release(shelf);
-    }
-}
-
-impl Driver {
-    /// Takes what is held for a process away from our descriptors.
-    pub(super) fn put_away(&mut self, who: &Who) {
-        let keys = [self.number(), self.number(), self.number()];
-        let Some(streams) = self.streams.get_mut(who) else { return };
-        for (held, key) in [&mut streams.held, &mut streams.pipes, &mut streams.stdin].into_iter().zip(keys) {
-            if held.open.is_empty() {
-                continue;
-            }
-            // Without a shelf they stay where they are.
-            let Some(shelf) = self.shelf.take().or_else(|| Shelf::new().ok()) else { return };
-            held.put_away(self.shelf.insert(shelf), key);
-        }
+    pub(super) fn release(&mut self, store: &mut Option<FdStore>) {
+        self.restore(store).clear();
     }
 }

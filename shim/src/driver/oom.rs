@@ -1,4 +1,4 @@
-//! Whom has the kernel killed for want of memory?
+//! Which containers have had an OOM kill?
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -7,62 +7,72 @@ use cleat::cgroup::Cgroup;
 use cleat::container::Container;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use crate::epoll::{Source, Watch};
+use crate::epoll::Source;
 use crate::task::Input;
 
-use super::{Driver, Outcome, Outcomes};
+use super::{Ctx, Driver};
 
-/// A container's `memory.events`, and the number of kills that has been told.
-pub(super) struct Watched {
-    pub(super) descriptor: WatchDescriptor,
-    pub(super) id: String,
+/// The `memory.events` of a container, and the number of OOM kills that was reported.
+pub(super) struct OomWatch {
+    descriptor: WatchDescriptor,
+    id: String,
     count: u64,
     file: PathBuf,
 }
 
-impl Watched {
-    fn count_kills(&mut self, outcomes: &mut Outcomes) {
+impl OomWatch {
+    fn check(&mut self, ctx: &mut Ctx) {
         let file = std::fs::File::open(&self.file).ok().map(OwnedFd::from);
         let count = Cgroup::memory_kills_of(file.as_ref());
         if count > self.count {
             self.count = count;
-            outcomes.push_back(Outcome::Happened(Input::Oom(self.id.clone())));
+            ctx.event(Input::Oom(self.id.clone()));
         }
     }
 }
 
 impl Driver {
-    /// Hears of kills for want of memory from now on.
-    pub(super) fn watch_kills(&mut self, id: &str, container: &Container, watch: &mut Watch) {
+    /// Watches for OOM kills in a container.
+    pub(super) fn watch_oom(&mut self, id: &str, container: &Container, ctx: &mut Ctx) {
         let Some(cgroup) = container.cgroup() else { return };
-        if self.kills.is_none() {
-            let Ok(kills) = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) else { return };
-            if watch.read(&kills, Source::Kills).is_ok() {
-                self.kills = Some(kills);
+        if self.oom_inotify.is_none() {
+            let Ok(inotify) = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) else { return };
+            if ctx.epoll.read(&inotify, Source::Oom).is_ok() {
+                self.oom_inotify = Some(inotify);
             }
         }
-        let Some(kills) = &self.kills else { return };
+        let Some(inotify) = &self.oom_inotify else { return };
         let file = cgroup.full().join("memory.events");
-        if let Ok(descriptor) = kills.add_watch(&file, AddWatchFlags::IN_MODIFY) {
-            self.watched.push(Watched { descriptor, id: id.into(), count: cgroup.memory_kills(), file });
+        if let Ok(descriptor) = inotify.add_watch(&file, AddWatchFlags::IN_MODIFY) {
+            self.oom_watches.push(OomWatch { descriptor, id: id.into(), count: cgroup.memory_kills(), file });
         }
     }
 
-    /// Some container's file has changed.
-    pub fn killed(&mut self, outcomes: &mut Outcomes) {
-        let Some(Ok(events)) = self.kills.as_ref().map(Inotify::read_events) else { return };
+    /// Ends the watch, which the kernel does not do when a cgroup is removed.
+    pub(super) fn unwatch_oom(&mut self, id: &str) {
+        let (removed, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.oom_watches).into_iter().partition(|watch| watch.id == id);
+        self.oom_watches = kept;
+        for watch in removed {
+            let _ = self.oom_inotify.as_ref().map(|inotify| inotify.rm_watch(watch.descriptor));
+        }
+    }
+
+    /// The `memory.events` of some container have changed.
+    pub fn oom_event(&mut self, ctx: &mut Ctx) {
+        let Some(Ok(events)) = self.oom_inotify.as_ref().map(Inotify::read_events) else { return };
         for event in events {
-            if let Some(watched) = self.watched.iter_mut().find(|watched| watched.descriptor == event.wd) {
-                watched.count_kills(outcomes);
+            if let Some(watch) = self.oom_watches.iter_mut().find(|watch| watch.descriptor == event.wd) {
+                watch.check(ctx);
             }
         }
     }
 
-    /// A process of a container has ended. The kernel tells of a change of the file some time later, when
-    /// the container may be gone: whoever asks why it ended must know by then.
-    pub fn count_kills(&mut self, id: &str, outcomes: &mut Outcomes) {
-        if let Some(watched) = self.watched.iter_mut().find(|watched| watched.id == id) {
-            watched.count_kills(outcomes);
+    /// A process of a container has ended. The inotify event may come when the container is deleted already, and
+    /// the OOM event has to be published before the exit.
+    pub fn check_oom(&mut self, id: &str, ctx: &mut Ctx) {
+        if let Some(watch) = self.oom_watches.iter_mut().find(|watch| watch.id == id) {
+            watch.check(ctx);
         }
     }
 }

@@ -1,81 +1,81 @@
-//! Who comes to read when its writer has ended already?
+//! Which fifos are kept open for readers that come after the exit?
 //!
-//! containerd opens a fifo at leisure, and waits there until somebody opens it for writing: the end of a process
-//! that was faster would keep it waiting for ever, and what it wrote would be lost. So such a fifo is kept open
-//! for writing until somebody can read it, who finds what was written, and then the end.
+//! containerd opens a fifo at leisure, and open(2) blocks there until somebody opens it for writing. Without us it
+//! would block for ever when the process has ended before, and the output would be lost. So the shim keeps such a
+//! fifo open for writing until it has a reader, who gets the output and then the end of the file.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use crate::epoll::{Source, Watch};
+use crate::epoll::Source;
 use crate::stdio;
-use crate::task::Who;
+use crate::task::ProcessId;
 
-use super::Driver;
+use super::{Ctx, Driver};
 
 /// A fifo that waits for its first reader.
-pub(super) struct Late {
-    who: Who,
+pub(super) struct PendingReader {
+    who: ProcessId,
     write: OwnedFd,
     descriptor: WatchDescriptor,
 }
 
 impl Driver {
-    /// The last that writes to a fifo lets go of it; we have no read end.
-    pub(super) fn expect_reader(&mut self, who: &Who, write: OwnedFd, watch: &mut Watch) {
-        if let Some(descriptor) = self.watch_readers(&write, watch) {
-            self.late.push(Late { who: who.clone(), write, descriptor });
-            // It may have come meanwhile.
-            self.let_readers_in();
+    /// Keeps the last write end of a fifo, of which the shim has no read end, until it has a reader.
+    pub(super) fn expect_reader(&mut self, who: &ProcessId, write: OwnedFd, ctx: &mut Ctx) {
+        if let Some(descriptor) = self.watch_readers(&write, ctx) {
+            self.pending_readers.push(PendingReader { who: who.clone(), write, descriptor });
+            // It may have come before the watch was there.
+            self.check_pending_readers();
         } else {
             self.hold_unread(who, &write);
         }
     }
 
-    /// Hears of whoever opens it.
-    fn watch_readers(&mut self, write: &OwnedFd, watch: &mut Watch) -> Option<WatchDescriptor> {
-        if self.opened.is_none() {
-            let opened = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-            watch.read(&opened, Source::Opened).ok()?;
-            self.opened = Some(opened);
+    fn watch_readers(&mut self, write: &OwnedFd, ctx: &mut Ctx) -> Option<WatchDescriptor> {
+        if self.fifo_inotify.is_none() {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+            ctx.epoll.read(&inotify, Source::FifoOpened).ok()?;
+            self.fifo_inotify = Some(inotify);
         }
         let path = format!("/proc/self/fd/{}", write.as_raw_fd());
-        self.opened.as_ref()?.add_watch(path.as_str(), AddWatchFlags::IN_OPEN).ok()
+        self.fifo_inotify.as_ref()?.add_watch(path.as_str(), AddWatchFlags::IN_OPEN).ok()
     }
 
     /// Some fifo was opened.
-    pub fn opened(&mut self) {
-        let _ = self.opened.as_ref().map(Inotify::read_events);
-        self.let_readers_in();
+    pub fn fifo_opened(&mut self) {
+        let _ = self.fifo_inotify.as_ref().map(Inotify::read_events);
+        self.check_pending_readers();
     }
 
-    fn let_readers_in(&mut self) {
-        let (met, late): (Vec<_>, _) =
-            std::mem::take(&mut self.late).into_iter().partition(|late| stdio::is_read(&late.write));
-        self.late = late;
-        for late in met {
-            self.unwatch_readers(&late);
-            // It may go again, and another may come.
-            self.hold_unread(&late.who, &late.write);
+    fn check_pending_readers(&mut self) {
+        let (with_reader, pending): (Vec<_>, _) =
+            std::mem::take(&mut self.pending_readers).into_iter().partition(|pending| stdio::is_read(&pending.write));
+        self.pending_readers = pending;
+        for fifo in with_reader {
+            self.unwatch_readers(&fifo);
+            // That reader may go before it has read, and another may come.
+            self.hold_unread(&fifo.who, &fifo.write);
         }
     }
 
-    fn unwatch_readers(&self, late: &Late) {
-        let _ = self.opened.as_ref().map(|opened| opened.rm_watch(late.descriptor));
+    fn unwatch_readers(&self, fifo: &PendingReader) {
+        let _ = self.fifo_inotify.as_ref().map(|inotify| inotify.rm_watch(fifo.descriptor));
     }
 
-    /// Holds a read end again: what is in the fifo stays there.
-    pub(super) fn hold_unread(&mut self, who: &Who, fifo: &OwnedFd) {
+    /// Holds a read end again, so that unread output stays in the fifo.
+    pub(super) fn hold_unread(&mut self, who: &ProcessId, fifo: &OwnedFd) {
         if let Some(streams) = self.streams.get_mut(who) {
             streams.held.extend(stdio::read_end(fifo));
         }
     }
 
-    /// Nobody will ask for what a process wrote.
-    pub(super) fn forget_late(&mut self, who: &Who) {
-        let (gone, late): (Vec<_>, _) = std::mem::take(&mut self.late).into_iter().partition(|late| late.who == *who);
-        self.late = late;
-        gone.iter().for_each(|late| self.unwatch_readers(late));
+    /// The process is deleted: nobody will read its output.
+    pub(super) fn drop_pending_readers(&mut self, who: &ProcessId) {
+        let (dropped, pending): (Vec<_>, _) =
+            std::mem::take(&mut self.pending_readers).into_iter().partition(|pending| pending.who == *who);
+        self.pending_readers = pending;
+        dropped.iter().for_each(|fifo| self.unwatch_readers(fifo));
     }
 }

@@ -1,8 +1,8 @@
-//! Which streams has a process, and who carries what flows through them?
+//! Which streams does a process have, and what is copied?
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command};
 use std::time::{Duration, Instant};
 
 use cleat::error::{Context, Error, Result};
@@ -10,13 +10,14 @@ use cleat::sys::child;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 
-use crate::epoll::{Source, Token, Watch};
+use crate::epoll::{Source, Token};
+use crate::fd_store::FdStore;
 use crate::pump::{How, Pump, Wants};
 use crate::stdio::{self, Kind, Target};
-use crate::task::{Input, Stdio as Names, Who};
+use crate::task::{Input, ProcessId, Stdio};
 
-use super::held_fds::Held;
-use super::{Driver, Outcome, Outcomes, Work, pid_of};
+use super::held_fds::HeldFds;
+use super::{Ctx, Driver, Work, pid_of};
 
 /// Most bytes of a message of the console's socket.
 const PACKET: usize = 4096;
@@ -24,31 +25,47 @@ const PACKET: usize = 4096;
 /// The streams of a process.
 #[derive(Default)]
 pub(super) struct Streams {
-    /// No others have it.
+    /// Unique: another process may get the same id later.
     pub(super) number: u64,
-    pub(super) names: Names,
-    /// Read ends of the fifos that its init writes to, or that were written to.
-    pub(super) held: Held,
+    pub(super) stdio: Stdio,
+    /// Read ends of the fifos that an init writes to, or that were written to.
+    pub(super) held: HeldFds,
     /// Read ends of a logging program's pipes.
-    pub(super) pipes: Held,
-    /// The write end of its standard input, until CloseIO.
-    pub(super) stdin: Held,
-    /// Its end is not told until its readers have read, or that time; how long it is to the next look.
-    pub(super) flush: Option<(Instant, Duration)>,
+    pub(super) pipes: HeldFds,
+    /// The write end of standard input, until CloseIO.
+    pub(super) stdin: HeldFds,
+    /// The exit waits until the fifos have been read, or until that time; the delay until the next look.
+    pub(super) fifo_drain: Option<(Instant, Duration)>,
     /// The terminal.
     pub(super) console: Option<OwnedFd>,
-    /// Where the terminal comes from.
+    /// The runtime sends the terminal there.
     pub(super) console_socket: Option<ConsoleSocket>,
-    /// Pumps that carry its output.
+    /// Pumps that copy its output.
     pub(super) outputs: usize,
     pub(super) logger: Option<i32>,
-    /// Its birth waits for the logging program.
-    pub(super) waiting: Option<(Command, bool, OwnedFd, Token)>,
-    /// The end of its output is waited for.
+    pub(super) pending_spawn: Option<PendingSpawn>,
+    /// `Drained` has been asked for.
     pub(super) draining: bool,
 }
 
-/// The socket on which `cleat` gives us the terminal; its name goes with it.
+impl Streams {
+    /// Closes what was held for them.
+    pub(super) fn release(&mut self, fd_store: &mut Option<FdStore>) {
+        self.held.release(fd_store);
+        self.pipes.release(fd_store);
+        self.stdin.release(fd_store);
+    }
+}
+
+/// A command of the runtime that waits until the logging program is ready.
+pub(super) struct PendingSpawn {
+    pub(super) command: Command,
+    /// The logging program closes the other end when it is ready.
+    pub(super) ready: OwnedFd,
+    pub(super) token: Token,
+}
+
+/// The socket on which the runtime sends the terminal; its name is removed with it.
 pub(super) struct ConsoleSocket {
     pub(super) listener: OwnedFd,
     pub(super) path: PathBuf,
@@ -60,81 +77,90 @@ impl Drop for ConsoleSocket {
     }
 }
 
-/// A pump, what it is watched by, and whose it is.
+/// A pump, what it is polled for, and whose it is.
 pub(super) struct Running {
     pub(super) pump: Pump,
     pub(super) token: Option<(Token, Wants)>,
-    pub(super) who: Who,
+    pub(super) who: ProcessId,
     pub(super) output: bool,
     /// The read end of the fifo that it writes to.
     pub(super) hold: Option<OwnedFd>,
 }
 
 impl Running {
-    pub(super) fn unwatch(&mut self, watch: &mut Watch) {
+    pub(super) fn unwatch(&mut self, ctx: &mut Ctx) {
         match self.token.take() {
-            Some((token, Wants::Read)) => watch.remove(&self.pump.from, token),
-            Some((token, _)) => watch.remove(&self.pump.to, token),
+            Some((token, Wants::Read)) => ctx.epoll.remove(&self.pump.from, token),
+            Some((token, _)) => ctx.epoll.remove(&self.pump.to, token),
             None => {}
         }
     }
 }
 
 impl Driver {
-    /// Streams without a terminal.
+    /// Moves what is held for a process to the fd store.
+    pub(super) fn store_fds(&mut self, who: &ProcessId) {
+        let keys = [self.new_number(), self.new_number(), self.new_number()];
+        let Some(streams) = self.streams.get_mut(who) else { return };
+        for (held, key) in [&mut streams.held, &mut streams.pipes, &mut streams.stdin].into_iter().zip(keys) {
+            held.store(&mut self.fd_store, key);
+        }
+    }
+
+    /// Opens streams without a terminal. With a logging program: the descriptor that reports it ready.
     pub(super) fn connect(
         &mut self,
-        who: &Who,
+        who: &ProcessId,
         streams: &mut Streams,
         command: &mut Command,
+        stdio: &Stdio,
         owner: (u32, u32),
-        watch: &mut Watch,
-    ) -> Result<()> {
-        let names = streams.names.clone();
-        if let Target::Fifo(path) = stdio::target(&names.stdin)? {
-            let input = stdio::input(&path, false)?;
+        ctx: &mut Ctx,
+    ) -> Result<Option<OwnedFd>> {
+        if let Target::Fifo(path) = &stdio.stdin.target {
+            let input = stdio::input(path, false)?;
             streams.stdin.extend(input.hold);
             let read = match input.kind {
                 Kind::Fifo | Kind::Null => input.read,
-                other => self.feed(who, input.read, other, watch)?,
+                other => self.feed(who, input.read, other, ctx)?,
             };
             if input.kind != Kind::Null {
                 stdio::give(&read, owner.0, owner.1);
             }
             command.stdin(read);
         }
-        let (out, err) = (stdio::target(&names.stdout)?, stdio::target(&names.stderr)?);
-        if let Target::Binary(program, arguments) = &out {
-            return self.log_to(who, streams, command, program, arguments, owner);
+        let (out, err) = (&stdio.stdout.target, &stdio.stderr.target);
+        if let Target::Binary(program, arguments) = out {
+            return self.log_to(who, streams, command, program, arguments, owner).map(Some);
         }
         let pumps = streams.outputs;
-        let stdout = self.output(who, streams, &out, owner, watch)?;
+        let stdout = self.output(who, streams, out, owner, ctx)?;
         let stderr = match &stdout {
             // One pipe for both: what was written first comes first.
             Some(pipe) if out == err && streams.outputs > pumps => Some(pipe.try_clone().context("dup")?),
-            _ => self.output(who, streams, &err, owner, watch)?,
+            _ => self.output(who, streams, err, owner, ctx)?,
         };
         command.stdout(stdio::stdio(stdout)).stderr(stdio::stdio(stderr));
-        Ok(())
+        Ok(None)
     }
 
-    /// What a process reads that may not have the thing itself: a pipe.
-    fn feed(&mut self, who: &Who, from: OwnedFd, kind: Kind, watch: &mut Watch) -> Result<OwnedFd> {
+    /// A pipe for a process that may not have the file or device itself to read from.
+    fn feed(&mut self, who: &ProcessId, from: OwnedFd, kind: Kind, ctx: &mut Ctx) -> Result<OwnedFd> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
         stdio::never_wait(&write)?;
         let how = if kind == Kind::File { How::ReadFile } else { How::Copy };
-        self.run_pump(who, Pump::new(from, write, how), false, None, watch)?;
+        self.run_pump(who, Pump::new(from, write, how), false, None, ctx)?;
         Ok(read)
     }
 
-    /// Where a process writes to.
+    /// Opens what a process writes to.
     pub(super) fn output(
         &mut self,
-        who: &Who,
+        who: &ProcessId,
         streams: &mut Streams,
         target: &Target,
         owner: (u32, u32),
-        watch: &mut Watch,
+        ctx: &mut Ctx,
     ) -> Result<Option<OwnedFd>> {
         let path = match target {
             Target::Null => return Ok(None),
@@ -154,44 +180,42 @@ impl Driver {
         let (read, write) = stdio::pipe()?;
         stdio::give(&write, owner.0, owner.1);
         streams.outputs += 1;
-        let how = carried(output.kind, How::Splice);
-        self.run_pump(who, Pump::new(read, output.write, how), true, output.hold, watch)?;
+        let how = copied(output.kind, How::Splice);
+        self.run_pump(who, Pump::new(read, output.write, how), true, output.hold, ctx)?;
         Ok(Some(write))
     }
 
-    /// A program that takes what is written: it gets the pipes as 3 and 4, and closes 5 (or writes
-    /// to it) when it is ready.
+    /// Starts a logging program. It gets the pipes as 3 and 4, and closes 5 (or writes to it) when it is ready; the
+    /// other end of 5 is returned.
     pub(super) fn log_to(
         &mut self,
-        who: &Who,
+        who: &ProcessId,
         streams: &mut Streams,
         command: &mut Command,
         program: &Path,
         arguments: &[String],
         owner: (u32, u32),
-    ) -> Result<()> {
+    ) -> Result<OwnedFd> {
         let (out_read, out) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
         let (err_read, err) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
         let (ready, is_ready) = stdio::pipe()?;
-        // Like a fifo's: should it end, nobody is told EPIPE.
+        // As with fifos: when the program ends, the container does not get EPIPE.
         streams.pipes.extend([out_read.try_clone().context("dup")?, err_read.try_clone().context("dup")?]);
         stdio::give(&out, owner.0, owner.1);
         stdio::give(&err, owner.0, owner.1);
         let mut logger = Command::new(program);
-        logger.args(arguments).env("CONTAINER_ID", &who.id).env("CONTAINER_NAMESPACE", &self.namespace);
-        logger.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        logger.args(arguments).env("CONTAINER_ID", &who.container).env("CONTAINER_NAMESPACE", &self.namespace);
+        logger.stdin(process::Stdio::null()).stdout(process::Stdio::null()).stderr(process::Stdio::null());
         child::pass_descriptors(&mut logger, vec![out_read, err_read, is_ready]);
         let child = logger.spawn().context(format_args!("execute {}", program.display()))?;
         streams.logger = Some(pid_of(&child));
         self.work.insert(pid_of(&child), Work::Log(who.clone()));
         command.stdout(out).stderr(err);
-        // Filled in by the caller, who has the whole command.
-        streams.waiting = Some((Command::new(""), true, ready, 0));
-        Ok(())
+        Ok(ready)
     }
 
-    /// The terminal that `cleat` has sent, and its two directions.
-    pub(super) fn take_console(&mut self, who: &Who, watch: &mut Watch) -> Result<()> {
+    /// Takes the terminal that the runtime has sent, and starts the pumps of its two directions.
+    pub(super) fn take_console(&mut self, who: &ProcessId, ctx: &mut Ctx) -> Result<()> {
         let Some(streams) = self.streams.get_mut(who) else { return Ok(()) };
         let Some(socket) = streams.console_socket.take() else { return Ok(()) };
         let connection = child::accept(socket.listener.as_fd()).context("console socket: accept")?;
@@ -202,40 +226,40 @@ impl Driver {
             return Err(Error::new("console socket: what came is no terminal's master"));
         }
         stdio::never_wait(&master)?;
-        let names = streams.names.clone();
+        let stdio = std::mem::take(&mut streams.stdio);
         let mut pumps = Vec::new();
-        if let Target::Fifo(path) | Target::File(path) = stdio::target(&names.stdout)? {
-            let output = stdio::output(&path, true)?;
+        if let Target::Fifo(path) | Target::File(path) = &stdio.stdout.target {
+            let output = stdio::output(path, true)?;
             streams.outputs += 1;
-            let how = carried(output.kind, How::Copy);
+            let how = copied(output.kind, How::Copy);
             pumps.push((Pump::new(master.try_clone().context("dup")?, output.write, how), true, output.hold));
         }
-        if let Target::Fifo(path) = stdio::target(&names.stdin)? {
-            let input = stdio::input(&path, true)?;
+        if let Target::Fifo(path) = &stdio.stdin.target {
+            let input = stdio::input(path, true)?;
             streams.stdin.extend(input.hold);
             let how = if input.kind == Kind::File { How::ReadFile } else { How::Copy };
             pumps.push((Pump::new(input.read, master.try_clone().context("dup")?, how), false, None));
         }
         streams.console = Some(master);
         for (pump, output, hold) in pumps {
-            self.run_pump(who, pump, output, hold, watch)?;
+            self.run_pump(who, pump, output, hold, ctx)?;
         }
         Ok(())
     }
 
     fn run_pump(
         &mut self,
-        who: &Who,
+        who: &ProcessId,
         pump: Pump,
         output: bool,
         hold: Option<OwnedFd>,
-        watch: &mut Watch,
+        ctx: &mut Ctx,
     ) -> Result<()> {
-        let number = self.number();
+        let number = self.new_number();
         let (first, source) = (pump.first(), Source::Pump(number));
         let token = match first {
-            Wants::Write => watch.write(&pump.to, source),
-            _ => watch.read(&pump.from, source),
+            Wants::Write => ctx.epoll.write(&pump.to, source),
+            _ => ctx.epoll.read(&pump.from, source),
         };
         let token = Some((token.context("epoll_ctl")?, first));
         let running = Running { pump, token, who: who.clone(), output, hold };
@@ -244,22 +268,22 @@ impl Driver {
     }
 
     /// One side of a pump is ready.
-    pub fn pump(&mut self, number: u64, watch: &mut Watch, outcomes: &mut Outcomes) {
+    pub fn pump(&mut self, number: u64, ctx: &mut Ctx) {
         let Some(running) = self.pumps.get_mut(&number) else { return };
         let (wants, full) = running.pump.run();
         if let Some(errno) = full {
-            let text = format!("its log takes nothing ({errno}); what it writes is lost until it does again");
-            super::log("error", &format!("{}: {text}", running.who.id));
+            let text = format!("its log cannot be written ({errno}); output is lost until it can");
+            super::log("error", &format!("{}: {text}", running.who.container));
         }
         let has = running.token.as_ref().map(|(_, has)| *has);
         if has == Some(wants) {
             return;
         }
-        running.unwatch(watch);
+        running.unwatch(ctx);
         let source = Source::Pump(number);
         let token = match wants {
-            Wants::Read => watch.read(&running.pump.from, source),
-            Wants::Write => watch.write(&running.pump.to, source),
+            Wants::Read => ctx.epoll.read(&running.pump.from, source),
+            Wants::Write => ctx.epoll.write(&running.pump.to, source),
             Wants::Nothing => Err(nix::errno::Errno::ENOENT),
         };
         match token {
@@ -267,67 +291,67 @@ impl Driver {
             Err(_) => {
                 let Some(running) = self.pumps.remove(&number) else { return };
                 if running.output {
-                    self.end_output(running, watch, outcomes);
+                    self.end_output(running, ctx);
                 }
             }
         }
     }
 
-    /// A process has ended: what it wrote to a file is there before anybody is told.
-    pub(super) fn catch_up(&mut self, who: &Who, watch: &mut Watch, outcomes: &mut Outcomes) {
+    /// A process has ended: its output is in the file before the exit is published.
+    pub(super) fn catch_up(&mut self, who: &ProcessId, ctx: &mut Ctx) {
         let to_files = self.pumps.iter().filter(|(_, running)| running.who == *who && running.pump.how == How::Append);
         for number in to_files.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.pump(number, watch, outcomes);
+            self.pump(number, ctx);
         }
     }
 
-    /// All has been carried on: nobody writes to that fifo any more.
-    fn end_output(&mut self, running: Running, watch: &mut Watch, outcomes: &mut Outcomes) {
+    /// All has been copied: closes the fifo.
+    fn end_output(&mut self, running: Running, ctx: &mut Ctx) {
         let Running { pump, who, hold, .. } = running;
         if let Some(streams) = self.streams.get_mut(&who) {
             streams.outputs = streams.outputs.saturating_sub(1);
         }
-        // Closed before anybody is told that all has been handed over.
+        // Closed before `Drained` is reported.
         if hold.is_some() {
             drop(hold);
             if stdio::is_read(&pump.to) {
                 self.hold_unread(&who, &pump.to);
             } else {
-                self.expect_reader(&who, pump.to, watch);
+                self.expect_reader(&who, pump.to, ctx);
             }
         } else {
             drop(pump);
         }
-        self.check_flushed(&who, watch, outcomes);
-        self.check_drained(&who, outcomes);
+        self.check_fifos(&who, ctx);
+        self.check_drained(&who, ctx);
     }
 
-    pub(super) fn stop_pumps(&mut self, who: &Who, watch: &mut Watch) {
+    pub(super) fn stop_pumps(&mut self, who: &ProcessId, ctx: &mut Ctx) {
         let numbers: Vec<u64> = self.pumps.iter().filter(|(_, pump)| pump.who == *who).map(|(n, _)| *n).collect();
         for number in numbers {
             if let Some(mut running) = self.pumps.remove(&number) {
-                running.unwatch(watch);
+                running.unwatch(ctx);
             }
         }
     }
 
-    pub(super) fn check_drained(&mut self, who: &Who, outcomes: &mut Outcomes) {
+    pub(super) fn check_drained(&mut self, who: &ProcessId, ctx: &mut Ctx) {
         let Some(streams) = self.streams.get(who) else { return };
         if streams.draining && streams.outputs == 0 && streams.logger.is_none() {
-            self.drained(who, outcomes);
+            self.drained(who, ctx);
         }
     }
 
-    pub(super) fn drained(&mut self, who: &Who, outcomes: &mut Outcomes) {
+    pub(super) fn drained(&mut self, who: &ProcessId, ctx: &mut Ctx) {
         if let Some(streams) = self.streams.get_mut(who) {
             streams.draining = false;
         }
-        outcomes.push_back(Outcome::Happened(Input::Drained(who.clone())));
+        ctx.event(Input::Drained(who.clone()));
     }
 }
 
-/// How bytes come to something of that kind; between pipes and fifos so.
-fn carried(kind: Kind, between: How) -> How {
+/// How bytes are copied to something of that kind; to a fifo as the second argument says.
+fn copied(kind: Kind, between: How) -> How {
     match kind {
         Kind::File => How::Append,
         Kind::Fifo => between,
@@ -336,7 +360,7 @@ fn carried(kind: Kind, between: How) -> How {
 }
 
 /// A socket in the bundle, however long its path is, and its name there.
-pub(super) fn console_socket(dir: &Path, who: &Who) -> Result<(ConsoleSocket, String)> {
+pub(super) fn console_socket(dir: &Path, who: &ProcessId) -> Result<(ConsoleSocket, String)> {
     let name = if who.exec.is_empty() { ".console".to_owned() } else { format!(".console-{}", who.exec) };
     let path = dir.join(&name);
     let _ = std::fs::remove_file(&path);

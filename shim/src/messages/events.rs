@@ -1,4 +1,4 @@
-//! What does containerd hear of by itself? (`containerd.events`, and the call that carries them.)
+//! Which events are published? (`containerd.events`, and the call that carries them.)
 
 use prost::Message;
 

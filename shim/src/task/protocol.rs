@@ -1,45 +1,56 @@
-//! What can be asked, what can happen, and what can follow?
+//! Calls, events and effects: what do the state machine of the tasks and the rest of the shim say to each other?
+
+use std::path::PathBuf;
 
 use crate::messages::events::Event;
-use crate::messages::{self, Timestamp};
+use crate::messages::{Mount, Options, Timestamp};
+use crate::stdio::Target;
 use crate::ttrpc::{Answer, Failure};
 
 /// A call that waits for its answer.
 pub type Ticket = u64;
 
-/// A process: its container, and its own id, which is empty for the first one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Who {
-    /// The container.
-    pub id: String,
-    /// The process.
+/// Names a process: its container, and its exec id, which is empty for the init.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// The container's id.
+    pub container: String,
+    /// The exec id.
     pub exec: String,
 }
 
-impl Who {
-    /// The first process.
-    pub fn init(id: &str) -> Who {
-        Who { id: id.into(), exec: String::new() }
+impl ProcessId {
+    /// The init of a container.
+    pub fn init(id: &str) -> ProcessId {
+        ProcessId { container: id.into(), exec: String::new() }
     }
 
-    /// The first process.
+    /// Whether it is the init.
     pub fn is_init(&self) -> bool {
         self.exec.is_empty()
     }
 
-    /// Its name in events: the container's for the first one.
+    /// Its id in events and messages: the container's for the init.
     pub(super) fn name(&self) -> String {
-        if self.is_init() { self.id.clone() } else { self.exec.clone() }
+        if self.is_init() { self.container.clone() } else { self.exec.clone() }
     }
 }
 
-/// Where bytes come from and go to, as the caller named it.
+/// A stream, as the caller named it and what that means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Stream {
+    pub uri: String,
+    pub target: Target,
+}
+
+/// The standard streams of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Stdio {
-    pub stdin: String,
-    pub stdout: String,
-    pub stderr: String,
+    pub stdin: Stream,
+    pub stdout: Stream,
+    pub stderr: Stream,
     pub terminal: bool,
 }
 
@@ -52,27 +63,70 @@ pub struct Exit {
     pub at: Timestamp,
 }
 
-/// What is asked.
+/// A call of containerd's: for which process, and what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The process, or the init of the container that is meant.
+    pub who: ProcessId,
+    /// What is to be done.
+    pub verb: Verb,
+}
+
+/// The calls of containerd's task service.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub enum Call {
-    Create(messages::CreateRequest),
-    Start(Who),
-    State(Who),
-    Delete(Who),
-    Exec(messages::ExecRequest),
-    ResizePty(messages::ResizePtyRequest),
-    CloseIo(messages::CloseIoRequest),
-    Kill(messages::KillRequest),
-    Wait(Who),
-    Pids(String),
-    Pause(String),
-    Resume(String),
-    Update(messages::UpdateRequest),
-    Stats(String),
-    Connect(String),
-    Checkpoint(String),
+pub enum Verb {
+    Create(Box<CreateSpec>),
+    Start,
+    State,
+    Delete,
+    Exec(Box<ExecSpec>),
+    ResizePty { width: u16, height: u16 },
+    CloseIo { stdin: bool },
+    Kill(Kill),
+    Wait,
+    Pids,
+    Pause,
+    Resume,
+    Update(Vec<u8>),
+    Stats,
+    Connect,
+    Checkpoint,
     Shutdown,
+}
+
+impl Verb {
+    /// The call, for a process.
+    pub fn of(self, who: ProcessId) -> Call {
+        Call { who, verb: self }
+    }
+}
+
+/// What a new container is to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct CreateSpec {
+    pub bundle: PathBuf,
+    pub rootfs: Vec<Mount>,
+    pub stdio: Stdio,
+    pub options: Options,
+}
+
+/// What a further process is to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecSpec {
+    /// The `process` object (runtime-spec config.md § Process).
+    pub process: Vec<u8>,
+    /// Its streams.
+    pub stdio: Stdio,
+}
+
+/// Which signal, and whether it is for all processes of the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Kill {
+    pub signal: u32,
+    pub all: bool,
 }
 
 /// What happened.
@@ -80,30 +134,30 @@ pub enum Call {
 #[allow(missing_docs)]
 pub enum Input {
     Call(Ticket, Call),
-    /// The birth of a process has come to an end; an init waits for its start.
-    Born(Who, Result<Birth, Failure>),
-    /// The order to start an init has come to an end.
-    Started(Who, Result<(), Failure>),
-    /// A process that is a child of ours ended.
+    /// `cleat create` or `cleat exec` has ended; an init waits for its start.
+    Created(ProcessId, Result<NewProcess, Failure>),
+    /// `cleat start` has ended.
+    Started(ProcessId, Result<(), Failure>),
+    /// A child of the shim has ended, which is a container's process.
     Exited(u32, Exit),
-    /// The readers of an ended init have taken what it wrote, or there are none, or they do not read.
-    Flushed(String),
-    /// What a stopped process wrote has been handed over, or will never be.
-    Drained(Who),
+    /// The fifos of an ended init have been read empty, or have no reader, or their readers were too slow.
+    FifosDrained(String),
+    /// The output of a stopped process has been delivered, or will never be.
+    Drained(ProcessId),
     /// A container was removed, or could not be.
     Removed(String, Result<(), Failure>),
     /// A container was frozen (or thawed), or could not be.
     Frozen(Ticket, String, bool, Result<(), Failure>),
-    /// The kernel killed in a container for want of memory.
+    /// The kernel has OOM-killed a process of a container.
     Oom(String),
 }
 
-/// A process that was born.
+/// A process that was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Birth {
+pub struct NewProcess {
     /// Its pid.
     pub pid: u32,
-    /// It has ended and been reaped. If not, whoever ended with that pid was another.
+    /// It has ended and been reaped. If not, an earlier exit of that pid was another process's.
     pub gone: bool,
     /// Other processes of its container outlive it: it has no pid namespace of its own.
     pub shares_pids: bool,
@@ -115,43 +169,34 @@ pub struct Birth {
 pub enum Effect {
     Answer(Ticket, Answer),
     Publish(Event),
-    /// Mount the root file system, open the streams, and have the init made.
-    Create(Box<messages::CreateRequest>),
-    /// Order a created init to start.
+    /// Mount the root file system, open the streams, and run `cleat create`.
+    Create(String, Box<CreateSpec>),
+    /// Run `cleat start`.
     StartInit(String),
-    /// Open the streams and have a process made.
-    StartExec(Who, Box<ExecSpec>),
-    /// Write down how a process ended, before anybody is told.
-    Record(Who, u32, Exit),
-    /// An init has ended: let its readers take what it wrote. `Flushed` follows.
-    Flush(String),
-    /// Say when all that a stopped process wrote has been handed over: `Drained` follows.
-    Drain(Who),
-    /// The same, and do not wait for ever for children that keep its streams.
-    Hurry(Who),
-    /// End all processes of a container.
+    /// Open the streams and run `cleat exec`.
+    StartExec(ProcessId, Box<ExecSpec>),
+    /// Write down how a process ended, before the exit is published.
+    RecordExit(ProcessId, u32, Exit),
+    /// An init has ended: wait until its fifos have been read. `FifosDrained` follows.
+    DrainFifos(String),
+    /// Wait until the output of a stopped process has been delivered: `Drained` follows.
+    Drain(ProcessId),
+    /// From now on, wait ten seconds at most for children that hold the streams.
+    DrainDeadline(ProcessId),
+    /// Kill all processes of a container.
     KillAll(String),
-    Signal(Ticket, messages::KillRequest),
-    /// Signal a process that is not the first one; it has not been reaped.
+    Signal(Ticket, String, Kill),
+    /// Signal a process that is not the init; it has not been reaped.
     SignalExec(Ticket, u32, u32),
     Freeze(Ticket, String, bool),
     Pids(Ticket, String, Vec<(u32, String)>),
     Update(Ticket, String, Vec<u8>),
     Stats(Ticket, String),
-    Resize(Who, u16, u16),
-    CloseStdin(Who),
-    /// Remove the container, its root file system and its streams: `Removed` follows.
+    Resize(ProcessId, u16, u16),
+    CloseStdin(ProcessId),
+    /// Remove the container and its root file system: `Removed` follows.
     Remove(String),
-    /// Close the streams of a process that is gone.
-    Forget(Who),
+    /// Close the streams of a process that was deleted.
+    ReleaseStreams(ProcessId),
     Shutdown,
-}
-
-/// What a further process is to be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExecSpec {
-    /// The `process` object (runtime-spec config.md § Process).
-    pub process: Vec<u8>,
-    /// Its streams.
-    pub stdio: Stdio,
 }

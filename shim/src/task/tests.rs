@@ -6,21 +6,20 @@ fn exit(status: u32) -> Exit {
     Exit { status, at: AT }
 }
 
-fn who(exec: &str) -> Who {
-    Who { id: "c".into(), exec: exec.into() }
+fn who(exec: &str) -> ProcessId {
+    ProcessId { container: "c".into(), exec: exec.into() }
 }
 
 fn create() -> Call {
-    Call::Create(messages::CreateRequest { id: "c".into(), bundle: "/b".into(), ..Default::default() })
+    Verb::Create(Box::default()).of(who(""))
 }
 
 fn exec(id: &str) -> Call {
-    Call::Exec(messages::ExecRequest {
-        id: "c".into(),
-        exec_id: id.into(),
-        spec: Some(Any::default()),
-        ..Default::default()
-    })
+    Verb::Exec(Box::default()).of(who(id))
+}
+
+fn kill() -> Call {
+    Verb::Kill(Kill::default()).of(who(""))
 }
 
 /// What happens, in few words: answers by their ticket, events by their topic.
@@ -29,16 +28,16 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::Answer(ticket, Ok(_)) => format!("answer {ticket}"),
         Effect::Answer(ticket, Err(failure)) => format!("refuse {ticket} {:?}", failure.code),
         Effect::Publish(event) => event.encode().0.trim_start_matches("/tasks/").to_owned(),
-        Effect::Create(_) => "make".into(),
-        Effect::StartInit(_) => "order start".into(),
-        Effect::StartExec(who, _) => format!("make {}", who.exec),
-        Effect::Record(who, pid, exit) => format!("record {} {pid} {}", who.name(), exit.status),
-        Effect::Flush(id) => format!("flush {id}"),
+        Effect::Create(..) => "run create".into(),
+        Effect::StartInit(_) => "run start".into(),
+        Effect::StartExec(who, _) => format!("run exec {}", who.exec),
+        Effect::RecordExit(who, pid, exit) => format!("record {} {pid} {}", who.name(), exit.status),
+        Effect::DrainFifos(id) => format!("fifos {id}"),
         Effect::Drain(who) => format!("drain {}", who.name()),
-        Effect::Hurry(who) => format!("hurry {}", who.name()),
+        Effect::DrainDeadline(who) => format!("deadline {}", who.name()),
         Effect::KillAll(_) => "kill all".into(),
         Effect::Remove(_) => "remove".into(),
-        Effect::Forget(who) => format!("forget {}", who.name()),
+        Effect::ReleaseStreams(who) => format!("release {}", who.name()),
         Effect::Shutdown => "shutdown".into(),
         other => format!("{other:?}").split('(').next().unwrap_or_default().to_lowercase(),
     };
@@ -52,11 +51,11 @@ struct Play {
 }
 
 impl Play {
-    /// What is written is read at once.
+    /// Output is read at once.
     fn step(&mut self, input: Input) -> Vec<String> {
         let mut effects = self.tasks.step(input);
-        if effects.iter().any(|effect| matches!(effect, Effect::Flush(_))) {
-            effects.extend(self.tasks.step(Input::Flushed("c".into())));
+        if effects.iter().any(|effect| matches!(effect, Effect::DrainFifos(_))) {
+            effects.extend(self.tasks.step(Input::FifosDrained("c".into())));
         }
         words(&effects)
     }
@@ -65,119 +64,118 @@ impl Play {
         self.step(Input::Call(ticket, call))
     }
 
-    fn born(&mut self, exec: &str, pid: u32) -> Vec<String> {
-        self.step(Input::Born(
+    fn created(&mut self, exec: &str, pid: u32) -> Vec<String> {
+        self.step(Input::Created(
             who(exec),
-            Ok(Birth { pid, gone: self.tasks.unclaimed.contains_key(&pid), shares_pids: false }),
+            Ok(NewProcess { pid, gone: self.tasks.unclaimed_exits.contains_key(&pid), shares_pids: false }),
         ))
     }
 
     fn running() -> Play {
         let mut play = Play::default();
-        assert_eq!(play.call(1, create()), ["make"]);
-        assert_eq!(play.born("", 10), ["create", "answer 1"]);
-        assert_eq!(play.call(2, Call::Start(who(""))), ["order start"]);
+        assert_eq!(play.call(1, create()), ["run create"]);
+        assert_eq!(play.created("", 10), ["create", "answer 1"]);
+        assert_eq!(play.call(2, Verb::Start.of(who(""))), ["run start"]);
         assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2"]);
         play
     }
 }
 
 #[test]
-fn a_life_is_told_in_order() {
+fn events_are_published_in_order() {
     let mut play = Play::running();
-    assert_eq!(play.call(3, Call::Wait(who(""))), [""; 0]);
-    assert_eq!(play.step(Input::Exited(10, exit(5))), ["record c 10 5", "flush c", "exit", "answer 3", "drain c"]);
-    assert_eq!(play.call(4, Call::Wait(who(""))), ["answer 4"]);
-    assert_eq!(play.call(5, Call::Delete(who(""))), ["hurry c"]);
+    assert_eq!(play.call(3, Verb::Wait.of(who(""))), [""; 0]);
+    assert_eq!(play.step(Input::Exited(10, exit(5))), ["record c 10 5", "fifos c", "exit", "answer 3", "drain c"]);
+    assert_eq!(play.call(4, Verb::Wait.of(who(""))), ["answer 4"]);
+    assert_eq!(play.call(5, Verb::Delete.of(who(""))), ["deadline c"]);
     assert_eq!(play.step(Input::Drained(who(""))), ["remove"]);
-    assert_eq!(play.step(Input::Removed("c".into(), Ok(()))), ["forget c", "delete", "answer 5"]);
-    assert_eq!(play.call(6, Call::Shutdown), ["answer 6", "shutdown"]);
+    assert_eq!(play.step(Input::Removed("c".into(), Ok(()))), ["release c", "delete", "answer 5"]);
+    assert_eq!(play.call(6, Verb::Shutdown.of(who(""))), ["answer 6", "shutdown"]);
 }
 
 #[test]
-fn an_exec_that_ends_before_its_birth_is_told_has_started_first() {
+fn an_exec_that_ends_at_once_has_started_first() {
     let mut play = Play::running();
     assert_eq!(play.call(3, exec("e")), ["exec-added", "answer 3"]);
-    assert_eq!(play.call(4, Call::Start(who("e"))), ["make e"]);
+    assert_eq!(play.call(4, Verb::Start.of(who("e"))), ["run exec e"]);
     assert_eq!(play.step(Input::Exited(20, exit(3))), [""; 0]);
-    let told = play.born("e", 20);
-    assert_eq!(told, ["exec-started", "answer 4", "record e 20 3", "exit", "drain e"]);
+    let events = play.created("e", 20);
+    assert_eq!(events, ["exec-started", "answer 4", "record e 20 3", "exit", "drain e"]);
 }
 
 #[test]
-fn a_pid_that_is_used_again_does_not_end_who_has_it_now() {
+fn an_exit_of_an_earlier_process_with_that_pid_is_not_its_exit() {
     let mut play = Play::running();
     play.call(3, exec("e"));
-    play.call(4, Call::Start(who("e")));
-    // Somebody's orphan, which nobody claims, and then the same number.
+    play.call(4, Verb::Start.of(who("e")));
+    // An unknown process, and then the same pid.
     play.step(Input::Exited(20, exit(1)));
-    let birth = Birth { pid: 20, gone: false, shares_pids: false };
-    assert_eq!(play.step(Input::Born(who("e"), Ok(birth))), ["exec-started", "answer 4"]);
+    let birth = NewProcess { pid: 20, gone: false, shares_pids: false };
+    assert_eq!(play.step(Input::Created(who("e"), Ok(birth))), ["exec-started", "answer 4"]);
     assert_eq!(play.step(Input::Exited(20, exit(3))), ["record e 20 3", "exit", "drain e"]);
 }
 
 #[test]
-fn a_container_that_ends_before_it_is_answered_was_created_first() {
+fn a_container_that_ends_at_once_was_created_first() {
     let mut play = Play::default();
     play.call(1, create());
     assert_eq!(play.step(Input::Exited(10, exit(137))), [""; 0]);
-    assert_eq!(play.born("", 10), ["create", "answer 1", "record c 10 137", "flush c", "exit", "drain c"]);
-    assert_eq!(play.call(2, Call::Start(who(""))), ["refuse 2 FailedPrecondition"]);
+    assert_eq!(play.created("", 10), ["create", "answer 1", "record c 10 137", "fifos c", "exit", "drain c"]);
+    assert_eq!(play.call(2, Verb::Start.of(who(""))), ["refuse 2 FailedPrecondition"]);
 }
 
 #[test]
 fn an_exit_during_the_start_waits_for_its_end() {
     let mut play = Play::default();
     play.call(1, create());
-    play.born("", 10);
-    play.call(2, Call::Start(who("")));
-    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "flush c"]);
+    play.created("", 10);
+    play.call(2, Verb::Start.of(who("")));
+    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "fifos c"]);
     assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2", "exit", "drain c"]);
 }
 
 #[test]
-fn an_exit_waits_for_those_who_read_what_was_written() {
+fn an_exit_waits_until_the_output_has_been_read() {
     let mut play = Play::running();
-    play.call(3, Call::Wait(who("")));
-    assert_eq!(words(&play.tasks.step(Input::Exited(10, exit(5)))), ["record c 10 5", "flush c"]);
-    let kill = messages::KillRequest { id: "c".into(), ..Default::default() };
-    assert_eq!(play.call(4, Call::Kill(kill)), ["refuse 4 NotFound"]);
-    assert_eq!(play.call(5, Call::Delete(who(""))), ["refuse 5 FailedPrecondition"]);
+    play.call(3, Verb::Wait.of(who("")));
+    assert_eq!(words(&play.tasks.step(Input::Exited(10, exit(5)))), ["record c 10 5", "fifos c"]);
+    assert_eq!(play.call(4, kill()), ["refuse 4 NotFound"]);
+    assert_eq!(play.call(5, Verb::Delete.of(who(""))), ["refuse 5 FailedPrecondition"]);
     assert_eq!(play.step(Input::Oom("c".into())), ["oom"]);
-    assert_eq!(play.step(Input::Flushed("c".into())), ["exit", "answer 3", "drain c"]);
-    // Said again, or of a task that there is not.
-    assert_eq!(play.step(Input::Flushed("c".into())), [""; 0]);
-    assert_eq!(play.step(Input::Flushed("d".into())), [""; 0]);
+    assert_eq!(play.step(Input::FifosDrained("c".into())), ["exit", "answer 3", "drain c"]);
+    // Twice, and for an unknown task.
+    assert_eq!(play.step(Input::FifosDrained("c".into())), [""; 0]);
+    assert_eq!(play.step(Input::FifosDrained("d".into())), [""; 0]);
 }
 
 #[test]
 fn the_end_of_an_init_is_the_last() {
     let mut play = Play::running();
     play.call(3, exec("e"));
-    play.call(4, Call::Start(who("e")));
-    play.born("e", 20);
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c"]);
+    play.call(4, Verb::Start.of(who("e")));
+    play.created("e", 20);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "fifos c"]);
     assert_eq!(play.call(5, exec("f")), ["exec-added", "answer 5"]);
-    assert_eq!(play.call(6, Call::Start(who("f"))), ["refuse 6 FailedPrecondition"]);
-    let told = play.step(Input::Exited(20, exit(137)));
-    assert_eq!(told, ["record e 20 137", "exit", "drain e", "exit", "drain c"]);
+    assert_eq!(play.call(6, Verb::Start.of(who("f"))), ["refuse 6 FailedPrecondition"]);
+    let events = play.step(Input::Exited(20, exit(137)));
+    assert_eq!(events, ["record e 20 137", "exit", "drain e", "exit", "drain c"]);
 }
 
 #[test]
 fn others_are_killed_where_pids_are_shared() {
     let mut play = Play::default();
     play.call(1, create());
-    play.step(Input::Born(who(""), Ok(Birth { pid: 10, gone: false, shares_pids: true })));
-    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "kill all", "flush c", "exit", "drain c"]);
+    play.step(Input::Created(who(""), Ok(NewProcess { pid: 10, gone: false, shares_pids: true })));
+    assert_eq!(play.step(Input::Exited(10, exit(0))), ["record c 10 0", "kill all", "fifos c", "exit", "drain c"]);
 }
 
 #[test]
-fn a_birth_that_fails_leaves_nothing() {
+fn a_create_that_fails_leaves_nothing() {
     let mut play = Play::default();
     play.call(1, create());
-    play.call(2, Call::Wait(who("")));
-    let failed = play.step(Input::Born(who(""), Err(Failure::new(Code::Unknown, "no"))));
-    assert_eq!(failed, ["forget c", "refuse 2 NotFound", "refuse 1 Unknown"]);
+    play.call(2, Verb::Wait.of(who("")));
+    let failed = play.step(Input::Created(who(""), Err(Failure::new(Code::Unknown, "no"))));
+    assert_eq!(failed, ["release c", "refuse 2 NotFound", "refuse 1 Unknown"]);
     assert!(play.tasks.is_empty());
 }
 
@@ -185,21 +183,21 @@ fn a_birth_that_fails_leaves_nothing() {
 fn an_exec_that_fails_can_be_waited_for_and_deleted() {
     let mut play = Play::running();
     play.call(3, exec("e"));
-    play.call(4, Call::Wait(who("e")));
-    play.call(5, Call::Start(who("e")));
-    let failed = play.step(Input::Born(who("e"), Err(Failure::new(Code::Unknown, "no"))));
+    play.call(4, Verb::Wait.of(who("e")));
+    play.call(5, Verb::Start.of(who("e")));
+    let failed = play.step(Input::Created(who("e"), Err(Failure::new(Code::Unknown, "no"))));
     assert_eq!(failed, ["refuse 5 Unknown", "answer 4", "drain e"]);
     play.step(Input::Drained(who("e")));
-    assert_eq!(play.call(6, Call::Delete(who("e"))), ["forget e", "answer 6"]);
+    assert_eq!(play.call(6, Verb::Delete.of(who("e"))), ["release e", "answer 6"]);
 }
 
 #[test]
 fn what_runs_is_not_deleted() {
     let mut play = Play::running();
-    assert_eq!(play.call(3, Call::Delete(who(""))), ["refuse 3 FailedPrecondition"]);
+    assert_eq!(play.call(3, Verb::Delete.of(who(""))), ["refuse 3 FailedPrecondition"]);
     play.call(4, exec("e"));
     assert_eq!(play.call(5, exec("e")), ["refuse 5 AlreadyExists"]);
-    assert_eq!(play.call(6, Call::Delete(who("e"))), ["forget e", "answer 6"]);
+    assert_eq!(play.call(6, Verb::Delete.of(who("e"))), ["release e", "answer 6"]);
     assert_eq!(play.call(7, create()), ["refuse 7 AlreadyExists"]);
 }
 
@@ -207,61 +205,57 @@ fn what_runs_is_not_deleted() {
 fn a_created_container_is_ended_before_it_is_deleted() {
     let mut play = Play::default();
     play.call(1, create());
-    play.born("", 10);
-    assert_eq!(play.call(2, Call::Delete(who(""))), ["kill all"]);
-    assert_eq!(play.call(3, Call::Delete(who(""))), ["refuse 3 FailedPrecondition"]);
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c", "exit", "drain c"]);
+    play.created("", 10);
+    assert_eq!(play.call(2, Verb::Delete.of(who(""))), ["kill all"]);
+    assert_eq!(play.call(3, Verb::Delete.of(who(""))), ["refuse 3 FailedPrecondition"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "fifos c", "exit", "drain c"]);
     assert_eq!(play.step(Input::Drained(who(""))), ["remove"]);
     // It can be tried again.
     let failed = play.step(Input::Removed("c".into(), Err(Failure::new(Code::Unknown, "busy"))));
     assert_eq!(failed, ["refuse 2 Unknown"]);
-    assert_eq!(play.call(4, Call::Delete(who(""))), ["remove"]);
+    assert_eq!(play.call(4, Verb::Delete.of(who(""))), ["remove"]);
 }
 
 #[test]
-fn a_dead_task_tells_its_pid_so_that_it_is_no_leak() {
+fn a_stopped_task_has_a_pid_so_that_containerd_keeps_it() {
     let mut play = Play::running();
     play.step(Input::Exited(10, exit(0)));
-    let effects = play.tasks.step(Input::Call(3, Call::Pids("c".into())));
+    let effects = play.tasks.step(Input::Call(3, Verb::Pids.of(who(""))));
     let Effect::Answer(3, Ok(bytes)) = &effects[0] else { panic!("{effects:?}") };
     assert_eq!(messages::PidsResponse::decode(&**bytes).unwrap().processes[0].pid, 10);
-    assert_eq!(
-        play.call(4, Call::Kill(messages::KillRequest { id: "c".into(), ..Default::default() })),
-        ["refuse 4 NotFound"]
-    );
+    assert_eq!(play.call(4, kill()), ["refuse 4 NotFound"]);
 }
 
 #[test]
 fn pausing_goes_there_and_back() {
     let mut play = Play::running();
-    assert_eq!(play.call(3, Call::Resume("c".into())), ["refuse 3 FailedPrecondition"]);
-    assert_eq!(play.call(4, Call::Pause("c".into())), ["freeze"]);
+    assert_eq!(play.call(3, Verb::Resume.of(who(""))), ["refuse 3 FailedPrecondition"]);
+    assert_eq!(play.call(4, Verb::Pause.of(who(""))), ["freeze"]);
     assert_eq!(play.step(Input::Frozen(4, "c".into(), true, Ok(()))), ["paused", "answer 4"]);
     play.call(5, exec("e"));
-    assert_eq!(play.call(6, Call::Start(who("e"))), ["refuse 6 FailedPrecondition"]);
-    assert_eq!(play.call(7, Call::Resume("c".into())), ["freeze"]);
+    assert_eq!(play.call(6, Verb::Start.of(who("e"))), ["refuse 6 FailedPrecondition"]);
+    assert_eq!(play.call(7, Verb::Resume.of(who(""))), ["freeze"]);
     assert_eq!(play.step(Input::Frozen(7, "c".into(), false, Ok(()))), ["resumed", "answer 7"]);
-    assert_eq!(play.call(8, Call::Start(who("e"))), ["make e"]);
+    assert_eq!(play.call(8, Verb::Start.of(who("e"))), ["run exec e"]);
 }
 
 #[test]
-fn nothing_is_known_of_what_is_not_there() {
+fn unknown_tasks_are_not_found() {
     let mut play = Play::default();
-    for (ticket, call) in [Call::Start(who("")), Call::State(who("")), Call::Wait(who("")), Call::Pids("c".into())]
-        .into_iter()
-        .enumerate()
+    for (ticket, call) in
+        [Verb::Start.of(who("")), Verb::State.of(who("")), Verb::Wait.of(who("")), Verb::Pids.of(who(""))]
+            .into_iter()
+            .enumerate()
     {
         let ticket = u64::try_from(ticket).unwrap();
         assert_eq!(play.call(ticket, call), [format!("refuse {ticket} NotFound")]);
     }
-    let bad = messages::CreateRequest { id: "../c".into(), ..Default::default() };
-    assert_eq!(play.call(9, Call::Create(bad)), ["refuse 9 InvalidArgument"]);
 }
 
 /// Whatever comes in whatever order: every call has one answer at most, an exit of a process comes
 /// after its start and once, and nothing panics.
 #[test]
-fn any_order_keeps_the_promises() {
+fn the_invariants_hold_in_any_order() {
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
     let mut draw = |below: u64| {
         random ^= random << 13;
@@ -272,7 +266,7 @@ fn any_order_keeps_the_promises() {
     for _ in 0..2000 {
         let mut tasks = Tasks::default();
         let mut answered = std::collections::BTreeSet::new();
-        let (mut births, mut starts, mut living) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut creating, mut starts, mut alive) = (Vec::new(), Vec::new(), Vec::new());
         let (mut pid, mut told) = (100, std::collections::BTreeMap::<u32, (u32, u32)>::new());
         for ticket in 0..60 {
             let name = ["", "e", "f"][usize::try_from(draw(3)).unwrap()];
@@ -280,18 +274,18 @@ fn any_order_keeps_the_promises() {
                 0 => Input::Call(ticket, create()),
                 1 => Input::Call(ticket, exec("e")),
                 2 => Input::Call(ticket, exec("f")),
-                3 | 4 => Input::Call(ticket, Call::Start(who(name))),
-                5 => Input::Call(ticket, Call::Wait(who(name))),
-                6 => Input::Call(ticket, Call::Delete(who(name))),
-                7 if !births.is_empty() => {
+                3 | 4 => Input::Call(ticket, Verb::Start.of(who(name))),
+                5 => Input::Call(ticket, Verb::Wait.of(who(name))),
+                6 => Input::Call(ticket, Verb::Delete.of(who(name))),
+                7 if !creating.is_empty() => {
                     pid += 1;
-                    living.push(pid);
-                    Input::Born(births.remove(0), Ok(Birth { pid, gone: false, shares_pids: draw(2) == 0 }))
+                    alive.push(pid);
+                    Input::Created(creating.remove(0), Ok(NewProcess { pid, gone: false, shares_pids: draw(2) == 0 }))
                 }
-                8 if !births.is_empty() => Input::Born(births.remove(0), Err(Failure::new(Code::Unknown, "no"))),
+                8 if !creating.is_empty() => Input::Created(creating.remove(0), Err(Failure::new(Code::Unknown, "no"))),
                 9 if !starts.is_empty() => Input::Started(starts.remove(0), Ok(())),
-                10 | 11 if !living.is_empty() => Input::Exited(living.remove(0), exit(1)),
-                12 => Input::Flushed("c".into()),
+                10 | 11 if !alive.is_empty() => Input::Exited(alive.remove(0), exit(1)),
+                12 => Input::FifosDrained("c".into()),
                 _ => Input::Drained(who(name)),
             };
             let mut inputs = vec![input];
@@ -299,9 +293,9 @@ fn any_order_keeps_the_promises() {
                 for effect in tasks.step(input) {
                     match effect {
                         Effect::Answer(ticket, _) => assert!(answered.insert(ticket), "{ticket} has two answers"),
-                        Effect::Create(request) => births.push(Who::init(&request.id)),
-                        Effect::StartExec(who, _) => births.push(who),
-                        Effect::StartInit(id) => starts.push(Who::init(&id)),
+                        Effect::Create(id, _) => creating.push(ProcessId::init(&id)),
+                        Effect::StartExec(who, _) => creating.push(who),
+                        Effect::StartInit(id) => starts.push(ProcessId::init(&id)),
                         Effect::Publish(Event::Create(event)) => told.entry(event.pid).or_default().0 += 1,
                         Effect::Publish(Event::ExecStarted(event)) => told.entry(event.pid).or_default().0 += 1,
                         Effect::Publish(Event::Exit(event)) => {
@@ -318,34 +312,34 @@ fn any_order_keeps_the_promises() {
     }
 }
 
-/// Between its start and its end, whichever the kernel tells first.
+/// Whichever the kernel reports first.
 #[test]
-fn a_want_of_memory_is_told_after_the_start_and_before_the_exit() {
+fn an_oom_event_comes_after_the_start_and_before_the_exit() {
     let mut play = Play::running();
     assert_eq!(play.step(Input::Oom("c".into())), ["oom"]);
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c", "exit", "drain c"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "fifos c", "exit", "drain c"]);
     let mut play = Play::default();
     play.call(1, create());
-    play.born("", 10);
-    assert_eq!(play.call(2, Call::Start(who(""))), ["order start"]);
+    play.created("", 10);
+    assert_eq!(play.call(2, Verb::Start.of(who(""))), ["run start"]);
     assert!(play.step(Input::Oom("c".into())).is_empty());
-    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "flush c"]);
+    assert_eq!(play.step(Input::Exited(10, exit(137))), ["record c 10 137", "fifos c"]);
     assert_eq!(play.step(Input::Started(who(""), Ok(()))), ["start", "answer 2", "oom", "exit", "drain c"]);
     assert!(play.step(Input::Oom("gone".into())).is_empty());
 }
 
 /// Its output still flows when the container is deleted.
 #[test]
-fn who_deletes_a_process_is_answered_when_its_container_is_deleted() {
+fn deleting_a_container_answers_the_delete_of_its_exec() {
     let mut play = Play::running();
     play.call(3, exec("e"));
-    play.call(4, Call::Start(who("e")));
-    play.born("e", 11);
+    play.call(4, Verb::Start.of(who("e")));
+    play.created("e", 11);
     play.step(Input::Exited(11, exit(0)));
     play.step(Input::Exited(10, exit(0)));
-    assert_eq!(play.call(5, Call::Delete(who("e"))), ["hurry e"]);
+    assert_eq!(play.call(5, Verb::Delete.of(who("e"))), ["deadline e"]);
     play.step(Input::Drained(who("")));
-    assert_eq!(play.call(6, Call::Delete(who(""))), ["remove"]);
-    let told = play.step(Input::Removed("c".into(), Ok(())));
-    assert_eq!(told, ["forget e", "answer 5", "forget c", "delete", "answer 6"]);
+    assert_eq!(play.call(6, Verb::Delete.of(who(""))), ["remove"]);
+    let events = play.step(Input::Removed("c".into(), Ok(())));
+    assert_eq!(events, ["release e", "answer 5", "release c", "delete", "answer 6"]);
 }

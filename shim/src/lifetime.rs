@@ -1,0 +1,266 @@
+//! When does the server exit? Pure.
+//!
+//! ```text
+//!             Shutdown, a signal, or idle for too long          all events published,
+//!                       (and no task is expected)               and nobody starts
+//!   Serving ──────────────────────────────────────▶ Exiting ───────────────────────▶ exit
+//!      ▲                                              │
+//!      └───────────── a new connection ───────────────┘
+//!                    (but not after a signal)
+//! ```
+//!
+//! `containerd-shim-cleat-v2 start` sends containerd to a server that listens, and says which task will follow. So a
+//! server that has been told to shut down must stay for a task that is expected, and for a connection that comes while
+//! it exits.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The server exits when it has had no task and no peer for so long: the engine that started it was killed.
+const IDLE: Duration = Duration::from_secs(10);
+/// The same with a peer: a containerd that was restarted does not know what the server was for.
+const IDLE_WITH_PEER: Duration = Duration::from_secs(20);
+/// How long a task is expected that `start` has announced.
+const EXPECTED: Duration = Duration::from_secs(10);
+/// How long publishing events, and `start`, can delay the exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The delay before the next look whether a `start` is under way.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// What happened to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A peer has connected.
+    Connected,
+    /// A peer has closed its connection.
+    Disconnected,
+    /// `start` has announced a task.
+    Announced(&'a str),
+    /// containerd has created a task.
+    Create(&'a str),
+    /// containerd says Shutdown, and there is no task.
+    Shutdown,
+    /// `SIGTERM` or `SIGINT`.
+    Terminated,
+}
+
+/// What the exit depends on besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// There are tasks.
+    pub tasks: bool,
+    /// The number of peers.
+    pub peers: usize,
+    /// A peer has not sent a request yet: `start`, perhaps, which will announce a task.
+    pub silent_peer: bool,
+    /// All events are published.
+    pub published: bool,
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Lifetime {
+    /// There is no task since then.
+    idle_since: Option<Instant>,
+    /// The server is exiting, and does so at this time whatever it waits for.
+    exit_deadline: Option<Instant>,
+    /// Announced tasks, and since when.
+    expected: BTreeMap<String, Instant>,
+    /// By a signal.
+    terminated: bool,
+    /// containerd has said Shutdown, and has not created a task since.
+    shut_down: bool,
+    /// When to call [`Lifetime::may_exit`] again.
+    retry: Option<Instant>,
+}
+
+impl Lifetime {
+    /// Of a server that has just started.
+    pub fn new(now: Instant) -> Lifetime {
+        Lifetime {
+            idle_since: Some(now),
+            exit_deadline: None,
+            expected: BTreeMap::new(),
+            terminated: false,
+            shut_down: false,
+            retry: None,
+        }
+    }
+
+    /// Takes an event.
+    pub fn step(&mut self, event: Event<'_>, facts: Facts, now: Instant) {
+        match event {
+            // `start` may have sent it here, and containerd may follow.
+            Event::Connected if self.terminated => {}
+            Event::Connected => {
+                self.exit_deadline = None;
+                self.idle_since = self.idle_since.map(|_| now);
+            }
+            Event::Disconnected => {
+                // It was a `delete`, perhaps, which only asked whether the server lives.
+                if self.shut_down && self.exit_deadline.is_none() && !facts.tasks && !self.expects(facts, now) {
+                    self.exit_deadline = Some(now + EXIT_TIMEOUT);
+                }
+            }
+            Event::Announced(id) => {
+                self.expected.retain(|_, since| now < *since + EXPECTED);
+                self.expected.insert(id.into(), now);
+            }
+            Event::Create(id) => {
+                self.expected.remove(id);
+                self.shut_down = false;
+            }
+            // It was sent before the task was announced.
+            Event::Shutdown if self.expects(facts, now) => {}
+            Event::Shutdown => {
+                self.exit_deadline = Some(now + EXIT_TIMEOUT);
+                self.shut_down = true;
+            }
+            Event::Terminated => {
+                self.exit_deadline = Some(now + EXIT_TIMEOUT);
+                self.terminated = true;
+            }
+        }
+    }
+
+    fn expects(&self, facts: Facts, now: Instant) -> bool {
+        self.expected.values().any(|since| now < *since + EXPECTED) || facts.silent_peer
+    }
+
+    fn idle_timeout(facts: Facts) -> Duration {
+        if facts.peers == 0 { IDLE } else { IDLE_WITH_PEER }
+    }
+
+    /// When to call [`Lifetime::is_over`] at the latest.
+    pub fn next_timer(&mut self, facts: Facts) -> Option<Instant> {
+        let idle_until = self.idle_since.filter(|_| self.exit_deadline.is_none());
+        let idle_until = idle_until.map(|since| since + Self::idle_timeout(facts));
+        [self.exit_deadline, idle_until, self.retry.take()].into_iter().flatten().min()
+    }
+
+    /// Whether the server should exit now.
+    pub fn is_over(&mut self, facts: Facts, now: Instant) -> bool {
+        if let Some(deadline) = self.exit_deadline {
+            return facts.published || deadline <= now;
+        }
+        let since = self.idle_since.unwrap_or(now);
+        self.idle_since = (!facts.tasks).then_some(since);
+        if !facts.tasks && since + Self::idle_timeout(facts) <= now {
+            self.exit_deadline = Some(now + EXIT_TIMEOUT);
+            return facts.published;
+        }
+        false
+    }
+
+    /// Whether a server that should exit may: with the lock, which keeps `start` from finding it, or after the
+    /// timeout. Then the last connections are to be accepted; [`Lifetime::is_exiting`] says whether they keep it.
+    pub fn may_exit(&mut self, locked: bool, now: Instant) -> bool {
+        let deadline = *self.exit_deadline.get_or_insert(now + EXIT_TIMEOUT);
+        let may = locked || deadline <= now;
+        self.retry = (!may).then_some(now + RETRY);
+        may
+    }
+
+    /// Whether the server is exiting.
+    pub fn is_exiting(&self) -> bool {
+        self.exit_deadline.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Facts = Facts { tasks: false, peers: 0, silent_peer: false, published: true };
+    const PEER: Facts = Facts { peers: 1, ..NOBODY };
+    const SILENT: Facts = Facts { silent_peer: true, ..PEER };
+    const TASK: Facts = Facts { tasks: true, ..PEER };
+
+    fn secs(start: Instant, secs: u64) -> Instant {
+        start + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn without_tasks_the_server_exits_after_a_while() {
+        let start = Instant::now();
+        for (facts, timeout) in [(NOBODY, 10), (PEER, 20)] {
+            let mut life = Lifetime::new(start);
+            assert_eq!(life.next_timer(facts), Some(secs(start, timeout)));
+            assert!(!life.is_over(facts, secs(start, timeout - 1)));
+            assert!(life.is_over(facts, secs(start, timeout)));
+            assert!(life.may_exit(true, secs(start, timeout)) && life.is_exiting());
+        }
+        let mut life = Lifetime::new(start);
+        assert!(!life.is_over(TASK, secs(start, 100)));
+        assert_eq!(life.next_timer(TASK), None);
+        // The time counts from the end of the last task.
+        assert!(!life.is_over(PEER, secs(start, 101)));
+        assert_eq!(life.next_timer(PEER), Some(secs(start, 121)));
+    }
+
+    #[test]
+    fn after_shutdown_the_server_exits_when_all_is_published() {
+        let start = Instant::now();
+        let mut life = Lifetime::new(start);
+        life.step(Event::Shutdown, PEER, start);
+        let unpublished = Facts { published: false, ..PEER };
+        assert!(!life.is_over(unpublished, secs(start, 2)));
+        assert_eq!(life.next_timer(unpublished), Some(secs(start, 3)));
+        assert!(life.is_over(PEER, secs(start, 2)));
+        assert!(life.is_over(unpublished, secs(start, 3)));
+    }
+
+    #[test]
+    fn a_connection_keeps_a_server_that_exits_but_not_after_a_signal() {
+        let start = Instant::now();
+        let mut life = Lifetime::new(start);
+        life.step(Event::Shutdown, PEER, start);
+        assert!(life.is_over(PEER, start) && life.may_exit(true, start));
+        life.step(Event::Connected, SILENT, start);
+        assert!(!life.is_exiting() && !life.is_over(SILENT, start));
+        life.step(Event::Terminated, PEER, start);
+        life.step(Event::Connected, SILENT, start);
+        assert!(life.is_exiting() && life.is_over(SILENT, start));
+    }
+
+    #[test]
+    fn an_announced_task_keeps_the_server() {
+        let start = Instant::now();
+        let mut life = Lifetime::new(start);
+        life.step(Event::Announced("c"), PEER, start);
+        life.step(Event::Shutdown, PEER, secs(start, 1));
+        assert!(!life.is_exiting());
+        life.step(Event::Create("c"), PEER, secs(start, 2));
+        life.step(Event::Shutdown, PEER, secs(start, 3));
+        assert!(life.is_exiting());
+        let mut life = Lifetime::new(start);
+        life.step(Event::Announced("c"), PEER, start);
+        life.step(Event::Shutdown, PEER, secs(start, 10));
+        assert!(life.is_exiting(), "it never came");
+    }
+
+    #[test]
+    fn the_last_peer_after_shutdown_ends_the_server() {
+        let start = Instant::now();
+        let mut life = Lifetime::new(start);
+        life.step(Event::Disconnected, NOBODY, start);
+        assert!(!life.is_exiting());
+        life.step(Event::Shutdown, PEER, start);
+        life.step(Event::Connected, SILENT, start);
+        life.step(Event::Disconnected, Facts { tasks: true, ..NOBODY }, start);
+        assert!(!life.is_exiting());
+        life.step(Event::Disconnected, NOBODY, start);
+        assert!(life.is_exiting());
+    }
+
+    #[test]
+    fn a_start_under_way_delays_the_exit() {
+        let start = Instant::now();
+        let mut life = Lifetime::new(start);
+        life.step(Event::Shutdown, PEER, start);
+        assert!(life.is_over(PEER, start) && !life.may_exit(false, start));
+        assert_eq!(life.next_timer(PEER), Some(start + RETRY));
+        assert!(life.may_exit(true, start + RETRY));
+        assert!(life.may_exit(false, secs(start, 3)), "at most so long");
+    }
+}

@@ -1,0 +1,164 @@
+//! What does a request ask for? Each is decoded and checked once, here, so that what is wrong in it is refused at
+//! once (`InvalidArgument`), and nothing has been done.
+
+use std::path::Path;
+
+use prost::Message;
+
+use crate::messages::{self, CreateRequest, ExecRequest, ProcessRequest, Request, TaskRequest};
+use crate::stdio::target;
+use crate::task::{Call, CreateSpec, ExecSpec, Kill, ProcessId, Stdio, Stream, Verb};
+use crate::ttrpc::{Code, Failure};
+use crate::{args, options};
+
+fn invalid(text: impl ToString) -> Failure {
+    Failure::new(Code::InvalidArgument, text.to_string())
+}
+
+fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, Failure> {
+    M::decode(payload).map_err(|error| invalid(format!("not a message: {error}")))
+}
+
+/// Decodes a request.
+///
+/// # Errors
+/// `InvalidArgument`: not a message, or one with wrong content. `Unimplemented`: another service, an unknown method,
+/// or a checkpoint.
+pub fn parse(data: &[u8]) -> Result<Call, Failure> {
+    let request: Request = decode(data)?;
+    if !matches!(&*request.service, "containerd.task.v2.Task" | "containerd.task.v3.Task") {
+        let text = format!("service {}: not served here", request.service);
+        return Err(Failure::new(Code::Unimplemented, text));
+    }
+    let payload = &*request.payload;
+    let process = |verb: Verb| -> Result<Call, Failure> {
+        let request: ProcessRequest = decode(payload)?;
+        Ok(verb.of(ProcessId { container: request.id, exec: request.exec_id }))
+    };
+    let task =
+        |verb: Verb| -> Result<Call, Failure> { Ok(verb.of(ProcessId::init(&decode::<TaskRequest>(payload)?.id))) };
+    match &*request.method {
+        "Create" => create(decode(payload)?),
+        "Start" => process(Verb::Start),
+        "State" => process(Verb::State),
+        "Delete" => process(Verb::Delete),
+        "Exec" => exec(decode(payload)?),
+        "ResizePty" => {
+            let request: messages::ResizePtyRequest = decode(payload)?;
+            let cells = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+            process(Verb::ResizePty { width: cells(request.width), height: cells(request.height) })
+        }
+        "CloseIO" => {
+            let request: messages::CloseIoRequest = decode(payload)?;
+            process(Verb::CloseIo { stdin: request.stdin })
+        }
+        "Kill" => {
+            let request: messages::KillRequest = decode(payload)?;
+            process(Verb::Kill(Kill { signal: request.signal, all: request.all }))
+        }
+        "Wait" => process(Verb::Wait),
+        "Pids" => task(Verb::Pids),
+        "Pause" => task(Verb::Pause),
+        "Resume" => task(Verb::Resume),
+        "Update" => {
+            let request: messages::UpdateRequest = decode(payload)?;
+            let resources = request.resources.ok_or_else(|| invalid("update: no resources given"))?;
+            Ok(Verb::Update(resources.value).of(ProcessId::init(&request.id)))
+        }
+        "Stats" => task(Verb::Stats),
+        "Connect" => task(Verb::Connect),
+        "Checkpoint" => task(Verb::Checkpoint),
+        "Shutdown" => task(Verb::Shutdown),
+        other => Err(Failure::new(Code::Unimplemented, format!("method {other}: there is none"))),
+    }
+}
+
+fn create(request: CreateRequest) -> Result<Call, Failure> {
+    args::check_name("container id", &request.id).map_err(invalid)?;
+    if !request.checkpoint.is_empty() {
+        let text = "create from a checkpoint: this version of cleat cannot restore; use a runtime with CRIU";
+        return Err(Failure::new(Code::Unimplemented, text));
+    }
+    if !Path::new(&request.bundle).is_absolute() {
+        return Err(invalid(format!("bundle {:?}: must be absolute", request.bundle)));
+    }
+    let options = match &request.options {
+        Some(any) => match options::read(any).map_err(invalid)? {
+            None if !any.value.is_empty() => {
+                let text = format!("options: unknown type {}; use containerd.runc.v1.Options", any.type_url);
+                return Err(invalid(text));
+            }
+            read => read.unwrap_or_default(),
+        },
+        None => messages::Options::default(),
+    };
+    // The request alone names the streams, and so the programs that are executed for them (CVE-2026-53488).
+    let stdio = stdio(request.stdin, request.stdout, request.stderr, request.terminal)?;
+    let spec = CreateSpec { bundle: request.bundle.into(), rootfs: request.rootfs, stdio, options };
+    Ok(Verb::Create(Box::new(spec)).of(ProcessId::init(&request.id)))
+}
+
+fn exec(request: ExecRequest) -> Result<Call, Failure> {
+    args::check_name("exec id", &request.exec_id).map_err(invalid)?;
+    let process = request.spec.ok_or_else(|| invalid("exec: no process given"))?.value;
+    let stdio = stdio(request.stdin, request.stdout, request.stderr, request.terminal)?;
+    let who = ProcessId { container: request.id, exec: request.exec_id };
+    Ok(Verb::Exec(Box::new(ExecSpec { process, stdio })).of(who))
+}
+
+fn stdio(stdin: String, stdout: String, stderr: String, terminal: bool) -> Result<Stdio, Failure> {
+    let stream =
+        |uri: String| -> Result<Stream, Failure> { Ok(Stream { target: target(&uri).map_err(invalid)?, uri }) };
+    Ok(Stdio { stdin: stream(stdin)?, stdout: stream(stdout)?, stderr: stream(stderr)?, terminal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::{Any, Options};
+
+    fn call(method: &str, message: &impl Message) -> Result<Call, Failure> {
+        let service = "containerd.task.v3.Task".into();
+        let request = Request { service, method: method.into(), payload: message.encode_to_vec(), timeout_nano: 0 };
+        parse(&request.encode_to_vec())
+    }
+
+    fn created() -> CreateRequest {
+        CreateRequest { id: "c".into(), bundle: "/b".into(), ..CreateRequest::default() }
+    }
+
+    #[test]
+    fn a_request_is_parsed_once_and_whole() {
+        let options = Options { systemd_cgroup: true, ..Options::default() };
+        let any = Some(Any::of("containerd.runc.v1.Options", &options));
+        let request = CreateRequest { options: any, stdout: "file:///log".into(), ..created() };
+        let call = call("Create", &request).unwrap();
+        assert_eq!(call.who, ProcessId::init("c"));
+        let Verb::Create(spec) = call.verb else { panic!("{call:?}") };
+        assert!(spec.options.systemd_cgroup);
+        assert_eq!(spec.stdio.stdout.target, crate::stdio::Target::File("/log".into()));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_request_is_an_invalid_argument() {
+        let unknown = Some(Any { type_url: "x".into(), value: vec![1] });
+        let unreadable = Some(Any { type_url: "containerd.runc.v1.Options".into(), value: vec![0xff] });
+        let requests = [
+            (CreateRequest { id: "../c".into(), ..created() }, "container id"),
+            (CreateRequest { bundle: "b".into(), ..created() }, "must be absolute"),
+            (CreateRequest { options: unknown, ..created() }, "unknown type x"),
+            (CreateRequest { options: unreadable, ..created() }, "options: not"),
+            (CreateRequest { stdout: "npipe:///x".into(), ..created() }, "unknown scheme"),
+        ];
+        for (request, text) in requests {
+            let failure = call("Create", &request).unwrap_err();
+            assert!(failure.code == Code::InvalidArgument && failure.message.contains(text), "{failure:?}");
+        }
+        let exec = ExecRequest { id: "c".into(), exec_id: "e".into(), ..ExecRequest::default() };
+        assert_eq!(call("Exec", &exec).unwrap_err().message, "exec: no process given");
+        assert_eq!(call("Update", &TaskRequest::default()).unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(call("Nothing", &TaskRequest::default()).unwrap_err().code, Code::Unimplemented);
+        let restore = CreateRequest { checkpoint: "/c".into(), ..created() };
+        assert_eq!(call("Create", &restore).unwrap_err().code, Code::Unimplemented);
+    }
+}
