@@ -171,6 +171,23 @@ fn a_server_that_ends_is_not_kept_by_who_only_looks() {
     assert!(since.elapsed() < std::time::Duration::from_secs(9), "it stayed for {:?}", since.elapsed());
 }
 
+/// Who connects and says nothing is not `start`, which announces a task at once.
+#[test]
+fn a_silent_connection_does_not_keep_a_server_that_ends() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let _ = shim.kill(&mut client, "", 9, true);
+    assert_eq!((shim.wait(&mut client, ""), shim.delete(&mut client, "")), (137, 137));
+    let stranger = shim.connect();
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    let since = std::time::Instant::now();
+    host.nothing_is_left(&[&bundle]);
+    assert!(since.elapsed() < std::time::Duration::from_secs(9), "it stayed for {:?}", since.elapsed());
+    drop(stranger);
+}
+
 #[test]
 fn a_life_is_told_in_order() {
     let (host, bundle) = (ShimHost::new(), sleeper());
