@@ -35,6 +35,19 @@ fn start_answers_with_an_address_and_nothing_else() {
     host.kill_servers();
 }
 
+/// As Go's flags do it: to standard error, and it is no failure.
+#[test]
+fn the_usage_is_printed_when_it_is_asked_for() {
+    let host = ShimHost::new();
+    for flag in ["-h", "-help", "--help"] {
+        let mut command = std::process::Command::new(host.command(host.dir(), "a").get_program());
+        command.arg(flag).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let (code, out, err) = finish(command, b"");
+        let right = code == 0 && out.is_empty() && err.contains("Usage of") && err.contains("-publish-binary");
+        assert!(right, "{flag}: {code} {out:?} {err}");
+    }
+}
+
 #[test]
 fn the_version_and_the_features_are_told() {
     let host = ShimHost::new();
