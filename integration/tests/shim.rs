@@ -126,6 +126,16 @@ fn cve_2021_41103_a_socket_directory_that_others_write_to_is_refused() {
 }
 
 #[test]
+fn each_engines_annotation_names_a_group() {
+    for name in ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"] {
+        let host = ShimHost::new();
+        let [one, two] = [(); 2].map(|()| sleeper().set("/annotations", serde_json::json!({ name: "pod" })));
+        assert_eq!(host.start(one.path(), "a"), host.start(two.path(), "b"), "{name}");
+        host.kill_servers();
+    }
+}
+
+#[test]
 fn a_group_has_one_server_and_a_dead_ones_socket_is_replaced() {
     let host = ShimHost::new();
     let annotation = serde_json::json!({ "io.kubernetes.cri.sandbox-id": "pod" });

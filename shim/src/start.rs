@@ -32,7 +32,8 @@ const ANSWER: u16 = 3000;
 /// In the bundle: where its server listens.
 const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
-const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+const GROUPS: [&str; 3] =
+    ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"];
 
 /// What containerd writes to standard input.
 #[derive(Debug, Default, PartialEq)]
