@@ -224,7 +224,7 @@ impl Driver {
                 let done = self.with(&id, |shell| commands::update::update_with(shell, &id, &resources));
                 ctx.answer(ticket, done.map(|()| Vec::new()).map_err(Failure::from));
             }
-            Effect::Stats(ticket, id) => ctx.answer(ticket, self.stats(&id)),
+            Effect::Stats(ticket, id, pid) => ctx.answer(ticket, self.stats(&id, pid)),
             Effect::Resize(who, width, height) => self.resize(&who, width, height),
             Effect::CloseStdin(who) => {
                 if let Some(streams) = self.streams.get_mut(&who) {
@@ -332,12 +332,12 @@ impl Driver {
         }
     }
 
-    fn stats(&self, id: &str) -> Answer {
+    fn stats(&self, id: &str, pid: Option<u32>) -> Answer {
         let container = self.container(id)?;
         let cgroup = container
             .cgroup()
             .ok_or_else(|| Failure::new(Code::NotFound, format!("container {id} has no cgroup, which measures")))?;
-        let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup));
+        let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup, pid));
         Ok(StatsResponse { stats: Some(stats) }.encode_to_vec())
     }
 }
