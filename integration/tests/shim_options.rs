@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use containerd_shim_cleat::messages::{Any, CreateRequest, Options, PidResponse};
-use integration::shim::{Client, OPTIONS, Shim, ShimHost, Streams, Told, fifo, finish};
+use integration::shim::{Client, OPTIONS, Shim, ShimHost, Streams, Told, fifo, finish, script};
 use integration::{Bundle, cgroup_root, unique_name};
 use serde_json::{Value, json};
 
@@ -128,6 +128,36 @@ fn a_task_service_that_is_there_is_named() {
     let said: Value = serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: {out:?} {err}"));
     assert_eq!((code, &said["address"]), (0, &json!(address)), "{said}");
     assert!(host.servers().is_empty());
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// Kill, stats and the like are done by the shim, which knows the state of cleat alone.
+#[test]
+fn another_runtime_is_refused_before_anything_is_made() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
+    let start = |binary: &str| {
+        let mut command = host.command(bundle.path(), "a");
+        command.arg("start");
+        finish(command, &host.bootstrap_with("a", &Options { binary_name: binary.into(), ..host.options() }))
+    };
+    let other = script(host.dir(), "runc", "echo runc version 1.3.6; echo commit: v1.3.6\n");
+    let (code, _, err) = start(&other);
+    let text = format!("BinaryName {other}: it is \"runc version 1.3.6\"; this shim needs cleat");
+    assert!(code == 1 && err.contains(&text), "{code} {err}");
+    let (code, _, err) = start("/no/such/runtime");
+    assert!(code == 1 && err.contains("BinaryName /no/such/runtime: execute: "), "{code} {err}");
+    host.nothing_is_left(&[&bundle]);
+    // It hides what it is, and does not know the options.
+    let hidden = script(host.dir(), "hidden", "echo Usage; exit 3\n");
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let options = Options { binary_name: hidden.clone(), ..host.options() };
+    let request =
+        CreateRequest { options: Some(Any::of(OPTIONS, &options)), ..shim.create_request(&Streams::default()) };
+    let told: Told<PidResponse> = client.call("Create", &request);
+    let text = format!("{hidden} ended with status 3 and logged no error; BinaryName must be cleat");
+    assert!(told.as_ref().is_err_and(|(_, message)| message.contains(&text)), "{told:?}");
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
     host.nothing_is_left(&[&bundle]);
 }
 

@@ -297,8 +297,15 @@ impl Driver {
         if status == 0 {
             return Ok(());
         }
-        let logged = self.containers.get(id).and_then(|entry| bundle::last_error(&entry.bundle.join(log)));
-        Err(Error::new(logged.unwrap_or_else(|| format!("cleat ended with status {status} and no word"))))
+        let entry = self.containers.get(id);
+        let logged = entry.and_then(|entry| bundle::last_error(&entry.bundle.join(log)));
+        Err(Error::new(logged.unwrap_or_else(|| {
+            let program = entry.map_or_else(|| "cleat".into(), |entry| runtime_path(&entry.options));
+            let what = format!("{} ended with status {status} and logged no error", program.display());
+            // Another runtime does not know cleat's options, and what it prints goes to the container's streams.
+            let named = entry.is_some_and(|entry| !entry.options.binary_name.is_empty());
+            if named { format!("{what}; BinaryName must be cleat, or a program that executes it") } else { what }
+        })))
     }
 
     fn release(&mut self, who: &ProcessId, ctx: &mut Ctx) {

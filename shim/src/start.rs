@@ -109,6 +109,7 @@ pub fn start(args: &Args) -> Result<()> {
     if !given.options.task_api_address.is_empty() {
         return print(&given.options.task_api_address, &given);
     }
+    check_runtime(&given.options.binary_name)?;
     let dir = PathBuf::from(given.socket_dir.as_deref().unwrap_or(SOCKET_DIR));
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -129,6 +130,23 @@ pub fn start(args: &Args) -> Result<()> {
     }
     outcome?;
     print(&address, &given)
+}
+
+/// Refuses another runtime, before anything is created: the shim reads cleat's state itself.
+fn check_runtime(binary: &str) -> Result<()> {
+    if binary.is_empty() {
+        return Ok(());
+    }
+    let output = Command::new(binary).arg("--version").stdin(Stdio::null()).output();
+    let output = output.context(format_args!("BinaryName {binary}: execute"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // A wrapper that does not pass the option on may execute cleat all the same.
+    match text.lines().next().filter(|_| output.status.success()) {
+        Some(version) if !text.contains("cleat") => Err(Error::new(format!(
+            "BinaryName {binary}: it is {version:?}; this shim needs cleat, io.containerd.runc.v2 is for others"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Two starts of a group at once must not remove each other's socket, and a server that exits must not unlink it
