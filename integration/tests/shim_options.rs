@@ -161,6 +161,21 @@ fn another_runtime_is_refused_before_anything_is_made() {
     host.nothing_is_left(&[&bundle]);
 }
 
+/// containerd's `sched_core`: the kernel, or the processor, may have none.
+#[test]
+fn a_shim_has_a_core_to_itself_where_it_is_asked_for() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
+    let mut command = host.command(bundle.path(), "a");
+    command.arg("start").env("SCHED_CORE", "1");
+    let (code, _, err) = finish(command, &host.bootstrap("a"));
+    assert!(code == 0 || err.contains("SCHED_CORE: prctl PR_SCHED_CORE_CREATE: "), "{code} {err}");
+    if code == 0 {
+        host.kill_servers();
+    } else {
+        host.nothing_is_left(&[&bundle]);
+    }
+}
+
 #[test]
 fn a_container_has_a_session_keyring_unless_it_shall_not() {
     if !fs::exists("/proc/keys").unwrap_or(false) {

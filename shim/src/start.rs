@@ -242,6 +242,10 @@ fn spawn(args: &Args, given: &StdinParams, path: &Path, listener: OwnedFd) -> Re
     cleat::sys::cloexec_from(3).context("close_range")?;
     // Its own group: signals to containerd's must not reach it.
     command.process_group(0).stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(log());
+    // The server, and so its containers, share a core with nobody else.
+    if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
+        cleat::sys::child::new_core_cookie().context("SCHED_CORE: prctl PR_SCHED_CORE_CREATE")?;
+    }
     let mut child = command.arg("serve").spawn().context("execute the server")?;
     let moved = join_cgroup(&given.options.shim_cgroup, child.id());
     moved.and_then(|()| adjust_oom_score(child.id())).inspect_err(|_| drop(child.kill()))
