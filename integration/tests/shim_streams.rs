@@ -350,6 +350,34 @@ fn a_logging_program_that_is_no_help_is_told_and_ended() {
     host.nothing_is_left(&[&bundle]);
 }
 
+/// The caller has the error in the answer: it is no output of the container's.
+#[test]
+fn a_failed_start_writes_nothing_to_the_containers_streams() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/no/such/program"]));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let (log, exec_log) = (host.dir().join("log"), host.dir().join("exec-log"));
+    let uri = |path: &Path| format!("file://{}", path.display());
+    let streams = |log: &Path| Streams { stderr: uri(log), ..to(uri(log)) };
+    let told: Told<PidResponse> = client.call("Create", &shim.create_request(&streams(&log)));
+    assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
+    let good = Bundle::new().args(["/probe", "sleep"]);
+    let shim = host.serve(good.path(), "b");
+    let mut second = shim.connect();
+    shim.run(&mut second, &Streams::default());
+    let request = shim.exec_request("e", &["/no/such/program"], &streams(&exec_log));
+    second.done("Exec", &request).expect("Exec");
+    let told: Told<PidResponse> = second.call("Start", &shim.process("e"));
+    assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
+    for log in [&log, &exec_log] {
+        assert_eq!(fs::read_to_string(log).unwrap_or_default(), "", "{}", log.display());
+    }
+    assert_eq!(shim.delete(&mut second, "e"), 255);
+    shim.end(&mut second);
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    host.nothing_is_left(&[&bundle, &good]);
+}
+
 #[test]
 fn a_terminal_has_a_size_and_takes_what_is_typed() {
     let bundle = Bundle::new().with_shell().args(["/probe", "winsize"]).set("/process/terminal", true.into());

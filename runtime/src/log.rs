@@ -24,6 +24,8 @@ pub struct Log {
     file: Option<File>,
     json: bool,
     debug: bool,
+    /// Errors are printed, too.
+    prints: bool,
 }
 
 impl Log {
@@ -39,7 +41,13 @@ impl Log {
                 options.open(path).context(format_args!("--log {}: open", path.display()))
             })
             .transpose()?;
-        Ok(Log { file, json, debug })
+        Ok(Log { file, json, debug, prints: true })
+    }
+
+    /// For a caller who reads the log: our standard error is the container's, which needs no second copy of an error.
+    #[must_use]
+    pub fn for_shim(self) -> Log {
+        Log { prints: self.file.is_none(), ..self }
     }
 
     /// Whether debug messages are wanted.
@@ -56,7 +64,7 @@ impl Log {
         if let Some(mut file) = self.file.as_ref() {
             // One write: several processes append to the same file.
             let _ = file.write_all(self.record(level, message).as_bytes());
-            if level != Level::Error {
+            if level != Level::Error || !self.prints {
                 return;
             }
         }
