@@ -321,7 +321,7 @@ impl Birth<'_> {
             return Ok(());
         };
         let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
-        standard_streams::give(process.uid, mapped.then_some(child.pid), self.orders.give_fifos)
+        standard_streams::give((process.uid, process.gid), mapped.then_some(child.pid), self.orders.give_fifos)
     }
 
     fn forget_pid_file(&self) {

@@ -216,7 +216,11 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let Ready { child, console, intermediate } = handshake.ready();
     let pid = child.get()?.pid;
     if !orders.process.terminal {
-        standard_streams::give(orders.process.user.uid, first.map(|_| pid), orders.give_fifos)?;
+        standard_streams::give(
+            (orders.process.user.uid, orders.process.user.gid),
+            first.map(|_| pid),
+            orders.give_fifos,
+        )?;
     }
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
