@@ -338,6 +338,49 @@ fn a_logging_program_that_is_no_help_is_told_and_ended() {
     host.nothing_is_left(&[&bundle]);
 }
 
+/// `binary-v2`: a program that ends, or closes the descriptor, before it has written a byte is not ready.
+#[test]
+fn a_logging_program_of_the_second_version_writes_when_it_is_ready() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("echo out"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let dir = host.dir().display().to_string();
+    for (name, says, ready) in
+        [("closes", "exec 5>&-", false), ("ends", "exit 0", false), ("writes", "printf x >&5; exec 5>&-", true)]
+    {
+        let text = format!("{says}\ncat <&3 >{dir}/{name}.out\n");
+        let uri = format!("binary-v2://{}", script(host.dir(), name, &text));
+        let told: Told<PidResponse> = client.call("Create", &shim.create_request(&to(uri)));
+        assert_eq!(told.is_ok(), ready, "{name}: {told:?}");
+        if let Err((_, text)) = told {
+            assert!(text.contains("the logging program is not ready"), "{name}: {text}");
+        }
+    }
+    start(&shim, &mut client);
+    assert_eq!(shim.wait(&mut client, ""), 0);
+    shim.end(&mut client);
+    assert_eq!(fs::read_to_string(host.dir().join("writes.out")).expect("what was written"), "out\n");
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_logging_program_reads_what_a_terminal_shows() {
+    let bundle = Bundle::new().script("test -t 1 && echo shown; sleep 1000").set("/process/terminal", true.into());
+    let host = ShimHost::new();
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let out = host.dir().join("out");
+    let text = format!("exec 5>&-\ncat <&3 >{}\n", out.display());
+    let uri = format!("binary://{}", script(host.dir(), "log", &text));
+    shim.run(&mut client, &Streams { terminal: true, ..to(uri) });
+    eventually("what is shown", || match fs::read_to_string(&out).unwrap_or_default() {
+        text if text == "shown\r\n" => Ok(()),
+        text => Err(text),
+    });
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
 /// The Go shim sets `process.terminal` of an exec from the request.
 #[test]
 fn the_request_decides_whether_an_exec_has_a_terminal() {

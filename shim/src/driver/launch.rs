@@ -9,6 +9,7 @@ use cleat::sys::child;
 
 use crate::epoll::Source;
 use crate::rootfs::MountGuard;
+use crate::stdio::Target;
 use crate::task::{CreateSpec, ExecSpec, Input, NewProcess, ProcessId, Stdio};
 use crate::ttrpc::{Code, Failure};
 use crate::{bundle, rootfs};
@@ -83,9 +84,15 @@ impl Driver {
             let (socket, name) = console_socket(&dir, who)?;
             command.arg("--console-socket").arg(name).current_dir(&dir);
             streams.console_socket = Some(socket);
+            if let Target::Binary { program, arguments, .. } = &stdio.stdout.target {
+                let logger = self.start_logger(who, &mut streams, program, arguments)?;
+                streams.logger_stdin = Some(logger.stdout);
+                ready = Some(logger.ready);
+            }
         } else {
             ready = self.connect(who, &mut streams, &mut command, &stdio, owner, ctx)?;
         }
+        let writes_ready = matches!(stdio.stdout.target, Target::Binary { writes_ready: true, .. });
         streams.stdio = stdio;
         command.arg(&who.container);
         let streams = self.streams.entry(who.clone()).insert_entry(streams).into_mut();
@@ -93,7 +100,7 @@ impl Driver {
             None => self.spawn(who, &mut command),
             Some(ready) => {
                 let token = ctx.epoll.read(&ready, Source::LoggerReady(who.clone())).context("epoll_ctl")?;
-                streams.pending_spawn = Some(PendingSpawn { command, ready, token });
+                streams.pending_spawn = Some(PendingSpawn { command, ready, token, writes_ready });
                 self.after(READY, Timer::LoggerReady(who.clone(), number));
                 Ok(())
             }
@@ -118,6 +125,10 @@ impl Driver {
             return;
         };
         ctx.epoll.remove(&pending.ready, pending.token);
+        if pending.writes_ready && !matches!(nix::unistd::read(&pending.ready, &mut [0; 1]), Ok(1)) {
+            let text = "the logging program is not ready: it has closed descriptor 5, and written nothing to it before";
+            return self.create_failed(who, Failure::new(Code::Unknown, text), ctx);
+        }
         if let Err(error) = self.spawn(who, &mut pending.command) {
             self.create_failed(who, error.into(), ctx);
         }
