@@ -132,6 +132,31 @@ fn a_task_service_that_is_there_is_named() {
     host.nothing_is_left(&[&bundle]);
 }
 
+/// Wrappers of a runtime read `./config.json`.
+#[test]
+fn the_runtime_runs_in_the_bundle() {
+    let hook = json!([{ "path": "/bin/true", "args": ["true"] }]);
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]).set("/hooks", json!({})));
+    let bundle = bundle.set("/hooks/poststop", hook);
+    let log = host.dir().join("calls");
+    let text = format!(
+        "for word; do case $word in create|start|exec|delete) test -e config.json && echo $word $PWD >>{};; esac; done\n\
+         exec {} \"$@\"\n",
+        log.display(),
+        host.options().binary_name
+    );
+    let options = Options { binary_name: script(host.dir(), "wrapper", &text), ..host.options() };
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    run(&shim, &mut client, &Streams::default(), &options);
+    shim.exec(&mut client, "e", &["/probe", "sleep"], &Streams::default());
+    shim.end(&mut client);
+    let calls = fs::read_to_string(&log).expect("the calls");
+    let dir = bundle.path().display();
+    assert_eq!(calls, ["create", "start", "exec", "delete"].map(|word| format!("{word} {dir}\n")).concat());
+    host.nothing_is_left(&[&bundle]);
+}
+
 /// Kill, stats and the like are done by the shim, which knows the state of cleat alone.
 #[test]
 fn another_runtime_is_refused_before_anything_is_made() {

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cleat::commands::{self, Shell};
 use cleat::container::{Container, Store};
-use cleat::error::{Error, Kind, Result};
+use cleat::error::{Context, Error, Kind, Result};
 use nix::sys::inotify::Inotify;
 use prost::Message;
 
@@ -261,6 +261,19 @@ impl Driver {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
+    }
+
+    /// Spawns the runtime in the bundle, as the Go shim does: wrappers of a runtime read `./config.json`.
+    fn spawn_in_bundle(&self, id: &str, command: &mut Command) -> Result<Child> {
+        let entry = self.containers.get(id);
+        let entry = entry.ok_or_else(|| Error::of(Kind::NoContainer, format!("container does not exist: {id}")))?;
+        let dir = &entry.bundle;
+        // With `Command::current_dir` the standard library would fork all of the shim.
+        nix::unistd::chdir(dir).context(format_args!("chdir {}", dir.display()))?;
+        let child = command.spawn();
+        // The bundle must not be kept busy.
+        nix::unistd::chdir("/").context("chdir /")?;
+        child.context(format_args!("execute {}", command.get_program().to_string_lossy()))
     }
 
     /// A child has ended. False: the shim did not spawn it.

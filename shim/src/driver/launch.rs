@@ -81,8 +81,9 @@ impl Driver {
         let (dir, owner) = (entry.bundle.clone(), (entry.options.io_uid, entry.options.io_gid));
         let mut ready = None;
         if stdio.terminal {
+            // The name is relative to the bundle, in which the runtime runs.
             let (socket, name) = console_socket(&dir, who)?;
-            command.arg("--console-socket").arg(name).current_dir(&dir);
+            command.arg("--console-socket").arg(name);
             streams.console_socket = Some(socket);
             if let Target::Binary { program, arguments, .. } = &stdio.stdout.target {
                 let logger = self.start_logger(who, &mut streams, program, arguments)?;
@@ -108,8 +109,7 @@ impl Driver {
     }
 
     fn spawn(&mut self, who: &ProcessId, command: &mut Command) -> Result<()> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().context(format_args!("execute {program}"))?;
+        let child = self.spawn_in_bundle(&who.container, command)?;
         let work = if who.is_init() { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
         self.work.insert(pid_of(&child), work);
         // With one container there are descriptors enough.
@@ -155,7 +155,7 @@ impl Driver {
         let who = ProcessId::init(id);
         let Some(entry) = self.containers.get(id) else { return };
         let mut command = self.runtime(entry, &entry.bundle.join("log.json"));
-        match command.arg("start").arg(id).spawn().context("execute cleat start") {
+        match self.spawn_in_bundle(id, command.arg("start").arg(id)) {
             Ok(child) => drop(self.work.insert(pid_of(&child), Work::Start(who))),
             Err(error) => ctx.event(Input::Started(who, Err(error.into()))),
         }
