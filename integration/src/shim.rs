@@ -619,6 +619,22 @@ pub fn fifo(dir: &Path, name: &str) -> String {
     path.to_str().expect("a path of UTF-8").into()
 }
 
+/// An executable script of the host's, and its path.
+///
+/// # Panics
+/// Without install(1).
+#[must_use]
+pub fn script(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    // By another process: see `Bundle::new`.
+    let mut install = Command::new("install");
+    install.args(["-m", "0755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped());
+    let mut install = install.spawn().expect("install(1)");
+    install.stdin.take().expect("a pipe").write_all(format!("#!/bin/sh\n{text}").as_bytes()).expect("write");
+    assert!(install.wait().expect("install(1)").success());
+    path.to_str().expect("UTF-8").into()
+}
+
 /// Reads a file or fifo to its end elsewhere.
 #[derive(Debug)]
 pub struct Reader(Child);

@@ -54,6 +54,8 @@ pub struct Log {
     least: Level,
     /// Warnings go to standard error where there is no file.
     warns: bool,
+    /// Errors are printed, too.
+    prints: bool,
 }
 
 impl Log {
@@ -74,7 +76,13 @@ impl Log {
         // Where somebody reads them, or has asked for them.
         let warns =
             !options.shares_stderr || options.debug || options.level.is_some() || std::io::stderr().is_terminal();
-        Ok(Log { file, json: options.json, least, warns })
+        Ok(Log { file, json: options.json, least, warns, prints: true })
+    }
+
+    /// For a caller who reads the log: our standard error is the container's, which needs no second copy of an error.
+    #[must_use]
+    pub fn for_shim(self) -> Log {
+        Log { prints: self.file.is_none(), ..self }
     }
 
     /// Whether debug messages are wanted.
@@ -93,7 +101,7 @@ impl Log {
             Some(mut file) => {
                 // One write: several processes append to the same file.
                 let _ = file.write_all(self.record(level, message).as_bytes());
-                if level == Level::Error {
+                if level == Level::Error && self.prints {
                     print(&format!("{message}\n"));
                 }
             }

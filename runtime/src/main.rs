@@ -49,6 +49,7 @@ fn command(words: Vec<OsString>) -> u8 {
             return 1;
         }
     };
+    let log = if is_for_shim(&invocation.action) { log.for_shim() } else { log };
     perform(&invocation, &log, inherited).unwrap_or_else(|error| {
         log.send(Level::Error, &error.within(subject(&invocation.action)).to_string());
         // The runtime's own failure must not look like one of the program's.
@@ -59,6 +60,15 @@ fn command(words: Vec<OsString>) -> u8 {
             _ => 1,
         }
     })
+}
+
+/// Whether the shim calls: it reads the log, and our standard streams are the container's.
+fn is_for_shim(action: &Action) -> bool {
+    match action {
+        Action::Create(options) | Action::Run(options, _) => options.give_fifos,
+        Action::Exec(options) => options.give_fifos,
+        _ => false,
+    }
 }
 
 /// What was being done, for errors: the command and the container.

@@ -1,7 +1,7 @@
 //! What did containerd pass? Pure.
 //!
 //! `containerd-shim-cleat-v2 -namespace NS -address A -publish-binary B -id ID [-bundle PATH] [-debug] start|delete`
-//! in the style of Go's flags (one dash or two, `-flag value` or `-flag=value`), `-info` and `-v`.
+//! in the style of Go's flags (one dash or two, `-flag value` or `-flag=value`), `-info`, `-v` and `-help`.
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,36 @@ pub enum Action {
     Info,
     /// Print the version.
     Version,
+    /// Print the usage.
+    Help,
 }
+
+/// What `-help` prints.
+pub const USAGE: &str = "\
+Usage of containerd-shim-cleat-v2: it is executed by containerd, as
+  containerd-shim-cleat-v2 -namespace NAME -id ID -address SOCKET [FLAG...] start|delete
+
+  -address string
+    \tcontainerd's socket
+  -bundle string
+    \tthe bundle of the task, for delete; it is the working directory otherwise
+  -debug
+    \tlog more
+  -help
+    \tprint this, and exit
+  -id string
+    \tid of the task
+  -info
+    \tread options from standard input, print what the runtime can do, and exit
+  -namespace string
+    \tcontainerd's namespace
+  -publish-binary string
+    \tignored: events are published by TTRPC
+  -socket string
+    \tthe socket of a server
+  -v, -version
+    \tprint the version, and exit
+";
 
 /// The command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +71,7 @@ pub struct Args {
 /// be mistaken for a path.
 pub fn parse(words: &[String]) -> Result<(Action, Args), String> {
     let mut args = Args::default();
-    let (mut info, mut version, mut action) = (false, false, None);
+    let (mut info, mut version, mut help, mut action) = (false, false, false, None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|flag| !flag.is_empty())
@@ -63,6 +92,7 @@ pub fn parse(words: &[String]) -> Result<(Action, Args), String> {
         let shown = name.escape_debug();
         match name {
             "v" | "version" => version = is_true(given.as_deref()),
+            "h" | "help" => help = is_true(given.as_deref()),
             "info" => info = is_true(given.as_deref()),
             "debug" => args.debug = is_true(given.as_deref()),
             _ => {
@@ -83,6 +113,9 @@ pub fn parse(words: &[String]) -> Result<(Action, Args), String> {
                 }
             }
         }
+    }
+    if help {
+        return Ok((Action::Help, args));
     }
     if version {
         return Ok((Action::Version, args));
@@ -125,6 +158,9 @@ mod tests {
         assert_eq!((&*args.namespace, &*args.address, &*args.id, args.debug), ("k8s.io", "/run/c.sock", "x1", true));
         assert_eq!(parse(&words("-v")).unwrap().0, Action::Version);
         assert_eq!(parse(&words("-info")).unwrap().0, Action::Info);
+        for asks in ["-h", "-help", "--help", "-id a --help -v"] {
+            assert_eq!(parse(&words(asks)).unwrap().0, Action::Help, "{asks}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ struct Record {
 /// Where containers' state is, of one namespace of containerd.
 pub fn state_root(options: &Options, namespace: &str) -> PathBuf {
     let root = if options.root.is_empty() { "/run/containerd/cleat" } else { &options.root };
-    Path::new(root).join(namespace)
+    // The shim's directory is `/`, and the runtime's is the bundle.
+    Path::new("/").join(root).join(namespace)
 }
 
 /// Writes what `delete` needs.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use cleat::sys::child;
 use nix::errno::Errno;
@@ -26,6 +27,7 @@ pub struct Peer {
     outgoing: Vec<u8>,
     /// It has sent a request.
     asked: bool,
+    since: Instant,
 }
 
 /// What came from a peer.
@@ -67,7 +69,8 @@ impl Peers {
     /// Adds a peer: its number.
     pub fn add(&mut self, socket: OwnedFd) -> u32 {
         self.last = self.last.wrapping_add(1);
-        let peer = Peer { socket, incoming: Incoming::default(), outgoing: Vec::new(), asked: false };
+        let peer =
+            Peer { socket, incoming: Incoming::default(), outgoing: Vec::new(), asked: false, since: Instant::now() };
         self.peers.insert(self.last, peer);
         self.last
     }
@@ -80,6 +83,11 @@ impl Peers {
     /// The oldest of those that have not sent a request.
     pub fn silent(&self) -> Option<u32> {
         self.peers.iter().find(|(_, peer)| !peer.asked).map(|(number, _)| *number)
+    }
+
+    /// Since when the newest of them is connected.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.peers.values().filter(|peer| !peer.asked).map(|peer| peer.since).max()
     }
 
     /// The socket of a peer.

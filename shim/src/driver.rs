@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cleat::commands::{self, Shell};
 use cleat::container::{Container, Store};
-use cleat::error::{Error, Kind, Result};
+use cleat::error::{Context, Error, Kind, Result};
 use nix::sys::inotify::Inotify;
 use prost::Message;
 
@@ -231,7 +231,7 @@ impl Driver {
                 let done = self.with(&id, |shell| commands::update::update_with(shell, &id, &resources));
                 ctx.answer(ticket, done.map(|()| Vec::new()).map_err(Failure::from));
             }
-            Effect::Stats(ticket, id) => ctx.answer(ticket, self.stats(&id)),
+            Effect::Stats(ticket, id, pid) => ctx.answer(ticket, self.stats(&id, pid)),
             Effect::Resize(who, width, height) => self.resize(&who, width, height),
             Effect::CloseStdin(who) => {
                 if let Some(streams) = self.streams.get_mut(&who) {
@@ -270,6 +270,19 @@ impl Driver {
         command
     }
 
+    /// Spawns the runtime in the bundle, as the Go shim does: wrappers of a runtime read `./config.json`.
+    fn spawn_in_bundle(&self, id: &str, command: &mut Command) -> Result<Child> {
+        let entry = self.containers.get(id);
+        let entry = entry.ok_or_else(|| Error::of(Kind::NoContainer, format!("container does not exist: {id}")))?;
+        let dir = &entry.bundle;
+        // With `Command::current_dir` the standard library would fork all of the shim.
+        nix::unistd::chdir(dir).context(format_args!("chdir {}", dir.display()))?;
+        let child = command.spawn();
+        // The bundle must not be kept busy.
+        nix::unistd::chdir("/").context("chdir /")?;
+        child.context(format_args!("execute {}", command.get_program().to_string_lossy()))
+    }
+
     /// A child has ended. False: the shim did not spawn it.
     pub fn ended(&mut self, pid: i32, status: u8, ctx: &mut Ctx) -> bool {
         let Some(work) = self.work.remove(&pid) else { return false };
@@ -304,8 +317,15 @@ impl Driver {
         if status == 0 {
             return Ok(());
         }
-        let logged = self.containers.get(id).and_then(|entry| bundle::last_error(&entry.bundle.join(log)));
-        Err(Error::new(logged.unwrap_or_else(|| format!("cleat ended with status {status} and no word"))))
+        let entry = self.containers.get(id);
+        let logged = entry.and_then(|entry| bundle::last_error(&entry.bundle.join(log)));
+        Err(Error::new(logged.unwrap_or_else(|| {
+            let program = entry.map_or_else(|| "cleat".into(), |entry| runtime_path(&entry.options));
+            let what = format!("{} ended with status {status} and logged no error", program.display());
+            // Another runtime does not know cleat's options, and what it prints goes to the container's streams.
+            let named = entry.is_some_and(|entry| !entry.options.binary_name.is_empty());
+            if named { format!("{what}; BinaryName must be cleat, or a program that executes it") } else { what }
+        })))
     }
 
     fn release(&mut self, who: &ProcessId, ctx: &mut Ctx) {
@@ -339,12 +359,12 @@ impl Driver {
         }
     }
 
-    fn stats(&self, id: &str) -> Answer {
+    fn stats(&self, id: &str, pid: Option<u32>) -> Answer {
         let container = self.container(id)?;
         let cgroup = container
             .cgroup()
             .ok_or_else(|| Failure::new(Code::NotFound, format!("container {id} has no cgroup, which measures")))?;
-        let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup));
+        let stats = Any::of("io.containerd.cgroups.v2.Metrics", &metrics::read(&cgroup, pid));
         Ok(StatsResponse { stats: Some(stats) }.encode_to_vec())
     }
 }

@@ -102,7 +102,8 @@ impl Server {
     fn run(&mut self) -> Result<()> {
         loop {
             let facts = self.facts();
-            let timers = [self.publisher.next(), self.driver.next_timer(), self.lifetime.next_timer(facts)];
+            let timers =
+                [self.publisher.next(), self.driver.next_timer(), self.lifetime.next_timer(facts, Instant::now())];
             let ready = self.ctx.epoll.wait(timers.into_iter().flatten().min()).context("epoll_wait")?;
             for (source, writable) in ready {
                 self.ready(source, writable);
@@ -123,7 +124,7 @@ impl Server {
         Facts {
             tasks: !self.tasks.is_empty(),
             peers: self.peers.count(),
-            silent_peer: self.peers.silent().is_some(),
+            silent_peer: self.peers.silent_since(),
             published: self.publisher.is_idle(),
         }
     }
@@ -272,7 +273,6 @@ impl Server {
         if let (Some(socket), Some((token, _))) = (self.peers.remove(number), self.tokens.remove(&number)) {
             self.ctx.epoll.remove(&socket, token);
         }
-        self.live(Event::Disconnected);
     }
 
     fn signalled(&mut self) {

@@ -22,6 +22,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const IDLE_WITH_PEER: Duration = Duration::from_secs(20);
 /// How long a task is expected that `start` has announced.
 const EXPECTED: Duration = Duration::from_secs(10);
+/// How long a peer that has not sent a request may be a `start`, which announces a task at once.
+const SILENT: Duration = Duration::from_secs(2);
 /// How long publishing events, and `start`, can delay the exit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The delay before the next look whether a `start` is under way.
@@ -32,8 +34,6 @@ const RETRY: Duration = Duration::from_millis(20);
 pub enum Event<'a> {
     /// A peer has connected.
     Connected,
-    /// A peer has closed its connection.
-    Disconnected,
     /// `start` has announced a task.
     Announced(&'a str),
     /// containerd has created a task.
@@ -51,8 +51,9 @@ pub struct Facts {
     pub tasks: bool,
     /// The number of peers.
     pub peers: usize,
-    /// A peer has not sent a request yet: `start`, perhaps, which will announce a task.
-    pub silent_peer: bool,
+    /// Since when the last peer is connected that has not sent a request: `start`, perhaps, which will announce a
+    /// task.
+    pub silent_peer: Option<Instant>,
     /// All events are published.
     pub published: bool,
 }
@@ -96,12 +97,6 @@ impl Lifetime {
                 self.exit_deadline = None;
                 self.idle_since = self.idle_since.map(|_| now);
             }
-            Event::Disconnected => {
-                // It was a `delete`, perhaps, which only asked whether the server lives.
-                if self.shut_down && self.exit_deadline.is_none() && !facts.tasks && !self.expects(facts, now) {
-                    self.exit_deadline = Some(now + EXIT_TIMEOUT);
-                }
-            }
             Event::Announced(id) => {
                 self.expected.retain(|_, since| now < *since + EXPECTED);
                 self.expected.insert(id.into(), now);
@@ -110,11 +105,12 @@ impl Lifetime {
                 self.expected.remove(id);
                 self.shut_down = false;
             }
-            // It was sent before the task was announced.
-            Event::Shutdown if self.expects(facts, now) => {}
+            // It may have been sent before a task was announced, for which `is_over` waits.
             Event::Shutdown => {
-                self.exit_deadline = Some(now + EXIT_TIMEOUT);
                 self.shut_down = true;
+                if self.expected_until(facts, now).is_none() {
+                    self.exit_deadline = Some(now + EXIT_TIMEOUT);
+                }
             }
             Event::Terminated => {
                 self.exit_deadline = Some(now + EXIT_TIMEOUT);
@@ -123,8 +119,10 @@ impl Lifetime {
         }
     }
 
-    fn expects(&self, facts: Facts, now: Instant) -> bool {
-        self.expected.values().any(|since| now < *since + EXPECTED) || facts.silent_peer
+    /// Until when a task is expected, if one is.
+    fn expected_until(&self, facts: Facts, now: Instant) -> Option<Instant> {
+        let announced = self.expected.values().map(|since| *since + EXPECTED);
+        announced.chain(facts.silent_peer.map(|since| since + SILENT)).filter(|until| now < *until).max()
     }
 
     fn idle_timeout(facts: Facts) -> Duration {
@@ -132,10 +130,12 @@ impl Lifetime {
     }
 
     /// When to call [`Lifetime::is_over`] at the latest.
-    pub fn next_timer(&mut self, facts: Facts) -> Option<Instant> {
+    pub fn next_timer(&mut self, facts: Facts, now: Instant) -> Option<Instant> {
         let idle_until = self.idle_since.filter(|_| self.exit_deadline.is_none());
         let idle_until = idle_until.map(|since| since + Self::idle_timeout(facts));
-        [self.exit_deadline, idle_until, self.retry.take()].into_iter().flatten().min()
+        let shut_down = self.shut_down && self.exit_deadline.is_none() && !facts.tasks;
+        let expected_until = self.expected_until(facts, now).filter(|_| shut_down);
+        [self.exit_deadline, idle_until, expected_until, self.retry.take()].into_iter().flatten().min()
     }
 
     /// Whether the server should exit now.
@@ -145,7 +145,8 @@ impl Lifetime {
         }
         let since = self.idle_since.unwrap_or(now);
         self.idle_since = (!facts.tasks).then_some(since);
-        if !facts.tasks && since + Self::idle_timeout(facts) <= now {
+        let shut_down = self.shut_down && self.expected_until(facts, now).is_none();
+        if !facts.tasks && (shut_down || since + Self::idle_timeout(facts) <= now) {
             self.exit_deadline = Some(now + EXIT_TIMEOUT);
             return facts.published;
         }
@@ -171,9 +172,8 @@ impl Lifetime {
 mod tests {
     use super::*;
 
-    const NOBODY: Facts = Facts { tasks: false, peers: 0, silent_peer: false, published: true };
+    const NOBODY: Facts = Facts { tasks: false, peers: 0, silent_peer: None, published: true };
     const PEER: Facts = Facts { peers: 1, ..NOBODY };
-    const SILENT: Facts = Facts { silent_peer: true, ..PEER };
     const TASK: Facts = Facts { tasks: true, ..PEER };
 
     fn secs(start: Instant, secs: u64) -> Instant {
@@ -185,17 +185,17 @@ mod tests {
         let start = Instant::now();
         for (facts, timeout) in [(NOBODY, 10), (PEER, 20)] {
             let mut life = Lifetime::new(start);
-            assert_eq!(life.next_timer(facts), Some(secs(start, timeout)));
+            assert_eq!(life.next_timer(facts, start), Some(secs(start, timeout)));
             assert!(!life.is_over(facts, secs(start, timeout - 1)));
             assert!(life.is_over(facts, secs(start, timeout)));
             assert!(life.may_exit(true, secs(start, timeout)) && life.is_exiting());
         }
         let mut life = Lifetime::new(start);
         assert!(!life.is_over(TASK, secs(start, 100)));
-        assert_eq!(life.next_timer(TASK), None);
+        assert_eq!(life.next_timer(TASK, start), None);
         // The time counts from the end of the last task.
         assert!(!life.is_over(PEER, secs(start, 101)));
-        assert_eq!(life.next_timer(PEER), Some(secs(start, 121)));
+        assert_eq!(life.next_timer(PEER, start), Some(secs(start, 121)));
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         life.step(Event::Shutdown, PEER, start);
         let unpublished = Facts { published: false, ..PEER };
         assert!(!life.is_over(unpublished, secs(start, 2)));
-        assert_eq!(life.next_timer(unpublished), Some(secs(start, 3)));
+        assert_eq!(life.next_timer(unpublished, start), Some(secs(start, 3)));
         assert!(life.is_over(PEER, secs(start, 2)));
         assert!(life.is_over(unpublished, secs(start, 3)));
     }
@@ -213,14 +213,27 @@ mod tests {
     #[test]
     fn a_connection_keeps_a_server_that_exits_but_not_after_a_signal() {
         let start = Instant::now();
+        let silent = Facts { silent_peer: Some(start), ..PEER };
         let mut life = Lifetime::new(start);
         life.step(Event::Shutdown, PEER, start);
         assert!(life.is_over(PEER, start) && life.may_exit(true, start));
-        life.step(Event::Connected, SILENT, start);
-        assert!(!life.is_exiting() && !life.is_over(SILENT, start));
+        life.step(Event::Connected, silent, start);
+        assert!(!life.is_exiting() && !life.is_over(silent, start));
         life.step(Event::Terminated, PEER, start);
-        life.step(Event::Connected, SILENT, start);
-        assert!(life.is_exiting() && life.is_over(SILENT, start));
+        life.step(Event::Connected, silent, start);
+        assert!(life.is_exiting() && life.is_over(silent, start));
+    }
+
+    #[test]
+    fn a_silent_peer_keeps_a_server_for_a_moment() {
+        let start = Instant::now();
+        let silent = Facts { silent_peer: Some(start), ..PEER };
+        let mut life = Lifetime::new(start);
+        life.step(Event::Shutdown, silent, start);
+        assert!(!life.is_exiting());
+        assert_eq!(life.next_timer(silent, start), Some(secs(start, 2)));
+        assert!(!life.is_over(silent, secs(start, 1)));
+        assert!(life.is_over(silent, secs(start, 2)), "it was a stranger");
     }
 
     #[test]
@@ -229,28 +242,28 @@ mod tests {
         let mut life = Lifetime::new(start);
         life.step(Event::Announced("c"), PEER, start);
         life.step(Event::Shutdown, PEER, secs(start, 1));
-        assert!(!life.is_exiting());
+        assert!(!life.is_exiting() && !life.is_over(PEER, secs(start, 9)));
         life.step(Event::Create("c"), PEER, secs(start, 2));
         life.step(Event::Shutdown, PEER, secs(start, 3));
         assert!(life.is_exiting());
         let mut life = Lifetime::new(start);
         life.step(Event::Announced("c"), PEER, start);
-        life.step(Event::Shutdown, PEER, secs(start, 10));
-        assert!(life.is_exiting(), "it never came");
+        life.step(Event::Shutdown, PEER, secs(start, 1));
+        assert!(life.is_over(PEER, secs(start, 10)), "it never came");
     }
 
     #[test]
-    fn the_last_peer_after_shutdown_ends_the_server() {
+    fn a_peer_that_goes_again_does_not_keep_the_server() {
         let start = Instant::now();
         let mut life = Lifetime::new(start);
-        life.step(Event::Disconnected, NOBODY, start);
-        assert!(!life.is_exiting());
+        assert!(!life.is_over(NOBODY, start));
         life.step(Event::Shutdown, PEER, start);
-        life.step(Event::Connected, SILENT, start);
-        life.step(Event::Disconnected, Facts { tasks: true, ..NOBODY }, start);
-        assert!(!life.is_exiting());
-        life.step(Event::Disconnected, NOBODY, start);
-        assert!(life.is_exiting());
+        // `delete`, which asks whether the server lives.
+        let silent = Facts { silent_peer: Some(start), ..PEER };
+        life.step(Event::Connected, silent, start);
+        assert!(!life.is_over(silent, start));
+        assert!(!life.is_over(TASK, start));
+        assert!(life.is_over(NOBODY, start));
     }
 
     #[test]
@@ -259,7 +272,7 @@ mod tests {
         let mut life = Lifetime::new(start);
         life.step(Event::Shutdown, PEER, start);
         assert!(life.is_over(PEER, start) && !life.may_exit(false, start));
-        assert_eq!(life.next_timer(PEER), Some(start + RETRY));
+        assert_eq!(life.next_timer(PEER, start), Some(start + RETRY));
         assert!(life.may_exit(true, start + RETRY));
         assert!(life.may_exit(false, secs(start, 3)), "at most so long");
     }

@@ -27,6 +27,11 @@ fn main() -> ExitCode {
         Action::Delete => delete::delete(&args),
         Action::Info => info::info(),
         Action::Version => info::version(),
+        Action::Help => {
+            // Where Go's flags print it.
+            eprint!("{}", args::USAGE);
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

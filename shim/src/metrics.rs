@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cleat::cgroup::Cgroup;
 
 use crate::messages::metrics::{
-    CpuStat, HugeTlbStat, IoEntry, IoStat, MemoryEvents, MemoryStat, Metrics, PidsStat, PsiData, PsiStats, RdmaEntry,
-    RdmaStat,
+    CpuStat, HugeTlbStat, IoEntry, IoStat, MemoryEvents, MemoryStat, Metrics, NetworkStat, PidsStat, PsiData, PsiStats,
+    RdmaEntry, RdmaStat,
 };
 
 /// Numbers of a flat keyed file.
@@ -36,8 +36,8 @@ fn number(cgroup: &Cgroup, file: &str) -> u64 {
     cgroup.number(file).unwrap_or(0)
 }
 
-/// Everything that the enabled controllers measure.
-pub fn read(cgroup: &Cgroup) -> Metrics {
+/// Everything that the enabled controllers measure, and the network interfaces of an init that lives.
+pub fn read(cgroup: &Cgroup, init: Option<u32>) -> Metrics {
     Metrics {
         pids: Some(PidsStat { current: number(cgroup, "pids.current"), limit: pids_limit(cgroup) }),
         cpu: Some(cpu(cgroup)),
@@ -53,7 +53,40 @@ pub fn read(cgroup: &Cgroup) -> Metrics {
             oom_kill: events.get("oom_kill"),
             oom_group_kill: events.get("oom_group_kill"),
         }),
+        network: init.map(network).unwrap_or_default(),
     }
+}
+
+/// The interfaces of a process with a network namespace of its own, without its loopback. The pid is that of a child
+/// that has not been reaped.
+fn network(pid: u32) -> Vec<NetworkStat> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let of_init = namespace(&pid.to_string());
+    if of_init.is_none() || of_init == namespace("self") {
+        return Vec::new();
+    }
+    interfaces(&std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default())
+}
+
+/// Two lines of titles, then `eth0: ` and eight numbers of what was received and eight of what was sent.
+fn interfaces(text: &str) -> Vec<NetworkStat> {
+    let one = |line: &str| {
+        let (name, numbers) = line.split_once(':')?;
+        let numbers: Vec<u64> = numbers.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
+        let at = |index: usize| numbers.get(index).copied();
+        Some(NetworkStat {
+            name: name.trim().into(),
+            rx_bytes: at(0)?,
+            rx_packets: at(1)?,
+            rx_errors: at(2)?,
+            rx_dropped: at(3)?,
+            tx_bytes: at(8)?,
+            tx_packets: at(9)?,
+            tx_errors: at(10)?,
+            tx_dropped: at(11)?,
+        })
+    };
+    text.lines().skip(2).filter_map(one).filter(|interface| interface.name != "lo").collect()
 }
 
 /// No limit is 0 here.
@@ -194,4 +227,20 @@ fn pressure(cgroup: &Cgroup, file: &str) -> Option<PsiStats> {
         })
     };
     Some(PsiStats { some: line("some"), full: line("full") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_read_but_the_loopback() {
+        let text = "Inter-|   Receive\n face |bytes\n    lo:  7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7\n\
+                    eth0:10 11 12 13 0 0 0 0 20 21 22 23 0 0 0 0\n eth1: 1\n";
+        let seen = interfaces(text);
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        let eth0 = &seen[0];
+        assert_eq!((&*eth0.name, eth0.rx_bytes, eth0.rx_dropped), ("eth0", 10, 13));
+        assert_eq!((eth0.tx_bytes, eth0.tx_packets, eth0.tx_errors, eth0.tx_dropped), (20, 21, 22, 23));
+    }
 }

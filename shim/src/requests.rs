@@ -6,7 +6,7 @@ use std::path::Path;
 use prost::Message;
 
 use crate::messages::{self, CreateRequest, ExecRequest, ProcessRequest, Request, TaskRequest};
-use crate::stdio::target;
+use crate::stdio::{Target, target};
 use crate::task::{Call, CreateSpec, ExecSpec, Kill, ProcessId, Stdio, Stream, Verb};
 use crate::ttrpc::{Code, Failure};
 use crate::{args, options};
@@ -101,15 +101,37 @@ fn create(request: CreateRequest) -> Result<Call, Failure> {
 fn exec(request: ExecRequest) -> Result<Call, Failure> {
     args::check_name("exec id", &request.exec_id).map_err(invalid)?;
     let process = request.spec.ok_or_else(|| invalid("exec: no process given"))?.value;
+    let process = with_terminal(process, request.terminal).map_err(invalid)?;
     let stdio = stdio(request.stdin, request.stdout, request.stderr, request.terminal)?;
     let who = ProcessId { container: request.id, exec: request.exec_id };
     Ok(Verb::Exec(Box::new(ExecSpec { process, stdio })).of(who))
 }
 
+/// The process with the terminal that the request asks for, whatever it says itself.
+fn with_terminal(process: Vec<u8>, terminal: bool) -> Result<Vec<u8>, String> {
+    #[derive(serde::Deserialize)]
+    struct Process {
+        #[serde(default)]
+        terminal: Option<bool>,
+    }
+    let wrong = |error: serde_json::Error| format!("exec: process: {error}");
+    let parsed: Process = serde_json::from_slice(&process).map_err(wrong)?;
+    if parsed.terminal.unwrap_or(false) == terminal {
+        return Ok(process);
+    }
+    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&process).map_err(wrong)?;
+    object.insert("terminal".into(), terminal.into());
+    serde_json::to_vec(&object).map_err(wrong)
+}
+
 fn stdio(stdin: String, stdout: String, stderr: String, terminal: bool) -> Result<Stdio, Failure> {
     let stream =
         |uri: String| -> Result<Stream, Failure> { Ok(Stream { target: target(&uri).map_err(invalid)?, uri }) };
-    Ok(Stdio { stdin: stream(stdin)?, stdout: stream(stdout)?, stderr: stream(stderr)?, terminal })
+    let stdin = stream(stdin)?;
+    if matches!(stdin.target, Target::File(_) | Target::Binary { .. }) {
+        return Err(invalid(format!("stdio {:?}: standard input is a fifo; give its path alone", stdin.uri)));
+    }
+    Ok(Stdio { stdin, stdout: stream(stdout)?, stderr: stream(stderr)?, terminal })
 }
 
 #[cfg(test)]
@@ -140,6 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn the_terminal_of_an_exec_is_that_of_the_request() {
+        for (text, terminal, expected) in [
+            (r#"{"args": ["a"]}"#, false, r#"{"args": ["a"]}"#),
+            (r#"{"terminal": true}"#, true, r#"{"terminal": true}"#),
+            (r#"{"cwd":"/","terminal":true}"#, false, r#"{"cwd":"/","terminal":false}"#),
+            (r#"{"cwd":"/"}"#, true, r#"{"cwd":"/","terminal":true}"#),
+        ] {
+            assert_eq!(with_terminal(text.into(), terminal), Ok(expected.into()), "{text}");
+        }
+        assert!(with_terminal(b"[]".to_vec(), true).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_in_a_request_is_an_invalid_argument() {
         let unknown = Some(Any { type_url: "x".into(), value: vec![1] });
         let unreadable = Some(Any { type_url: "containerd.runc.v1.Options".into(), value: vec![0xff] });
@@ -149,6 +184,8 @@ mod tests {
             (CreateRequest { options: unknown, ..created() }, "unknown type x"),
             (CreateRequest { options: unreadable, ..created() }, "options: not"),
             (CreateRequest { stdout: "npipe:///x".into(), ..created() }, "unknown scheme"),
+            (CreateRequest { stdin: "file:///x".into(), ..created() }, "standard input is a fifo"),
+            (CreateRequest { stdin: "binary:///x".into(), ..created() }, "standard input is a fifo"),
         ];
         for (request, text) in requests {
             let failure = call("Create", &request).unwrap_err();
@@ -156,6 +193,9 @@ mod tests {
         }
         let exec = ExecRequest { id: "c".into(), exec_id: "e".into(), ..ExecRequest::default() };
         assert_eq!(call("Exec", &exec).unwrap_err().message, "exec: no process given");
+        let spec = |text: &str| Some(Any { type_url: "Process".into(), value: text.into() });
+        let failure = call("Exec", &ExecRequest { spec: spec("{"), ..exec }).unwrap_err();
+        assert!(failure.code == Code::InvalidArgument && failure.message.starts_with("exec: process: "), "{failure:?}");
         assert_eq!(call("Update", &TaskRequest::default()).unwrap_err().code, Code::InvalidArgument);
         assert_eq!(call("Nothing", &TaskRequest::default()).unwrap_err().code, Code::Unimplemented);
         let restore = CreateRequest { checkpoint: "/c".into(), ..created() };

@@ -32,7 +32,8 @@ const ANSWER: u16 = 3000;
 /// In the bundle: where its server listens.
 const ADDRESS: &str = "address";
 /// Annotations that name a group, in order.
-const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+const GROUPS: [&str; 3] =
+    ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"];
 
 /// What containerd writes to standard input.
 #[derive(Debug, Default, PartialEq)]
@@ -108,6 +109,7 @@ pub fn start(args: &Args) -> Result<()> {
     if !given.options.task_api_address.is_empty() {
         return print(&given.options.task_api_address, &given);
     }
+    check_runtime(&given.options.binary_name)?;
     let dir = PathBuf::from(given.socket_dir.as_deref().unwrap_or(SOCKET_DIR));
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -128,6 +130,23 @@ pub fn start(args: &Args) -> Result<()> {
     }
     outcome?;
     print(&address, &given)
+}
+
+/// Refuses another runtime, before anything is created: the shim reads cleat's state itself.
+fn check_runtime(binary: &str) -> Result<()> {
+    if binary.is_empty() {
+        return Ok(());
+    }
+    let output = Command::new(binary).arg("--version").stdin(Stdio::null()).output();
+    let output = output.context(format_args!("BinaryName {binary}: execute"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // A wrapper that does not pass the option on may execute cleat all the same.
+    match text.lines().next().filter(|_| output.status.success()) {
+        Some(version) if !text.contains("cleat") => Err(Error::new(format!(
+            "BinaryName {binary}: it is {version:?}; this shim needs cleat, io.containerd.runc.v2 is for others"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Two starts of a group at once must not remove each other's socket, and a server that exits must not unlink it
@@ -223,6 +242,10 @@ fn spawn(args: &Args, given: &StdinParams, path: &Path, listener: OwnedFd) -> Re
     cleat::sys::cloexec_from(3).context("close_range")?;
     // Its own group: signals to containerd's must not reach it.
     command.process_group(0).stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(log());
+    // The server, and so its containers, share a core with nobody else.
+    if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
+        cleat::sys::child::new_core_cookie().context("SCHED_CORE: prctl PR_SCHED_CORE_CREATE")?;
+    }
     let mut child = command.arg("serve").spawn().context("execute the server")?;
     let moved = join_cgroup(&given.options.shim_cgroup, child.id());
     moved.and_then(|()| adjust_oom_score(child.id())).inspect_err(|_| drop(child.kill()))

@@ -31,11 +31,18 @@ pub enum Target {
     Fifo(PathBuf),
     /// A file to append to.
     File(PathBuf),
-    /// A program that reads what is written, and its arguments.
-    Binary(PathBuf, Vec<String>),
+    /// A program that reads what is written.
+    Binary {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// It is ready when it has written a byte, not when it has only closed the descriptor (`binary-v2`).
+        writes_ready: bool,
+    },
 }
 
-/// Parses a stream's URI: a path, or `fifo://`, `file://` or `binary://` and a path.
+/// Parses a stream's URI: a path, or `fifo://`, `file://`, `binary://` or `binary-v2://` and a path.
 ///
 /// # Errors
 /// Another scheme, or a path that is not absolute.
@@ -45,7 +52,7 @@ pub fn target(uri: &str) -> Result<Target> {
     }
     let (scheme, rest) = uri.split_once("://").unwrap_or(("fifo", uri));
     let (path, query) = match scheme {
-        "binary" => rest.split_once('?').unwrap_or((rest, "")),
+        "binary" | "binary-v2" => rest.split_once('?').unwrap_or((rest, "")),
         _ => (rest, ""),
     };
     if !path.starts_with('/') {
@@ -54,8 +61,12 @@ pub fn target(uri: &str) -> Result<Target> {
     match scheme {
         "fifo" => Ok(Target::Fifo(path.into())),
         "file" => Ok(Target::File(path.into())),
-        "binary" => Ok(Target::Binary(path.into(), arguments(query))),
-        _ => Err(Error::new(format!("stdio {uri:?}: unknown scheme; it is fifo, file or binary"))),
+        "binary" | "binary-v2" => Ok(Target::Binary {
+            program: path.into(),
+            arguments: arguments(query),
+            writes_ready: scheme == "binary-v2",
+        }),
+        _ => Err(Error::new(format!("stdio {uri:?}: unknown scheme; it is fifo, file, binary or binary-v2"))),
     }
 }
 
@@ -266,7 +277,10 @@ mod tests {
         assert_eq!(target("fifo:///run/f").unwrap(), Target::Fifo("/run/f".into()));
         assert_eq!(target("file:///l?x").unwrap(), Target::File("/l?x".into()));
         let words = ["id", "a b", "k"].map(str::to_owned).to_vec();
-        assert_eq!(target("binary:///bin/log?id=a%20b&k").unwrap(), Target::Binary("/bin/log".into(), words));
+        let binary =
+            |writes_ready| Target::Binary { program: "/bin/log".into(), arguments: words.clone(), writes_ready };
+        assert_eq!(target("binary:///bin/log?id=a%20b&k").unwrap(), binary(false));
+        assert_eq!(target("binary-v2:///bin/log?id=a%20b&k").unwrap(), binary(true));
         for wrong in ["relative", "file://relative", "npipe:///x"] {
             assert!(target(wrong).unwrap_err().to_string().starts_with("stdio"), "{wrong}");
         }

@@ -214,7 +214,10 @@ impl Tasks {
             Verb::Resume => task.freeze(ticket, &who.container, false, effects),
             Verb::Update(_) if task.init.phase == Phase::Stopped => task.not_running(ticket, &who.container, effects),
             Verb::Update(resources) => effects.push(Effect::Update(ticket, who.container, resources)),
-            Verb::Stats => effects.push(Effect::Stats(ticket, who.container)),
+            Verb::Stats => {
+                let lives = task.init.pid != 0 && task.init.phase != Phase::Stopped && task.init.pending_exit.is_none();
+                effects.push(Effect::Stats(ticket, who.container, lives.then_some(task.init.pid)));
+            }
             Verb::Checkpoint => {
                 let text = "checkpoint: this version of cleat has none; use a runtime with CRIU for this container";
                 refuse(effects, ticket, Code::Unimplemented, text);

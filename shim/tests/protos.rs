@@ -184,7 +184,7 @@ fn events_are_containerds() {
 
 #[test]
 fn metrics_are_containerds() {
-    same::<metrics::Metrics>(&cgroups::Metrics::descriptor(), &["network"]);
+    same::<metrics::Metrics>(&cgroups::Metrics::descriptor(), &[]);
     same::<metrics::PsiStats>(&cgroups::PSIStats::descriptor(), &[]);
     same::<metrics::PsiData>(&cgroups::PSIData::descriptor(), &[]);
     same::<metrics::PidsStat>(&cgroups::PidsStat::descriptor(), &[]);
@@ -196,4 +196,5 @@ fn metrics_are_containerds() {
     same::<metrics::IoStat>(&cgroups::IOStat::descriptor(), &[]);
     same::<metrics::IoEntry>(&cgroups::IOEntry::descriptor(), &[]);
     same::<metrics::HugeTlbStat>(&cgroups::HugeTlbStat::descriptor(), &[]);
+    same::<metrics::NetworkStat>(&cgroups::NetworkStat::descriptor(), &[]);
 }

@@ -3,15 +3,14 @@
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use containerd_shim_cleat::messages::{Any, CreateRequest, PidResponse, PidsResponse, ProcessRequest};
-use integration::shim::{Client, OPTIONS, Reader, Shim, ShimHost, Streams, Told, fifo, finish};
+use integration::shim::{Client, OPTIONS, Reader, Shim, ShimHost, Streams, Told, fifo, finish, script};
 use integration::{Bundle, eventually};
 
 fn both(to: &str) -> Streams {
@@ -20,18 +19,6 @@ fn both(to: &str) -> Streams {
 
 fn uri(file: &Path) -> String {
     format!("file://{}", file.display())
-}
-
-/// An executable script of the host's.
-fn script(dir: &Path, name: &str, text: &str) -> String {
-    let path = dir.join(name);
-    // By another process: see `Bundle::new`.
-    let mut install = Command::new("install");
-    install.args(["-m", "0755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped());
-    let mut install = install.spawn().expect("install(1)");
-    install.stdin.take().expect("a pipe").write_all(format!("#!/bin/sh\n{text}").as_bytes()).expect("write");
-    assert!(install.wait().expect("install(1)").success());
-    path.to_str().expect("UTF-8").into()
 }
 
 /// Takes whatever it has as its streams for its own: opens it again, truncates it, writes to it, makes it setuid.

@@ -35,6 +35,19 @@ fn start_answers_with_an_address_and_nothing_else() {
     host.kill_servers();
 }
 
+/// As Go's flags do it: to standard error, and it is no failure.
+#[test]
+fn the_usage_is_printed_when_it_is_asked_for() {
+    let host = ShimHost::new();
+    for flag in ["-h", "-help", "--help"] {
+        let mut command = std::process::Command::new(host.command(host.dir(), "a").get_program());
+        command.arg(flag).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let (code, out, err) = finish(command, b"");
+        let right = code == 0 && out.is_empty() && err.contains("Usage of") && err.contains("-publish-binary");
+        assert!(right, "{flag}: {code} {out:?} {err}");
+    }
+}
+
 #[test]
 fn the_version_and_the_features_are_told() {
     let host = ShimHost::new();
@@ -113,6 +126,16 @@ fn cve_2021_41103_a_socket_directory_that_others_write_to_is_refused() {
 }
 
 #[test]
+fn each_engines_annotation_names_a_group() {
+    for name in ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"] {
+        let host = ShimHost::new();
+        let [one, two] = [(); 2].map(|()| sleeper().set("/annotations", serde_json::json!({ name: "pod" })));
+        assert_eq!(host.start(one.path(), "a"), host.start(two.path(), "b"), "{name}");
+        host.kill_servers();
+    }
+}
+
+#[test]
 fn a_group_has_one_server_and_a_dead_ones_socket_is_replaced() {
     let host = ShimHost::new();
     let annotation = serde_json::json!({ "io.kubernetes.cri.sandbox-id": "pod" });
@@ -169,6 +192,23 @@ fn a_server_that_ends_is_not_kept_by_who_only_looks() {
     let since = std::time::Instant::now();
     host.nothing_is_left(&[&bundle]);
     assert!(since.elapsed() < std::time::Duration::from_secs(9), "it stayed for {:?}", since.elapsed());
+}
+
+/// Who connects and says nothing is not `start`, which announces a task at once.
+#[test]
+fn a_silent_connection_does_not_keep_a_server_that_ends() {
+    let (host, bundle) = (ShimHost::new(), sleeper());
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    let _ = shim.kill(&mut client, "", 9, true);
+    assert_eq!((shim.wait(&mut client, ""), shim.delete(&mut client, "")), (137, 137));
+    let stranger = shim.connect();
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    let since = std::time::Instant::now();
+    host.nothing_is_left(&[&bundle]);
+    assert!(since.elapsed() < std::time::Duration::from_secs(9), "it stayed for {:?}", since.elapsed());
+    drop(stranger);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use containerd_shim_cleat::messages::{Any, CreateRequest, Options, PidResponse};
-use integration::shim::{Client, OPTIONS, Shim, ShimHost, Streams, Told, fifo, finish};
+use integration::shim::{Client, OPTIONS, Shim, ShimHost, Streams, Told, fifo, finish, script};
 use integration::{Bundle, cgroup_root, require_keyrings, unique_name};
 use serde_json::{Value, json};
 
@@ -75,7 +75,8 @@ fn a_process_opens_its_streams_by_name_when_they_are_its_users() {
         let said = (text(out), text(err));
         assert_eq!(said, ("out line\n".into(), "err\n".into()), "{case}");
         let owner = fs::metadata(&streams.stdin).map(|fifo| (fifo.uid(), fifo.gid())).expect("a fifo");
-        assert_eq!(owner, (ROOT, if given { ROOT } else { 0 }), "{case}");
+        // The group, too: without it, the container's root could not give them to another user.
+        assert_eq!(owner, (ROOT, ROOT), "{case}");
         if exec.is_empty() {
             client.done("Shutdown", &shim.process("")).expect("Shutdown");
         } else {
@@ -129,6 +130,76 @@ fn a_task_service_that_is_there_is_named() {
     assert_eq!((code, &said["address"]), (0, &json!(address)), "{said}");
     assert!(host.servers().is_empty());
     host.nothing_is_left(&[&bundle]);
+}
+
+/// Wrappers of a runtime read `./config.json`.
+#[test]
+fn the_runtime_runs_in_the_bundle() {
+    let hook = json!([{ "path": "/bin/true", "args": ["true"] }]);
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]).set("/hooks", json!({})));
+    let bundle = bundle.set("/hooks/poststop", hook);
+    let log = host.dir().join("calls");
+    let text = format!(
+        "for word; do case $word in create|start|exec|delete) test -e config.json && echo $word $PWD >>{};; esac; done\n\
+         exec {} \"$@\"\n",
+        log.display(),
+        host.options().binary_name
+    );
+    let options = Options { binary_name: script(host.dir(), "wrapper", &text), ..host.options() };
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    run(&shim, &mut client, &Streams::default(), &options);
+    shim.exec(&mut client, "e", &["/probe", "sleep"], &Streams::default());
+    shim.end(&mut client);
+    let calls = fs::read_to_string(&log).expect("the calls");
+    let dir = bundle.path().display();
+    assert_eq!(calls, ["create", "start", "exec", "delete"].map(|word| format!("{word} {dir}\n")).concat());
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// Kill, stats and the like are done by the shim, which knows the state of cleat alone.
+#[test]
+fn another_runtime_is_refused_before_anything_is_made() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
+    let start = |binary: &str| {
+        let mut command = host.command(bundle.path(), "a");
+        command.arg("start");
+        finish(command, &host.bootstrap_with("a", &Options { binary_name: binary.into(), ..host.options() }))
+    };
+    let other = script(host.dir(), "runc", "echo runc version 1.3.6; echo commit: v1.3.6\n");
+    let (code, _, err) = start(&other);
+    let text = format!("BinaryName {other}: it is \"runc version 1.3.6\"; this shim needs cleat");
+    assert!(code == 1 && err.contains(&text), "{code} {err}");
+    let (code, _, err) = start("/no/such/runtime");
+    assert!(code == 1 && err.contains("BinaryName /no/such/runtime: execute: "), "{code} {err}");
+    host.nothing_is_left(&[&bundle]);
+    // It hides what it is, and does not know the options.
+    let hidden = script(host.dir(), "hidden", "echo Usage; exit 3\n");
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let options = Options { binary_name: hidden.clone(), ..host.options() };
+    let request =
+        CreateRequest { options: Some(Any::of(OPTIONS, &options)), ..shim.create_request(&Streams::default()) };
+    let told: Told<PidResponse> = client.call("Create", &request);
+    let text = format!("{hidden} ended with status 3 and logged no error; BinaryName must be cleat");
+    assert!(told.as_ref().is_err_and(|(_, message)| message.contains(&text)), "{told:?}");
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// containerd's `sched_core`: the kernel, or the processor, may have none.
+#[test]
+fn a_shim_has_a_core_to_itself_where_it_is_asked_for() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
+    let mut command = host.command(bundle.path(), "a");
+    command.arg("start").env("SCHED_CORE", "1");
+    let (code, _, err) = finish(command, &host.bootstrap("a"));
+    assert!(code == 0 || err.contains("SCHED_CORE: prctl PR_SCHED_CORE_CREATE: "), "{code} {err}");
+    if code == 0 {
+        host.kill_servers();
+    } else {
+        host.nothing_is_left(&[&bundle]);
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use containerd_shim_cleat::messages::{CloseIoRequest, PidResponse, ResizePtyRequest};
-use integration::shim::{Client, Reader, Shim, ShimHost, Streams, Told, fifo};
+use containerd_shim_cleat::messages::{CloseIoRequest, ExecRequest, PidResponse, ResizePtyRequest};
+use integration::shim::{Client, Reader, Shim, ShimHost, Streams, Told, fifo, script};
 use integration::{Bundle, eventually};
 
 /// Standard output alone.
@@ -285,18 +285,6 @@ fn a_file_is_appended_to() {
     host.nothing_is_left(&[&bundle]);
 }
 
-/// An executable script of the host's.
-fn script(dir: &Path, name: &str, text: &str) -> String {
-    let path = dir.join(name);
-    // By another process: see `Bundle::new`.
-    let mut install = std::process::Command::new("install");
-    install.args(["-m", "0755", "/dev/stdin"]).arg(&path).stdin(std::process::Stdio::piped());
-    let mut install = install.spawn().expect("install(1)");
-    install.stdin.take().expect("a pipe").write_all(format!("#!/bin/sh\n{text}").as_bytes()).expect("write");
-    assert!(install.wait().expect("install(1)").success());
-    path.to_str().expect("UTF-8").into()
-}
-
 #[test]
 fn a_logging_program_has_everything_before_the_task_is_deleted() {
     let (host, bundle) = (ShimHost::new(), Bundle::new().script("echo out; echo err >&2; sleep 1000"));
@@ -348,6 +336,117 @@ fn a_logging_program_that_is_no_help_is_told_and_ended() {
     eventually("its end", || if Path::new(&process).exists() { Err(process.clone()) } else { Ok(()) });
     client.done("Shutdown", &shim.process("")).expect("Shutdown");
     host.nothing_is_left(&[&bundle]);
+}
+
+/// `binary-v2`: a program that ends, or closes the descriptor, before it has written a byte is not ready.
+#[test]
+fn a_logging_program_of_the_second_version_writes_when_it_is_ready() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("echo out"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let dir = host.dir().display().to_string();
+    for (name, says, ready) in
+        [("closes", "exec 5>&-", false), ("ends", "exit 0", false), ("writes", "printf x >&5; exec 5>&-", true)]
+    {
+        let text = format!("{says}\ncat <&3 >{dir}/{name}.out\n");
+        let uri = format!("binary-v2://{}", script(host.dir(), name, &text));
+        let told: Told<PidResponse> = client.call("Create", &shim.create_request(&to(uri)));
+        assert_eq!(told.is_ok(), ready, "{name}: {told:?}");
+        if let Err((_, text)) = told {
+            assert!(text.contains("the logging program is not ready"), "{name}: {text}");
+        }
+    }
+    start(&shim, &mut client);
+    assert_eq!(shim.wait(&mut client, ""), 0);
+    shim.end(&mut client);
+    assert_eq!(fs::read_to_string(host.dir().join("writes.out")).expect("what was written"), "out\n");
+    host.nothing_is_left(&[&bundle]);
+}
+
+#[test]
+fn a_logging_program_reads_what_a_terminal_shows() {
+    let bundle = Bundle::new().script("test -t 1 && echo shown; sleep 1000").set("/process/terminal", true.into());
+    let host = ShimHost::new();
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let out = host.dir().join("out");
+    let text = format!("exec 5>&-\ncat <&3 >{}\n", out.display());
+    let uri = format!("binary://{}", script(host.dir(), "log", &text));
+    shim.run(&mut client, &Streams { terminal: true, ..to(uri) });
+    eventually("what is shown", || match fs::read_to_string(&out).unwrap_or_default() {
+        text if text == "shown\r\n" => Ok(()),
+        text => Err(text),
+    });
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// The Go shim sets `process.terminal` of an exec from the request.
+#[test]
+fn the_request_decides_whether_an_exec_has_a_terminal() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().script("sleep 1000"));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    shim.run(&mut client, &Streams::default());
+    for (exec, terminal) in [("e", false), ("f", true)] {
+        let log = host.dir().join(exec);
+        let streams = Streams { terminal: !terminal, ..to(format!("file://{}", log.display())) };
+        let program = "if test -t 1; then echo terminal; else echo none; fi";
+        // The process says the contrary.
+        let request = shim.exec_request(exec, &["/bin/sh", "-c", program], &streams);
+        client.done("Exec", &ExecRequest { terminal, ..request }).expect("Exec");
+        let told: Told<PidResponse> = client.call("Start", &shim.process(exec));
+        assert!(told.is_ok(), "{exec}: {told:?}");
+        assert_eq!((shim.wait(&mut client, exec), shim.delete(&mut client, exec)), (0, 0));
+        let text = fs::read_to_string(&log).expect("the log");
+        assert_eq!(text, if terminal { "terminal\r\n" } else { "none\n" }, "{exec}");
+    }
+    shim.end(&mut client);
+    host.nothing_is_left(&[&bundle]);
+}
+
+/// With the Go shim runc refuses that: config.json is the user's, and is not changed.
+#[test]
+fn a_create_whose_terminal_is_not_that_of_config_json_is_refused() {
+    for (terminal, text) in [(true, "cannot use console socket"), (false, "cannot allocate tty")] {
+        let bundle = Bundle::new().args(["/probe", "sleep"]).set("/process/terminal", (!terminal).into());
+        let host = ShimHost::new();
+        let shim = host.serve(bundle.path(), "a");
+        let mut client = shim.connect();
+        let told: Told<PidResponse> =
+            client.call("Create", &shim.create_request(&Streams { terminal, ..Streams::default() }));
+        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+        client.done("Shutdown", &shim.process("")).expect("Shutdown");
+        host.nothing_is_left(&[&bundle]);
+    }
+}
+
+/// The caller has the error in the answer: it is no output of the container's.
+#[test]
+fn a_failed_start_writes_nothing_to_the_containers_streams() {
+    let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/no/such/program"]));
+    let shim = host.serve(bundle.path(), "a");
+    let mut client = shim.connect();
+    let (log, exec_log) = (host.dir().join("log"), host.dir().join("exec-log"));
+    let uri = |path: &Path| format!("file://{}", path.display());
+    let streams = |log: &Path| Streams { stderr: uri(log), ..to(uri(log)) };
+    let told: Told<PidResponse> = client.call("Create", &shim.create_request(&streams(&log)));
+    assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
+    let good = Bundle::new().args(["/probe", "sleep"]);
+    let shim = host.serve(good.path(), "b");
+    let mut second = shim.connect();
+    shim.run(&mut second, &Streams::default());
+    let request = shim.exec_request("e", &["/no/such/program"], &streams(&exec_log));
+    second.done("Exec", &request).expect("Exec");
+    let told: Told<PidResponse> = second.call("Start", &shim.process("e"));
+    assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
+    for log in [&log, &exec_log] {
+        assert_eq!(fs::read_to_string(log).unwrap_or_default(), "", "{}", log.display());
+    }
+    assert_eq!(shim.delete(&mut second, "e"), 255);
+    shim.end(&mut second);
+    client.done("Shutdown", &shim.process("")).expect("Shutdown");
+    host.nothing_is_left(&[&bundle, &good]);
 }
 
 #[test]

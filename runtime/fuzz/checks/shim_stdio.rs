@@ -16,8 +16,9 @@ pub(crate) fn check(data: &[u8]) {
         Ok(Target::Fifo(path) | Target::File(path)) => {
             assert!(rest(&path) && text.ends_with(path.to_str().unwrap_or("-")));
         }
-        Ok(Target::Binary(path, words)) => {
-            assert!(rest(&path) && text.starts_with("binary://"), "{text:?}");
+        Ok(Target::Binary { program, arguments: words, writes_ready }) => {
+            let scheme = if writes_ready { "binary-v2://" } else { "binary://" };
+            assert!(rest(&program) && text.starts_with(scheme), "{text:?}");
             assert!(words.iter().all(|word| !word.is_empty()), "{text:?}: {words:?}");
             let most = 2 * text.matches('&').count() + 2;
             assert!(words.len() <= most && (text.contains('?') || words.is_empty()), "{text:?}: {words:?}");

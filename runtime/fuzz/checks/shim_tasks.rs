@@ -75,7 +75,7 @@ impl World {
             | Effect::SignalExec(ticket, ..)
             | Effect::Pids(ticket, ..)
             | Effect::Update(ticket, ..)
-            | Effect::Stats(ticket, _) => self.answer(ticket),
+            | Effect::Stats(ticket, ..) => self.answer(ticket),
             Effect::Publish(event) => self.hear(event),
             Effect::Create(id, _) => self.create(ProcessId::init(&id)),
             Effect::StartExec(who, _) => self.create(who),

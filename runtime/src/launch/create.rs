@@ -350,7 +350,8 @@ impl Creation<'_> {
             return Ok(());
         };
         let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
-        standard_streams::give(process.uid, mapped.then_some(child.pid), self.parameters.options.give_fifos)
+        let ids = (process.uid, process.gid);
+        standard_streams::give(ids, mapped.then_some(child.pid), self.parameters.options.give_fifos)
     }
 
     fn forget_pid_file(&self) {

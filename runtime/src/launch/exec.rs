@@ -202,7 +202,8 @@ impl<'a> ExecSteps<'a> {
         let process = &self.parameters.process;
         if !process.terminal {
             let mapped = first_of_user_namespace(self.container).map(|_| pid);
-            standard_streams::give(process.user.uid, mapped, self.parameters.options.give_fifos)?;
+            let ids = (process.user.uid, process.user.gid);
+            standard_streams::give(ids, mapped, self.parameters.options.give_fifos)?;
         }
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(pid, &self.scheduling)?;

@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat, makedev};
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 
 use crate::error::{Context, Error, Result, errno_text};
 use crate::plan::ids;
@@ -21,19 +21,23 @@ use crate::sys;
 use crate::sys::path::Proc;
 
 /// Gives the pipes among our standard streams to user `uid` of the container; `named`: fifos, too.
-/// `first` lives in the container's user namespace, where it has one.
+/// `first` lives in the container's user namespace, where it has one. There they get group `gid`, too: root of a user
+/// namespace has no privilege over a file whose group is not mapped.
 ///
 /// # Errors
 /// Those of fchown(2), but that the stream is not ours to give: it stays usable through its descriptor.
-pub(super) fn give(uid: u32, first: Option<i32>, named: bool) -> Result<()> {
-    let uid = match first {
-        None => Some(uid),
-        Some(pid) => ids::outside(&host::id_map(&format!("/proc/{pid}/uid_map"))?, uid),
+pub(super) fn give((uid, gid): (u32, u32), first: Option<i32>, named: bool) -> Result<()> {
+    let (uid, gid) = match first {
+        None => (Some(uid), None),
+        Some(pid) => (
+            ids::outside(&host::id_map(&format!("/proc/{pid}/uid_map"))?, uid),
+            ids::outside(&host::id_map(&format!("/proc/{pid}/gid_map"))?, gid),
+        ),
     };
     // Root may open what it likes.
     let Some(uid) = uid.filter(|uid| *uid != 0) else { return Ok(()) };
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().try_for_each(|stream| give_one(stream, uid, named))
+    [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().try_for_each(|stream| give_one(stream, uid, gid, named))
 }
 
 /// Puts devices among our standard streams, which a program is handed, behind a mount through which
@@ -91,17 +95,17 @@ fn null() -> nix::Result<OwnedFd> {
 /// The file system of pipes without a name (Linux include/uapi/linux/magic.h).
 const PIPEFS_MAGIC: FsType = FsType(0x5049_5045);
 
-fn give_one(stream: BorrowedFd<'_>, uid: u32, named: bool) -> Result<()> {
+fn give_one(stream: BorrowedFd<'_>, uid: u32, gid: Option<u32>, named: bool) -> Result<()> {
     let stat = nix::sys::stat::fstat(stream).context("standard stream: fstat")?;
     let is_pipe = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFIFO;
-    if !is_pipe || stat.st_uid == uid {
+    if !is_pipe || stat.st_uid == uid && gid.is_none_or(|gid| stat.st_gid == gid) {
         return Ok(());
     }
     // A fifo has a name, by which its owner opens it: it is given only by who asks for that.
     if !named && fstatfs(stream).context("standard stream: fstatfs")?.filesystem_type() != PIPEFS_MAGIC {
         return Ok(());
     }
-    match nix::unistd::fchown(stream, Some(Uid::from_raw(uid)), None) {
+    match nix::unistd::fchown(stream, Some(Uid::from_raw(uid)), gid.map(Gid::from_raw)) {
         Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => Ok(()),
         Err(errno) => Err(errno).context("standard stream: fchown"),
     }

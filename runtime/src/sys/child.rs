@@ -104,6 +104,19 @@ pub fn die_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Gives this process, and so its children, a core scheduling cookie of their own: no other process runs on a sibling
+/// of their core (Linux core-scheduling.rst).
+///
+/// # Errors
+/// `EINVAL`: the kernel has no core scheduling (`CONFIG_SCHED_CORE`). `ENODEV`: the processor has no SMT.
+pub fn new_core_cookie() -> nix::Result<()> {
+    // PIDTYPE_TGID: all threads of a process; 0 is our own.
+    let (own, tgid, unused): (libc::c_ulong, libc::c_ulong, libc::c_ulong) = (0, 1, 0);
+    // SAFETY: without a pointer (PR_SCHED_CORE_GET alone takes one) nothing of our memory is read or written.
+    let done = unsafe { libc::prctl(libc::PR_SCHED_CORE, libc::PR_SCHED_CORE_CREATE, own, tgid, unused) };
+    Errno::result(done).map(drop)
+}
+
 /// The command's process will have these descriptors as 3, 4 and so on, and no others.
 pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
     let prepare = move || {

@@ -9,6 +9,7 @@ use cleat::sys::child;
 
 use crate::epoll::Source;
 use crate::rootfs::MountGuard;
+use crate::stdio::Target;
 use crate::task::{CreateSpec, ExecSpec, Input, NewProcess, ProcessId, Stdio};
 use crate::ttrpc::{Code, Failure};
 use crate::{bundle, rootfs};
@@ -80,12 +81,19 @@ impl Driver {
         let (dir, owner) = (entry.bundle.clone(), (entry.options.io_uid, entry.options.io_gid));
         let mut ready = None;
         if stdio.terminal {
+            // The name is relative to the bundle, in which the runtime runs.
             let (socket, name) = console_socket(&dir, who)?;
-            command.arg("--console-socket").arg(name).current_dir(&dir);
+            command.arg("--console-socket").arg(name);
             streams.console_socket = Some(socket);
+            if let Target::Binary { program, arguments, .. } = &stdio.stdout.target {
+                let logger = self.start_logger(who, &mut streams, program, arguments)?;
+                streams.logger_stdin = Some(logger.stdout);
+                ready = Some(logger.ready);
+            }
         } else {
             ready = self.connect(who, &mut streams, &mut command, &stdio, owner, ctx)?;
         }
+        let writes_ready = matches!(stdio.stdout.target, Target::Binary { writes_ready: true, .. });
         streams.stdio = stdio;
         command.arg(&who.container);
         let streams = self.streams.entry(who.clone()).insert_entry(streams).into_mut();
@@ -93,7 +101,7 @@ impl Driver {
             None => self.spawn(who, &mut command),
             Some(ready) => {
                 let token = ctx.epoll.read(&ready, Source::LoggerReady(who.clone())).context("epoll_ctl")?;
-                streams.pending_spawn = Some(PendingSpawn { command, ready, token });
+                streams.pending_spawn = Some(PendingSpawn { command, ready, token, writes_ready });
                 self.after(READY, Timer::LoggerReady(who.clone(), number));
                 Ok(())
             }
@@ -101,8 +109,7 @@ impl Driver {
     }
 
     fn spawn(&mut self, who: &ProcessId, command: &mut Command) -> Result<()> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().context(format_args!("execute {program}"))?;
+        let child = self.spawn_in_bundle(&who.container, command)?;
         let work = if who.is_init() { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
         self.work.insert(pid_of(&child), work);
         // With one container there are descriptors enough.
@@ -118,6 +125,10 @@ impl Driver {
             return;
         };
         ctx.epoll.remove(&pending.ready, pending.token);
+        if pending.writes_ready && !matches!(nix::unistd::read(&pending.ready, &mut [0; 1]), Ok(1)) {
+            let text = "the logging program is not ready: it has closed descriptor 5, and written nothing to it before";
+            return self.create_failed(who, Failure::new(Code::Unknown, text), ctx);
+        }
         if let Err(error) = self.spawn(who, &mut pending.command) {
             self.create_failed(who, error.into(), ctx);
         }
@@ -144,7 +155,7 @@ impl Driver {
         let who = ProcessId::init(id);
         let Some(entry) = self.containers.get(id) else { return };
         let mut command = self.runtime(entry, &entry.bundle.join("log.json"));
-        match command.arg("start").arg(id).spawn().context("execute cleat start") {
+        match self.spawn_in_bundle(id, command.arg("start").arg(id)) {
             Ok(child) => drop(self.work.insert(pid_of(&child), Work::Start(who))),
             Err(error) => ctx.event(Input::Started(who, Err(error.into()))),
         }

@@ -32,7 +32,7 @@ impl Driver {
         let Some(entry) = self.containers.get(id) else { return };
         if self.container(id).is_ok_and(|container| takes_long(&container)) {
             let mut command = self.runtime(entry, &entry.bundle.join("log.json"));
-            match command.arg("delete").arg(id).spawn().context("execute cleat delete") {
+            match self.spawn_in_bundle(id, command.arg("delete").arg(id)) {
                 Ok(child) => drop(self.work.insert(pid_of(&child), Work::Remove(ProcessId::init(id)))),
                 Err(error) => self.removed(id, Err(error), ctx),
             }
@@ -75,7 +75,7 @@ impl Driver {
         // To memory: a pipe would be full some time.
         let list = cleat::sys::memory_file(c"pids").context("memfd_create");
         let started = list.and_then(|list| {
-            let child = command.stdout(list.try_clone().context("dup")?).spawn().context("execute cleat ps")?;
+            let child = self.spawn_in_bundle(&request.id, command.stdout(list.try_clone().context("dup")?))?;
             Ok((list, child))
         });
         match started {

@@ -43,6 +43,8 @@ pub(super) struct Streams {
     /// Pumps that copy its output.
     pub(super) outputs: usize,
     pub(super) logger: Option<i32>,
+    /// Where a logging program reads what is written to the terminal.
+    pub(super) logger_stdin: Option<OwnedFd>,
     pub(super) pending_spawn: Option<PendingSpawn>,
     /// `Drained` has been asked for.
     pub(super) draining: bool,
@@ -63,6 +65,15 @@ pub(super) struct PendingSpawn {
     /// The logging program closes the other end when it is ready.
     pub(super) ready: OwnedFd,
     pub(super) token: Token,
+    /// It writes a byte before.
+    pub(super) writes_ready: bool,
+}
+
+/// What a logging program reads, and how it reports ready.
+pub(super) struct Logger {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) ready: OwnedFd,
 }
 
 /// The socket on which the runtime sends the terminal; its name is removed with it.
@@ -130,8 +141,12 @@ impl Driver {
             command.stdin(read);
         }
         let (out, err) = (&stdio.stdout.target, &stdio.stderr.target);
-        if let Target::Binary(program, arguments) = out {
-            return self.log_to(who, streams, command, program, arguments, owner).map(Some);
+        if let Target::Binary { program, arguments, .. } = out {
+            let logger = self.start_logger(who, streams, program, arguments)?;
+            stdio::give(&logger.stdout, owner.0, owner.1);
+            stdio::give(&logger.stderr, owner.0, owner.1);
+            command.stdout(logger.stdout).stderr(logger.stderr);
+            return Ok(Some(logger.ready));
         }
         let pumps = streams.outputs;
         let stdout = self.output(who, streams, out, owner, ctx)?;
@@ -165,7 +180,7 @@ impl Driver {
         let path = match target {
             Target::Null => return Ok(None),
             Target::File(path) | Target::Fifo(path) => path,
-            Target::Binary(..) => return Err(Error::new("stdio: a logging program takes both streams or none")),
+            Target::Binary { .. } => return Err(Error::new("stdio: a logging program takes both streams or none")),
         };
         let direct = who.exec.is_empty();
         let output = stdio::output(path, !direct)?;
@@ -185,24 +200,19 @@ impl Driver {
         Ok(Some(write))
     }
 
-    /// Starts a logging program. It gets the pipes as 3 and 4, and closes 5 (or writes to it) when it is ready; the
-    /// other end of 5 is returned.
-    pub(super) fn log_to(
+    /// Starts a logging program. It gets the pipes as 3 and 4, and closes 5 (or writes to it) when it is ready.
+    pub(super) fn start_logger(
         &mut self,
         who: &ProcessId,
         streams: &mut Streams,
-        command: &mut Command,
         program: &Path,
         arguments: &[String],
-        owner: (u32, u32),
-    ) -> Result<OwnedFd> {
-        let (out_read, out) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
-        let (err_read, err) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
+    ) -> Result<Logger> {
+        let (out_read, stdout) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
+        let (err_read, stderr) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("pipe2")?;
         let (ready, is_ready) = stdio::pipe()?;
         // As with fifos: when the program ends, the container does not get EPIPE.
         streams.pipes.extend([out_read.try_clone().context("dup")?, err_read.try_clone().context("dup")?]);
-        stdio::give(&out, owner.0, owner.1);
-        stdio::give(&err, owner.0, owner.1);
         let mut logger = Command::new(program);
         logger.args(arguments).env("CONTAINER_ID", &who.container).env("CONTAINER_NAMESPACE", &self.namespace);
         logger.stdin(process::Stdio::null()).stdout(process::Stdio::null()).stderr(process::Stdio::null());
@@ -210,8 +220,7 @@ impl Driver {
         let child = logger.spawn().context(format_args!("execute {}", program.display()))?;
         streams.logger = Some(pid_of(&child));
         self.work.insert(pid_of(&child), Work::Log(who.clone()));
-        command.stdout(out).stderr(err);
-        Ok(ready)
+        Ok(Logger { stdout, stderr, ready })
     }
 
     /// Takes the terminal that the runtime has sent, and starts the pumps of its two directions.
@@ -228,6 +237,11 @@ impl Driver {
         stdio::never_wait(&master)?;
         let stdio = std::mem::take(&mut streams.stdio);
         let mut pumps = Vec::new();
+        if let Some(logger) = streams.logger_stdin.take() {
+            stdio::never_wait(&logger)?;
+            streams.outputs += 1;
+            pumps.push((Pump::new(master.try_clone().context("dup")?, logger, How::Copy), true, None));
+        }
         if let Target::Fifo(path) | Target::File(path) = &stdio.stdout.target {
             let output = stdio::output(path, true)?;
             streams.outputs += 1;

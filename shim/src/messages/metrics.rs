@@ -18,6 +18,30 @@ pub struct Metrics {
     pub hugetlb: Vec<HugeTlbStat>,
     #[prost(message, optional, tag = "8")]
     pub memory_events: Option<MemoryEvents>,
+    #[prost(message, repeated, tag = "9")]
+    pub network: Vec<NetworkStat>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct NetworkStat {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint64, tag = "2")]
+    pub rx_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub rx_packets: u64,
+    #[prost(uint64, tag = "4")]
+    pub rx_errors: u64,
+    #[prost(uint64, tag = "5")]
+    pub rx_dropped: u64,
+    #[prost(uint64, tag = "6")]
+    pub tx_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub tx_packets: u64,
+    #[prost(uint64, tag = "8")]
+    pub tx_errors: u64,
+    #[prost(uint64, tag = "9")]
+    pub tx_dropped: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -191,7 +191,8 @@ pub enum Effect {
     Freeze(Ticket, String, bool),
     Pids(Ticket, String, Vec<(u32, String)>),
     Update(Ticket, String, Vec<u8>),
-    Stats(Ticket, String),
+    /// The pid: of an init that lives.
+    Stats(Ticket, String, Option<u32>),
     Resize(ProcessId, u16, u16),
     CloseStdin(ProcessId),
     /// Remove the container and its root file system: `Removed` follows.
