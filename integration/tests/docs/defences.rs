@@ -143,7 +143,9 @@ fn every_function_that_is_named_exists() {
             }
             let text = fs::read_to_string(workspace().join(word)).unwrap_or_else(|error| panic!("{word}: {error}"));
             for name in names.drain(..) {
-                let found = [format!("fn {name}("), format!("struct {name}")].iter().any(|item| text.contains(item));
+                let found = [format!("fn {name}("), format!("fn {name}<"), format!("struct {name}")]
+                    .iter()
+                    .any(|item| text.contains(item));
                 assert!(found || name.contains(['/', '.']), "{:?}: there is no {name} in {word}", row.ids);
             }
         }
