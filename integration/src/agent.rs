@@ -26,7 +26,7 @@ impl Agent {
     /// When that is not possible.
     #[must_use]
     pub fn listen(dir: &Path) -> Self {
-        let path = dir.join(format!("{}.agent", crate::host::unique_name()));
+        let path = dir.join(format!("{}.agent", crate::temp::unique_name()));
         let listener = UnixListener::bind(&path).expect("an agent's socket");
         Self { listener, path }
     }

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use crate::harness::skip;
-use crate::host::{TempDir, in_guest, unique_name};
+use crate::host::in_guest;
 use crate::requires::missing_for_apparmor;
+use crate::temp::{TempDir, unique_name};
 
 /// Profiles that are loaded, unloaded when they leave scope: whatever runs under them must have
 /// ended by then, or goes on unconfined.

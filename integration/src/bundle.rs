@@ -7,11 +7,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::host::{TempDir, cgroup_root, unique_name};
-use crate::runtime::probe;
+use crate::cgroups::remove_cgroup;
+use crate::host::cgroup_root;
+use crate::programs::probe;
 use crate::spec::{self, default_spec, typed};
+use crate::temp::{TempDir, unique_name};
 use crate::user::give;
-use crate::wait::eventually;
 
 /// A directory with `config.json` and `rootfs`; gone when it leaves scope.
 #[derive(Debug)]
@@ -314,23 +315,6 @@ impl Drop for Bundle {
         // The containers that used it are gone by now; what they left must not stay.
         remove_cgroup(&self.cgroup());
     }
-}
-
-/// Removes a cgroup whose processes have just been killed.
-pub(crate) fn remove_cgroup_when_empty(path: &Path) {
-    eventually(&format!("the end of all processes in {}", path.display()), || {
-        remove_cgroup(path);
-        if path.exists() { Err("it is still there".to_owned()) } else { Ok(()) }
-    });
-}
-
-fn remove_cgroup(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            remove_cgroup(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(path);
 }
 
 fn push(spec: &mut Value, pointer: &str, value: Value) {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
-use crate::host::{reap_orphans_but, unique_name};
+use crate::orphans::reap_orphans_but;
+use crate::programs::is_peer;
+use crate::temp::unique_name;
 use crate::wait::{DEADLINE, eventually, readable};
 
 /// One call, before it is made. stdout and stderr go to files: a container inherits them, and
@@ -286,7 +288,7 @@ impl Outcome {
     /// Otherwise; says what was called and seen.
     pub fn in_one_line(self) -> Self {
         let lines = self.stderr.lines().count();
-        assert!(crate::is_peer() || lines == 1, "expected one line on stderr, not {lines}, of {self}");
+        assert!(is_peer() || lines == 1, "expected one line on stderr, not {lines}, of {self}");
         self
     }
 

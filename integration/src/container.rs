@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::audit::Audit;
 use crate::call::{Call, Outcome, Running};
-use crate::host::unique_name;
+use crate::harness::add_note;
 use crate::runtime::Runtime;
+use crate::temp::unique_name;
 use crate::wait::{DEADLINE, eventually, readable};
 
 /// How a container's first process has ended: an exit status, or 128 + a signal's number.
@@ -241,7 +242,7 @@ impl Drop for Container<'_> {
         // By the program as it was built: a copy may be an attacker's by now.
         let outcome = self.runtime.whole().args(["delete", "--force", &self.id]).outcome();
         if !outcome.succeeded() && !std::thread::panicking() {
-            eprintln!("{outcome}");
+            add_note(&outcome.to_string());
         }
         if let (Some(pidfd), None) = (&self.pidfd, *self.status.borrow()) {
             let _ = reap(pidfd);

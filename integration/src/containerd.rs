@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::harness::skip;
-use crate::host::{TempDir, unique_name};
-use crate::runtime::{built, program};
+use crate::programs::{built, program};
+use crate::temp::{TempDir, unique_name};
 use crate::wait::eventually;
 
 /// The image that is there.

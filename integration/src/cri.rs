@@ -11,9 +11,8 @@ use prost::Message;
 use crate::containerd::{Containerd, IMAGE, Release, fetched, is_cleat_shim, runtime_type};
 pub use crate::grpc::Refused;
 use crate::grpc::call;
-use crate::harness::skip;
+use crate::harness::{add_note, skip};
 use crate::host::cgroup_root;
-use crate::note;
 use crate::wait::eventually;
 
 pub mod messages;
@@ -259,7 +258,8 @@ impl Drop for Node {
         if std::thread::panicking() {
             let log = self.containerd.log();
             let lines: Vec<&str> = log.lines().collect();
-            note!("the end of containerd's log:\n{}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+            let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            add_note(&format!("the end of containerd's log:\n{end}"));
         }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::host::TempDir;
+use crate::temp::TempDir;
 
 /// A mounted stand-in; unmounted when it leaves scope.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::harness::skip;
-use crate::host::TempDir;
 use crate::requires::missing_for_selinux;
+use crate::temp::TempDir;
 
 /// The kernel's own contexts, by number.
 const INITIAL: &[&str] = &[

@@ -16,19 +16,21 @@ use containerd_shim_cleat::messages::{
 use prost::Message;
 
 use crate::bundle::Bundle;
-use crate::host::{TempDir, unique_name};
-use crate::runtime::{Runtime, built, program};
+use crate::programs::{built, program};
+use crate::runtime::Runtime;
+use crate::temp::{TempDir, unique_name};
 use crate::user::give;
 use crate::wait::{DEADLINE, eventually};
 
 mod events;
+mod frames;
 
 /// What Create and Start answer.
 pub use containerd_shim_cleat::messages::PidResponse as Pid;
 pub use events::Listener;
+use frames::read_frame;
+pub use frames::{HEADER, frame};
 
-/// Bytes before each message.
-pub const HEADER: usize = 10;
 /// The options' type.
 pub const OPTIONS: &str = "containerd.runc.v1.Options";
 
@@ -488,26 +490,6 @@ pub struct Client {
     answers: BTreeMap<u32, Response>,
     /// The service that is asked.
     pub service: &'static str,
-}
-
-/// A frame: its stream, its type, and its data.
-fn read_frame(mut from: &UnixStream) -> std::io::Result<(u32, u8, Vec<u8>)> {
-    let mut header = [0u8; HEADER];
-    from.read_exact(&mut header)?;
-    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let mut data = vec![0; usize::try_from(number(0)).expect("a length")];
-    from.read_exact(&mut data)?;
-    Ok((number(4), header[8], data))
-}
-
-/// The bytes of a frame.
-#[must_use]
-pub fn frame(stream: u32, kind: u8, data: &[u8]) -> Vec<u8> {
-    let mut out = u32::try_from(data.len()).expect("a length").to_be_bytes().to_vec();
-    out.extend(stream.to_be_bytes());
-    out.extend([kind, 0]);
-    out.extend(data);
-    out
 }
 
 impl Client {

@@ -110,7 +110,7 @@ impl ConsoleSocket {
     /// When that is not possible.
     #[must_use]
     pub fn listen(dir: &Path) -> Self {
-        let path = dir.join(format!("{}.sock", crate::host::unique_name()));
+        let path = dir.join(format!("{}.sock", crate::temp::unique_name()));
         let listener = UnixListener::bind(&path).expect("a console socket");
         Self { listener, path }
     }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::host::{cgroup_root, unique_name};
+use crate::cgroups::remove_cgroup_when_empty;
+use crate::host::cgroup_root;
+use crate::temp::unique_name;
 use crate::wait::eventually;
 
 /// A uid that nobody has, and a group of the same number.
@@ -156,7 +158,7 @@ impl DelegatedCgroup {
 impl Drop for DelegatedCgroup {
     fn drop(&mut self) {
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
-        crate::bundle::remove_cgroup_when_empty(&self.path);
+        remove_cgroup_when_empty(&self.path);
     }
 }
 

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::error::{At as _, Result};
 use crate::place::Place;
-use crate::{At as _, Result};
 
 /// What `runc spec` prints (1.3.6), for when there is no runc.
 const DEFAULT_SPEC: &str = include_str!("default-spec.json");

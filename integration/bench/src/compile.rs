@@ -8,7 +8,8 @@ use cleat::plan::Findings;
 use cleat::plan::seccomp::{Family, decide};
 use cleat::spec;
 
-use crate::{At as _, Result};
+use crate::error::{At as _, Result};
+use crate::statistics::median;
 
 /// Docker 28.5's default profile, as it writes it into config.json.
 pub(crate) const PROFILE: &str = include_str!("../../../bundles/engines/seccomp/docker.json");
@@ -53,5 +54,5 @@ pub(crate) fn measure() -> Result<Compile> {
         parse.push(parsed / 1e6);
         compile.push(compiled / 1e6);
     }
-    Ok(Compile { parse_ms: crate::report::median(&parse), compile_ms: crate::report::median(&compile) })
+    Ok(Compile { parse_ms: median(&parse), compile_ms: median(&compile) })
 }

@@ -4,12 +4,13 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::error::{At as _, Result};
 use crate::options::Options;
+use crate::orphans;
 use crate::place::Place;
 use crate::rounds::{Series, once};
-use crate::sample::{self, Signals};
+use crate::sample::Signals;
 use crate::subject::{Operation, Subject};
-use crate::{At as _, Result};
 
 /// What is measured with and without the others.
 pub(crate) const OPERATIONS: [Operation; 3] = [Operation::Create, Operation::Exec, Operation::Delete];
@@ -102,7 +103,7 @@ fn lives(place: &Place, signals: &Signals, subject: &Subject, count: usize, into
         take(Operation::Exec, 1)?;
         once(place, signals, subject, Operation::Kill, name)?;
         take(Operation::Delete, 2)?;
-        sample::reap();
+        orphans::reap();
     }
     Ok(())
 }

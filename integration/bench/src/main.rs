@@ -11,45 +11,37 @@
 //! | `bundle.rs` | which containers are made? |
 //! | `subject.rs` | what is measured, and how is each operation spelled? |
 //! | `sample.rs` | what did one command cost? |
+//! | `orphans.rs` | how do processes end that were left to us? |
+//! | `statistics.rs` | which number stands for many samples? |
 //! | `rounds.rs` | in which order are samples taken? |
 //! | `crowd.rs` | what does one more container cost when there are many? |
 //! | `smallest.rs` | under which limit of memory does a program still start? |
 //! | `compile.rs` | what does it cost to understand a profile of system calls? |
 //! | `report.rs` | what do the figures say, and are the budgets met? |
+//! | `error.rs` | what does an error say? |
 //! | `floor/` | a program of its own: what does the kernel alone charge? |
 
 mod bundle;
 mod compile;
 mod crowd;
+mod error;
 mod options;
+mod orphans;
 mod place;
 mod report;
 mod rounds;
 mod sample;
 mod smallest;
+mod statistics;
 mod subject;
 
-use std::fmt::Display;
 use std::fs::File;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use error::{At as _, Result};
 use options::Options;
 use report::Report;
-
-/// An error is one line that says what, where and why; nothing here decides on its kind.
-type Result<T> = std::result::Result<T, String>;
-
-/// Puts the place of an error before its cause.
-trait At<T> {
-    fn at(self, place: impl Display) -> Result<T>;
-}
-
-impl<T, E: Display> At<T> for std::result::Result<T, E> {
-    fn at(self, place: impl Display) -> Result<T> {
-        self.map_err(|cause| format!("{place}: {cause}"))
-    }
-}
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|word| word == compile::WORD) {

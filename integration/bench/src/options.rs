@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::{At as _, Result};
+use crate::error::{At as _, Result};
 
 const HELP: &str = "\
 bench: cleat beside crun, runc and the kernel's floor, interleaved in one run (needs root)

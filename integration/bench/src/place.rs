@@ -16,12 +16,15 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use crate::error::{At as _, Result};
 use crate::options::Options;
-use crate::subject::HELD;
-use crate::{At as _, Result};
+use crate::orphans::reap;
 
 const HERE: &str = "/mnt";
 const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The name of the container in which the floor does its `exec`s.
+pub(crate) const HELD: &str = "held";
 
 /// The place, made. Dropping it ends what still runs there.
 #[derive(Debug)]
@@ -151,7 +154,7 @@ fn end(cgroup: &Path) -> Result<()> {
     file.write_all(b"1").at(kill.display())?;
     let patience = Instant::now() + Duration::from_secs(10);
     loop {
-        crate::sample::reap();
+        reap();
         match remove(cgroup) {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > patience => return Err(error),

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use crate::compile::Compile;
 use crate::crowd::{self, Crowd};
+use crate::error::{At as _, Result};
 use crate::options::Options;
 use crate::rounds::{Call, Figures, Series};
+use crate::statistics::{median, percentile};
 use crate::subject::{FLOOR, Operation, Subject};
-use crate::{At as _, Result};
 
 /// What can be read from files, before the root changes.
 #[derive(Debug)]
@@ -60,18 +61,6 @@ fn program_headers(file: &[u8]) -> Option<(usize, usize)> {
     let start = u64::from_le_bytes(file.get(32..40)?.try_into().ok()?);
     let count = u16::from_le_bytes(file.get(56..58)?.try_into().ok()?);
     Some((usize::try_from(start).ok()?, usize::from(count)))
-}
-
-/// The value under which `share` of all samples lie; NaN for none.
-fn percentile(samples: &[f64], share: usize) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (sorted.len() * share).div_ceil(100).max(1) - 1;
-    sorted.get(at).copied().unwrap_or(f64::NAN)
-}
-
-pub(crate) fn median(samples: &[f64]) -> f64 {
-    percentile(samples, 50)
 }
 
 /// What it costs when nothing else is in its way; NaN for no samples.
@@ -364,19 +353,5 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "left behind: {}", cgroup.display())?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percentile;
-
-    #[test]
-    fn percentiles_are_samples() {
-        let samples: Vec<f64> = (1..=20).rev().map(f64::from).collect();
-        assert_eq!(percentile(&samples, 50), 10.0);
-        assert_eq!(percentile(&samples, 95), 19.0);
-        assert_eq!(percentile(&[7.0], 95), 7.0);
-        assert!(percentile(&[], 50).is_nan());
     }
 }

@@ -1,10 +1,11 @@
 //! In which order are samples taken?
 
+use crate::error::{At as _, Result};
 use crate::options::Options;
+use crate::orphans;
 use crate::place::Place;
 use crate::sample::{self, Cost, Signals};
 use crate::subject::{Operation, Subject};
-use crate::{At as _, Result};
 
 /// All samples of one operation of one runtime, or of one quantity.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +100,7 @@ pub(crate) fn once(
     }
     if operation == Operation::Kill {
         // Only now: what is measured is the signal's sending, and delete wants a dead container.
-        sample::await_end(sample::pid(place, name)?).at(&what)?;
+        orphans::await_end(sample::pid(place, name)?).at(&what)?;
     }
     Ok(Some(cost))
 }
@@ -157,7 +158,7 @@ pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], optio
                 calls(place, signals, subject, figures)?;
             }
         }
-        sample::reap();
+        orphans::reap();
     }
     Ok(figures)
 }

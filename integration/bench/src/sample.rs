@@ -7,20 +7,15 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::error::{At as _, Result};
+use crate::orphans::PATIENCE;
 use crate::place::Place;
-use crate::{At as _, Result};
-
-/// After this, a command is taken for hanging.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An interrupt is an error like any other, so that what was made is removed.
 #[derive(Debug)]
@@ -120,24 +115,6 @@ pub(crate) fn pid(place: &Place, name: &str) -> Result<i32> {
     let path = pid_file(place, name);
     let text = fs::read_to_string(&path).at(path.display())?;
     text.trim().parse().at(path.display())
-}
-
-/// Waits until `pid`, orphaned to us, has ended.
-pub(crate) fn await_end(pid: i32) -> Result<()> {
-    let patience = Instant::now() + PATIENCE;
-    while Instant::now() < patience {
-        match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(200)),
-            Ok(_) | Err(Errno::ECHILD) => return Ok(()),
-            Err(error) => return Err(format!("wait for {pid}: {error}")),
-        }
-    }
-    Err(format!("{pid} lives on, {} s after its end", PATIENCE.as_secs()))
-}
-
-/// Leaves no zombie of an orphan. Must not be called while a child of our own runs.
-pub(crate) fn reap() {
-    while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|it| it != WaitStatus::StillAlive) {}
 }
 
 /// The proportional set size of a process: pages it shares count in parts.

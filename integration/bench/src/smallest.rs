@@ -5,11 +5,11 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::error::{At as _, Result};
 use crate::options::Options;
 use crate::place::Place;
 use crate::sample::{self, Signals};
 use crate::subject::{Operation, Subject};
-use crate::{At as _, Result};
 
 /// Steps of the search, in kB of 1024 bytes.
 const STEPS: [u64; 22] = [

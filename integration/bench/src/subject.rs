@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::options::Options;
-use crate::place::Place;
+use crate::place::{HELD, Place};
 use crate::sample;
 
 /// In the order of a container's life.
@@ -152,9 +152,6 @@ impl Subject {
         self.name == FLOOR
     }
 }
-
-/// The name of the container in which the floor does its `exec`s.
-pub(crate) const HELD: &str = "held";
 
 /// Those that are there, the floor always among them.
 pub(crate) fn find(options: &Options, place: &Place) -> Vec<Subject> {

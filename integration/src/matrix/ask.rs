@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Combination, Manager, Property, Space, User};
+use super::cells::{Combination, Manager, Property, Space, User};
 use crate::bundle::Bundle;
 use crate::user::give;
 

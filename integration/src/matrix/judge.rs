@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::ask::{Asked, CAPABILITIES, maps, rlimits};
-use super::{Combination, Property, Space, Verb};
+use super::cells::{Combination, Property, Space, Verb};
 use crate::bundle::options_of;
 
 /// A process that was looked at.

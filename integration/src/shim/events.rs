@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use containerd_shim_cleat::messages::{Request, Response, Status, events};
 use prost::Message;
 
-use super::{frame, read_frame};
+use super::frames::{frame, read_frame};
 use crate::wait::eventually;
 
 /// A containerd that does nothing but hear of events, and may be away.

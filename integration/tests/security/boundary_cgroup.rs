@@ -449,7 +449,7 @@ fn a_mark_that_the_container_has_changed_saves_nobody() {
     container.kill("KILL");
     let _ = container.wait();
     eventually("the end of both", || {
-        integration::reap_orphans();
+        integration::reap_orphans_in(&bundle.cgroup());
         let events = fs::read_to_string(bundle.cgroup().join("cgroup.events")).expect("cgroup.events");
         events.contains("populated 0").then_some(()).ok_or(events)
     });
@@ -504,7 +504,7 @@ fn a_container_in_a_threaded_cgroup_can_be_ended() {
         let _ = call.outcome().ok();
         drop(joined);
         eventually("the end of all", || {
-            integration::reap_orphans();
+            integration::reap_orphans_in(&own);
             let left = fs::read_to_string(own.join("cgroup.threads")).unwrap_or_default();
             if left.is_empty() { Ok(()) } else { Err(left) }
         });

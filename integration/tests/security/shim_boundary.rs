@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use containerd_shim_cleat::messages::{Any, CreateRequest, PidResponse, PidsResponse, ProcessRequest};
