@@ -105,7 +105,8 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
     crate::launch::console::check(plan.host.terminal, orders.detached, orders.console_socket)?;
     if let Some(debug) = orders.debug {
-        plan.to_string().lines().for_each(debug);
+        // The warnings, which stand at its end, have been told.
+        plan.to_string().lines().filter(|line| !line.starts_with("warning ")).for_each(debug);
     }
     check_rootfs(&plan.host.rootfs)?;
     let poststop = plan.host.poststop.clone();
