@@ -209,7 +209,8 @@ fn boundary_5_hooks_of_the_image_are_under_the_filter() {
             let bundle = if shared { bundle.without_namespace("pid") } else { bundle };
             let volume = bundle.dir().join("volume");
             std::fs::create_dir(&volume).expect("a directory");
-            let outcome = runtime.run(&bundle.bind(&volume, "/volume", &["bind"])).ok();
+            let bundle = bundle.bind(&volume, "/volume", &["bind"]);
+            let outcome = runtime.run(&bundle).ok();
             let of_hook = std::fs::read_to_string(volume.join("hook")).expect("what the hook prints");
             for text in [&outcome.stdout, &of_hook] {
                 let what = format!("noNewPrivileges {no_new_privileges}, shared {shared}");

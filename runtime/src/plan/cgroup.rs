@@ -169,3 +169,18 @@ fn leads_out(path: &Path) -> bool {
 fn mount(host: &Host) -> Result<PathBuf> {
     host.cgroup.mount.clone().ok_or_else(|| place("linux.cgroupsPath").error("no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified; mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_go_up_as_far_as_it_has_come_down() {
+        for inside in ["", "/", "/a/../b", "a/./../b/..", "/a/b/../../c", "..a/b"] {
+            assert!(!leads_out(Path::new(inside)), "{inside}");
+        }
+        for outside in ["..", "/..", "/a/../../b", "a/b/../../../c", "./../a"] {
+            assert!(leads_out(Path::new(outside)), "{outside}");
+        }
+    }
+}

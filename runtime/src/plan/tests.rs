@@ -130,7 +130,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"linux": {"sysctl": {"net.ipv4+x": "1"}}}), "is not the name of a kernel parameter"),
         (json!({"linux": {"sysctl": {"net/../kernel/panic": "1"}}}), "is not the name of a kernel parameter"),
         (json!({"linux": {"sysctl": {"kernel.hostname": "x"}}}), "set \"hostname\" instead"),
-        (json!({"linux": {"cgroupsPath": "/a/../../b"}}), "must not contain \"..\""),
+        (json!({"linux": {"cgroupsPath": "/a/../../b"}}), "leads above where it begins"),
         (json!({"linux": {"rootfsPropagation": "rslaved"}}), "linux.rootfsPropagation: \"rslaved\" is not one of"),
         (json!({"linux": {"maskedPaths": ["proc/x"]}}), "linux.maskedPaths[0]: \"proc/x\" must be absolute"),
         (json!({"linux": {"seccomp": {}}}), "linux.seccomp.defaultAction: is missing; it is one of SCMP_ACT_KILL"),
