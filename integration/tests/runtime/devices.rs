@@ -166,16 +166,6 @@ fn a_rule_for_an_unknown_type_is_refused() {
     let _ = outcome.expect_err("create succeeds").exits(1).in_one_line();
 }
 
-/// A rule with an unknown access is refused.
-#[test]
-fn a_rule_with_an_unknown_access_is_refused() {
-    not_on_peer!("runc ignores letters that it does not know");
-    let runtime = Runtime::new();
-    let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "xyz" });
-    let outcome = runtime.try_create(&with_rules(json!([rule])));
-    let _ = outcome.expect_err("create succeeds").refused("access").in_one_line();
-}
-
 /// What a process of the host is answered that opens `/dev/kmsg`, which every host has and no default
 /// rule allows; in a cgroup, or where we are.
 fn open_on_host(cgroup: Option<&Path>) -> Value {

@@ -27,7 +27,8 @@ fn a_warning_is_no_word_of_the_programs() {
     let once = bundle().args(["/probe", "exit", "0"]);
     let outcome = runtime.run(&once).ok();
     assert_eq!(outcome.stderr, "", "{outcome}");
-    let container = runtime.start_ready(&bundle());
+    let sleeper = bundle();
+    let container = runtime.start_ready(&sleeper);
     let outcome = container.exec(["/probe", "exit", "0"]).ok();
     assert_eq!(outcome.stderr, "", "{outcome}");
     assert_eq!(container.stderr(), "");
@@ -80,7 +81,8 @@ fn debug_has_a_record_for_each_step() {
     let runtime = ["--debug", "--log-format=json", &format!("--log={}", log.display())]
         .into_iter()
         .fold(runtime, |runtime, option| runtime.with_option(option));
-    let container = runtime.start_ready(&Bundle::new().args(["/probe", "sleep"]));
+    let sleeper = Bundle::new().args(["/probe", "sleep"]);
+    let container = runtime.start_ready(&sleeper);
     let before = fs::read_to_string(&log).expect("the log").len();
     let outcome = container.exec(["/probe", "exit", "0"]).ok();
     assert_eq!(outcome.stderr, "", "{outcome}");

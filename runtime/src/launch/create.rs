@@ -107,7 +107,8 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
         parameters.options.console_socket.as_deref(),
     )?;
     if let Some(debug) = parameters.debug {
-        plan.to_string().lines().for_each(debug);
+        // The warnings, which stand at its end, have been told.
+        plan.to_string().lines().filter(|line| !line.starts_with("warning ")).for_each(debug);
     }
     check_rootfs(&plan.host.rootfs)?;
     let poststop = plan.host.poststop.clone();

@@ -63,8 +63,8 @@ pub fn number(name: &str) -> Option<u32> {
 
 /// The five sets. What cannot be granted is a warning and is left out: the specification says
 /// that the runtime must log it and should not fail (config.md § Linux Process).
-pub(super) fn sets<'a>(
-    capabilities: &'a Capabilities,
+pub(super) fn sets(
+    capabilities: &Capabilities,
     host: &Host,
     new_user_namespace: bool,
     warnings: &mut Vec<String>,
@@ -73,11 +73,11 @@ pub(super) fn sets<'a>(
     let known = (1u64 << (host.last_capability + 1)) - 1;
     let grantable = if new_user_namespace { known } else { host.capabilities };
     // Who asks for all that there is, as for a privileged container, means that.
-    let asked = capabilities.bounding.iter().filter_map(|name| number(name)).fold(0, |bits, cap| bits | 1 << cap);
+    let asked = capabilities.bounding.iter().filter_map(|name| number(name)).fold(0, |bits, cap| bits | (1 << cap));
     let is_privileged = grantable & !asked == 0;
     // One name stands in up to five sets, and is told once.
-    let mut told: Vec<&str> = Vec::new();
-    let mut set = |names: &'a [String], which: &str| {
+    let mut told: Vec<String> = Vec::new();
+    let mut set = |names: &[String], which: &str| {
         let mut bits = 0;
         for (index, name) in names.iter().enumerate() {
             let what = match number(name) {
@@ -89,8 +89,8 @@ pub(super) fn sets<'a>(
                 None => format!("no capability {name:?}, ignored; see capabilities(7)"),
                 Some(_) => format!("{name} cannot be granted here, ignored; this process does not have it"),
             };
-            if !told.contains(&name.as_str()) {
-                told.push(name);
+            if !told.contains(name) {
+                told.push(name.clone());
                 warnings.push(format!("config.json: process.capabilities.{which}[{index}]: {what}"));
             }
         }

@@ -173,3 +173,18 @@ fn mount(host: &Host) -> Result<PathBuf> {
             .remedy("mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_go_up_as_far_as_it_has_come_down() {
+        for inside in ["", "/", "/a/../b", "a/./../b/..", "/a/b/../../c", "..a/b"] {
+            assert!(!leads_out(Path::new(inside)), "{inside}");
+        }
+        for outside in ["..", "/..", "/a/../../b", "a/b/../../../c", "./../a"] {
+            assert!(leads_out(Path::new(outside)), "{outside}");
+        }
+    }
+}
