@@ -475,6 +475,15 @@ pub fn protect_node(mount: BorrowedFd<'_>) -> nix::Result<()> {
     set_mount_attr(mount, false, &attr)
 }
 
+/// Makes a mount one that nothing is written through.
+///
+/// # Errors
+/// `EBUSY`: a file on it is open for writing. Others are those of mount_setattr(2).
+pub fn make_readonly(mount: BorrowedFd<'_>) -> nix::Result<()> {
+    let attr = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_mount_attr(mount, false, &attr)
+}
+
 /// Maps the owners of a detached mount by a user namespace (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
