@@ -91,7 +91,7 @@ fn keyring_name(id: &str) -> Result<String> {
 fn hand_over(newborn: &Newborn, options: &Options) -> Result<()> {
     match (&options.console_socket, &newborn.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
-        (None, Some(master)) => console::copy_window_size(master),
+        (None, Some(master)) => console::prepare(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
@@ -165,7 +165,7 @@ pub fn run(shell: &Shell<'_>, options: &Options, foreground: Foreground) -> Resu
         drop(newborn.child.release());
         return Ok(0);
     };
-    let code = console::supervise(newborn.child.get()?, &signals, newborn.console.as_ref());
+    let code = console::supervise(newborn.child.get()?, &signals, newborn.console.take());
     tell_memory_death(&code, &kills, shell.warn);
     // Reaped, or not ours to reap again.
     drop(newborn.child.release());

@@ -213,7 +213,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         drop(joined.child.release());
         return Ok(0);
     };
-    let code = console::supervise(joined.child.get()?, &signals, joined.console.as_ref());
+    let code = console::supervise(joined.child.get()?, &signals, joined.console.take());
     super::create::tell_memory_death(&code, &kills, shell.warn);
     drop(joined.child.release());
     code
@@ -222,7 +222,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
 fn hand_over(joined: &Joined, options: &Options) -> Result<()> {
     match (&options.console_socket, &joined.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
-        (None, Some(master)) => console::copy_window_size(master),
+        (None, Some(master)) => console::prepare(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
