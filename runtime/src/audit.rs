@@ -293,7 +293,7 @@ fn compare_processes(
 /// Whether a process still is the runtime's own program, on its way into the container.
 fn is_joining(subject: &Subject) -> bool {
     let exe = std::fs::read_link(format!("/proc/{}/exe", subject.pid));
-    exe.is_ok_and(|exe| exe.to_string_lossy().starts_with("/memfd:cleat-init"))
+    exe.is_ok_and(|exe| crate::launch::init_binary::is_init(&exe))
 }
 
 /// What the kernel does not show, of what was asked for.

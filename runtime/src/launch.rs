@@ -13,6 +13,7 @@ mod handshake;
 pub mod hooks;
 pub mod idmap;
 pub mod init_binary;
+mod input_end;
 pub mod netdev;
 pub mod scheduler;
 pub mod sd_notify;

@@ -54,16 +54,36 @@ pub unsafe fn arguments(count: c_int, words: *const *const c_char) -> Vec<OsStri
 }
 
 /// What the standard library's start-up code does and is needed: a pipe without reader is an error
-/// and no signal, and 0, 1 and 2 are open, lest another file takes their place.
+/// and no signal, and 0, 1 and 2 are open, lest another file takes their place. And what else the rest of
+/// this program takes for granted, whatever the caller has set: a file over `RLIMIT_FSIZE` is an error
+/// like that, and children that have ended wait to be waited for.
 pub fn begin() {
-    // SAFETY: ignoring a signal runs no code of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    for signal in IGNORED {
+        // SAFETY: ignoring a signal runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    // Where a caller ignores it, the kernel reaps our children.
+    // SAFETY: nor does the default action of one that changes nothing.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     for stream in 0..3 {
         if !is_open(stream) {
             // The lowest free number is this one. Without /dev/null there is nothing to be done.
             // SAFETY: the path is a C string.
             let _ = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
         }
+    }
+}
+
+/// Signals that are errors here and would end this process. Programs of others get the default action again.
+const IGNORED: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+
+/// What [`begin`] has changed, for a program of others that this process is about to become.
+///
+/// Async-signal-safe.
+fn restore_signals() {
+    for signal in IGNORED {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
@@ -285,8 +305,7 @@ unsafe extern "C" fn become_init(args: &InitArgs<'_>) -> ! {
         // SAFETY: as above.
         unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) };
     }
-    // SAFETY: restores a default that Rust's start-up code changed.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    restore_signals();
     // SAFETY: clears close-on-exec of a descriptor that the program knows of.
     unsafe { libc::fcntl(socket, libc::F_SETFD, 0) };
     let program = spec.program.as_raw_fd();
@@ -456,6 +475,15 @@ pub fn protect_node(mount: BorrowedFd<'_>) -> nix::Result<()> {
     set_mount_attr(mount, false, &attr)
 }
 
+/// Makes a mount one that nothing is written through.
+///
+/// # Errors
+/// `EBUSY`: a file on it is open for writing. Others are those of mount_setattr(2).
+pub fn make_readonly(mount: BorrowedFd<'_>) -> nix::Result<()> {
+    let attr = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_mount_attr(mount, false, &attr)
+}
+
 /// Maps the owners of a detached mount by a user namespace (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
@@ -566,11 +594,10 @@ pub fn spawn_without_descriptors(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let prepare = || {
         cloexec_from(3).map_err(std::io::Error::from)?;
-        // SAFETY: restores a default that Rust's start-up code changed.
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        restore_signals();
         Ok(())
     };
-    // SAFETY: both calls are async-signal-safe, and nothing is allocated.
+    // SAFETY: all these calls are async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(prepare) };
 }
 

@@ -60,7 +60,7 @@ fn keyring_name(id: &str) -> Result<String> {
 fn hand_over(created: &CreatedContainer, options: &Create) -> Result<()> {
     match (&options.console_socket, &created.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
-        (None, Some(master)) => console::copy_window_size(master),
+        (None, Some(master)) => console::prepare(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
@@ -134,7 +134,7 @@ pub fn run(shell: &Shell<'_>, options: &Create, foreground: Run) -> Result<u8> {
         created.child.release();
         return Ok(0);
     };
-    let code = console::supervise(created.child.get(), &signals, created.console.as_ref());
+    let code = console::supervise(created.child.get(), &signals, created.console.take());
     tell_memory_death(&code, &oom, shell.warn);
     // Reaped, or not ours to reap again.
     created.child.release();

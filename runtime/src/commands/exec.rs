@@ -163,7 +163,7 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
         prepared.child.release();
         return Ok(0);
     };
-    let code = console::supervise(prepared.child.get(), &signals, prepared.console.as_ref());
+    let code = console::supervise(prepared.child.get(), &signals, prepared.console.take());
     super::create::tell_memory_death(&code, &oom, shell.warn);
     prepared.child.release();
     code
@@ -172,7 +172,7 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
 fn hand_over(prepared: &ExecProcess, options: &Exec) -> Result<()> {
     match (&options.console_socket, &prepared.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
-        (None, Some(master)) => console::copy_window_size(master),
+        (None, Some(master)) => console::prepare(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {

@@ -8,13 +8,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr};
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::stat::Mode;
+use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 
-use crate::error::{Context, Error, Result};
+use super::input_end::{InputEnd, Step};
+use crate::error::{Context, Error, Result, errno_text};
 use crate::sys::{self, Child};
 
 /// Connects to a socket and sends it one descriptor, with its name as the payload (runc's
@@ -95,7 +98,8 @@ impl Drop for Signals {
     }
 }
 
-/// Our own terminal in raw mode; restored when the value is dropped.
+/// Our own terminal in raw mode, but for its output: that of the container is passed on as lines that end
+/// with a newline alone. Restored when the value is dropped.
 struct Raw {
     old: Termios,
 }
@@ -106,6 +110,7 @@ impl Raw {
         let old = termios::tcgetattr(stdin).ok()?;
         let mut raw = old.clone();
         termios::cfmakeraw(&mut raw);
+        raw.output_flags = old.output_flags;
         termios::tcsetattr(stdin, SetArg::TCSANOW, &raw).ok()?;
         Some(Raw { old })
     }
@@ -147,13 +152,99 @@ impl Flow {
         }
     }
 
-    fn drain(&mut self, to: BorrowedFd<'_>) {
+    fn drain(&mut self, to: BorrowedFd<'_>) -> nix::Result<()> {
         match nix::unistd::write(to, &self.buffer) {
             Ok(put) => drop(self.buffer.drain(..put)),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(_) => {
+            Err(errno) => {
                 self.buffer.clear();
                 self.open = false;
+                return Err(errno);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The container's terminal, copied from and to our standard streams.
+struct Copy {
+    master: OwnedFd,
+    input: Flow,
+    output: Flow,
+    /// Standard input is a terminal.
+    from_terminal: bool,
+    /// There is no more input.
+    ended: Option<InputEnd>,
+}
+
+impl Copy {
+    fn new(master: OwnedFd, from_terminal: bool) -> Result<Copy> {
+        let flags = OFlag::from_bits_retain(fcntl(&master, FcntlArg::F_GETFL).context("fcntl")?);
+        fcntl(&master, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("fcntl")?;
+        Ok(Copy { master, input: Flow::new(), output: Flow::new(), from_terminal, ended: None })
+    }
+
+    /// What is waited for: of the master, our input and our output.
+    fn wanted(&self) -> [PollFlags; 3] {
+        let to_master = if self.output.open { self.input.has() } else { PollFlags::empty() };
+        [self.output.wants() | to_master, self.input.wants(), self.output.has()]
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        self.ended.as_ref().map_or(PollTimeout::NONE, InputEnd::timeout)
+    }
+
+    /// Moves what can be moved; `ready` is of the master, our input and our output. False: the terminal is
+    /// to be hung up.
+    fn step(&mut self, ready: [PollFlags; 3]) -> bool {
+        let readable = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
+        let writable = PollFlags::POLLOUT | PollFlags::POLLHUP | PollFlags::POLLERR;
+        if ready[0].intersects(readable) && self.output.buffer.is_empty() && self.output.open {
+            self.output.fill(self.master.as_fd());
+        }
+        if ready[1].intersects(readable) && self.input.buffer.is_empty() && self.input.open {
+            self.input.fill(sys::stream(0));
+            if !self.input.open && self.from_terminal && ready[1].contains(PollFlags::POLLHUP) {
+                // Ours is gone, and so is the container's.
+                return false;
+            }
+        }
+        if ready[0].intersects(PollFlags::POLLOUT) && !self.input.buffer.is_empty() {
+            let _ = self.input.drain(self.master.as_fd());
+        }
+        // Nobody would read what the program writes, and it would wait for that for ever.
+        let heard = !ready[2].intersects(writable)
+            || self.output.buffer.is_empty()
+            || self.output.drain(sys::stream(1)).is_ok();
+        heard && (self.input.open || !self.input.buffer.is_empty() || self.end_input())
+    }
+
+    /// Our input is at its end, and so is the terminal's. False: it is to be hung up.
+    fn end_input(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = InputEnd::of(&self.master).ok();
+        }
+        match self.ended.as_mut().map_or(Step::HangUp, |ended| ended.look(&self.master)) {
+            Step::Wait => true,
+            Step::Write(end) => nix::unistd::write(&self.master, &[end]) != Err(Errno::EIO),
+            Step::HangUp => false,
+        }
+    }
+
+    /// The program has ended: what it still wrote is in the terminal's buffer.
+    fn drain_rest(&mut self) {
+        loop {
+            while !self.output.buffer.is_empty() {
+                if self.output.drain(sys::stream(1)).is_err() {
+                    return;
+                }
+            }
+            if !self.output.open {
+                return;
+            }
+            self.output.fill(self.master.as_fd());
+            if self.output.buffer.is_empty() {
+                return;
             }
         }
     }
@@ -164,45 +255,38 @@ impl Flow {
 ///
 /// # Errors
 /// Those of poll(2).
-pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> Result<u8> {
-    let _raw = master.and_then(|_| Raw::enter());
-    if let Some(master) = master {
-        let flags = nix::fcntl::OFlag::from_bits_retain(
-            nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_GETFL).context("fcntl")?,
-        );
-        nix::fcntl::fcntl(master, nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK))
-            .context("fcntl")?;
-    }
-    let (mut input, mut output) = (Flow::new(), Flow::new());
+pub fn supervise(child: &Child, signals: &Signals, master: Option<OwnedFd>) -> Result<u8> {
+    let raw = master.as_ref().and_then(|_| Raw::enter());
+    let mut terminal = master.map(|master| Copy::new(master, raw.is_some())).transpose()?;
     loop {
-        let wanted =
-            [output.wants() | if output.open { input.has() } else { PollFlags::empty() }, input.wants(), output.has()];
+        let wanted = terminal.as_ref().map_or([PollFlags::empty(); 3], Copy::wanted);
         let mut fds = vec![
             PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
             PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
-        if let Some(master) = master {
+        if let Some(terminal) = &terminal {
             // One that nothing is wanted of is left out: the end of the other side would be reported
             // again and again.
-            let streams = [master.as_fd(), sys::stream(0), sys::stream(1)];
-            let asked = streams.iter().zip(wanted).filter(|(_, flags)| !flags.is_empty());
-            fds.extend(asked.map(|(stream, flags)| PollFd::new(*stream, flags)));
+            let streams = [terminal.master.as_fd(), sys::stream(0), sys::stream(1)];
+            let asked = streams.into_iter().zip(wanted).filter(|(_, flags)| !flags.is_empty());
+            fds.extend(asked.map(|(stream, flags)| PollFd::new(stream, flags)));
         }
-        match nix::poll::poll(&mut fds, PollTimeout::NONE) {
+        match nix::poll::poll(&mut fds, terminal.as_ref().map_or(PollTimeout::NONE, Copy::timeout)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("poll"),
         }
         let mut told = fds.iter().skip(2).map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
         let ready = wanted.map(|flags| if flags.is_empty() { flags } else { told.next().unwrap_or(flags) });
-        forward_signals(child, signals, master)?;
-        if let Some(master) = master {
-            copy(ready, master, &mut input, &mut output);
+        forward_signals(child, signals, terminal.as_ref().map(|terminal| &terminal.master))?;
+        if terminal.as_mut().is_some_and(|terminal| !terminal.step(ready)) {
+            // The last who has the master: the kernel hangs up.
+            terminal = None;
         }
         // Orphans of the container are ours when we are a subreaper.
         while let Ok(Some((pid, status))) = sys::reap_any() {
             if pid == child.pid {
-                if let Some(master) = master {
-                    drain_rest(master, &mut output);
+                if let Some(terminal) = &mut terminal {
+                    terminal.drain_rest();
                 }
                 return Ok(sys::exit_code(status));
             }
@@ -210,50 +294,37 @@ pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> 
     }
 }
 
-/// Moves what can be moved; `ready` is of the master, our input and our output.
-fn copy(ready: [PollFlags; 3], master: &OwnedFd, input: &mut Flow, output: &mut Flow) {
-    let readable = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-    let writable = PollFlags::POLLOUT | PollFlags::POLLHUP | PollFlags::POLLERR;
-    if ready[0].intersects(readable) && output.buffer.is_empty() && output.open {
-        output.fill(master.as_fd());
+/// Sets the container's terminal up for the foreground, before the program starts: it has the size of
+/// ours, and its lines end with a newline alone. Our own terminal, where the output goes to one, makes
+/// carriage returns of them; in a file or pipe nobody wants those.
+pub fn prepare(master: &OwnedFd) {
+    if let Ok(mut modes) = termios::tcgetattr(master) {
+        modes.output_flags.remove(OutputFlags::ONLCR);
+        let _ = termios::tcsetattr(master, SetArg::TCSANOW, &modes);
     }
-    if ready[1].intersects(readable) && input.buffer.is_empty() && input.open {
-        input.fill(sys::stream(0));
-        if !input.open {
-            // The end of our input is the end of the terminal's: as a person's Ctrl-D.
-            input.buffer.push(4);
-        }
-    }
-    if ready[0].intersects(PollFlags::POLLOUT) && !input.buffer.is_empty() {
-        input.drain(master.as_fd());
-    }
-    if ready[2].intersects(writable) && !output.buffer.is_empty() {
-        output.drain(sys::stream(1));
-    }
+    copy_window_size(master);
 }
 
-/// The program has ended: what it still wrote is in the terminal's buffer.
-fn drain_rest(master: &OwnedFd, output: &mut Flow) {
-    loop {
-        while !output.buffer.is_empty() {
-            output.drain(sys::stream(1));
-        }
-        if !output.open {
-            return;
-        }
-        let before = output.buffer.len();
-        output.fill(master.as_fd());
-        if output.buffer.len() == before {
-            return;
-        }
-    }
-}
-
-/// Gives the container's terminal the size of ours: before the program starts, and whenever ours
-/// changes.
-pub fn copy_window_size(master: &OwnedFd) {
-    if let Ok(size) = sys::window_size(sys::stream(0)) {
+/// Gives the container's terminal the size of ours, now and whenever ours changes.
+fn copy_window_size(master: &OwnedFd) {
+    if let Some(size) = (0..3).find_map(|number| sys::window_size(sys::stream(number)).ok()) {
         let _ = sys::set_window_size(master.as_fd(), &size);
+    }
+}
+
+/// Whether there is a terminal for the foreground: without one a program that expects a person would wait
+/// for somebody who cannot come.
+fn has_terminal() -> Result<()> {
+    if (0..3).any(|number| nix::unistd::isatty(sys::stream(number)) == Ok(true)) {
+        return Ok(());
+    }
+    match nix::fcntl::open("/dev/tty", OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::new(format!(
+            "a terminal is asked for, but there is none here: no standard stream is one, and open /dev/tty: {}; set \
+             process.terminal to false (exec: leave out --tty), or detach with --console-socket",
+            errno_text(errno)
+        ))),
     }
 }
 
@@ -280,6 +351,7 @@ pub fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<()
             Err(Error::new("cannot allocate tty if cleat will detach without setting console socket")
                 .remedy("use --console-socket"))
         }
+        (true, false, None) => has_terminal(),
         (false, _, Some(_)) | (_, false, Some(_)) => {
             Err(Error::new("cannot use console socket if cleat will not detach or allocate tty"))
         }

@@ -200,7 +200,7 @@ fn death(child: &ChildGuard, oom: &OomWatch<'_>) -> Error {
             )
         }
         Ok(status) => match nix::libc::WEXITSTATUS(status) {
-            71 => "the init could not be executed from its memfd; is vm.memfd_noexec set to 2?".into(),
+            71 => "the init could not be executed; does a security module forbid it?".into(),
             code => format!("the container's first process ended with status {code} while it was set up"),
         },
         Err(error) => format!("the container's first process is gone: {error}"),

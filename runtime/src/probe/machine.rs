@@ -40,7 +40,7 @@ pub struct Survey {
     pub resctrl: Resctrl,
     /// Limits above every container.
     pub limits: Limits,
-    /// `vm.memfd_noexec`: with 2 the init cannot be executed.
+    /// `vm.memfd_noexec`: with 2 the init is executed from a file of a tmpfs instead.
     pub memfd_noexec: Option<u64>,
     /// File systems that the kernel has by now.
     pub file_systems: Vec<FileSystem>,
@@ -238,12 +238,6 @@ impl Survey {
             list.push((
                 "no cgroup v2 tree is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified".into(),
                 "mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup".into(),
-            ));
-        }
-        if self.memfd_noexec == Some(2) {
-            list.push((
-                "vm.memfd_noexec is 2, and so the init cannot be executed from its memfd".into(),
-                "sysctl vm.memfd_noexec=1".into(),
             ));
         }
         list.extend(crate::probe::host::short_of_descriptors());
