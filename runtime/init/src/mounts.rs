@@ -157,22 +157,26 @@ fn open_source(source: &CStr, recursive: bool, nofollow: bool) -> Result<OwnedFd
     })
 }
 
-/// Attributes of a mount, or of all below it, too. Those of the host's mounts that a user namespace
-/// may not take away stay: what was asked for is less than what there is.
+/// Attributes of a mount, or of all below it, too. What a user namespace may not take away from the
+/// host's mounts stays where nothing asked for the opposite.
 fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
     if attr.is_empty() {
         return Ok(());
     }
-    let set = |clear| sys::mount_setattr(mount.as_fd(), recursive, attr.set, clear, 0);
-    let mut outcome = set(attr.clear);
-    if outcome == Err(Errno::PERM) && attr.clear & LOCKABLE != 0 {
-        // Of the mounts below nobody knows which they are.
-        let there = if recursive { LOCKABLE } else { rustix::fs::fstatvfs(mount).call("statfs")?.f_flag.bits() };
-        outcome = set(attr.clear & !(there & LOCKABLE));
+    let set = |unlocked| sys::mount_setattr(mount.as_fd(), recursive, attr.set, attr.clear | unlocked, 0);
+    let mut outcome = set(attr.clear_unlocked);
+    if outcome == Err(Errno::PERM) && attr.clear_unlocked != 0 {
+        let there = rustix::fs::fstatvfs(mount).call("statfs")?.f_flag.bits();
+        outcome = set(attr.clear_unlocked & !(there & LOCKABLE));
     }
-    outcome
-        .call("mount_setattr")
-        .map_err(|e| e.hint_if(Errno::PERM, "a user namespace cannot change access-time options of the host's mounts"))
+    outcome.call("mount_setattr").map_err(|e| {
+        let hint = if attr.clear & LOCKABLE != 0 {
+            "a user namespace cannot make the host's mount rw, suid, dev or exec where it is not: leave the option out"
+        } else {
+            "a user namespace cannot change access-time options of the host's mounts"
+        };
+        e.hint_if(Errno::PERM, hint)
+    })
 }
 
 /// A new file system instance, as a detached mount.

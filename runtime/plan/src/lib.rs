@@ -215,15 +215,17 @@ pub struct Mount {
 pub struct Attr {
     /// `MOUNT_ATTR_*` to set.
     pub set: u64,
-    /// `MOUNT_ATTR_*` to clear.
+    /// `MOUNT_ATTR_*` to clear; an error where a user namespace may not.
     pub clear: u64,
+    /// `MOUNT_ATTR_*` to clear, too, but those that a user namespace may not stay.
+    pub clear_unlocked: u64,
 }
 
 impl Attr {
     /// Nothing to change.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.set == 0 && self.clear == 0
+        self.set | self.clear | self.clear_unlocked == 0
     }
 }
 

@@ -1,11 +1,8 @@
 //! What do the entries of `mounts` ask for?
-//!
-//! Options are those of mount(8) and runtime-spec config.md § Linux mount options. The tables
-//! below are all of them: `cleat features` prints the same.
 
 use std::path::{Path, PathBuf};
 
-use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind, Text};
+use cleat_plan::{FsOption, Mount, MountKind, Text};
 
 use super::clone_flags::NEWCGROUP;
 use super::clone_flags::NEWIPC;
@@ -13,6 +10,7 @@ use super::clone_flags::NEWNET;
 use super::clone_flags::NEWPID;
 use super::clone_flags::NEWUSER;
 use super::ids::Ids;
+use super::mount_options::{ATIME, NODEV, NODIRATIME, Options, RDONLY, apply};
 use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::text;
@@ -22,138 +20,6 @@ use super::types::Tree;
 use crate::error::Result;
 use crate::spec;
 use crate::sys::clean_path::clean;
-
-const RDONLY: u64 = 0x1;
-const NOSUID: u64 = 0x2;
-const NODEV: u64 = 0x4;
-const NOEXEC: u64 = 0x8;
-const ATIME: u64 = 0x70;
-const NOATIME: u64 = 0x10;
-const STRICTATIME: u64 = 0x20;
-const NODIRATIME: u64 = 0x80;
-const NOSYMFOLLOW: u64 = 0x20_0000;
-
-/// Options that are attributes of a mount: name, bits set, bits cleared. With an `r` in front they
-/// are those of all mounts below, too.
-const ATTRIBUTES: &[(&str, u64, u64)] = &[
-    ("ro", RDONLY, 0),
-    ("rw", 0, RDONLY),
-    ("nosuid", NOSUID, 0),
-    ("suid", 0, NOSUID),
-    ("nodev", NODEV, 0),
-    ("dev", 0, NODEV),
-    ("noexec", NOEXEC, 0),
-    ("exec", 0, NOEXEC),
-    ("noatime", NOATIME, ATIME),
-    ("atime", 0, ATIME),
-    ("relatime", 0, ATIME),
-    ("norelatime", 0, ATIME),
-    ("strictatime", STRICTATIME, ATIME),
-    ("nostrictatime", 0, ATIME),
-    ("nodiratime", NODIRATIME, 0),
-    ("diratime", 0, NODIRATIME),
-    ("nosymfollow", NOSYMFOLLOW, 0),
-    ("symfollow", 0, NOSYMFOLLOW),
-];
-
-/// Options of the file system as a whole that the kernel knows by these names (fsconfig(2)).
-const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
-
-/// Options without effect on any kernel this program runs on: `silent` suppresses a log line of
-/// mount(2), which is not used; `iversion` is the file system's own affair since Linux 6.6, and
-/// was ignored by those that containers mount.
-const WITHOUT_EFFECT: &[&str] = &["defaults", "silent", "loud", "iversion", "noiversion", "nofail"];
-
-const PROPAGATIONS: &[(&str, PropagationKind, bool)] = &[
-    ("private", PropagationKind::Private, false),
-    ("rprivate", PropagationKind::Private, true),
-    ("shared", PropagationKind::Shared, false),
-    ("rshared", PropagationKind::Shared, true),
-    ("slave", PropagationKind::Slave, false),
-    ("rslave", PropagationKind::Slave, true),
-    ("unbindable", PropagationKind::Unbindable, false),
-    ("runbindable", PropagationKind::Unbindable, true),
-];
-
-/// Options that say what kind of mount it is.
-const KINDS: &[&str] = &["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
-
-/// Every option with a meaning of its own, sorted.
-#[must_use]
-pub fn option_names() -> Vec<String> {
-    let mut names: Vec<String> =
-        ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]).collect();
-    names.extend(PROPAGATIONS.iter().map(|(name, ..)| (*name).to_owned()));
-    names.extend(SUPERBLOCK.iter().chain(WITHOUT_EFFECT).chain(KINDS).map(|name| (*name).to_owned()));
-    names.retain(|name| name != "nofail");
-    names.sort();
-    names
-}
-
-/// The propagation that a word means.
-pub(super) fn propagation(word: &str) -> Option<Propagation> {
-    PROPAGATIONS
-        .iter()
-        .find(|(name, ..)| *name == word)
-        .map(|(_, kind, recursive)| Propagation { kind: *kind, recursive: *recursive })
-}
-
-/// What one mount's options say.
-#[derive(Default)]
-struct Options {
-    attr: Attr,
-    attr_recursive: Attr,
-    propagation: Vec<Propagation>,
-    fs: Vec<FsOption>,
-    bind: bool,
-    recursive: bool,
-    remount: bool,
-    copy_up: bool,
-    /// `Some(true)` maps the mounts below, too.
-    idmap: Option<bool>,
-}
-
-fn apply(attr: &mut Attr, set: u64, clear: u64) {
-    attr.set = attr.set & !clear | set;
-    attr.clear = attr.clear & !set | clear;
-}
-
-fn parse(options: &[String], place: &Place) -> Result<Options> {
-    let mut parsed = Options::default();
-    for (index, option) in options.iter().enumerate() {
-        let attribute = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
-        match option.as_str() {
-            "bind" => parsed.bind = true,
-            "rbind" => (parsed.bind, parsed.recursive) = (true, true),
-            "remount" => parsed.remount = true,
-            "tmpcopyup" => parsed.copy_up = true,
-            "idmap" => parsed.idmap = Some(false),
-            "ridmap" => parsed.idmap = Some(true),
-            word if WITHOUT_EFFECT.contains(&word) => {}
-            word => {
-                if let Some((_, set, clear)) = attribute(word) {
-                    apply(&mut parsed.attr, *set, *clear);
-                } else if let Some((_, set, clear)) = word.strip_prefix('r').and_then(attribute) {
-                    apply(&mut parsed.attr_recursive, *set, *clear);
-                } else if let Some(how) = propagation(word) {
-                    parsed.propagation.push(how);
-                } else {
-                    let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
-                    if key.is_empty() {
-                        return Err(place.at(format_args!("options[{index}]")).error("is empty"));
-                    }
-                    if value.is_some_and(|v| v.len() > 255) {
-                        return Err(place
-                            .at(format_args!("options[{index}]"))
-                            .error("the value is longer than the 255 bytes that fsconfig(2) takes"));
-                    }
-                    parsed.fs.push(FsOption { key: text(key)?, value: value.map(text).transpose()? });
-                }
-            }
-        }
-    }
-    Ok(parsed)
-}
 
 /// What a mount needs to know of the rest of the plan.
 pub(super) struct Context<'a> {
@@ -209,7 +75,7 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
     if destination == Path::new("/") {
         return Err(place.at("destination").error("\"/\" is the root file system itself; set root.path instead"));
     }
-    let mut options = parse(&mount.options, &place.at("options"))?;
+    let mut options = Options::parse(&mount.options, place)?;
     let bind = options.bind || mount.kind == "bind" || mount.kind == "rbind";
     options.recursive |= mount.kind == "rbind";
     let kind = if options.remount {
@@ -242,6 +108,9 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         label: None,
     };
     planned.nodev = context.unprivileged && !has_devices(mount, &planned, context.bundle);
+    if planned.nodev {
+        planned.attr.clear_unlocked &= !NODEV;
+    }
     label_mount(&mut planned, context.mount_label)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
@@ -327,6 +196,7 @@ fn bind_kind(
     if context.unprivileged && options.recursive && options.attr.set & RDONLY != 0 && source.starts_with("/sys") {
         apply(&mut options.attr_recursive, RDONLY, 0);
     }
+    options.bind_flags();
     let idmap = idmap_source(mount, options, place, context)?;
     if idmap.is_none() {
         return bind(&source, options.recursive, false, context);
@@ -447,6 +317,9 @@ fn instead_of_new(
 
 #[cfg(test)]
 mod tests {
+    use cleat_plan::{Attr, Propagation, PropagationKind};
+
+    use super::super::mount_options::{NOATIME, NOEXEC, NOSUID, STRICTATIME, option_names};
     use super::*;
 
     fn decide_json(json: &str) -> std::result::Result<Mount, String> {
@@ -478,14 +351,14 @@ mod tests {
             r#"{"destination":"/a","type":"tmpfs","options":["ro","rw","noatime","strictatime","nosuid"]}"#,
         )
         .unwrap();
-        assert_eq!(mount.attr, Attr { set: STRICTATIME | NOSUID, clear: RDONLY | ATIME });
+        assert_eq!((mount.attr.set, mount.attr.clear), (STRICTATIME | NOSUID, RDONLY | ATIME));
     }
 
     #[test]
     fn recursive_attributes_are_kept_apart() {
         let mount =
             decide_json(r#"{"destination":"/a","source":"x","options":["rbind","rro","rnoatime","rslave"]}"#).unwrap();
-        assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME });
+        assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME, clear_unlocked: 0 });
         assert_eq!(mount.propagation, [Propagation { kind: PropagationKind::Slave, recursive: true }]);
         assert!(
             matches!(mount.kind, MountKind::Bind { recursive: true, ref source, .. } if source.to_bytes() == b"/bundle/x")
@@ -533,7 +406,7 @@ mod tests {
         for namespaces in [USER, "[]", r#"[{"type":"user"},{"type":"cgroup","path":"/c"}]"#] {
             let mount = decide_in(namespaces, true, cgroup).unwrap();
             assert_eq!(source(&mount), ("/sys/fs/cgroup/a", false));
-            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0 });
+            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0, clear_unlocked: 0 });
         }
         let own = decide_in(r#"[{"type":"user"},{"type":"cgroup"}]"#, true, cgroup).unwrap();
         assert!(matches!(own.kind, MountKind::New { .. }), "{own:?}");

@@ -24,7 +24,7 @@ use super::types::FdSource;
 use super::types::Request;
 use super::types::Tree;
 use super::types::push_fd;
-use super::{devices, label, mounts};
+use super::{devices, label, mount_options, mounts};
 
 /// `root.path`, which there must be.
 pub(super) fn root_path(spec: &Spec) -> Result<&str> {
@@ -183,7 +183,7 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
     if word.is_empty() {
         return Ok(DEFAULT_PROPAGATION);
     }
-    let asked = mounts::propagation(word).ok_or_else(|| {
+    let asked = mount_options::propagation(word).ok_or_else(|| {
         place("linux.rootfsPropagation")
             .wrong(word, "shared, slave, private, unbindable, and the same with an r in front")
     })?;
