@@ -171,15 +171,20 @@ fn leave_host_mounts(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Propagation and write protection of the root: after the last bind mount, which an unbindable
+/// Propagation and write protection of the root, and of mounts that had to be filled first: after the last bind mount, which an unbindable
 /// tree would refuse and which a shared one would copy to others.
-pub(crate) fn finish(root: &Root, dir: &OwnedFd) -> Result<()> {
+pub(crate) fn finish(root: &Root, dir: &OwnedFd, readonly: &[(Text, OwnedFd)]) -> Result<()> {
+    let read_only = |mount: &OwnedFd, path: &CStr| {
+        sys::mount_setattr(mount.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", path)
+    };
+    for (target, mount) in readonly {
+        read_only(mount, target)?;
+    }
     if let Some(how) = root.root_propagation {
         propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
     }
     if root.readonly {
-        sys::mount_setattr(dir.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
-            .call_on("mount_setattr", c"/")?;
+        read_only(dir, c"/")?;
     }
     Ok(())
 }

@@ -202,6 +202,12 @@ pub struct Mount {
     pub nodev: bool,
     /// No part of the target may be a symbolic link (`/proc` and `/sys`: CVE-2019-19921).
     pub target_nofollow: bool,
+    /// The last part of the target is not followed, and must be there (`dest-nofollow`).
+    pub target_last_nofollow: bool,
+    /// `RDONLY` of `attr` is set at the end only, when all that lies below has been made.
+    pub readonly_late: bool,
+    /// Where the source is a symbolic link, one like it is made instead of a mount (`copy-symlink`).
+    pub copy_link: bool,
     /// What is bound must be the root of a procfs.
     pub require_procfs: bool,
     /// Copy what the image has at the target into the new file system.
@@ -236,6 +242,8 @@ pub enum MountKind {
     Bind {
         /// Absolute path on the host.
         source: Text,
+        /// The same as a path of the container, where an earlier mount of the list makes it.
+        inside: Option<Text>,
         /// With the mounts below it.
         recursive: bool,
         /// Do not follow `source` when it is a symbolic link.

@@ -6,6 +6,7 @@
 use cleat_plan::{Attr, FsOption, Propagation, PropagationKind};
 
 use super::place::{Place, text};
+use super::types::IdMap;
 use crate::error::Result;
 
 pub(super) const RDONLY: u64 = 0x1;
@@ -44,7 +45,7 @@ const ATTRIBUTES: &[(&str, u64, u64)] = &[
 ];
 
 /// Options of the file system as a whole that the kernel knows by these names (fsconfig(2)).
-const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
+pub(super) const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
 
 /// Options without effect on any kernel this program runs on: `silent` suppresses a log line of
 /// mount(2), which is not used; `iversion` is the file system's own affair since Linux 6.6, and
@@ -66,7 +67,8 @@ const PROPAGATIONS: &[(&str, PropagationKind, bool)] = &[
 ];
 
 /// Options that say what kind of mount it is.
-const KINDS: &[&str] = &["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
+const KINDS: &[&str] =
+    &["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
 
 /// Every option with a meaning of its own, sorted.
 #[must_use]
@@ -103,6 +105,11 @@ pub(super) struct Options {
     pub(super) copy_up: bool,
     /// `Some(true)` maps the mounts below, too.
     pub(super) idmap: Option<bool>,
+    /// The mappings of the `idmap` option itself, as crun has them.
+    pub(super) mappings: Option<Mappings>,
+    pub(super) copy_link: bool,
+    pub(super) source_nofollow: bool,
+    pub(super) target_nofollow: bool,
     /// Something was asked of the flags of this mount alone, and something of its access times.
     flags: bool,
     access_times: bool,
@@ -118,7 +125,9 @@ impl Options {
     pub(super) fn parse(options: &[String], place: &Place) -> Result<Options> {
         let mut parsed = Options::default();
         for (index, option) in options.iter().enumerate() {
-            parsed.word(option, &place.at(format_args!("options[{index}]")))?;
+            for word in words(option) {
+                parsed.word(word, &place.at(format_args!("options[{index}]")))?;
+            }
         }
         parsed.access_times = parsed.attr.set & (ATIME | NODIRATIME | RELATIME) != 0;
         for attr in [&mut parsed.attr, &mut parsed.attr_recursive] {
@@ -137,6 +146,10 @@ impl Options {
             "tmpcopyup" => self.copy_up = true,
             "idmap" => self.idmap = Some(false),
             "ridmap" => self.idmap = Some(true),
+            "copy-symlink" => self.copy_link = true,
+            "src-nofollow" => self.source_nofollow = true,
+            "dest-nofollow" => self.target_nofollow = true,
+            "" => {}
             _ if WITHOUT_EFFECT.contains(&word) || FLAGS_WITHOUT_EFFECT.contains(&word) => {}
             _ => {
                 if let Some((_, set, clear)) = attribute(word) {
@@ -146,6 +159,8 @@ impl Options {
                     apply(&mut self.attr_recursive, *set, *clear);
                 } else if let Some(how) = propagation(word) {
                     self.propagation.push(how);
+                } else if let Some(mappings) = word.strip_prefix("idmap=") {
+                    self.mappings = Some(Mappings::parse(mappings, place)?);
                 } else {
                     self.fs.push(file_system_option(word, place)?);
                 }
@@ -167,14 +182,95 @@ impl Options {
     }
 }
 
+/// The words of a string, as mount(2) takes them apart: at commas, but not in quotes or behind a backslash.
+pub(super) fn words(option: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    option.split(move |letter| {
+        let cut = letter == ',' && !quoted && !escaped;
+        quoted ^= letter == '"';
+        escaped = letter == '\\' && !escaped;
+        cut
+    })
+}
+
 /// An option that the file system itself knows.
 fn file_system_option(word: &str, place: &Place) -> Result<FsOption> {
     let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
     if key.is_empty() {
-        return Err(place.error("is empty"));
+        return Err(place.error(format_args!("{word:?} has no name")));
     }
-    if value.is_some_and(|v| v.len() > 255) {
-        return Err(place.error("the value is longer than the 255 bytes that fsconfig(2) takes"));
-    }
+    // mount(2) takes the quotes off labels of SELinux, fsconfig(2) does not.
+    let value = value.map(|value| match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if key.ends_with("context") => inner,
+        _ => value,
+    });
     Ok(FsOption { key: text(key)?, value: value.map(text).transpose()? })
+}
+
+/// The mappings that an `idmap` option names: `uids=0-1000-1#1-5000-10;gids=0-1000-1`. Each is the first id
+/// on the file system, the first id that it becomes, and how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Mappings {
+    pub(super) uids: Vec<Mapping>,
+    pub(super) gids: Vec<Mapping>,
+}
+
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) map: IdMap,
+    /// `@`: the second id is one of the container's user namespace.
+    pub(super) relative: bool,
+}
+
+impl Mappings {
+    fn parse(text: &str, place: &Place) -> Result<Mappings> {
+        let wrong = || place.error("is not of the form \"idmap=uids=0-1000-1#1-5000-10;gids=0-1000-1\"");
+        let mut mappings = Mappings::default();
+        for part in text.split(';').filter(|part| !part.is_empty()) {
+            let (kind, ranges) = part.split_once('=').ok_or_else(wrong)?;
+            let list = match kind {
+                "uids" => &mut mappings.uids,
+                "gids" => &mut mappings.gids,
+                _ => return Err(wrong()),
+            };
+            for range in ranges.split('#') {
+                let (relative, numbers) = range.strip_prefix('@').map_or((false, range), |rest| (true, rest));
+                let numbers: Option<Vec<u32>> = numbers.split('-').map(|number| number.parse().ok()).collect();
+                let Some(&[container_id, host_id, size]) = numbers.as_deref() else { return Err(wrong()) };
+                list.push(Mapping { map: IdMap { container_id, host_id, size }, relative });
+            }
+        }
+        if mappings.uids.is_empty() || mappings.gids.is_empty() {
+            return Err(place.error("both uids and gids must be mapped"));
+        }
+        Ok(mappings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_is_taken_apart_as_mount_does() {
+        let parts = |text| words(text).collect::<Vec<_>>();
+        assert_eq!(parts("nosuid,nodev"), ["nosuid", "nodev"]);
+        assert_eq!(parts(""), [""]);
+        assert_eq!(parts(r#"context="a:c1,c2",ro"#), [r#"context="a:c1,c2""#, "ro"]);
+        assert_eq!(parts(r"upperdir=/a\,b,ro"), [r"upperdir=/a\,b", "ro"]);
+        let label = file_system_option(r#"context="a:c1,c2""#, &Place::new(String::new())).unwrap();
+        assert_eq!(label.value.unwrap().to_bytes(), b"a:c1,c2");
+    }
+
+    #[test]
+    fn mappings_of_an_option_are_read() {
+        let place = Place::new("x".into());
+        let read = Mappings::parse("uids=0-1-10#@10-11-10;gids=0-100-10", &place).unwrap();
+        let maps: Vec<_> =
+            read.uids.iter().map(|m| (m.map.container_id, m.map.host_id, m.map.size, m.relative)).collect();
+        assert_eq!(maps, [(0, 1, 10, false), (10, 11, 10, true)]);
+        for wrong in ["uids=0-1;gids=0-0-1", "uids=0-0-1", "users=0-0-1;gids=0-0-1", "uids=0-0-x;gids=0-0-1", ""] {
+            assert!(Mappings::parse(wrong, &place).is_err(), "{wrong}");
+        }
+    }
 }

@@ -10,11 +10,12 @@ use super::clone_flags::NEWNET;
 use super::clone_flags::NEWPID;
 use super::clone_flags::NEWUSER;
 use super::ids::Ids;
-use super::mount_options::{ATIME, NODEV, NODIRATIME, Options, RDONLY, apply};
+use super::mount_options::{ATIME, Mapping, Mappings, NODEV, NODIRATIME, Options, RDONLY, SUPERBLOCK, apply, words};
 use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::text;
 use super::types::FdSource;
+use super::types::IdMap;
 use super::types::IdmapSource;
 use super::types::Tree;
 use crate::error::Result;
@@ -39,6 +40,11 @@ pub(super) struct Context<'a> {
     pub(super) sysfs_readonly: bool,
     /// `linux.mountLabel`
     pub(super) mount_label: Option<&'a Text>,
+    pub(super) rootfs: &'a Path,
+    /// Where the mounts before it in the list are.
+    pub(super) earlier: Vec<PathBuf>,
+    /// What is ignored, but told.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Files below `/proc` that may be covered by a bind mount, as tools like lxcfs do.
@@ -60,7 +66,8 @@ const PROC_FILES: &[&str] = &[
 /// not. That of a namespace that others have, too, stays as it is: they may want to write.
 pub(super) fn is_sysfs_readonly(spec: &spec::Spec, namespaces: &Namespaces) -> bool {
     let is_readonly = |mount: &spec::Mount| {
-        mount.options.iter().rfind(|option| matches!(option.as_str(), "ro" | "rw")).is_some_and(|last| last == "ro")
+        let words = mount.options.iter().flat_map(|option| words(option));
+        words.filter(|word| matches!(*word, "ro" | "rw")).last() == Some("ro")
     };
     let mut all = spec.mounts.iter().filter(|mount| mount.kind == "sysfs").peekable();
     namespaces.new & NEWNET != 0 && all.peek().is_some() && all.all(is_readonly)
@@ -72,10 +79,13 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         return Err(place.at("destination").error("is missing"));
     }
     let destination = clean(Path::new("/"), Path::new(&mount.destination));
-    if destination == Path::new("/") {
-        return Err(place.at("destination").error("\"/\" is the root file system itself; set root.path instead"));
-    }
     let mut options = Options::parse(&mount.options, place)?;
+    let is_root = destination == Path::new("/");
+    if is_root && (!context.earlier.is_empty() || options.remount) {
+        return Err(place
+            .at("destination")
+            .error("\"/\" is the root file system itself: set root.path instead, or mount there before all others"));
+    }
     let bind = options.bind || mount.kind == "bind" || mount.kind == "rbind";
     options.recursive |= mount.kind == "rbind";
     let kind = if options.remount {
@@ -90,7 +100,11 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         }
         MountKind::Remount { options: Vec::new() }
     } else {
-        if options.idmap.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        if options.idmap.is_some()
+            || options.mappings.is_some()
+            || !mount.uid_mappings.is_empty()
+            || !mount.gid_mappings.is_empty()
+        {
             return Err(place.error("identity-mapped mounts must be bind mounts; add \"bind\" to the options"));
         }
         new_kind(mount, &mut options, place, context)?
@@ -103,6 +117,9 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         propagation: options.propagation,
         nodev: false,
         target_nofollow: destination == Path::new("/proc") || destination == Path::new("/sys"),
+        target_last_nofollow: options.target_nofollow,
+        readonly_late: false,
+        copy_link: options.copy_link,
         require_procfs: false,
         copy_up: options.copy_up,
         label: None,
@@ -111,12 +128,31 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
     if planned.nodev {
         planned.attr.clear_unlocked &= !NODEV;
     }
+    // Something may still be made on them: mount points, device nodes.
+    let is_filled = is_root || destination == Path::new("/dev") || mount.kind == "tmpfs";
+    let is_new = matches!(planned.kind, MountKind::New { .. }) || is_root;
+    planned.readonly_late = is_filled && is_new && planned.attr.set & RDONLY != 0;
     label_mount(&mut planned, context.mount_label)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
     }
     check_proc(&mut planned, &destination, mount, place)?;
     Ok(planned)
+}
+
+/// A later remount decides on the write protection of a mount.
+pub(super) fn settle_late(list: &mut [Mount]) {
+    for index in 0..list.len() {
+        let (before, rest) = list.split_at_mut(index);
+        let Some(mount) = rest.first().filter(|mount| matches!(mount.kind, MountKind::Remount { .. })) else {
+            continue;
+        };
+        if (mount.attr.set | mount.attr.clear) & RDONLY != 0
+            && let Some(earlier) = before.iter_mut().rfind(|earlier| earlier.target == mount.target)
+        {
+            earlier.readonly_late = false;
+        }
+    }
 }
 
 /// Whether device nodes on a mount were asked for: by the option `dev`, as those of the host's `/dev`, or as
@@ -182,10 +218,9 @@ fn bind_kind(
     place: &Place,
     context: &mut Context<'_>,
 ) -> Result<MountKind> {
-    if let Some(option) = options.fs.first() {
-        return Err(place
-            .at("options")
-            .error(format_args!("{:?} is no option of a bind mount", option.key.to_string_lossy())));
+    ignore_data(options, place, context)?;
+    if options.copy_link && (options.source_nofollow || options.target_nofollow) {
+        return Err(place.at("options").error("\"copy-symlink\" excludes \"src-nofollow\" and \"dest-nofollow\""));
     }
     if mount.source.is_empty() {
         return Err(place.at("source").error("is missing; a bind mount needs one"));
@@ -198,20 +233,49 @@ fn bind_kind(
     }
     options.bind_flags();
     let idmap = idmap_source(mount, options, place, context)?;
+    let (recursive, nofollow) = (options.recursive, options.source_nofollow || options.copy_link);
     if idmap.is_none() {
-        return bind(&source, options.recursive, false, context);
+        return bind(&source, recursive, nofollow, context);
     }
-    let recursive = options.recursive;
-    let tree = Tree { path: source.clone(), recursive, idmap, idmap_recursive: options.idmap == Some(true) };
+    let tree = Tree { path: source.clone(), recursive, nofollow, idmap, idmap_recursive: options.idmap == Some(true) };
     let tree = super::types::push_fd(context.fds, FdSource::Tree(tree))?;
-    Ok(MountKind::Bind { source: text(&source)?, recursive, nofollow: false, tree: Some(tree) })
+    Ok(MountKind::Bind { source: text(&source)?, inside: None, recursive, nofollow, tree: Some(tree) })
+}
+
+/// Options of file systems mean nothing to a bind mount. Those of all file systems are passed over as by the
+/// peers, and so is a value, which is told; any other word may be a slip of the pen in what was to confine.
+fn ignore_data(options: &mut Options, place: &Place, context: &mut Context<'_>) -> Result<()> {
+    for FsOption { key, value } in std::mem::take(&mut options.fs) {
+        let key = key.to_string_lossy();
+        if value.is_some() {
+            let said = place.at("options").error(format_args!("{key:?} has no effect on a bind mount"));
+            context.warnings.push(said.to_string());
+        } else if !SUPERBLOCK.contains(&&*key) {
+            return Err(place.at("options").error(format_args!("{key:?} is no option of a bind mount")));
+        }
+    }
+    Ok(())
 }
 
 /// A bind mount as it is, opened by the half that can reach it.
 fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_>) -> Result<MountKind> {
-    let tree = || Tree { path: source.into(), recursive, idmap: None, idmap_recursive: false };
+    let tree = || Tree { path: source.into(), recursive, nofollow, idmap: None, idmap_recursive: false };
+    // What an earlier mount brings into the root is not there yet when the host half opens: the init, which
+    // may not be allowed on the way to it, looks from the root that it has.
+    let inside = source.strip_prefix(context.rootfs).ok().map(|rest| Path::new("/").join(rest));
+    let inside =
+        inside.filter(|path| context.host_opens && context.earlier.iter().any(|mount| path.starts_with(mount)));
+    if let Some(inside) = inside {
+        return Ok(MountKind::Bind {
+            source: text(source)?,
+            inside: Some(text(inside)?),
+            recursive,
+            nofollow,
+            tree: None,
+        });
+    }
     let tree = context.host_opens.then(|| super::types::push_fd(context.fds, FdSource::Tree(tree()))).transpose()?;
-    Ok(MountKind::Bind { source: text(source)?, recursive, nofollow, tree })
+    Ok(MountKind::Bind { source: text(source)?, inside: None, recursive, nofollow, tree })
 }
 
 fn idmap_source(
@@ -221,7 +285,7 @@ fn idmap_source(
     context: &Context<'_>,
 ) -> Result<Option<IdmapSource>> {
     let has_maps = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
-    if (has_maps || options.idmap.is_some()) && !context.may_idmap {
+    if (has_maps || options.idmap.is_some() || options.mappings.is_some()) && !context.may_idmap {
         return Err(
             place.error("identity-mapped mounts can be made by root alone; leave the mappings and \"idmap\" out")
         );
@@ -232,6 +296,21 @@ fn idmap_source(
         }
         let maps = |list: &[spec::IdMapping]| list.iter().map(|m| super::IdMap::from(*m)).collect();
         return Ok(Some(IdmapSource::Mappings { uids: maps(&mount.uid_mappings), gids: maps(&mount.gid_mappings) }));
+    }
+    if let Some(Mappings { uids, gids }) = &options.mappings {
+        let absolute = |list: &[Mapping], ids: &[IdMap], name: &str| -> Result<Vec<IdMap>> {
+            let host_id = |mapping: &Mapping| match mapping.relative {
+                false => Some(mapping.map.host_id),
+                true => super::ids::outside(ids, mapping.map.host_id),
+            };
+            let no_id = |id| place.at("options").error(format_args!("\"idmap\": {id} has no mapping in linux.{name}"));
+            let each =
+                list.iter().map(|m| Ok(IdMap { host_id: host_id(m).ok_or_else(|| no_id(m.map.host_id))?, ..m.map }));
+            each.collect()
+        };
+        let uids = absolute(uids, context.ids.uids, "uidMappings")?;
+        let gids = absolute(gids, context.ids.gids, "gidMappings")?;
+        return Ok(Some(IdmapSource::Mappings { uids, gids }));
     }
     match options.idmap {
         None => Ok(None),
@@ -262,7 +341,21 @@ fn new_kind(mount: &spec::Mount, options: &mut Options, place: &Place, context: 
     if as_a_whole && options.attr.set & RDONLY != 0 {
         fs.push(FsOption { key: text("ro")?, value: None });
     }
+    check_length(&fs, place)?;
     Ok(MountKind::New { fstype: text(fstype)?, source: Some(text(source)?), options: fs })
+}
+
+/// What is too long for fsconfig(2) goes through mount(2), which would cut off what is beyond a page.
+fn check_length(options: &[FsOption], place: &Place) -> Result<()> {
+    const PAGE: usize = 4096;
+    let length = |text: &Text| text.to_bytes().len();
+    let all: usize = options.iter().map(|o| length(&o.key) + o.value.as_ref().map_or(0, length) + 2).sum();
+    if all < PAGE || options.iter().all(|option| option.value.as_ref().map_or(0, length) <= 255) {
+        return Ok(());
+    }
+    Err(place
+        .at("options")
+        .error(format_args!("are {all} bytes together, one of them more than 255; mount(2) takes 4095")))
 }
 
 /// File systems that show a namespace, which only that namespace's owner may mount.
@@ -341,6 +434,9 @@ mod tests {
             fds: &mut fds,
             sysfs_readonly: true,
             mount_label: None,
+            rootfs: Path::new("/bundle/rootfs"),
+            earlier: vec![PathBuf::from("/proc")],
+            warnings: Vec::new(),
         };
         decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())
     }
@@ -383,8 +479,9 @@ mod tests {
 
     #[test]
     fn an_option_that_a_bind_mount_cannot_have_is_named() {
-        let error = decide_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1"]}"#).unwrap_err();
-        assert_eq!(error, "config.json: mounts[0].options: \"size\" is no option of a bind mount");
+        let error = decide_json(r#"{"destination":"/a","source":"/x","options":["bind","readonly"]}"#).unwrap_err();
+        assert_eq!(error, "config.json: mounts[0].options: \"readonly\" is no option of a bind mount");
+        decide_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1","sync","","mand"]}"#).unwrap();
     }
 
     const USER: &str = r#"[{"type":"user"},{"type":"mount"}]"#;

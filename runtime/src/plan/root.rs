@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::plan::host::Host;
 use crate::spec;
 use crate::spec::Spec;
+use crate::sys::clean_path::clean;
 
 use super::cgroup::Cgroup;
 use super::clone_flags::NEWNS;
@@ -87,6 +88,7 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
                 FdSource::Tree(Tree {
                     path: input.rootfs.into(),
                     recursive: true,
+                    nofollow: false,
                     idmap: None,
                     idmap_recursive: false,
                 }),
@@ -107,9 +109,14 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         fds,
         sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
         mount_label: mount_label.as_ref(),
+        rootfs: input.rootfs,
+        earlier: Vec::new(),
+        warnings: Vec::new(),
     };
     let mut list = findings.each(&input.spec.mounts, |index, mount| {
-        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context)
+        let decided = mounts::decide(mount, &Place::new(format!("mounts[{index}]")), &mut context);
+        context.earlier.push(clean(Path::new("/"), Path::new(&mount.destination)));
+        decided
     });
     if let Some(dir) = &input.request.notify_dir {
         let notify = spec::Mount {
@@ -120,6 +127,10 @@ pub(super) fn init_root(input: &RootInput<'_>, fds: &mut Vec<FdSource>, findings
         };
         list.extend(findings.keep(mounts::decide(&notify, &place("NOTIFY_SOCKET"), &mut context).map(Some)));
     }
+    findings.warnings.append(&mut context.warnings);
+    // One on `/` is the root from then on, and read-only when all has been mounted in it.
+    let readonly = readonly || list.first().is_some_and(|mount| mount.target.to_bytes() == b"/" && mount.readonly_late);
+    mounts::settle_late(&mut list);
     // An engine that binds a /dev of its own has filled it, too.
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
