@@ -296,9 +296,9 @@ pub struct Device {
     pub gid: u32,
     /// `mknod(2)` is not possible in a user namespace: bind the host's node of the same path.
     pub bind: bool,
-    /// config.json names this device: a node of another kind in its place is an error. Otherwise
-    /// it is one of the specification's defaults, and whatever stands there stays.
-    pub required: bool,
+    /// One of the specification's defaults: what is no device in its place is an error. What stands in the
+    /// place of one that config.json names stays, as with runc.
+    pub default: bool,
 }
 
 /// A kernel parameter.
