@@ -211,3 +211,64 @@ fn a_device_program_that_was_there_is_back_when_a_birth_fails() {
     let outcome = outcome.expect_err("create succeeds").exits(1);
     assert_eq!(open_on_host(Some(&first.cgroup())), before, "after {outcome}");
 }
+
+/// A bundle whose `/dev` is the image's own directory.
+fn with_dev_of_the_image() -> Bundle {
+    let mounts = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"];
+    mounts.iter().fold(Bundle::new(), |bundle, mount| bundle.without_mount(mount)).with_dir("/dev")
+}
+
+/// What the image has in the place of a device of linux.devices stays, as with runc and crun.
+#[test]
+fn what_is_in_the_place_of_a_device_stays() {
+    let device = json!([{ "path": "/dev/fuse", "type": "c", "major": FUSE.0, "minor": FUSE.1 }]);
+    let bundle = with_dev_of_the_image().with_file("/dev/fuse", "a file").set("/linux/devices", device);
+    let facts = Runtime::new().json(&bundle.args(["/probe", "stat", "/dev/fuse"]));
+    assert_eq!(facts["type"], "file", "{facts}");
+}
+
+/// config-linux.md § Default Devices: "the runtime MUST also supply" them. It says so where it cannot.
+#[test]
+fn a_default_device_that_cannot_be_made_is_an_error() {
+    not_on_peer!("runc looks at null alone");
+    let runtime = Runtime::new();
+    for name in ["null", "zero", "urandom"] {
+        let path = format!("/dev/{name}");
+        let image = with_dev_of_the_image().with_file(&path, "a file");
+        let _ = runtime.run(&image).refused(&format!("devices: mknodat {path}: EEXIST"));
+        let bundle = Bundle::new();
+        let file = bundle.dir().join("file");
+        fs::write(&file, "x").expect("a file");
+        let _ = runtime.run(&bundle.bind(&file, &path, &["bind"])).refused(&format!("devices: mknodat {path}: EEXIST"));
+    }
+    let _ = runtime.run(&Bundle::new().bind("/dev/zero".as_ref(), "/dev/null", &["bind"])).refused("mknodat /dev/null");
+    // As some do who fear to run out of entropy.
+    let _ = runtime.run(&Bundle::new().bind("/dev/urandom".as_ref(), "/dev/random", &["bind"])).ok();
+}
+
+/// Slashes that say nothing.
+#[test]
+fn a_devices_path_may_end_with_a_slash() {
+    let device = json!([{ "path": "/dev//fuse/", "type": "c", "major": FUSE.0, "minor": FUSE.1 }]);
+    let bundle = Bundle::new().set("/linux/devices", device).args(["/probe", "stat", "/dev/fuse"]);
+    assert_eq!(Runtime::new().json(&bundle)["type"], "char");
+}
+
+/// The link `core` leads somewhere or is not there.
+#[test]
+fn the_link_core_does_not_dangle() {
+    not_on_peer!("crun makes it in any case");
+    let is_there = Path::new("/proc/kcore").exists();
+    let bundle = Bundle::new().args(["/probe", "stat", "/dev/core"]);
+    let facts = Runtime::new().json(&bundle);
+    assert_eq!(facts["type"] == "link", is_there, "{facts}");
+}
+
+/// A host without `/dev`, as in an initramfs: masks are made of a null device of our own.
+#[test]
+fn masks_on_a_host_without_dev() {
+    let runtime = Runtime::new().after("mount -t tmpfs none /dev");
+    let bundle = Bundle::new().args(["/probe", "stat", "/proc/keys"]);
+    let facts = runtime.json(&bundle);
+    assert_eq!(facts["type"], "char", "{facts}");
+}

@@ -47,14 +47,14 @@ fn node(dir: &OwnedFd, name: &CString, device: &Device) -> Result<()> {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).call_on("fstatat", &device.path)?;
-            let same =
-                stat.st_mode & raw::S_IFMT == device.file_type && (kind == FileType::Fifo || stat.st_rdev == rdev);
-            if same || !device.required {
+            // Some take one of the defaults for another: urandom for random. Null must be null, as with runc.
+            let is_device = stat.st_mode & raw::S_IFMT == raw::S_IFCHR;
+            if !device.default || is_device && (stat.st_rdev == rdev || &*device.path != c"/dev/null") {
                 return Ok(());
             }
             return Err(Error::new("mknodat", Errno::EXIST)
                 .on(device.path.to_bytes())
-                .hint("the image has another file there"));
+                .hint("the image or a mount has another file there, and every container has this device"));
         }
         Err(errno) => return Err(Error::new("mknodat", errno).on(device.path.to_bytes())),
     }
@@ -93,10 +93,12 @@ pub(crate) fn links(root: &OwnedFd) -> Result<()> {
         (c"/proc/self/fd/0", c"stdin"),
         (c"/proc/self/fd/1", c"stdout"),
         (c"/proc/self/fd/2", c"stderr"),
-        (c"/proc/kcore", c"core"),
         (c"pts/ptmx", c"ptmx"),
+        (c"/proc/kcore", c"core"),
     ];
-    for (target, name) in links {
+    // Not every kernel has it, and a link that leads nowhere is in the way of programs that walk /dev.
+    let kcore = rustix::fs::statat(CWD, c"/proc/kcore", AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    for (target, name) in links.into_iter().take(if kcore { 6 } else { 5 }) {
         match rustix::fs::symlinkat(target, &dev, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::new("symlinkat", errno).on(name.to_bytes())),

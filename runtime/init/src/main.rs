@@ -202,9 +202,9 @@ impl Init {
         self.step(Step::Propagation)?;
         let devnull = root::prepare(root)?;
         self.step(Step::Rootfs)?;
-        let dir = root::mount_rootfs(self, root)?;
+        let mut dir = root::mount_rootfs(self, root)?;
         self.step(Step::Mounts)?;
-        let kernel = mounts::perform(self, &dir, &root.mounts)?;
+        let mounts::Mounted { kernel, readonly } = mounts::perform(self, &mut dir, &root.mounts)?;
         self.step(Step::Devices)?;
         devices::make(self, &dir, &root.devices)?;
         self.step(Step::DevLinks)?;
@@ -236,7 +236,7 @@ impl Init {
         self.step(Step::MaskedPaths)?;
         masks::mask(&places, &root.masked, devnull)?;
         self.step(Step::ReadonlyRoot)?;
-        root::finish(root, &dir)
+        root::finish(root, &dir, &readonly)
     }
 
     /// Waits for the order to start, from the channel or from a later `cleat start`.

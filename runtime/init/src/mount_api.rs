@@ -1,9 +1,12 @@
 //! How is a mount configured and attached by its descriptor alone?
 
+use core::ffi::CStr;
+
 use cleat_plan::{Propagation, PropagationKind};
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::error::{Call, Result};
 use crate::sys;
@@ -41,4 +44,25 @@ pub(crate) fn empty_directory() -> Result<OwnedFd> {
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs).call("fsmount")
+}
+
+/// A mount that some work makes in an empty file system of our own, where nobody else can reach its name: for
+/// what takes one. The file system is on `at` meanwhile.
+pub(crate) fn in_empty_place(
+    at: BorrowedFd<'_>,
+    name: &CStr,
+    work: impl FnOnce(&OwnedFd) -> Result<()>,
+) -> Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).call_on("fsopen", c"tmpfs")?;
+    rustix::mount::fsconfig_create(fs.as_fd()).call("fsconfig create")?;
+    let attrs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let place = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs).call("fsmount")?;
+    let before = rustix::fs::open(c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call("open")?;
+    attach(place.as_fd(), at).call("move_mount")?;
+    rustix::process::fchdir(&place).call("fchdir")?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let made = work(&place).and_then(|()| rustix::mount::open_tree(&place, name, flags).call("open_tree"));
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).call("umount2")?;
+    rustix::process::fchdir(&before).call("fchdir")?;
+    made
 }

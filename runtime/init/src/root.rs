@@ -7,13 +7,13 @@ use core::ffi::CStr;
 use cleat_plan::{Pivot, Propagation, PropagationKind, Root, Text};
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags};
 
 use crate::Init;
 use crate::error::{Call, Error, Result};
-use crate::mount_api::{attach, empty_directory, no_devices, propagate};
+use crate::mount_api::{attach, empty_directory, in_empty_place, no_devices, propagate};
 use crate::path::{self, Make};
 use crate::procfs::PROC_SUPER_MAGIC;
 use crate::sys;
@@ -38,7 +38,11 @@ pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
     // Before any file of the container is in reach: what covers masked paths must be the real
     // device, whatever the image has under that name (CVE-2025-31133).
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let devnull = rustix::mount::open_tree(CWD, c"/dev/null", flags).call_on("open_tree", c"/dev/null")?;
+    let devnull = match rustix::mount::open_tree(CWD, c"/dev/null", flags) {
+        // No /dev on the host, as in an initramfs: one of our own, which is the real device, too.
+        Err(Errno::NOENT) if root.pivot != Pivot::Chroot => own_null(root)?,
+        other => other.call_on("open_tree", c"/dev/null")?,
+    };
     let stat = rustix::fs::fstat(&devnull).call_on("fstat", c"/dev/null")?;
     if stat.st_mode & raw::S_IFMT != raw::S_IFCHR || stat.st_rdev != rustix::fs::makedev(1, 3) {
         return Err(Error::refused(
@@ -49,6 +53,17 @@ pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
     }
     harden_node(&devnull).call_on("mount_setattr", c"/dev/null")?;
     Ok(Some(devnull))
+}
+
+/// A null device in no file system that anybody else sees.
+fn own_null(root: &Root) -> Result<OwnedFd> {
+    let at = open_dir(&root.path).call_on("open", &root.path)?;
+    in_empty_place(at.as_fd(), c"null", |place| {
+        let (mode, rdev) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3));
+        rustix::fs::mknodat(place, c"null", FileType::CharacterDevice, mode, rdev)
+            .call_on("mknodat", c"/dev/null")
+            .map_err(|e| e.hint("the host has no /dev/null, which masks are made of"))
+    })
 }
 
 /// A node of the host that the container will see: the device works as ever, but owner, mode and
@@ -171,15 +186,20 @@ fn leave_host_mounts(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Propagation and write protection of the root: after the last bind mount, which an unbindable
+/// Propagation and write protection of the root, and of mounts that had to be filled first: after the last bind mount, which an unbindable
 /// tree would refuse and which a shared one would copy to others.
-pub(crate) fn finish(root: &Root, dir: &OwnedFd) -> Result<()> {
+pub(crate) fn finish(root: &Root, dir: &OwnedFd, readonly: &[(Text, OwnedFd)]) -> Result<()> {
+    let read_only = |mount: &OwnedFd, path: &CStr| {
+        sys::mount_setattr(mount.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", path)
+    };
+    for (target, mount) in readonly {
+        read_only(mount, target)?;
+    }
     if let Some(how) = root.root_propagation {
         propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
     }
     if root.readonly {
-        sys::mount_setattr(dir.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0)
-            .call_on("mount_setattr", c"/")?;
+        read_only(dir, c"/")?;
     }
     Ok(())
 }

@@ -216,6 +216,12 @@ pub struct Mount {
     pub nodev: bool,
     /// No part of the target may be a symbolic link (`/proc` and `/sys`: CVE-2019-19921).
     pub target_nofollow: bool,
+    /// The last part of the target is not followed, and must be there (`dest-nofollow`).
+    pub target_last_nofollow: bool,
+    /// `RDONLY` of `attr` is set at the end only, when all that lies below has been made.
+    pub readonly_late: bool,
+    /// Where the source is a symbolic link, one like it is made instead of a mount (`copy-symlink`).
+    pub copy_link: bool,
     /// What is bound must be the root of a procfs.
     pub require_procfs: bool,
     /// Copy what the image has at the target into the new file system.
@@ -229,15 +235,17 @@ pub struct Mount {
 pub struct Attr {
     /// `MOUNT_ATTR_*` to set.
     pub set: u64,
-    /// `MOUNT_ATTR_*` to clear.
+    /// `MOUNT_ATTR_*` to clear; an error where a user namespace may not.
     pub clear: u64,
+    /// `MOUNT_ATTR_*` to clear, too, but those that a user namespace may not stay.
+    pub clear_unlocked: u64,
 }
 
 impl Attr {
     /// Nothing to change.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.set == 0 && self.clear == 0
+        self.set | self.clear | self.clear_unlocked == 0
     }
 }
 
@@ -248,6 +256,8 @@ pub enum MountKind {
     Bind {
         /// Absolute path on the host.
         source: Text,
+        /// The same as a path of the container, where an earlier mount of the list makes it.
+        inside: Option<Text>,
         /// With the mounts below it.
         recursive: bool,
         /// Do not follow `source` when it is a symbolic link.
@@ -300,9 +310,9 @@ pub struct Device {
     pub gid: u32,
     /// `mknod(2)` is not possible in a user namespace: bind the host's node of the same path.
     pub bind: bool,
-    /// config.json names this device: a node of another kind in its place is an error. Otherwise
-    /// it is one of the specification's defaults, and whatever stands there stays.
-    pub required: bool,
+    /// One of the specification's defaults: what is no device in its place is an error. What stands in the
+    /// place of one that config.json names stays, as with runc.
+    pub default: bool,
 }
 
 /// A kernel parameter.

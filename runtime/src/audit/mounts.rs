@@ -371,6 +371,10 @@ fn wanted(root: &Root, named: usize) -> Vec<Wanted<'_>> {
             MountKind::Bind { source, recursive, .. } => (None, Some(path(source)), *recursive),
             MountKind::Remount { .. } => (None, None, false),
         };
+        // A mount, or a link: only who made it knows.
+        if mount.copy_link {
+            continue;
+        }
         // One that the runtime adds has no place in config.json.
         let place = if index < named { format!("mounts[{index}]") } else { "mounts".to_owned() };
         let alone = |kind| matches!(kind, PropagationKind::Private | PropagationKind::Unbindable);
@@ -554,11 +558,14 @@ mod tests {
         cleat_plan::Mount {
             target: text(target),
             kind: MountKind::New { fstype: text("tmpfs"), source: None, options: Vec::new() },
-            attr: Attr { set, clear: 0 },
+            attr: Attr { set, clear: 0, clear_unlocked: 0 },
             attr_recursive: Attr::default(),
             propagation: Vec::new(),
             nodev: false,
             target_nofollow: false,
+            target_last_nofollow: false,
+            readonly_late: false,
+            copy_link: false,
             require_procfs: false,
             copy_up: false,
             label: None,

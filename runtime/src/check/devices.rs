@@ -11,6 +11,7 @@ use nix::sys::stat::{FileStat, SFlag, makedev, stat};
 use super::mount_view::{Found, View};
 use super::{Preflight, Problem};
 use crate::error::errno_text;
+use crate::plan::NEWUSER;
 use crate::plan::netdev::place_of;
 use crate::probe::kernel_features::Which;
 use crate::sys::netlink::{By, Netlink};
@@ -33,11 +34,20 @@ impl Preflight<'_> {
             let place = index.map(|index| format!("linux.devices[{index}].path")).unwrap_or_default();
             if device.bind {
                 self.check_host_node(&place, device);
-            } else if device.required {
+            } else if device.default {
+                let end = view.walk(Path::new(OsStr::from_bytes(device.path.to_bytes())), None);
+                let is_null = device.path.to_bytes() == b"/dev/null";
+                let another = |stat: &FileStat| {
+                    !is_device(stat, device) && (is_null || stat.st_mode & SFlag::S_IFMT.bits() != device.file_type)
+                };
+                if matches!(&end.found, Found::File(_, stat) if another(stat)) {
+                    let what = format!("{}: the image or a mount has another file there", device.path);
+                    self.problem(place, what, "remove it: every container has this device");
+                }
+            } else {
                 let end = view.walk(Path::new(OsStr::from_bytes(device.path.to_bytes())), None);
                 if matches!(&end.found, Found::File(_, stat) if !is_device(stat, device)) {
-                    let what = format!("{}: the image has another file there", device.path);
-                    self.problem(place, what, "remove it from the image, or the device from config.json");
+                    self.warn(&place, format_args!("{}: the image has another file there, which stays", device.path));
                 }
             }
         }
@@ -46,7 +56,9 @@ impl Preflight<'_> {
             self.problem("", "this process has no CAP_MKNOD and cannot make device nodes", "run cleat with it");
         }
         let null = stat("/dev/null").ok();
-        if !root.masked.is_empty() && null.is_none_or(|null| null.st_rdev != makedev(1, 3)) {
+        // Where there is none, root of the machine makes one.
+        let makes_null = plan.host.namespaces & NEWUSER == 0 && !self.host.rootless();
+        if !root.masked.is_empty() && null.map_or(!makes_null, |null| null.st_rdev != makedev(1, 3)) {
             self.problem(
                 "linux.maskedPaths",
                 "the host's /dev/null is not the null device (char 1:3)",

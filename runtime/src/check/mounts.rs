@@ -65,12 +65,16 @@ impl<'a> Preflight<'a> {
     fn check_mount(&mut self, index: usize, mount: &Mount, view: &mut View) {
         let place = format!("mounts[{index}]");
         let content = match &mount.kind {
-            MountKind::Bind { source, nofollow, tree, .. } => {
+            MountKind::Bind { source, inside, nofollow, tree, .. } => {
                 if let Some(tree) = tree.and_then(|index| self.tree(index)) {
                     self.check_idmap(&place, tree);
                 }
                 // One that the plan has put in the place of another, of something that is not made yet.
-                if *nofollow { Some(Content::Unknown) } else { self.check_source(&place, path_of(source), mount) }
+                if *nofollow || inside.is_some() {
+                    Some(Content::Unknown)
+                } else {
+                    self.check_source(&place, path_of(source), mount)
+                }
             }
             MountKind::New { fstype, .. } => {
                 self.check_file_system(&place, fstype);
@@ -260,6 +264,11 @@ impl<'a> Preflight<'a> {
         if !self.survey.file_systems.iter().any(|fs| fs.name == base && !fs.needs_device) {
             return;
         }
+        // What fsconfig(2) does not take goes through mount(2), which cannot be asked.
+        let is_long = |text: &CStr| text.to_bytes().len() > 255;
+        if source.is_some_and(is_long) || options.iter().any(|o| o.value.as_deref().is_some_and(is_long)) {
+            return;
+        }
         // Who may not mount here cannot ask either.
         let Ok(fs) = Options::of(fstype) else { return };
         // The namespace that an ordinary user is in by now has no ids to name.
@@ -293,7 +302,7 @@ impl<'a> Preflight<'a> {
         if !self.survey.has_capability("CAP_SYS_ADMIN") {
             return;
         }
-        let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: false };
+        let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: tree.nofollow };
         let path = CString::new(tree.path.as_os_str().as_bytes()).ok();
         // That the source is not there is reported elsewhere.
         let Some(Ok(copy)) = path.map(|path| sys::open_tree(&path, flags)) else { return };

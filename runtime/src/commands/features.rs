@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::container::OCI_VERSION;
 use crate::error::Result;
 use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
-use crate::plan::{NAMESPACES, caps, ids, memory, mounts, systemd};
+use crate::plan::{NAMESPACES, caps, ids, memory, mount_options, systemd};
 use crate::sys;
 
 use super::print_json;
@@ -26,7 +26,7 @@ pub fn document() -> Value {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": mounts::option_names(),
+        "mountOptions": mount_options::option_names(),
         "linux": {
             "namespaces": namespaces,
             "capabilities": caps::NAMES,

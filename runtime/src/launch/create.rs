@@ -607,7 +607,7 @@ fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
     let place = format!("open_tree {}", tree.path.display());
     let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes())
         .map_err(|_| Error::new(format!("{place}: zero byte")))?;
-    let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: false };
+    let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: tree.nofollow };
     let fd = sys::open_tree(&path, flags).context(&place)?;
     // Our mount namespace's propagation must not reach the container's.
     sys::enslave_mount(fd.as_fd()).context(&place)?;

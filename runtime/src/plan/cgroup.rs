@@ -126,7 +126,8 @@ fn asked_by(spec: &Spec, host: &Host, limits: &[Limit]) -> Vec<String> {
 /// Source: runtime-spec config-linux.md § Control groups, "Cgroup ownership".
 pub(super) fn owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<(u32, u32)> {
     let writable = |mount: &spec::Mount| {
-        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !mount.options.iter().any(|option| option == "ro")
+        let mut words = mount.options.iter().flat_map(|option| super::mount_options::words(option));
+        (mount.kind == "cgroup" || mount.kind == "cgroup2") && !words.any(|word| word == "ro")
     };
     let root = |maps: &[IdMap]| maps.iter().find(|map| map.container_id == 0).map(|map| map.host_id);
     let maps = maps.filter(|_| namespaces.new & NEWCGROUP != 0 && spec.mounts.iter().any(writable))?;

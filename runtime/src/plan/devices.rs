@@ -3,6 +3,8 @@
 //! The allow-list becomes an eBPF program of type `BPF_PROG_TYPE_CGROUP_DEVICE`
 //! (Linux bpf-helpers(7); include/uapi/linux/bpf.h, `struct bpf_cgroup_dev_ctx`).
 
+use std::path::{Path, PathBuf};
+
 use cleat_plan::{Device, Mount, MountKind, Text};
 use serde::Serialize;
 
@@ -13,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{DeviceRule, Spec};
 use crate::sys::Insn;
+use crate::sys::clean_path::clean;
 
 const S_IFIFO: u32 = 0o010_000;
 const S_IFCHR: u32 = 0o020_000;
@@ -124,7 +127,7 @@ pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule>
 
 /// Nodes below `/dev`: the defaults, with those of config.json in place of what they name.
 pub(super) fn nodes(config: &[spec::Device], bind: bool, ids: Ids<'_>, findings: &mut Findings) -> Vec<Device> {
-    let missing = |path: &str| !config.iter().any(|device| device.path == path);
+    let missing = |path: &str| !config.iter().any(|device| clean_path(&device.path) == Path::new(path));
     let defaults: Vec<_> = DEFAULT_NODES.iter().filter(|(path, ..)| missing(path)).collect();
     let mut nodes = findings.each(&defaults, |_, (path, major, minor)| {
         Ok(Device {
@@ -136,12 +139,16 @@ pub(super) fn nodes(config: &[spec::Device], bind: bool, ids: Ids<'_>, findings:
             uid: 0,
             gid: 0,
             bind,
-            required: false,
+            default: true,
         })
     });
     let place = |index| Place::new(format!("linux.devices[{index}]"));
     nodes.extend(findings.each(config, |index, device| node(device, &place(index), bind, ids)));
     nodes
+}
+
+fn clean_path(path: &str) -> PathBuf {
+    clean(Path::new("/"), Path::new(path))
 }
 
 fn node(device: &spec::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Result<Device> {
@@ -164,8 +171,12 @@ fn node(device: &spec::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Resul
         ids.check_uid(uid, &place.at("uid"))?;
         ids.check_gid(gid, &place.at("gid"))?;
     }
+    let path = clean_path(&device.path);
+    if path == Path::new("/") {
+        return Err(place.at("path").error("\"/\" is no place for a device"));
+    }
     Ok(Device {
-        path: text(&device.path)?,
+        path: text(&path)?,
         file_type,
         mode: device.file_mode.unwrap_or(0o666) & 0o7777,
         major: number(device.major, "major")?,
@@ -173,7 +184,7 @@ fn node(device: &spec::Device, place: &Place, bind: bool, ids: Ids<'_>) -> Resul
         uid,
         gid,
         bind,
-        required: true,
+        default: false,
     })
 }
 

@@ -1,11 +1,8 @@
 //! What do the entries of `mounts` ask for?
-//!
-//! Options are those of mount(8) and runtime-spec config.md § Linux mount options. The tables
-//! below are all of them: `cleat features` prints the same.
 
 use std::path::{Path, PathBuf};
 
-use cleat_plan::{Attr, FsOption, Mount, MountKind, Propagation, PropagationKind, Text};
+use cleat_plan::{FsOption, Mount, MountKind, Text};
 
 use super::clone_flags::NEWCGROUP;
 use super::clone_flags::NEWIPC;
@@ -13,146 +10,16 @@ use super::clone_flags::NEWNET;
 use super::clone_flags::NEWPID;
 use super::clone_flags::NEWUSER;
 use super::ids::Ids;
+use super::mount_options::{ATIME, Mapping, Mappings, NODEV, NODIRATIME, Options, RDONLY, SUPERBLOCK, apply, words};
 use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::text;
+use super::types::IdMap;
 use super::types::IdmapSource;
 use super::types::Tree;
 use crate::error::Result;
 use crate::spec;
 use crate::sys::clean_path::clean;
-
-const RDONLY: u64 = 0x1;
-const NOSUID: u64 = 0x2;
-const NODEV: u64 = 0x4;
-const NOEXEC: u64 = 0x8;
-const ATIME: u64 = 0x70;
-const NOATIME: u64 = 0x10;
-const STRICTATIME: u64 = 0x20;
-const NODIRATIME: u64 = 0x80;
-const NOSYMFOLLOW: u64 = 0x20_0000;
-
-/// Options that are attributes of a mount: name, bits set, bits cleared. With an `r` in front they
-/// are those of all mounts below, too.
-const ATTRIBUTES: &[(&str, u64, u64)] = &[
-    ("ro", RDONLY, 0),
-    ("rw", 0, RDONLY),
-    ("nosuid", NOSUID, 0),
-    ("suid", 0, NOSUID),
-    ("nodev", NODEV, 0),
-    ("dev", 0, NODEV),
-    ("noexec", NOEXEC, 0),
-    ("exec", 0, NOEXEC),
-    ("noatime", NOATIME, ATIME),
-    ("atime", 0, ATIME),
-    ("relatime", 0, ATIME),
-    ("norelatime", 0, ATIME),
-    ("strictatime", STRICTATIME, ATIME),
-    ("nostrictatime", 0, ATIME),
-    ("nodiratime", NODIRATIME, 0),
-    ("diratime", 0, NODIRATIME),
-    ("nosymfollow", NOSYMFOLLOW, 0),
-    ("symfollow", 0, NOSYMFOLLOW),
-];
-
-/// Options of the file system as a whole that the kernel knows by these names (fsconfig(2)).
-const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
-
-/// Options without effect on any kernel this program runs on: `silent` suppresses a log line of
-/// mount(2), which is not used; `iversion` is the file system's own affair since Linux 6.6, and
-/// was ignored by those that containers mount.
-const WITHOUT_EFFECT: &[&str] = &["defaults", "silent", "loud", "iversion", "noiversion", "nofail"];
-
-const PROPAGATIONS: &[(&str, PropagationKind, bool)] = &[
-    ("private", PropagationKind::Private, false),
-    ("rprivate", PropagationKind::Private, true),
-    ("shared", PropagationKind::Shared, false),
-    ("rshared", PropagationKind::Shared, true),
-    ("slave", PropagationKind::Slave, false),
-    ("rslave", PropagationKind::Slave, true),
-    ("unbindable", PropagationKind::Unbindable, false),
-    ("runbindable", PropagationKind::Unbindable, true),
-];
-
-/// Options that say what kind of mount it is.
-const KINDS: &[&str] = &["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
-
-/// Every option with a meaning of its own, sorted.
-#[must_use]
-pub fn option_names() -> Vec<String> {
-    let mut names: Vec<String> =
-        ATTRIBUTES.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]).collect();
-    names.extend(PROPAGATIONS.iter().map(|(name, ..)| (*name).to_owned()));
-    names.extend(SUPERBLOCK.iter().chain(WITHOUT_EFFECT).chain(KINDS).map(|name| (*name).to_owned()));
-    names.retain(|name| name != "nofail");
-    names.sort();
-    names
-}
-
-/// The propagation that a word means.
-pub(super) fn propagation(word: &str) -> Option<Propagation> {
-    PROPAGATIONS
-        .iter()
-        .find(|(name, ..)| *name == word)
-        .map(|(_, kind, recursive)| Propagation { kind: *kind, recursive: *recursive })
-}
-
-/// What one mount's options say.
-#[derive(Default)]
-struct Options {
-    attr: Attr,
-    attr_recursive: Attr,
-    propagation: Vec<Propagation>,
-    fs: Vec<FsOption>,
-    bind: bool,
-    recursive: bool,
-    remount: bool,
-    copy_up: bool,
-    /// `Some(true)` maps the mounts below, too.
-    idmap: Option<bool>,
-}
-
-fn apply(attr: &mut Attr, set: u64, clear: u64) {
-    attr.set = attr.set & !clear | set;
-    attr.clear = attr.clear & !set | clear;
-}
-
-fn parse(options: &[String], place: &Place) -> Result<Options> {
-    let mut parsed = Options::default();
-    for (index, option) in options.iter().enumerate() {
-        let attribute = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
-        match option.as_str() {
-            "bind" => parsed.bind = true,
-            "rbind" => (parsed.bind, parsed.recursive) = (true, true),
-            "remount" => parsed.remount = true,
-            "tmpcopyup" => parsed.copy_up = true,
-            "idmap" => parsed.idmap = Some(false),
-            "ridmap" => parsed.idmap = Some(true),
-            word if WITHOUT_EFFECT.contains(&word) => {}
-            word => {
-                if let Some((_, set, clear)) = attribute(word) {
-                    apply(&mut parsed.attr, *set, *clear);
-                } else if let Some((_, set, clear)) = word.strip_prefix('r').and_then(attribute) {
-                    apply(&mut parsed.attr_recursive, *set, *clear);
-                } else if let Some(how) = propagation(word) {
-                    parsed.propagation.push(how);
-                } else {
-                    let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
-                    if key.is_empty() {
-                        return Err(place.at(format_args!("options[{index}]")).error("is empty"));
-                    }
-                    if value.is_some_and(|v| v.len() > 255) {
-                        return Err(place
-                            .at(format_args!("options[{index}]"))
-                            .error("the value is longer than the 255 bytes that fsconfig(2) takes"));
-                    }
-                    parsed.fs.push(FsOption { key: text(key)?, value: value.map(text).transpose()? });
-                }
-            }
-        }
-    }
-    Ok(parsed)
-}
 
 /// What a mount needs to know of the rest of the plan.
 pub(super) struct Context<'a> {
@@ -172,6 +39,11 @@ pub(super) struct Context<'a> {
     pub(super) sysfs_readonly: bool,
     /// `linux.mountLabel`
     pub(super) mount_label: Option<&'a Text>,
+    pub(super) rootfs: &'a Path,
+    /// Where the mounts before it in the list are.
+    pub(super) earlier: Vec<PathBuf>,
+    /// What is ignored, but told.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Files below `/proc` that may be covered by a bind mount, as tools like lxcfs do.
@@ -193,7 +65,8 @@ const PROC_FILES: &[&str] = &[
 /// not. That of a namespace that others have, too, stays as it is: they may want to write.
 pub(super) fn is_sysfs_readonly(spec: &spec::Spec, namespaces: &Namespaces) -> bool {
     let is_readonly = |mount: &spec::Mount| {
-        mount.options.iter().rfind(|option| matches!(option.as_str(), "ro" | "rw")).is_some_and(|last| last == "ro")
+        let words = mount.options.iter().flat_map(|option| words(option));
+        words.filter(|word| matches!(*word, "ro" | "rw")).last() == Some("ro")
     };
     let mut all = spec.mounts.iter().filter(|mount| mount.kind == "sysfs").peekable();
     namespaces.new & NEWNET != 0 && all.peek().is_some() && all.all(is_readonly)
@@ -205,13 +78,14 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         return Err(place.at("destination").error("is missing"));
     }
     let destination = clean(Path::new("/"), Path::new(&mount.destination));
-    if destination == Path::new("/") {
+    let mut options = Options::parse(&mount.options, place)?;
+    let is_root = destination == Path::new("/");
+    if is_root && (!context.earlier.is_empty() || options.remount) {
         return Err(place
             .at("destination")
             .error("\"/\" is the root file system itself")
-            .remedy("set root.path instead"));
+            .remedy("set root.path instead, or mount there before all others"));
     }
-    let mut options = parse(&mount.options, &place.at("options"))?;
     let bind = options.bind || mount.kind == "bind" || mount.kind == "rbind";
     options.recursive |= mount.kind == "rbind";
     let kind = if options.remount {
@@ -227,7 +101,11 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         }
         MountKind::Remount { options: Vec::new() }
     } else {
-        if options.idmap.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        if options.idmap.is_some()
+            || options.mappings.is_some()
+            || !mount.uid_mappings.is_empty()
+            || !mount.gid_mappings.is_empty()
+        {
             return Err(place
                 .error("identity-mapped mounts must be bind mounts")
                 .remedy("add \"bind\" to the options"));
@@ -242,17 +120,42 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         propagation: options.propagation,
         nodev: false,
         target_nofollow: destination == Path::new("/proc") || destination == Path::new("/sys"),
+        target_last_nofollow: options.target_nofollow,
+        readonly_late: false,
+        copy_link: options.copy_link,
         require_procfs: false,
         copy_up: options.copy_up,
         label: None,
     };
     planned.nodev = context.unprivileged && !has_devices(mount, &planned, context.bundle);
+    if planned.nodev {
+        planned.attr.clear_unlocked &= !NODEV;
+    }
+    // Something may still be made on them: mount points, device nodes.
+    let is_filled = is_root || destination == Path::new("/dev") || mount.kind == "tmpfs";
+    let is_new = matches!(planned.kind, MountKind::New { .. }) || is_root;
+    planned.readonly_late = is_filled && is_new && planned.attr.set & RDONLY != 0;
     label_mount(&mut planned, context.mount_label)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
     }
     check_proc(&mut planned, &destination, mount, place)?;
     Ok(planned)
+}
+
+/// A later remount decides on the write protection of a mount.
+pub(super) fn settle_late(list: &mut [Mount]) {
+    for index in 0..list.len() {
+        let (before, rest) = list.split_at_mut(index);
+        let Some(mount) = rest.first().filter(|mount| matches!(mount.kind, MountKind::Remount { .. })) else {
+            continue;
+        };
+        if (mount.attr.set | mount.attr.clear) & RDONLY != 0
+            && let Some(earlier) = before.iter_mut().rfind(|earlier| earlier.target == mount.target)
+        {
+            earlier.readonly_late = false;
+        }
+    }
 }
 
 /// Whether device nodes on a mount were asked for: by the option `dev`, as those of the host's `/dev`, or as
@@ -317,10 +220,9 @@ fn bind_kind(
     place: &Place,
     context: &mut Context<'_>,
 ) -> Result<MountKind> {
-    if let Some(option) = options.fs.first() {
-        return Err(place
-            .at("options")
-            .error(format_args!("{:?} is no option of a bind mount", option.key.to_string_lossy())));
+    ignore_data(options, place, context)?;
+    if options.copy_link && (options.source_nofollow || options.target_nofollow) {
+        return Err(place.at("options").error("\"copy-symlink\" excludes \"src-nofollow\" and \"dest-nofollow\""));
     }
     if mount.source.is_empty() {
         return Err(place.at("source").error("is missing").remedy("a bind mount needs one"));
@@ -331,21 +233,51 @@ fn bind_kind(
     if context.unprivileged && options.recursive && options.attr.set & RDONLY != 0 && source.starts_with("/sys") {
         apply(&mut options.attr_recursive, RDONLY, 0);
     }
+    options.bind_flags();
     let idmap = idmap_source(mount, options, place, context)?;
+    let (recursive, nofollow) = (options.recursive, options.source_nofollow || options.copy_link);
     if idmap.is_none() {
-        return bind(&source, options.recursive, false, context);
+        return bind(&source, recursive, nofollow, context);
     }
-    let recursive = options.recursive;
-    let tree = Tree { path: source.clone(), recursive, idmap, idmap_recursive: options.idmap == Some(true) };
+    let tree = Tree { path: source.clone(), recursive, nofollow, idmap, idmap_recursive: options.idmap == Some(true) };
     let tree = super::types::push_mount(context.mount_fds, tree)?;
-    Ok(MountKind::Bind { source: text(&source)?, recursive, nofollow: false, tree: Some(tree) })
+    Ok(MountKind::Bind { source: text(&source)?, inside: None, recursive, nofollow, tree: Some(tree) })
+}
+
+/// Options of file systems mean nothing to a bind mount. Those of all file systems are passed over as by the
+/// peers, and so is a value, which is told; any other word may be a slip of the pen in what was to confine.
+fn ignore_data(options: &mut Options, place: &Place, context: &mut Context<'_>) -> Result<()> {
+    for FsOption { key, value } in std::mem::take(&mut options.fs) {
+        let key = key.to_string_lossy();
+        if value.is_some() {
+            let said = place.at("options").error(format_args!("{key:?} has no effect on a bind mount"));
+            context.warnings.push(said.to_string());
+        } else if !SUPERBLOCK.contains(&&*key) {
+            return Err(place.at("options").error(format_args!("{key:?} is no option of a bind mount")));
+        }
+    }
+    Ok(())
 }
 
 /// A bind mount as it is, opened by the half that can reach it.
 fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_>) -> Result<MountKind> {
-    let tree = || Tree { path: source.into(), recursive, idmap: None, idmap_recursive: false };
+    let tree = || Tree { path: source.into(), recursive, nofollow, idmap: None, idmap_recursive: false };
+    // What an earlier mount brings into the root is not there yet when the host half opens: the init, which
+    // may not be allowed on the way to it, looks from the root that it has.
+    let inside = source.strip_prefix(context.rootfs).ok().map(|rest| Path::new("/").join(rest));
+    let inside =
+        inside.filter(|path| context.host_opens && context.earlier.iter().any(|mount| path.starts_with(mount)));
+    if let Some(inside) = inside {
+        return Ok(MountKind::Bind {
+            source: text(source)?,
+            inside: Some(text(inside)?),
+            recursive,
+            nofollow,
+            tree: None,
+        });
+    }
     let tree = context.host_opens.then(|| super::types::push_mount(context.mount_fds, tree())).transpose()?;
-    Ok(MountKind::Bind { source: text(source)?, recursive, nofollow, tree })
+    Ok(MountKind::Bind { source: text(source)?, inside: None, recursive, nofollow, tree })
 }
 
 fn idmap_source(
@@ -355,7 +287,7 @@ fn idmap_source(
     context: &Context<'_>,
 ) -> Result<Option<IdmapSource>> {
     let has_maps = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
-    if (has_maps || options.idmap.is_some()) && !context.may_idmap {
+    if (has_maps || options.idmap.is_some() || options.mappings.is_some()) && !context.may_idmap {
         return Err(place
             .error("identity-mapped mounts can be made by root alone")
             .remedy("leave the mappings and \"idmap\" out"));
@@ -366,6 +298,21 @@ fn idmap_source(
         }
         let maps = |list: &[spec::IdMapping]| list.iter().map(|m| super::IdMap::from(*m)).collect();
         return Ok(Some(IdmapSource::Mappings { uids: maps(&mount.uid_mappings), gids: maps(&mount.gid_mappings) }));
+    }
+    if let Some(Mappings { uids, gids }) = &options.mappings {
+        let absolute = |list: &[Mapping], ids: &[IdMap], name: &str| -> Result<Vec<IdMap>> {
+            let host_id = |mapping: &Mapping| match mapping.relative {
+                false => Some(mapping.map.host_id),
+                true => super::ids::outside(ids, mapping.map.host_id),
+            };
+            let no_id = |id| place.at("options").error(format_args!("\"idmap\": {id} has no mapping in linux.{name}"));
+            let each =
+                list.iter().map(|m| Ok(IdMap { host_id: host_id(m).ok_or_else(|| no_id(m.map.host_id))?, ..m.map }));
+            each.collect()
+        };
+        let uids = absolute(uids, context.ids.uids, "uidMappings")?;
+        let gids = absolute(gids, context.ids.gids, "gidMappings")?;
+        return Ok(Some(IdmapSource::Mappings { uids, gids }));
     }
     match options.idmap {
         None => Ok(None),
@@ -396,7 +343,21 @@ fn new_kind(mount: &spec::Mount, options: &mut Options, place: &Place, context: 
     if as_a_whole && options.attr.set & RDONLY != 0 {
         fs.push(FsOption { key: text("ro")?, value: None });
     }
+    check_length(&fs, place)?;
     Ok(MountKind::New { fstype: text(fstype)?, source: Some(text(source)?), options: fs })
+}
+
+/// What is too long for fsconfig(2) goes through mount(2), which would cut off what is beyond a page.
+fn check_length(options: &[FsOption], place: &Place) -> Result<()> {
+    const PAGE: usize = 4096;
+    let length = |text: &Text| text.to_bytes().len();
+    let all: usize = options.iter().map(|o| length(&o.key) + o.value.as_ref().map_or(0, length) + 2).sum();
+    if all < PAGE || options.iter().all(|option| option.value.as_ref().map_or(0, length) <= 255) {
+        return Ok(());
+    }
+    Err(place
+        .at("options")
+        .error(format_args!("are {all} bytes together, one of them more than 255; mount(2) takes 4095")))
 }
 
 /// File systems that show a namespace, which only that namespace's owner may mount.
@@ -451,6 +412,9 @@ fn instead_of_new(
 
 #[cfg(test)]
 mod tests {
+    use cleat_plan::{Attr, Propagation, PropagationKind};
+
+    use super::super::mount_options::{NOATIME, NOEXEC, NOSUID, STRICTATIME, option_names};
     use super::*;
 
     fn decide_json(json: &str) -> std::result::Result<Mount, String> {
@@ -472,6 +436,9 @@ mod tests {
             mount_fds: &mut fds,
             sysfs_readonly: true,
             mount_label: None,
+            rootfs: Path::new("/bundle/rootfs"),
+            earlier: vec![PathBuf::from("/proc")],
+            warnings: Vec::new(),
         };
         decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())
     }
@@ -482,14 +449,14 @@ mod tests {
             r#"{"destination":"/a","type":"tmpfs","options":["ro","rw","noatime","strictatime","nosuid"]}"#,
         )
         .unwrap();
-        assert_eq!(mount.attr, Attr { set: STRICTATIME | NOSUID, clear: RDONLY | ATIME });
+        assert_eq!((mount.attr.set, mount.attr.clear), (STRICTATIME | NOSUID, RDONLY | ATIME));
     }
 
     #[test]
     fn recursive_attributes_are_kept_apart() {
         let mount =
             decide_json(r#"{"destination":"/a","source":"x","options":["rbind","rro","rnoatime","rslave"]}"#).unwrap();
-        assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME });
+        assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME, clear_unlocked: 0 });
         assert_eq!(mount.propagation, [Propagation { kind: PropagationKind::Slave, recursive: true }]);
         assert!(
             matches!(mount.kind, MountKind::Bind { recursive: true, ref source, .. } if source.to_bytes() == b"/bundle/x")
@@ -514,8 +481,9 @@ mod tests {
 
     #[test]
     fn an_option_that_a_bind_mount_cannot_have_is_named() {
-        let error = decide_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1"]}"#).unwrap_err();
-        assert_eq!(error, "config.json: mounts[0].options: \"size\" is no option of a bind mount");
+        let error = decide_json(r#"{"destination":"/a","source":"/x","options":["bind","readonly"]}"#).unwrap_err();
+        assert_eq!(error, "config.json: mounts[0].options: \"readonly\" is no option of a bind mount");
+        decide_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1","sync","","mand"]}"#).unwrap();
     }
 
     const USER: &str = r#"[{"type":"user"},{"type":"mount"}]"#;
@@ -537,7 +505,7 @@ mod tests {
         for namespaces in [USER, "[]", r#"[{"type":"user"},{"type":"cgroup","path":"/c"}]"#] {
             let mount = decide_in(namespaces, true, cgroup).unwrap();
             assert_eq!(source(&mount), ("/sys/fs/cgroup/a", false));
-            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0 });
+            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0, clear_unlocked: 0 });
         }
         let own = decide_in(r#"[{"type":"user"},{"type":"cgroup"}]"#, true, cgroup).unwrap();
         assert!(matches!(own.kind, MountKind::New { .. }), "{own:?}");

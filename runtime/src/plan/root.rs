@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::plan::host::Host;
 use crate::spec;
 use crate::spec::Spec;
+use crate::sys::clean_path::clean;
 
 use super::cgroup::Cgroup;
 use super::clone_flags::NEWNS;
@@ -23,7 +24,7 @@ use super::place::text;
 use super::types::Request;
 use super::types::Tree;
 use super::types::push_mount;
-use super::{devices, label, mounts};
+use super::{devices, label, mount_options, mounts};
 
 /// `root.path`, which there must be.
 pub(super) fn root_path(spec: &Spec) -> Result<&str> {
@@ -66,7 +67,13 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         .then(|| {
             push_mount(
                 mount_fds,
-                Tree { path: input.rootfs.into(), recursive: true, idmap: None, idmap_recursive: false },
+                Tree {
+                    path: input.rootfs.into(),
+                    recursive: true,
+                    nofollow: false,
+                    idmap: None,
+                    idmap_recursive: false,
+                },
             )
         })
         .transpose();
@@ -84,8 +91,15 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         mount_fds,
         sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
         mount_label: mount_label.as_ref(),
+        rootfs: input.rootfs,
+        earlier: Vec::new(),
+        warnings: Vec::new(),
     };
-    let list = mount_list(input, &mut context, findings);
+    let mut list = mount_list(input, &mut context, findings);
+    findings.warnings.append(&mut context.warnings);
+    // One on `/` is the root from then on, and read-only when all has been mounted in it.
+    let readonly = readonly || list.first().is_some_and(|mount| mount.target.to_bytes() == b"/" && mount.readonly_late);
+    mounts::settle_late(&mut list);
     // An engine that binds a /dev of its own has filled it, too.
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
@@ -153,7 +167,9 @@ fn check_without_mounts(input: &RootInput<'_>, findings: &mut Findings) {
 /// Those of config.json, and the one for `NOTIFY_SOCKET`.
 fn mount_list(input: &RootInput<'_>, context: &mut mounts::Context<'_>, findings: &mut Findings) -> Vec<wire::Mount> {
     let mut list = findings.each(&input.spec.mounts, |index, mount| {
-        mounts::decide(mount, &Place::new(format!("mounts[{index}]")), context)
+        let decided = mounts::decide(mount, &Place::new(format!("mounts[{index}]")), context);
+        context.earlier.push(clean(Path::new("/"), Path::new(&mount.destination)));
+        decided
     });
     if let Some(dir) = &input.request.notify_dir {
         let notify = spec::Mount {
@@ -190,7 +206,7 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
     if word.is_empty() {
         return Ok(DEFAULT_PROPAGATION);
     }
-    let asked = mounts::propagation(word).ok_or_else(|| {
+    let asked = mount_options::propagation(word).ok_or_else(|| {
         place("linux.rootfsPropagation")
             .wrong(word, "shared, slave, private, unbindable, and the same with an r in front")
     })?;

@@ -60,6 +60,8 @@ pub struct Tree {
     pub path: PathBuf,
     /// With the mounts below.
     pub recursive: bool,
+    /// A symbolic link itself, not what it leads to.
+    pub nofollow: bool,
     /// Owners are mapped.
     pub idmap: Option<IdmapSource>,
     /// Of the mounts below, too.
