@@ -88,6 +88,14 @@ impl Call {
         self
     }
 
+    /// stdin is this.
+    #[must_use]
+    pub fn stdin_of(mut self, end: &OwnedFd) -> Self {
+        self.command.stdin(end.try_clone().expect("dup of stdin"));
+        self.has_stdin = true;
+        self
+    }
+
     /// All three standard descriptors are this terminal.
     #[must_use]
     pub fn terminal(mut self, slave: &OwnedFd) -> Self {

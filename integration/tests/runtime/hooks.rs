@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use integration::{Bundle, Container, Runtime, eventually, not_on_peer, probe, skip};
+use integration::{Bundle, Container, Pty, Runtime, eventually, not_on_peer, probe, skip};
 use serde_json::{Value, json};
 
 const IN_CREATE: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
@@ -239,7 +239,9 @@ fn a_failing_hook_is_told_in_runcs_words() {
             let runtime = Runtime::new();
             let failing = |hooked: Hooked| hooked.hook(kind, "first", 0).hook(kind, "tag", 3);
             let hooked = failing(hooked(&["/probe", "sleep"]));
-            let outcome = runtime.run_with(&hooked.bundle.set("/process/terminal", json!(terminal)), |call| call);
+            let bundle = hooked.bundle.set("/process/terminal", json!(terminal));
+            let (_pty, slave) = Pty::open();
+            let outcome = runtime.run_with(&bundle, |call| if terminal { call.stdin_of(&slave) } else { call });
             let words = format!("error running {kind} hook #1: exit status 3, stdout: , stderr: ");
             for words in [words.as_str(), "hook tag fails as asked"] {
                 assert!(outcome.stderr.contains(words), "{kind}, terminal {terminal}: expected {words:?}: {outcome}");

@@ -41,7 +41,10 @@ fn outer(runtime: &Runtime, inner: &Bundle) -> Bundle {
 
 /// `cleat run` inside, as a process of the cgroup `at`.
 fn run(container: &Container<'_>, at: &[&str]) -> Outcome {
-    container.exec_with(at.iter().copied(), ["/cleat", "--root", "/state", "run", "--bundle", "/inner", "in"])
+    container.exec_with(
+        at.iter().copied(),
+        ["/cleat", "--log-level=warning", "--root", "/state", "run", "--bundle", "/inner", "in"],
+    )
 }
 
 /// What is below a container's cgroup.

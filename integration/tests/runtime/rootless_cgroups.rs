@@ -103,7 +103,12 @@ fn exec_from_another_session_stays_in_the_callers_cgroup() {
     let runtime = runtime.in_cgroup(&cgroup);
     let container = runtime.start_ready(&bundle);
     let elsewhere = |words: &[&str]| {
-        let call = runtime.command_from_anywhere(runtime.program()).arg("--root").arg(runtime.root()).args(words);
+        let call = runtime
+            .command_from_anywhere(runtime.program())
+            .arg("--log-level=warning")
+            .arg("--root")
+            .arg(runtime.root())
+            .args(words);
         call.arg(container.id()).args(["/probe", "facts"]).outcome()
     };
     let outcome = elsewhere(&["exec"]).ok();

@@ -122,7 +122,6 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
     let container = shell.store.open(&options.id)?;
     let process = process(&container, options)?;
-    console::check(process.terminal, options.detach, options.console_socket.as_deref())?;
     let request = Request {
         id: options.id.clone(),
         keyring: container.record.cleat.keyring.clone(),

@@ -24,7 +24,7 @@ use crate::container;
 use crate::container::{Alive, Container, Phase, Status};
 use crate::error::{Context, Error, Result};
 use crate::launch::channel::Channel;
-use crate::launch::{scheduler, standard_streams};
+use crate::launch::{console, scheduler, standard_streams};
 use crate::plan::host::Host;
 use crate::plan::ids::{self, Ids, groups, keeps_groups};
 use crate::plan::seccomp::{self, Exposure, Filter};
@@ -169,6 +169,8 @@ impl<'a> ExecSteps<'a> {
         let scheduling = plan::scheduling(&parameters.process, &mut findings);
         let affinity = plan::affinity(parameters.process.exec_cpu_affinity.as_ref(), &mut findings);
         findings.warnings()?.iter().for_each(|warning| (parameters.warn)(warning));
+        let options = parameters.options;
+        console::check(parameters.process.terminal, options.detach, options.console_socket.as_deref())?;
         Ok(ExecSteps { parameters, container, faults, alive, host, cgroup, is_own, init, fds, scheduling, affinity })
     }
 
