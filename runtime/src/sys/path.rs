@@ -149,6 +149,6 @@ pub fn read(fd: &OwnedFd) -> nix::Result<String> {
 }
 
 /// A path that leads to an open descriptor of this process.
-pub(crate) fn of_descriptor(fd: &OwnedFd, name: &str) -> std::path::PathBuf {
-    format!("/proc/self/fd/{}/{name}", fd.as_raw_fd()).into()
+pub(crate) fn of_descriptor(fd: &OwnedFd, name: impl AsRef<Path>) -> std::path::PathBuf {
+    Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())).join(name)
 }
