@@ -22,7 +22,7 @@ pub struct Global {
     #[arg(long)]
     pub debug: bool,
     /// Append log records to FILE; errors go to standard error, too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub log: Option<PathBuf>,
     /// Format of the records; json without --log writes them to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
@@ -32,7 +32,7 @@ pub struct Global {
     #[arg(long, value_name = "LEVEL", value_parser = LEVELS, hide_possible_values = true)]
     pub log_level: Option<String>,
     /// Directory of the containers' state [default: /run/cleat, or $XDG_RUNTIME_DIR/cleat]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path)]
     pub root: Option<PathBuf>,
     /// Have systemd create the cgroups: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
@@ -96,16 +96,16 @@ fn rootless() -> impl TypedValueParser<Value = Rootless> {
 #[allow(clippy::struct_excessive_bools)]
 pub struct Create {
     /// The bundle's directory [default: the current one]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = path)]
     pub bundle: Option<PathBuf>,
     /// Unix socket that receives the terminal's master
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = path)]
     pub console_socket: Option<PathBuf>,
     /// Unix socket that receives a pidfd of the container's process
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = path)]
     pub pidfd_socket: Option<PathBuf>,
     /// Write to FILE the pid of the container's process
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub pid_file: Option<PathBuf>,
     /// Do not use pivot_root (for a root file system on a ramdisk)
     #[arg(long)]
@@ -201,10 +201,10 @@ pub struct Ps {
 #[allow(clippy::struct_excessive_bools)]
 pub struct Exec {
     /// Unix socket that receives the terminal's master
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = path)]
     pub console_socket: Option<PathBuf>,
     /// Unix socket that receives a pidfd of the process
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = path)]
     pub pidfd_socket: Option<PathBuf>,
     /// Working directory
     #[arg(long, value_name = "DIR")]
@@ -222,13 +222,13 @@ pub struct Exec {
     #[arg(short = 'g', long, value_name = "GID", action = ArgAction::Append)]
     pub additional_gids: Vec<u32>,
     /// JSON file with the process, as process in config.json; no COMMAND then
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = path)]
     pub process: Option<PathBuf>,
     /// Return as soon as the program runs
     #[arg(short, long)]
     pub detach: bool,
     /// Write to FILE the pid of the process
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub pid_file: Option<PathBuf>,
     /// SELinux label of the process
     #[arg(long, value_name = "LABEL")]
@@ -283,7 +283,7 @@ pub struct Events {
 #[derive(Args, Clone, Debug)]
 pub struct Update {
     /// JSON file with limits, as linux.resources in config.json; - for standard input
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = path)]
     pub resources: Option<PathBuf>,
     /// Block I/O weight, 10 to 1000
     #[arg(long, value_name = "N")]
@@ -348,7 +348,7 @@ pub struct Update {
 #[derive(Args, Clone, Debug)]
 pub struct Spec {
     /// The bundle's directory [default: the current one]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = path)]
     pub bundle: Option<PathBuf>,
     /// Write a configuration for an unprivileged user
     #[arg(long)]
@@ -368,7 +368,7 @@ pub struct Plan {
     #[arg(long, hide = true)]
     pub steps: bool,
     /// The bundle's directory
-    #[arg(value_name = "BUNDLE", default_value = ".")]
+    #[arg(value_name = "BUNDLE", default_value = ".", value_parser = path)]
     pub bundle: PathBuf,
 }
 
@@ -390,7 +390,7 @@ pub struct Check {
     #[arg(long)]
     pub json: bool,
     /// Directory of a bundle to check, too
-    #[arg(value_name = "BUNDLE")]
+    #[arg(value_name = "BUNDLE", value_parser = path)]
     pub bundle: Option<PathBuf>,
 }
 
@@ -576,6 +576,12 @@ fn refusal(error: &clap::Error) -> Refusal {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let hint = if needs_value { "flag needs an argument: " } else { "" };
     Refusal { text: format!("Incorrect Usage. {hint}{text}"), asked: false }
+}
+
+/// A path may have bytes that are no UTF-8.
+#[allow(clippy::unnecessary_wraps, reason = "what clap calls may fail")]
+fn path(text: &str) -> std::result::Result<PathBuf, std::convert::Infallible> {
+    Ok(crate::sys::raw_words::unescape(text).into())
 }
 
 /// Whether an option takes the next word.

@@ -13,6 +13,7 @@ use cleat::commands::{self, Shell};
 use cleat::container::{OCI_VERSION, Store};
 use cleat::error::{Context, Error, Kind, Result};
 use cleat::log::{self, Level, Log};
+use cleat::sys::raw_words;
 
 /// The version of runc whose command line and behaviour this one has: engines look for the words.
 const RUNC_VERSION: &str = "1.3.6";
@@ -21,16 +22,12 @@ cleat::entry!(command);
 
 fn command(words: Vec<OsString>) -> u8 {
     let inherited = commands::count_inherited_fds();
-    let arguments: Option<Vec<String>> = words.into_iter().map(|word| word.into_string().ok()).collect();
-    let Some(arguments) = arguments else {
-        eprintln!("an argument is not valid UTF-8");
-        return 1;
-    };
+    let arguments: Vec<String> = words.iter().map(|word| raw_words::escape(word)).collect();
     let invocation = match cli::parse(&arguments) {
         Ok(invocation) => invocation,
         Err(refusal) if refusal.asked => return u8::from(commands::print(&refusal.text).is_err()),
         Err(refusal) => {
-            eprint!("{}", refusal.text);
+            eprint!("{}", raw_words::shown(&refusal.text));
             return 1;
         }
     };
@@ -51,10 +48,13 @@ fn command(words: Vec<OsString>) -> u8 {
     };
     let log = if is_for_shim(&invocation.action) { log.for_shim() } else { log };
     perform(&invocation, &log, inherited).unwrap_or_else(|error| {
-        log.send(Level::Error, &error.within(subject(&invocation.action)).to_string());
+        let late = error.kind() == Kind::NotStarted;
+        log.send(Level::Error, &raw_words::shown(&error.within(subject(&invocation.action)).to_string()));
         // The runtime's own failure must not look like one of the program's.
         match invocation.action {
             Action::Exec(_) => 255,
+            // As with runc, whose init has this exit status then.
+            Action::Run(..) if late => 255,
             // 1 is a container that is not what was asked for.
             Action::Audit(_) => 2,
             _ => 1,

@@ -24,6 +24,7 @@ pub mod netlink;
 pub mod netns;
 pub mod path;
 pub mod query;
+pub mod raw_words;
 
 /// Defines the program's C entry point, which calls a function that gets the arguments and returns
 /// the exit code.

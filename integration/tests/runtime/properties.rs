@@ -217,6 +217,9 @@ fn the_io_priority_is_as_configured() {
             let bundle = Bundle::new().set("/process/ioPriority", json!({ "class": class, "priority": level }));
             assert_eq!(facts(&bundle)["io_priority"], json!({ "class": number, "level": level }), "{class} {level}");
         }
+        // As with the peers: the idle class has none.
+        let bundle = Bundle::new().set("/process/ioPriority", json!({ "class": class }));
+        assert_eq!(facts(&bundle)["io_priority"], json!({ "class": number, "level": 0 }), "{class}");
     }
 }
 

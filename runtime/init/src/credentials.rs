@@ -77,7 +77,16 @@ pub(crate) fn limit(limits: &[Rlimit]) -> Result<()> {
 
 /// A working directory outside the root would be a way out of it (CVE-2024-21626).
 pub(crate) fn verify_cwd(cwd: &CStr) -> Result<()> {
-    let refused = || Error::refused("chdir", cwd.to_bytes(), "the working directory is outside the container's root");
+    let refused = || {
+        // Of what has been removed the kernel tells no path, either.
+        let gone = rustix::fs::stat(c".").is_ok_and(|here| here.st_nlink == 0);
+        let why = if gone {
+            "the directory has been removed"
+        } else {
+            "the working directory is outside the container's root"
+        };
+        Error::refused("chdir", cwd.to_bytes(), why)
+    };
     match rustix::process::getcwd(alloc::vec::Vec::new()) {
         Ok(path) if path.to_bytes().first() == Some(&b'/') => Ok(()),
         Ok(_) | Err(Errno::NOENT) => Err(refused()),

@@ -83,7 +83,11 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
             if crate::plan::caps::number(cap).is_none() {
                 return Err(Error::new(format!("--cap {cap:?}: no such capability")).remedy("see capabilities(7)"));
             }
-            // Never inheritable (CVE-2022-29162).
+            // Never inheritable (CVE-2022-29162). What the container's own process may hand down, this may, too.
+            let number = crate::plan::caps::number(cap);
+            if capabilities.inheritable.iter().any(|own| crate::plan::caps::number(own) == number) {
+                capabilities.ambient.push(cap.clone());
+            }
             for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
                 set.push(cap.clone());
             }

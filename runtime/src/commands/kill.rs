@@ -20,8 +20,15 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
     let status = container.status()?;
     let stopped = || Error::of(Kind::NotRunning, format!("container not running: {id}"));
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
-        return if all { kill_leftovers(&container, number) } else { Err(stopped()) };
+        let others = number == Signal::SIGKILL as i32 && !container.record.ends_with_init();
+        let others = others && container.cgroup().is_some_and(|own| own.processes().is_ok_and(|pids| !pids.is_empty()));
+        return if all || others { kill_leftovers(&container, number) } else { Err(stopped()) };
     }
+    // The first process of a pid namespace hears no signal that it has no handler for: as with runc, whose
+    // init has some, these end a container that has not started.
+    let ends = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGTERM];
+    let ends = status == Status::Created && ends.iter().any(|signal| *signal as i32 == number);
+    let number = if ends { Signal::SIGKILL as i32 } else { number };
     // Without a pid namespace of its own, its other processes would outlive the first one.
     if number == nix::libc::SIGKILL && !container.record.ends_with_init() {
         if container.record.cleat.cgroup.is_some() && container.cgroup().is_none() {
@@ -59,7 +66,7 @@ fn kill_leftovers(container: &crate::container::Container, number: i32) -> Resul
     }
 }
 
-/// A signal's number, its name, or its name without `SIG`; real-time signals as `RTMIN+n`.
+/// A signal's number, its name, or its name without `SIG`; real-time signals as `RTMIN+n` and `RTMAX-n`.
 ///
 /// # Errors
 /// There is no such signal.
@@ -70,13 +77,14 @@ pub fn parse(text: &str) -> Result<i32> {
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Some(rest) = name.strip_prefix("RTMIN") {
-        let offset: i32 = if rest.is_empty() {
-            0
-        } else {
-            rest.strip_prefix('+').and_then(|n| n.parse().ok()).ok_or_else(unknown)?
+    for (base, sign) in [("RTMIN", '+'), ("RTMAX", '-')] {
+        let Some(rest) = name.strip_prefix(base) else { continue };
+        let offset: i32 = match rest.strip_prefix(sign) {
+            None if rest.is_empty() => 0,
+            digits => digits.and_then(|n| n.parse().ok()).ok_or_else(unknown)?,
         };
-        return if (0..=30).contains(&offset) { Ok(34 + offset) } else { Err(unknown()) };
+        let number = if sign == '+' { 34 + offset } else { 64 - offset };
+        return if (0..=30).contains(&offset) { Ok(number) } else { Err(unknown()) };
     }
     format!("SIG{name}").parse::<Signal>().map(|signal| signal as i32).map_err(|_| unknown())
 }
@@ -87,12 +95,23 @@ mod tests {
 
     #[test]
     fn a_signal_is_a_number_or_a_name() {
-        for (text, number) in
-            [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("0", 0), ("RTMIN+3", 37), ("64", 64)]
-        {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("0", 0),
+            ("RTMIN+3", 37),
+            ("64", 64),
+            ("SIGRTMAX", 64),
+            ("SIGRTMAX-1", 63),
+            ("rtmax-30", 34),
+        ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
-        for text in ["", "SIG", "65", "-1", "NOPE", "RTMIN+31", "9999999999"] {
+        for text in
+            ["", "SIG", "65", "-1", "NOPE", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMAX-31", "RTMAX-", "9999999999"]
+        {
             assert!(parse(text).unwrap_err().to_string().contains("unknown signal"), "{text:?}");
         }
     }

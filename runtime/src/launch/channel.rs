@@ -171,7 +171,12 @@ fn reason(step: Step, errno: Errno) -> &'static str {
 pub fn failure_text(failure: &wire::Failure) -> String {
     // Paths and interpreter lines are the image's: they must not speak to a terminal.
     let part = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
-    let mut text = format!("{}: {}", failure.step.name(), part(&failure.call));
+    // What belongs to a property is told by its name: a step's says something to us alone.
+    let place = match &*part(&failure.call) {
+        "chdir" | "getcwd" => "process.cwd",
+        _ => failure.step.name(),
+    };
+    let mut text = format!("{place}: {}", part(&failure.call));
     if !failure.path.is_empty() {
         text.push(' ');
         text.push_str(&part(&failure.path));

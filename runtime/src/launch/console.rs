@@ -18,6 +18,7 @@ use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 
 use super::input_end::{InputEnd, Step};
 use crate::error::{Context, Error, Result, errno_text};
+use crate::sys::path;
 use crate::sys::{self, Child};
 
 /// Connects to a socket and sends it one descriptor, with its name as the payload (runc's
@@ -43,7 +44,16 @@ pub fn connect(path: &Path) -> Result<Connection> {
     let place = format!("socket {}", path.display());
     let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .context(&place)?;
-    let address = UnixAddr::new(path).context(&place)?;
+    // A path that is too long for an address is shortened by way of its directory.
+    let directory;
+    let address = match (UnixAddr::new(path), path.parent(), path.file_name()) {
+        (Err(Errno::ENAMETOOLONG), Some(parent), Some(name)) => {
+            directory = path::open_dir(parent).context(format_args!("{place}: open its directory"))?;
+            UnixAddr::new(&path::of_descriptor(&directory, name))
+        }
+        (address, ..) => address,
+    };
+    let address = address.context(&place)?;
     nix::sys::socket::connect(socket.as_raw_fd(), &address).context(format_args!("{place}: connect"))?;
     Ok(Connection { socket, place })
 }

@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::cgroup::OomWatch;
 use crate::container::{Container, Status};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::launch::channel::{Channel, Received, failure_text};
 use crate::launch::console::Connection;
 use crate::launch::seccomp_agent;
@@ -30,7 +30,9 @@ pub fn order_start(
         match channel.recv()? {
             Received::Closed => return Ok(()),
             Received::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
-            Received::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+            Received::Message(FromInit::Failed(failure), _) => {
+                return Err(Error::of(Kind::NotStarted, failure_text(&failure)));
+            }
             Received::Message(..) => return Err(Error::new("the init sent a message out of turn")),
         }
     }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use cleat_plan::Text;
 
 use crate::error::{Error, Result};
+use crate::sys::raw_words;
 
 /// A place in config.json, for errors.
 pub(crate) struct Place(String);
@@ -34,9 +35,11 @@ pub(crate) fn place(path: &str) -> Place {
 
 /// A C string for the init.
 pub(crate) fn text(value: impl AsRef<std::ffi::OsStr>) -> Result<Text> {
-    let bytes = value.as_ref().as_bytes();
-    Text::new(bytes)
-        .ok_or_else(|| Error::at("", format_args!("{:?} has a zero byte in it", String::from_utf8_lossy(bytes))))
+    let value = value.as_ref();
+    // A word of the command line may have bytes in it that are no text.
+    let bytes = value.to_str().map_or(std::borrow::Cow::Borrowed(value.as_bytes()), raw_words::bytes);
+    Text::new(&*bytes)
+        .ok_or_else(|| Error::at("", format_args!("{:?} has a zero byte in it", String::from_utf8_lossy(&bytes))))
 }
 
 pub(super) fn texts(values: &[String]) -> Result<Vec<Text>> {

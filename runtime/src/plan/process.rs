@@ -73,8 +73,16 @@ fn rlimits(list: &[spec::Rlimit], findings: &mut Findings) -> Vec<wire::Rlimit> 
     })
 }
 
+/// Most supplementary groups of a process (Linux include/uapi/linux/limits.h, `NGROUPS_MAX`).
+const MAX_GROUPS: usize = 65_536;
+
 /// To the kernel the largest number is no id: setresuid(2) takes it for "as it is", which is root.
 fn check_ids(user: &spec::User) -> Result<()> {
+    let groups = user.additional_gids.len();
+    if groups > MAX_GROUPS {
+        let what = format_args!("{groups} groups; the kernel takes {MAX_GROUPS}");
+        return Err(place("process.user.additionalGids").error(what));
+    }
     let extra = user.additional_gids.iter().enumerate().map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
     let ids = [("uid".to_owned(), user.uid), ("gid".to_owned(), user.gid)].into_iter().chain(extra);
     for (name, id) in ids {
@@ -125,7 +133,7 @@ pub(crate) fn process(
     }
 }
 
-/// The environment, and whether `HOME` is not in it.
+/// The environment, and whether `HOME` is not in it. (An empty one is none, as with runc.)
 fn environment(process: &spec::Process, request: &Request, findings: &mut Findings) -> (Vec<Text>, bool) {
     let named = findings.each(&process.env, |index, var| match var.split_once('=') {
         Some((name, _)) if !name.is_empty() => Ok((name, var)),
@@ -145,6 +153,7 @@ fn environment(process: &spec::Process, request: &Request, findings: &mut Findin
     if request.listen_fds.is_some() {
         env.retain(|var| !["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="].iter().any(|name| var.starts_with(name)));
     }
+    env.retain(|var| *var != "HOME=");
     let find_home = !env.iter().any(|var| var.starts_with("HOME="));
     let mut env = findings.keep(env.into_iter().map(text).collect::<Result<Vec<Text>>>());
     if request.notify_dir.is_some() {

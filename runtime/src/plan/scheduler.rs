@@ -256,7 +256,8 @@ fn io_priority(asked: &spec::IoPriority) -> Result<IoPriority> {
         "" => return Err(at.at("class").error("is missing")),
         other => return Err(at.at("class").wrong(other, "IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE")),
     };
-    let priority = asked.priority.ok_or_else(|| at.at("priority").error("is missing"))?;
+    // The idle class has none, and 0 is what the peers take for a missing one.
+    let priority = asked.priority.unwrap_or(0);
     let level = u8::try_from(priority).ok().filter(|level| *level <= 7);
     let level = level.ok_or_else(|| at.at("priority").error(format_args!("{priority} is not between 0 and 7")))?;
     Ok(IoPriority { class, level })
@@ -341,7 +342,6 @@ mod tests {
         }
         let cases = [
             (json!({"ioPriority": {"priority": 1}}), "ioPriority.class: is missing"),
-            (json!({"ioPriority": {"class": "IOPRIO_CLASS_RT"}}), "ioPriority.priority: is missing"),
             (
                 json!({"ioPriority": {"class": "RT", "priority": 0}}),
                 "ioPriority.class: \"RT\" is not one of IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE",

@@ -3,6 +3,7 @@
 //! Host half, all privileges. Look-ups in `/proc` and in the cgroup tree start from a descriptor
 //! that was verified, and leave its file system in no direction.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -54,6 +55,36 @@ impl Proc {
     /// # Errors
     /// Something else is mounted there.
     pub fn open() -> Result<Proc> {
+        let proc = Proc::mounted()?;
+        // That of a pid namespace above ours, as in the sandboxes of builds: there our numbers are those of others.
+        if proc.read_link("self").is_ok_and(|own| own == *std::process::id().to_string()) {
+            return Ok(proc);
+        }
+        Proc::private().map_err(|errno| {
+            Error::new(format!(
+                "/proc is that of another pid namespace, and this one's cannot be had ({errno:?}); mount it there: \
+                 mount -t proc proc /proc"
+            ))
+        })
+    }
+
+    /// Of our own pid namespace, mounted nowhere.
+    fn private() -> nix::Result<Proc> {
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+        let mount = || {
+            let system = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+            fsconfig_create(system.as_fd())?;
+            fsmount(system.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+        };
+        mount().map(Proc).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    }
+
+    fn read_link(&self, path: &str) -> nix::Result<OsString> {
+        nix::fcntl::readlinkat(&self.0, path)
+    }
+
+    /// What is mounted on `/proc`.
+    fn mounted() -> Result<Proc> {
         let dir = open_dir(Path::new("/proc")).context("open /proc")?;
         let is_proc = fstatfs(&dir).context("fstatfs /proc")?.filesystem_type() == PROC_SUPER_MAGIC;
         let root = nix::sys::stat::fstat(&dir).context("fstat /proc")?.st_ino == 1;
@@ -118,6 +149,6 @@ pub fn read(fd: &OwnedFd) -> nix::Result<String> {
 }
 
 /// A path that leads to an open descriptor of this process.
-pub(crate) fn of_descriptor(fd: &OwnedFd, name: &str) -> std::path::PathBuf {
-    format!("/proc/self/fd/{}/{name}", fd.as_raw_fd()).into()
+pub(crate) fn of_descriptor(fd: &OwnedFd, name: impl AsRef<Path>) -> std::path::PathBuf {
+    Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())).join(name)
 }
