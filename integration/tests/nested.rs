@@ -41,7 +41,8 @@ fn outer(runtime: &Runtime, inner: &Bundle) -> Bundle {
 
 /// `cleat run` inside, as a process of the cgroup `at`.
 fn run(container: &Container<'_>, at: &[&str]) -> Outcome {
-    container.exec_with(at.iter().copied(), ["/cleat", "--root", "/state", "run", "--bundle", "/inner", "in"])
+    let cleat = ["/cleat", "--root", "/state", "--log-level", "warning", "run", "--bundle", "/inner", "in"];
+    container.exec_with(at.iter().copied(), cleat)
 }
 
 /// Whether cgroup v2 has these controllers; in the guest it must.
