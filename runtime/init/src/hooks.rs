@@ -13,7 +13,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use crate::conversation::Conversation;
+use crate::channel::Channel;
 use crate::error::{Call, Error, Result};
 use crate::{credentials, seccomp, sys};
 
@@ -22,7 +22,7 @@ use crate::{credentials, seccomp, sys};
 pub(crate) struct Runner<'a> {
     /// Programs of the image are under the limits and the filter of the container's process, be it
     /// that this process is already.
-    pub(crate) process: Option<(&'a Process, &'a Conversation)>,
+    pub(crate) process: Option<(&'a Process, &'a Channel)>,
     /// For hooks without an environment of their own.
     pub(crate) env: &'a [Text],
     /// Their working directory; `None`: this process's.
@@ -137,7 +137,7 @@ fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner) -> ! {
         .and_then(|()| sys::dup_onto(&streams.out, 1))
         .and_then(|()| sys::dup_onto(&streams.err, 2))
         .and_then(|()| sys::cloexec_from(3));
-    let confine = |(process, host): (&Process, &Conversation)| {
+    let confine = |(process, host): (&Process, &Channel)| {
         credentials::limit(&process.rlimits).and_then(|()| seccomp::last(process, host)).is_ok()
     };
     if ready.is_ok() && runner.process.is_none_or(confine) {

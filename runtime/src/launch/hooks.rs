@@ -114,7 +114,7 @@ impl Ended {
 /// Runs a program with no descriptors but its standard streams.
 ///
 /// # Errors
-/// It cannot be run, fails, or takes too long; told after `place`, with what it printed.
+/// It cannot be run, fails, or takes too long; the error begins with `place` and has what it printed.
 pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
     let ended = to_its_end(program, place, "execute")?;
     let what = match ended.how {

@@ -27,7 +27,7 @@ pub struct Limit {
     pub files: Vec<(String, String)>,
     /// False: it asks for what holds where there is no such file.
     pub required: bool,
-    /// The first process could not be born under it: it is set before any other program runs.
+    /// The first process could not be started under it: it is set before any other program runs.
     pub late: bool,
 }
 
@@ -415,7 +415,7 @@ fn controller(file: &str) -> Option<&str> {
     (sane(controller) && rest.split('.').all(sane)).then_some(controller)
 }
 
-/// What an update must not do by itself: kill the container for want of memory.
+/// What an update must not do by itself: kill the container out of memory.
 ///
 /// # Errors
 /// The new limit is below what is in use.
