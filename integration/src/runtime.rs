@@ -233,11 +233,11 @@ impl Runtime {
         self.command(&program).arg("--root").arg(&self.root)
     }
 
-    /// `sh -c SCRIPT` with the runtime as `$0` and `--root ROOT ARGS…` as `$@`: for what only a
+    /// `sh -c SCRIPT` with the runtime as `$0` and `--root ROOT … ARGS…` as `$@`: for what only a
     /// shell can arrange, such as further descriptors.
     #[must_use]
     pub fn through_shell<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, script: &str, args: I) -> Call {
         let call = Call::new("/bin/sh", self.dir.path()).arg("-c").arg(script);
-        call.arg(&self.program).arg("--root").arg(&self.root).args(args)
+        call.arg(&self.program).arg("--root").arg(&self.root).args(&self.options).args(args)
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn sets(
     let grantable = if new_user_namespace { known } else { host.capabilities };
     // Who asks for all that there is, as for a privileged container, means that.
     let asked = capabilities.bounding.iter().filter_map(|name| number(name)).fold(0, |bits, cap| bits | (1 << cap));
-    let is_privileged = grantable & !asked == 0;
+    let is_privileged = known & !asked == 0;
     // One name stands in up to five sets, and is told once.
     let mut told: Vec<String> = Vec::new();
     let mut set = |names: &[String], which: &str| {
