@@ -209,7 +209,8 @@ fn mappings_in_the_idmap_option() {
     let facts = &stat(&runtime, bundle.bind(&source, "/t", &idmap), &["/t"])[0];
     assert_eq!([&facts["uid"], &facts["gid"]], [1005, 1006], "{facts}");
     let (bundle, source) = with_source();
-    let _ = runtime.run(&bundle.bind(&source, "/t", &["bind", "idmap=uids=0-7-1"])).refused("both uids and gids");
+    let bundle = bundle.bind(&source, "/t", &["bind", "idmap=uids=0-7-1"]);
+    let _ = Runtime::new().run(&bundle).refused("both uids and gids");
 }
 
 /// The first mount may be on `/`: the root file system from then on.
