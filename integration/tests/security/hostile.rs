@@ -536,8 +536,8 @@ fn cve_2025_52881_a_race_for_proc() {
 
 // --- others -------------------------------------------------------------------------------------------
 
-/// CVE-2026-88265: stdio is re-opened as the image's `/dev/null`, which is a file of a volume, and
-/// given to the user.
+/// CVE-2026-88265: stdio is re-opened as the container's `/dev/null`, which is a file of a volume, and
+/// given to the user. (`/dev` is a volume, too: in an image such a link is an error.)
 #[test]
 fn cve_2026_88265_stdio_is_never_a_file_of_the_image() {
     let runtime = Runtime::new();
@@ -546,6 +546,9 @@ fn cve_2026_88265_stdio_is_never_a_file_of_the_image() {
     let canary = volume.join("canary");
     fs::create_dir(&volume).expect("a directory");
     fs::write(&canary, "the host's file").expect("the canary");
+    let dev = bundle.dir().join("dev");
+    fs::create_dir(&dev).expect("a directory");
+    symlink("/volume/canary", dev.join("null")).expect("a link");
     let bundle = bundle
         .edit(|spec| {
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
@@ -553,7 +556,7 @@ fn cve_2026_88265_stdio_is_never_a_file_of_the_image() {
         })
         .with_dir("/volume")
         .bind(&volume, "/volume", &["bind"])
-        .with_link("/dev/null", "/volume/canary")
+        .bind(&dev, "/dev", &["bind"])
         .set("/root/readonly", json!(false))
         .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     for script in ["exec <&-; exec \"$0\" \"$@\"", "exec <&- 2>&-; exec \"$0\" \"$@\"", "exec \"$0\" \"$@\" </dev/null"]
