@@ -30,7 +30,7 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd
 
-.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd engines guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,7 @@ integration: bundles ## Tests against the kernel, as root
 	@echo "== integration tests"
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
 	@integration/containerd/prepare-sid target/containerd || :
+	@integration/engines/prepare target/engines || :
 	$(BUILT) $(CARGO) test -p integration
 
 containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and see the shim below them; CLEAT_CONTAINERD=DIR for another
@@ -101,6 +102,11 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
 	$(BUILT) $(CARGO) test -p integration --test containerd --test containerd_sid --test cri --test cri_sid --test shim --test shim_options --test shim_streams --test shim_ends --test shim_boundary
+
+engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
+	@echo "== cleat below Podman and Docker"
+	@integration/engines/prepare target/engines
+	$(BUILT) $(CARGO) test -p integration --test podman
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
