@@ -149,15 +149,16 @@ impl EngineHost {
     /// # Panics
     /// There is none.
     pub fn dockerd_down(&mut self, signal: &str) {
-        let _ = self.sh(&format!("kill -{signal} $(cat /run/docker.pid)")).ok();
+        let _ = self.sh(&format!("kill -{signal} $(cat /var/run/docker.pid)")).ok();
         let daemon = self.dockerd.take().expect("a daemon");
         assert!(ended_within(&daemon, DEADLINE), "dockerd does not end: {}", self.dockerd_log());
     }
 
-    /// What it has logged.
+    /// The errors that it has logged.
     #[must_use]
     pub fn dockerd_log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        let text = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        text.lines().filter(|line| line.contains("level=error")).map(|line| format!("{line}\n")).collect()
     }
 
     /// Whether limits of this kind can be set.
@@ -195,7 +196,7 @@ impl EngineHost {
     #[must_use]
     pub fn sh(&self, script: &str) -> Said {
         let mut command = self.command("timeout");
-        command.args(["-k", "1", LIMIT, "sh", "-c", script]);
+        command.args(["-s", "KILL", LIMIT, "sh", "-c", script]);
         Said::of(&command.output().expect("nsenter(1)"))
     }
 
@@ -208,7 +209,7 @@ impl EngineHost {
         let mut command = self.command("setpriv");
         command.args(["--reuid", "1001", "--regid", "1001", "--clear-groups", "--inh-caps=-all"]);
         command.args(["env", "HOME=/home/alice", "USER=alice", "STORAGE_DRIVER=vfs", "XDG_RUNTIME_DIR=/run/user/1001"]);
-        command.args(["timeout", "-k", "1", LIMIT, "sh", "-c", &format!("cd\n{script}")]);
+        command.args(["timeout", "-s", "KILL", LIMIT, "sh", "-c", &format!("cd\n{script}")]);
         Said::of(&command.output().expect("nsenter(1)"))
     }
 
@@ -222,7 +223,7 @@ impl EngineHost {
         pty.resize(33, 99);
         let stream = || Stdio::from(slave.try_clone().expect("a descriptor"));
         let mut command = self.command("timeout");
-        command.args(["--foreground", "-k", "1", LIMIT, "sh", "-c", script]);
+        command.args(["--foreground", "-s", "KILL", LIMIT, "sh", "-c", script]);
         let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().expect("nsenter(1)");
         drop((command, slave));
         let text = pty.to_end().replace('\r', "");

@@ -210,6 +210,21 @@ fn ids_are_mapped_as_asked_for() {
     nothing_is_left(&host);
 }
 
+/// `disabled` sends `--cgroup-manager disabled`: the container is where conmon is.
+#[test]
+fn cgroups_are_made_or_not_as_asked_for() {
+    let host = podman!();
+    for (how, cgroup) in [("enabled", "0::/\n"), ("no-conmon", "0::/\n"), ("disabled", "0::/\n")] {
+        let script = format!("podman run --rm --net none --cgroups={how} $I sh -c 'grep ^0: /proc/self/cgroup'");
+        prints(&host, &script, cgroup);
+    }
+    let _ = host.sh("podman run -d --net none --name a --cgroups=disabled $I sleep 1000").ok();
+    prints(&host, "find /sys/fs/cgroup -name 'libpod-*' -type d", "");
+    prints(&host, "podman exec a echo in", "in\n");
+    prints(&host, "podman stop -t 0 a; podman start a; podman kill a; podman wait a; podman rm a", "a\na\na\n137\na\n");
+    nothing_is_left(&host);
+}
+
 #[test]
 fn a_read_only_root_and_an_init_are_there() {
     let host = podman!();
@@ -372,6 +387,7 @@ fn an_ordinary_user_runs_containers() {
         "yes\n",
     );
     user("mkdir v; podman run --rm --net none -v ./v:/v $I touch /v/a; stat -c %U v/a", "alice\n");
+    user("podman run --rm --net none --cgroups=disabled $I echo none", "none\n");
     user("podman run --rm --net none --privileged $I sh -c 'mount -t tmpfs x /tmp && echo mounted'", "mounted\n");
     user(
         "podman run --rm --net none --device /dev/null:/dev/mine $I sh -c 'test -c /dev/mine && echo there'",

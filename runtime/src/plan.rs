@@ -15,6 +15,7 @@ use crate::plan::host::Host;
 use crate::spec::Spec;
 use crate::sys::clean_path::clean;
 
+pub mod annotations;
 pub mod caps;
 mod cgroup;
 pub mod cgroup_path;
@@ -197,7 +198,9 @@ impl Plan {
             ids::without_what_is_dropped(&mut process.groups, drop_groups);
         }
         let filter = spec.linux.seccomp.as_ref();
-        let filter = filter.and_then(|s| seccomp::decide(s, seccomp::Family::NATIVE, findings));
+        let receiver = spec.annotations.get(annotations::RECEIVER).map(String::as_str);
+        let filter = filter.and_then(|s| seccomp::decide(s, receiver, seccomp::Family::NATIVE, findings));
+        annotations::unknown(&spec.annotations, findings);
         if let (Some(process), Some(filter)) = (&mut process, &filter) {
             // Before it starts, hooks may run in the container, and `exec` can join it.
             let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
@@ -262,9 +265,10 @@ impl Plan {
             &mut fds,
             findings,
         );
-        if init_root.nodev && host.rootless() {
+        let filtered = cgroup.as_ref().is_some_and(|cgroup| cgroup.devices.is_some());
+        if init_root.nodev && !filtered {
             devices::unenforced(spec, &init_root.mounts, findings);
-        } else if cgroup.is_none() && !host.rootless() {
+        } else if !filtered && !host.rootless() && !devices::all_allowed(&spec.linux.resources.devices) {
             findings.warnings.push(
                 "linux.resources.devices: without a cgroup of the container's own nothing enforces them: device nodes \
                  can be used"

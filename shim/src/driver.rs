@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use cleat::commands::{self, Shell};
 use cleat::container::{Container, Store};
 use cleat::error::{Context, Error, Kind, Result};
+use cleat::plan::host::CgroupManager;
 use cleat::sys::child;
 use nix::sys::inotify::Inotify;
 use prost::Message;
@@ -176,7 +177,14 @@ impl Driver {
 
     fn shell<'a>(&self, options: &Options, warn: &'a dyn Fn(&str)) -> Shell<'a> {
         let store = Store::new(bundle::state_root(options, &self.namespace));
-        Shell { store, warn, debug: None, inherited: 0, rootless: None, systemd: options.systemd_cgroup }
+        Shell {
+            store,
+            warn,
+            debug: None,
+            inherited: 0,
+            rootless: None,
+            manager: CgroupManager::systemd_if(options.systemd_cgroup),
+        }
     }
 
     /// With a container of ours.

@@ -77,7 +77,7 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Options, start_later: bool, det
         warn: shell.warn,
         debug: shell.debug,
         rootless: shell.rootless,
-        systemd: shell.systemd,
+        manager: shell.manager,
         notify,
     })
 }

@@ -23,6 +23,7 @@ use crate::launch::channel::Conversation;
 use crate::launch::netdev::Moved;
 use crate::launch::setns_helper;
 use crate::launch::{hooks, idmap, init_binary, scheduler, seccomp_agent, standard_streams};
+use crate::plan::host::CgroupManager;
 use crate::plan::host::Host;
 use crate::plan::{self, FdSource, IdmapSource, Plan, Request, Tree};
 use crate::probe::host;
@@ -58,8 +59,8 @@ pub struct Orders<'a> {
     pub debug: Option<&'a dyn Fn(&str)>,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
-    /// `--systemd-cgroup`
-    pub systemd: bool,
+    /// `--cgroup-manager`
+    pub manager: CgroupManager,
     /// `NOTIFY_SOCKET` of the caller.
     pub notify: Option<PathBuf>,
 }
@@ -97,7 +98,7 @@ pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
     faults.at(Step::Network)?;
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(orders.rootless, &spec)?;
-    host.find_systemd(orders.systemd)?;
+    host.find_manager(orders.manager)?;
     if request.no_pivot {
         host.mounts = host_mounts::list()?;
     }

@@ -166,6 +166,8 @@ pub(super) struct Context<'a> {
     pub(super) host_opens: bool,
     /// The container's user namespace is not the machine's own.
     pub(super) unprivileged: bool,
+    /// Device nodes must not work, but those that are bound.
+    pub(super) nodev: bool,
     /// This process is root of its user namespace.
     pub(super) may_idmap: bool,
     pub(super) fds: &'a mut Vec<FdSource>,
@@ -173,6 +175,8 @@ pub(super) struct Context<'a> {
     pub(super) sysfs_readonly: bool,
     /// `linux.mountLabel`
     pub(super) mount_label: Option<&'a Text>,
+    /// The option that carries it.
+    pub(super) label_option: &'static str,
 }
 
 /// Files below `/proc` that may be covered by a bind mount, as tools like lxcfs do.
@@ -241,8 +245,8 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         copy_up: options.copy_up,
         label: None,
     };
-    planned.nodev = context.unprivileged && !has_devices(mount, &planned, context.bundle);
-    label_mount(&mut planned, context.mount_label)?;
+    planned.nodev = context.nodev && !has_devices(mount, &planned, context.bundle);
+    label_mount(&mut planned, context.mount_label, context.label_option)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
     }
@@ -270,12 +274,12 @@ fn has_devices(mount: &spec::Mount, planned: &Mount, bundle: &Path) -> bool {
 
 /// New file systems get the label as an option; a message queue's root gets it afterwards. Those
 /// that show the kernel have labels of their own.
-fn label_mount(planned: &mut Mount, label: Option<&Text>) -> Result<()> {
+fn label_mount(planned: &mut Mount, label: Option<&Text>, option: &str) -> Result<()> {
     let (MountKind::New { fstype, options, .. }, Some(label)) = (&mut planned.kind, label) else { return Ok(()) };
     match fstype.to_bytes() {
         b"proc" | b"sysfs" | b"cgroup2" => {}
         b"mqueue" => planned.label = Some(label.clone()),
-        _ => options.push(FsOption { key: text("context")?, value: Some(label.clone()) }),
+        _ => options.push(FsOption { key: text(option)?, value: Some(label.clone()) }),
     }
     Ok(())
 }
@@ -464,10 +468,12 @@ mod tests {
             cgroup_dir: Some(Path::new("/sys/fs/cgroup/a")),
             host_opens: false,
             unprivileged,
+            nodev: unprivileged,
             may_idmap: !unprivileged,
             fds: &mut fds,
             sysfs_readonly: true,
             mount_label: None,
+            label_option: "context",
         };
         decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())
     }
