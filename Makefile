@@ -106,7 +106,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"
 	@integration/engines/prepare target/engines
-	$(BUILT) $(CARGO) test -p integration --test podman
+	$(BUILT) $(CARGO) test -p integration --test podman --test docker
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"
