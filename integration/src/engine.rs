@@ -150,8 +150,9 @@ impl EngineHost {
     /// There is none.
     pub fn dockerd_down(&mut self, signal: &str) {
         let _ = self.sh(&format!("kill -{signal} $(cat /var/run/docker.pid)")).ok();
-        let daemon = self.dockerd.take().expect("a daemon");
+        let mut daemon = self.dockerd.take().expect("a daemon");
         assert!(ended_within(&daemon, DEADLINE), "dockerd does not end: {}", self.dockerd_log());
+        let _ = daemon.wait();
     }
 
     /// The errors that it has logged.
