@@ -41,7 +41,7 @@ CHOSEN   = $(if $(filter-out file,$(origin CHAPTERS)),$(call chapters,$(CHAPTERS
 REPORT   = $(CURDIR)/target/test-report
 COUNT    = $(CARGO) run --quiet -p integration --bin test-report -- $(REPORT)
 
-.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd engines guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,7 @@ integration: bundles ## Tests against the kernel, as root; CHAPTERS="mounts exec
 	@echo "== integration tests"
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
 	@integration/containerd/prepare-sid target/containerd || :
+	@integration/engines/prepare target/engines || :
 	@rm -f $(REPORT)
 	$(BUILT) CLEAT_TEST_REPORT=$(REPORT) $(CARGO) test --no-fail-fast -p integration $(CHOSEN) $(FILTER) || { $(COUNT); exit 1; }
 	@$(COUNTED)
@@ -117,6 +118,11 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
 	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_streams shim_ends shim_boundary)
+
+engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
+	@echo "== cleat below Podman and Docker"
+	@integration/engines/prepare target/engines
+	$(BUILT) $(CARGO) test -p integration $(call chapters,podman docker)
 
 defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its defences (integration/SECURITY.md)"

@@ -37,6 +37,9 @@ pub struct Global {
     /// Have systemd create the cgroups: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
     pub systemd_cgroup: bool,
+    /// Who creates the cgroups: cgroupfs (cleat), systemd (as --systemd-cgroup), disabled (nobody: no container has one)
+    #[arg(long, value_name = "MANAGER", value_parser = ["cgroupfs", "systemd", "disabled"])]
+    pub cgroup_manager: Option<String>,
     /// Run without a cgroup where none can be created; auto: for unprivileged users only
     #[arg(long, value_name = "BOOL", default_value = "auto", value_parser = rootless())]
     pub rootless: Rootless,

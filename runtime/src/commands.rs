@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cli::Rootless;
 use crate::container::Store;
 use crate::error::{Context, Error, Result};
+use crate::plan::host::CgroupManager;
 
 pub mod audit;
 pub mod check;
@@ -36,8 +37,8 @@ pub struct Shell<'a> {
     pub inherited: u32,
     /// `--rootless`
     pub rootless: Rootless,
-    /// `--systemd-cgroup`
-    pub systemd: bool,
+    /// `--cgroup-manager`
+    pub manager: CgroupManager,
 }
 
 /// Counts the descriptors from 3 on that are open, before any is opened here.

@@ -13,6 +13,7 @@ use cleat::commands::{self, Shell};
 use cleat::container::{OCI_VERSION, Store};
 use cleat::error::{Context, Error, Kind, Result};
 use cleat::log::{self, Level, Log};
+use cleat::plan::host::CgroupManager;
 use cleat::sys::raw_words;
 
 /// The version of runc whose command line and behaviour this one has: engines look for the words.
@@ -107,7 +108,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     }
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
-        let asked = commands::check::Asked { rootless: global.rootless, systemd: global.systemd_cgroup };
+        let asked = commands::check::Asked { rootless: global.rootless, manager: manager(global)? };
         return commands::check::check(asked, &state, options.bundle.as_deref(), options.json);
     }
     let warn = |message: &str| log.send(Level::Warning, message);
@@ -121,9 +122,22 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         debug: log.debug().then_some(&debug),
         inherited,
         rootless: global.rootless,
-        systemd: global.systemd_cgroup,
+        manager: manager(global)?,
     };
     act(&shell, &invocation.action)
+}
+
+/// `--cgroup-manager`, or `--systemd-cgroup`, the older name of one of them.
+fn manager(global: &cli::Global) -> Result<CgroupManager> {
+    match (global.cgroup_manager.as_deref(), global.systemd_cgroup) {
+        (Some("systemd"), _) | (None, true) => Ok(CgroupManager::Systemd),
+        (Some(other), true) => Err(Error::of(
+            Kind::Usage,
+            format!("--systemd-cgroup and --cgroup-manager {other} exclude each other; leave one of them out"),
+        )),
+        (Some("disabled"), false) => Ok(CgroupManager::Disabled),
+        (_, false) => Ok(CgroupManager::Cgroupfs),
+    }
 }
 
 fn done(outcome: Result<()>) -> Result<u8> {

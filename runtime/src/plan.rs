@@ -16,6 +16,7 @@ use crate::spec;
 use crate::spec::Spec;
 use crate::sys::clean_path::clean;
 
+pub mod annotations;
 pub mod caps;
 mod cgroup;
 pub mod cgroup_path;
@@ -196,7 +197,8 @@ fn init_filter(
     namespaces: &Namespaces,
     findings: &mut Findings,
 ) -> Option<seccomp::Filter> {
-    let filter = seccomp::decide(spec.linux.seccomp.as_ref()?, seccomp::Family::NATIVE, findings)?;
+    let receiver = spec.annotations.get(annotations::RECEIVER).map(String::as_str);
+    let filter = seccomp::decide(spec.linux.seccomp.as_ref()?, receiver, seccomp::Family::NATIVE, findings)?;
     let Some(process) = process else { return Some(filter) };
     // Before it starts, hooks may run in the container, and `exec` can join it.
     let tracers = (process.caps.bounding | process.caps.permitted) & caps::SYS_PTRACE != 0;
@@ -279,9 +281,12 @@ impl Entry {
 
 /// Device rules that nothing enforces.
 fn warn_of_devices(spec: &Spec, host: &Host, cgroup: Option<&Cgroup>, root: &wire::Root, findings: &mut Findings) {
-    if root.nodev && host.rootless() {
+    if cgroup.is_some_and(|cgroup| cgroup.devices.is_some()) {
+        return;
+    }
+    if root.nodev {
         devices::unenforced(spec, &root.mounts, findings);
-    } else if cgroup.is_none() && !host.rootless() {
+    } else if !host.rootless() && !devices::all_allowed(&spec.linux.resources.devices) {
         findings.warnings.push(
             "linux.resources.devices: without a cgroup of the container's own nothing enforces them: device nodes can \
              be used"
@@ -343,6 +348,7 @@ impl Plan {
         let join = joined(&namespaces, &mut fds, findings);
         let users = Users { namespaces: &namespaces, id_maps: id_maps.as_ref(), ids };
         let (mut process, drop_groups) = init_process(request, spec, host, &users, findings);
+        annotations::unknown(&spec.annotations, findings);
         let filter = init_filter(spec, process.as_mut(), &namespaces, findings);
         let scheduling = init_scheduling(spec, findings);
         let rdt = spec.linux.intel_rdt.as_ref();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use cleat::commands::Shell;
 use cleat::container::Store;
 use cleat::error::{Context, Result};
+use cleat::plan::host::CgroupManager;
 use prost::Message;
 
 use crate::args::Args;
@@ -37,7 +38,7 @@ pub fn delete(args: &Args) -> Result<()> {
         debug: None,
         inherited: 0,
         rootless: cleat::cli::Rootless::Auto,
-        systemd: options.systemd_cgroup,
+        manager: CgroupManager::systemd_if(options.systemd_cgroup),
     };
     if let Err(error) = cleat::commands::delete::delete(&shell, &args.id, true) {
         warn(&error.to_string());

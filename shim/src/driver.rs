@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use cleat::commands::{self, Shell};
 use cleat::container::{Container, Store};
 use cleat::error::{Context, Error, Kind, Result};
+use cleat::plan::host::CgroupManager;
 use nix::sys::inotify::Inotify;
 use prost::Message;
 
@@ -163,7 +164,7 @@ impl Driver {
             debug: None,
             inherited: 0,
             rootless: cleat::cli::Rootless::Auto,
-            systemd: options.systemd_cgroup,
+            manager: CgroupManager::systemd_if(options.systemd_cgroup),
         }
     }
 

@@ -11,7 +11,9 @@ mod cri;
 #[path = "cri.rs"]
 #[allow(clippy::duplicate_mod, reason = "the same chapter, on another containerd")]
 mod cri_sid;
+mod docker;
 mod engines;
+mod podman;
 
 fn main() -> std::process::ExitCode {
     integration::harness::main()

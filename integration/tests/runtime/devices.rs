@@ -272,3 +272,24 @@ fn masks_on_a_host_without_dev() {
     let facts = runtime.json(&bundle);
     assert_eq!(facts["type"], "char", "{facts}");
 }
+
+/// `--cgroup-manager disabled`, which Podman says for `--cgroups=disabled`: no cgroup filters devices, so no node works
+/// but those that are bound, whatever is made inside; and what only a cgroup can hold is refused.
+#[test]
+fn without_a_cgroup_no_device_works_but_those_asked_for() {
+    not_on_peer!("runc has no such option, and crun lets every device be opened then");
+    let runtime = Runtime::new().with_option("--cgroup-manager=disabled");
+    let bundle = Bundle::new().capabilities(&["CAP_MKNOD"]).args(["/probe", "sleep"]);
+    let container = runtime.start_ready(&bundle);
+    assert!(!bundle.cgroup().exists(), "{}", bundle.cgroup().display());
+    let (major, minor) = (FUSE.0.to_string(), FUSE.1.to_string());
+    let made = container.exec(["/probe", "mknod", "/dev/own", "c", &major, &minor]).json();
+    let opened = container.exec(["/probe", "open-dev", "/dev/own"]).json();
+    assert_eq!(opened, json!({ "read": "EACCES", "write": "EACCES" }), "{made}");
+    let null = container.exec(["/probe", "open-dev", "/dev/null"]).json();
+    assert!(is_allowed(&null["read"]) && null["read"] != "EACCES", "{null}");
+    let _ = container.audit().finds_nothing();
+    container.kill_and_delete();
+    let limited = bundle.set("/linux/resources/hugepageLimits", json!([{ "pageSize": "2MB", "limit": 0 }]));
+    let _ = runtime.run(&limited).fails(1, "--cgroup-manager disabled");
+}

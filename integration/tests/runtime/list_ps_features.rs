@@ -207,7 +207,12 @@ fn features_has_every_field_of_the_specification() {
     assert!(features["annotations"].as_object().is_some_and(|all| all.values().all(Value::is_string)));
     assert_eq!(
         features["potentiallyUnsafeConfigAnnotations"],
-        json!(["run.oci.keep_original_groups", "org.systemd.property."])
+        json!([
+            "run.oci.keep_original_groups",
+            "run.oci.seccomp.receiver",
+            "run.oci.mount_context_type",
+            "org.systemd.property."
+        ])
     );
 }
 

@@ -133,5 +133,5 @@ pub(crate) fn check(data: &[u8]) {
         assert_eq!(answer, Some(meaning(&understood, call)), "{call:?} of {understood:?}");
     }
     let mut findings = Findings::default();
-    let _ = decide(&case.config, case.family, &mut findings);
+    let _ = decide(&case.config, None, case.family, &mut findings);
 }

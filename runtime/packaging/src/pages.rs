@@ -351,6 +351,10 @@ pub(crate) fn configuration() -> Page {
         "`annotations` of *config.json* that have an effect. All others are kept, and are in the output of `cleat-state`(8).",
         "| `run.oci.keep_original_groups` | For unprivileged users: keep the supplementary groups of the caller, as crun \
          does; any value but 0.",
+        "| `run.oci.seccomp.receiver` | The socket that gets the listener of `SCMP_ACT_NOTIFY`, where \
+         `linux.seccomp.listenerPath` names none.",
+        "| `run.oci.mount_context_type` | The mount option that carries `linux.mountLabel`: `context`, `fscontext`, \
+         `defcontext` or `rootcontext`.",
         "| `io.containerd.runc.v2.group`, `io.kubernetes.cri.sandbox-id` | For the shim: containers with the same value share \
          one shim. The first that is there counts.",
         "| `org.systemd.property.`*NAME* | With `--systemd-cgroup`: a property of the container's scope, in GVariant's text \

@@ -186,6 +186,9 @@ pub(super) fn compare_devices(expected: &Expected<'_>, cgroup: Option<&Cgroup>, 
         if expected.rootless {
             return report.skip(place, "only root may attach a device program; mounts are nodev in its place");
         }
+        if expected.plan.init.root.as_ref().is_some_and(|root| root.nodev) {
+            return report.skip(place, "without a cgroup there is no device program; mounts are nodev in its place");
+        }
         return report.note(place, None, Verdict::Differs, &"a device program", &"none was planned");
     };
     match cgroup.device_tags(rules) {

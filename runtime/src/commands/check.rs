@@ -9,7 +9,7 @@ use crate::check;
 use crate::check::Report;
 use crate::cli::Rootless;
 use crate::error::Result;
-use crate::plan::host::Host;
+use crate::plan::host::{CgroupManager, Host};
 use crate::probe::machine::Survey;
 
 use super::{print, print_json};
@@ -27,8 +27,8 @@ struct Document<'a> {
 pub struct Asked {
     /// `--rootless`
     pub rootless: Rootless,
-    /// `--systemd-cgroup`
-    pub systemd: bool,
+    /// `--cgroup-manager`
+    pub manager: CgroupManager,
 }
 
 /// `check`: the exit code is 0 unless a bundle was asked for that will not run. `state` is where
@@ -38,7 +38,7 @@ pub struct Asked {
 /// `/proc` is not there; no systemd answers, without a bundle; those of write(2).
 pub fn check(asked: Asked, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
     let mut host = Host::probe(asked.rootless)?;
-    let refused = host.find_systemd(asked.systemd).err();
+    let refused = host.find_manager(asked.manager).err();
     let mut survey = Survey::take(&host);
     let report = bundle.map(|path| check::check(path, &host, state, &mut survey));
     let report = match (report, refused) {

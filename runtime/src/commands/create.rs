@@ -46,7 +46,7 @@ fn parameters<'a>(
         warn: shell.warn,
         debug: shell.debug,
         rootless: shell.rootless,
-        systemd: shell.systemd,
+        manager: shell.manager,
         notify,
     })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::container::OCI_VERSION;
 use crate::error::Result;
 use crate::plan::seccomp::{ACTIONS, FLAGS, Family, OPERATORS};
-use crate::plan::{NAMESPACES, caps, ids, memory, mount_options, systemd};
+use crate::plan::{NAMESPACES, annotations, caps, ids, memory, mount_options, systemd};
 use crate::sys;
 
 use super::print_json;
@@ -43,7 +43,7 @@ pub fn document() -> Value {
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
             "io.github.opencontainers.cleat.init-size": crate::launch::init_binary::size().to_string()
         },
-        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS, systemd::ANNOTATION_PREFIX]
+        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS, annotations::RECEIVER, annotations::MOUNT_CONTEXT, systemd::ANNOTATION_PREFIX]
     })
 }
 

@@ -20,7 +20,7 @@ pub fn plan(shell: &super::Shell<'_>, path: &Path, id: &str, json: bool) -> Resu
     let request =
         Request { id: id.into(), bundle, keyring: Some(format!("_ses.{id}")), start_later: true, ..Request::default() };
     let mut host = Host::of_bundle(shell.rootless, &spec)?;
-    host.find_systemd(shell.systemd)?;
+    host.find_manager(shell.manager)?;
     let plan = Plan::new(&request, &spec, &host)?;
     if json { print_json(&plan) } else { print(&plan.to_string()) }
 }

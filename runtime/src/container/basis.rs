@@ -25,6 +25,8 @@ pub struct Basis {
     pub own_uids: Vec<IdMap>,
     pub own_gids: Vec<IdMap>,
     pub rootless: Rootless,
+    #[serde(default)]
+    pub no_cgroups: bool,
     pub no_pivot: bool,
     pub filters: u32,
     pub config: Fingerprint,
@@ -49,6 +51,7 @@ impl Basis {
             own_uids: host.own_uids.clone(),
             own_gids: host.own_gids.clone(),
             rootless: host.rootless_asked,
+            no_cgroups: host.no_cgroups,
             no_pivot: request.no_pivot,
             filters: own_filters(),
             config: Fingerprint::of(config)?,
@@ -74,6 +77,7 @@ impl Basis {
             own_uids: self.own_uids.clone(),
             own_gids: self.own_gids.clone(),
             rootless_asked: self.rootless,
+            no_cgroups: self.no_cgroups,
             ..now
         }
     }

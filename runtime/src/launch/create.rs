@@ -25,6 +25,7 @@ use crate::launch::channel::Channel;
 use crate::launch::netdev::MovedDevices;
 use crate::launch::setns_helper;
 use crate::launch::{hooks, idmap, init_binary, scheduler, seccomp_agent, standard_streams};
+use crate::plan::host::CgroupManager;
 use crate::plan::host::Host;
 use crate::plan::{self, CreateFd, IdmapSource, Plan, Request, Tree};
 use crate::probe::host;
@@ -56,8 +57,8 @@ pub struct CreateParameters<'a> {
     pub debug: Option<&'a dyn Fn(&str)>,
     /// `--rootless`
     pub rootless: Rootless,
-    /// `--systemd-cgroup`
-    pub systemd: bool,
+    /// `--cgroup-manager`
+    pub manager: CgroupManager,
     /// `NOTIFY_SOCKET` of the caller.
     pub notify: Option<PathBuf>,
 }
@@ -95,7 +96,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     faults.at(Step::NetworkNamespace)?;
     let network = begin_network(&spec)?;
     let mut host = Host::of_bundle(parameters.rootless, &spec)?;
-    host.find_systemd(parameters.systemd)?;
+    host.find_manager(parameters.manager)?;
     if request.no_pivot {
         host.mounts = host_mounts::list()?;
     }

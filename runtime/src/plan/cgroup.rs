@@ -16,7 +16,7 @@ use super::devices;
 use super::devices::Rule as DeviceRule;
 use super::findings::Findings;
 use super::namespaces::Namespaces;
-use super::place::place;
+use super::place::{Place, place};
 use super::resources;
 use super::resources::Limit;
 use super::systemd;
@@ -69,6 +69,10 @@ pub(super) fn decide(
     let rules = devices::rules(&spec.linux.resources.devices, findings);
     // With a user namespace, too: a node of mode 666 in the image opens for root of any of them.
     let devices = (!host.rootless()).then_some(rules);
+    if host.no_cgroups {
+        without(&limits, namespaces, findings);
+        return None;
+    }
     if let Some(systemd) = &host.systemd {
         let mount = findings.keep(mount(host).map(Some));
         let asked = systemd::Asked {
@@ -101,6 +105,23 @@ pub(super) fn decide(
     let (mount, path) = findings.keep(path(request, spec, host).map(Some))?;
     let limits = bounded(spec, limits);
     Some(Cgroup { mount, path, devices, limits, owner: None, unit: None, asked_by })
+}
+
+/// `--cgroup-manager disabled`: whoever says so may not ask for what only a cgroup can hold.
+fn without(limits: &[Limit], namespaces: &Namespaces, findings: &mut Findings) {
+    let mut places: Vec<&str> =
+        limits.iter().filter(|limit| limit.required).map(|limit| limit.place.as_str()).collect();
+    // One property may be several files.
+    places.dedup();
+    let why = "wants a cgroup, and --cgroup-manager disabled makes none; leave one of them out";
+    findings.problems.extend(places.into_iter().map(|place| Place::new(place.to_owned()).error(why)));
+    if !namespaces.has(NEWPID) {
+        findings.warnings.push(
+            "--cgroup-manager disabled: without a cgroup and without a pid namespace, processes that outlive the \
+             container's first one cannot be found"
+                .into(),
+        );
+    }
 }
 
 /// The limits, and before them those of the tree that the container may make below.

@@ -125,6 +125,17 @@ pub(super) fn rules(config: &[DeviceRule], findings: &mut Findings) -> Vec<Rule>
     rules
 }
 
+/// Whether the rules of config.json let every device be used: then there is nothing that a cgroup would have to hold.
+pub(super) fn all_allowed(config: &[DeviceRule]) -> bool {
+    let any = |value: Option<i64>| matches!(value, None | Some(-1));
+    let every = |rule: &DeviceRule| {
+        let access = rule.access.is_empty() || "rwm".chars().all(|letter| rule.access.contains(letter));
+        matches!(rule.kind.as_str(), "" | "a") && any(rule.major) && any(rule.minor) && access
+    };
+    // The last one that fits a device decides.
+    config.iter().fold(false, |allowed, rule| rule.allow && (allowed || every(rule)))
+}
+
 /// Nodes below `/dev`: the defaults, with those of config.json in place of what they name.
 pub(super) fn nodes(config: &[spec::Device], bind: bool, ids: Ids<'_>, findings: &mut Findings) -> Vec<Device> {
     let missing = |path: &str| !config.iter().any(|device| clean_path(&device.path) == Path::new(path));

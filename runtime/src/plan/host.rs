@@ -30,6 +30,8 @@ pub struct Host {
     pub own_gids: Vec<IdMap>,
     /// `--rootless`: whether a container may do without a cgroup.
     pub rootless_asked: Rootless,
+    /// `--cgroup-manager disabled`: no container has a cgroup of its own.
+    pub no_cgroups: bool,
     /// What is mounted here; only with `--no-pivot`.
     pub mounts: Vec<HostMount>,
     /// Where resctrl is mounted, if it is; only where a container asks for it.
@@ -38,6 +40,26 @@ pub struct Host {
     pub labels: Labels,
     /// The manager of units; only with `--systemd-cgroup`.
     pub systemd: Option<Systemd>,
+}
+
+/// Who creates containers' cgroups (`--cgroup-manager`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// This program.
+    #[default]
+    Cgroupfs,
+    /// systemd, as units of its own.
+    Systemd,
+    /// Nobody.
+    Disabled,
+}
+
+impl CgroupManager {
+    /// That of whoever knows `--systemd-cgroup` alone.
+    #[must_use]
+    pub fn systemd_if(asked: bool) -> CgroupManager {
+        if asked { CgroupManager::Systemd } else { CgroupManager::Cgroupfs }
+    }
 }
 
 /// A systemd that containers' cgroups are asked of.

@@ -32,6 +32,8 @@ pub(super) struct Context<'a> {
     pub(super) host_opens: bool,
     /// The container's user namespace is not the machine's own.
     pub(super) unprivileged: bool,
+    /// Device nodes must not work, but those that are bound.
+    pub(super) nodev: bool,
     /// This process is root of its user namespace.
     pub(super) may_idmap: bool,
     pub(super) mount_fds: &'a mut Vec<Tree>,
@@ -44,6 +46,8 @@ pub(super) struct Context<'a> {
     pub(super) earlier: Vec<PathBuf>,
     /// What is ignored, but told.
     pub(super) warnings: Vec<String>,
+    /// The option that carries it.
+    pub(super) label_option: &'static str,
 }
 
 /// Files below `/proc` that may be covered by a bind mount, as tools like lxcfs do.
@@ -127,7 +131,7 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         copy_up: options.copy_up,
         label: None,
     };
-    planned.nodev = context.unprivileged && !has_devices(mount, &planned, context.bundle);
+    planned.nodev = context.nodev && !has_devices(mount, &planned, context.bundle);
     if planned.nodev {
         planned.attr.clear_unlocked &= !NODEV;
     }
@@ -135,7 +139,7 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
     let is_filled = is_root || destination == Path::new("/dev") || mount.kind == "tmpfs";
     let is_new = matches!(planned.kind, MountKind::New { .. }) || is_root;
     planned.readonly_late = is_filled && is_new && planned.attr.set & RDONLY != 0;
-    label_mount(&mut planned, context.mount_label)?;
+    label_mount(&mut planned, context.mount_label, context.label_option)?;
     if planned.copy_up && mount.kind != "tmpfs" {
         return Err(place.at("options").error("\"tmpcopyup\" is for mounts of type tmpfs"));
     }
@@ -178,12 +182,12 @@ fn has_devices(mount: &spec::Mount, planned: &Mount, bundle: &Path) -> bool {
 
 /// New file systems get the label as an option; a message queue's root gets it afterwards. Those
 /// that show the kernel have labels of their own.
-fn label_mount(planned: &mut Mount, label: Option<&Text>) -> Result<()> {
+fn label_mount(planned: &mut Mount, label: Option<&Text>, option: &str) -> Result<()> {
     let (MountKind::New { fstype, options, .. }, Some(label)) = (&mut planned.kind, label) else { return Ok(()) };
     match fstype.to_bytes() {
         b"proc" | b"sysfs" | b"cgroup2" => {}
         b"mqueue" => planned.label = Some(label.clone()),
-        _ => options.push(FsOption { key: text("context")?, value: Some(label.clone()) }),
+        _ => options.push(FsOption { key: text(option)?, value: Some(label.clone()) }),
     }
     Ok(())
 }
@@ -432,6 +436,7 @@ mod tests {
             cgroup_dir: Some(Path::new("/sys/fs/cgroup/a")),
             host_opens: false,
             unprivileged,
+            nodev: unprivileged,
             may_idmap: !unprivileged,
             mount_fds: &mut fds,
             sysfs_readonly: true,
@@ -439,6 +444,7 @@ mod tests {
             rootfs: Path::new("/bundle/rootfs"),
             earlier: vec![PathBuf::from("/proc")],
             warnings: Vec::new(),
+            label_option: "context",
         };
         decide(&mount, &Place::new("mounts[0]".into()), &mut context).map_err(|e| e.to_string())
     }

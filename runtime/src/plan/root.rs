@@ -49,6 +49,9 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
     let linux = &input.spec.linux;
     let readonly = input.spec.root.as_ref().is_some_and(|root| root.readonly);
     let unprivileged = input.namespaces.has(NEWUSER) || input.host.rootless();
+    // Where no cgroup filters devices, the nodes that may be used are bound, and no other works.
+    let filtered = input.cgroup.is_some_and(|cgroup| cgroup.devices.is_some());
+    let nodev = unprivileged || !filtered && !devices::all_allowed(&linux.resources.devices);
     // A joined mount namespace belongs to others, too: mounting or pivoting there would change
     // their files under them. The root is looked up in it and entered, no more.
     let own_mounts = input.namespaces.new & NEWNS != 0;
@@ -87,6 +90,7 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         ids: input.ids,
         namespaces: input.namespaces,
         unprivileged,
+        nodev,
         may_idmap: input.host.euid == 0,
         mount_fds,
         sysfs_readonly: mounts::is_sysfs_readonly(input.spec, input.namespaces),
@@ -94,6 +98,9 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         rootfs: input.rootfs,
         earlier: Vec::new(),
         warnings: Vec::new(),
+        label_option: findings
+            .keep(super::annotations::mount_context(&input.spec.annotations).map(Some))
+            .unwrap_or("context"),
     };
     let mut list = mount_list(input, &mut context, findings);
     findings.warnings.append(&mut context.warnings);
@@ -104,7 +111,7 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
     let bound_dev =
         list.iter().any(|m| m.target.to_bytes() == b"/dev" && matches!(m.kind, wire::MountKind::Bind { .. }));
     let make_nodes = own_mounts && !bound_dev;
-    let nodes = devices::nodes(&linux.devices, unprivileged, input.ids, findings);
+    let nodes = devices::nodes(&linux.devices, nodev, input.ids, findings);
     let devices = if make_nodes { nodes } else { Vec::new() };
     let (host_mounts, revealing) = match pivot {
         Pivot::MoveMount => findings.keep(host_mounts(&input.host.mounts, unprivileged)),
@@ -123,7 +130,7 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
     wire::Root {
         path,
         tree,
-        nodev: unprivileged && own_mounts,
+        nodev: nodev && own_mounts,
         pivot,
         host_mounts,
         revealing,

@@ -330,11 +330,18 @@ fn names(table: &[(&str, impl Copy)]) -> String {
 
 /// A filter out of `linux.seccomp`. Problems are a word that is none, a contradiction, and a filter
 /// that is too long for the kernel.
-pub fn decide(config: &spec::Seccomp, family: Family, findings: &mut Findings) -> Option<Filter> {
+///
+/// `receiver` is the listener's socket where the configuration names none (an annotation of crun's).
+pub fn decide(
+    config: &spec::Seccomp,
+    receiver: Option<&str>,
+    family: Family,
+    findings: &mut Findings,
+) -> Option<Filter> {
     let place = super::place::place("linux.seccomp");
     let profile = profile(config, family, findings);
     findings.keep(check_execve(&profile, family, &place));
-    let listener = findings.keep(listener(config, &profile, family, &place));
+    let listener = findings.keep(listener(config, receiver, &profile, family, &place));
     let flags = flags(config, listener.is_some(), &place, findings);
     let program = findings.keep(assemble(&profile, family, &place).map(Some))?;
     Some(Filter { program, flags, listener })
@@ -474,15 +481,21 @@ fn flags(config: &spec::Seccomp, listener: bool, place: &Place, findings: &mut F
     }
 }
 
-fn listener(config: &spec::Seccomp, profile: &Profile, family: Family, place: &Place) -> Result<Option<Listener>> {
-    if config.listener_path.is_empty() && !config.listener_metadata.is_empty() {
+fn listener(
+    config: &spec::Seccomp,
+    receiver: Option<&str>,
+    profile: &Profile,
+    family: Family,
+    place: &Place,
+) -> Result<Option<Listener>> {
+    let path = Some(config.listener_path.as_str()).filter(|path| !path.is_empty()).or(receiver).unwrap_or_default();
+    if path.is_empty() && !config.listener_metadata.is_empty() {
         return Err(place.at("listenerMetadata").error("is for a listener").remedy("set listenerPath, too"));
     }
     if !profile.rules.iter().any(|rule| rule.verdict == verdict::NOTIFY) {
         return Ok(None);
     }
-    if !config.listener_path.starts_with('/') {
-        let path = &config.listener_path;
+    if !path.starts_with('/') {
         return Err(place
             .at("listenerPath")
             .error(format_args!("{path:?}: SCMP_ACT_NOTIFY needs the absolute path of a socket that listens")));
@@ -494,7 +507,7 @@ fn listener(config: &spec::Seccomp, profile: &Profile, family: Family, place: &P
     if !sends.iter().all(|verdict| matches!(verdict & verdict::ACTION, verdict::ALLOW | verdict::LOG)) {
         return Err(place.error("with SCMP_ACT_NOTIFY sendmsg must be allowed: it carries the listening descriptor"));
     }
-    Ok(Some(Listener { path: (&config.listener_path).into(), metadata: config.listener_metadata.clone() }))
+    Ok(Some(Listener { path: path.into(), metadata: config.listener_metadata.clone() }))
 }
 
 /// Calls that the init still makes when the filter is loaded early, with arguments that profiles have

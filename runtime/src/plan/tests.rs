@@ -290,9 +290,21 @@ fn an_ordinary_users_container_does_without_a_cgroup_that_was_not_asked_for() {
     assert!(plan_on(&required, mapped(json!({}))).unwrap().host.cgroup.is_some());
     let root = plan_on(&Host { rootless_asked: crate::cli::Rootless::Yes, ..host() }, json!({})).unwrap();
     assert_eq!(root.host.cgroup, None);
-    assert!(root.warnings.iter().any(|w| w.starts_with("linux.resources.devices: ")), "{:?}", root.warnings);
+    // Mounts hold the device rules in its place.
+    assert!(root.init.root.unwrap().nodev && root.warnings.len() == 1, "{:?}", root.warnings);
     let engine = plan_on(&Host { in_user_namespace: true, ..host() }, json!({})).unwrap();
     assert!(engine.host.cgroup.is_none() && engine.warnings.is_empty(), "{:?}", engine.warnings);
+}
+
+#[test]
+fn without_cgroups_limits_are_refused_and_mounts_hold_device_rules() {
+    let without = Host { no_cgroups: true, ..host() };
+    let plan = plan_on(&without, json!({"linux": {"cgroupsPath": "/a/b"}})).unwrap();
+    assert!(plan.host.cgroup.is_none() && plan.init.root.unwrap().nodev && plan.warnings.is_empty());
+    let open = json!({"linux": {"resources": {"devices": [{"allow": true, "access": "rwm"}]}}});
+    assert!(!plan_on(&without, open).unwrap().init.root.unwrap().nodev);
+    let error = plan_on(&without, json!({"linux": {"resources": {"pids": {"limit": 9}}}})).unwrap_err().to_string();
+    assert!(error.contains("linux.resources.pids.limit") && error.contains("--cgroup-manager disabled"), "{error}");
 }
 
 #[test]

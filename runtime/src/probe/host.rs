@@ -12,7 +12,7 @@ use nix::unistd::AccessFlags;
 use crate::cli::Rootless;
 use crate::error::{Context, Error, Result};
 use crate::plan::IdMap;
-use crate::plan::host::{Cgroup, Host, Labels};
+use crate::plan::host::{Cgroup, CgroupManager, Host, Labels};
 use crate::spec::{Process, Spec};
 use crate::sys;
 
@@ -97,12 +97,13 @@ impl Host {
         Ok(Host { cgroup: Cgroup::probe()?, ..Host::of_privileges(rootless_asked)? })
     }
 
-    /// Asks what `--systemd-cgroup` needs to know, if it was given.
+    /// Asks what the manager of cgroups needs to know.
     ///
     /// # Errors
-    /// No systemd answers.
-    pub fn find_systemd(&mut self, asked: bool) -> Result<()> {
-        if !asked {
+    /// No systemd answers, and it is to be the manager.
+    pub fn find_manager(&mut self, asked: CgroupManager) -> Result<()> {
+        self.no_cgroups = asked == CgroupManager::Disabled;
+        if asked != CgroupManager::Systemd {
             return Ok(());
         }
         // Root of a user namespace may have a systemd of its own there.

@@ -14,7 +14,7 @@ fn filter(mut value: Value) -> std::result::Result<Filter, String> {
 fn decide_on(value: Value) -> std::result::Result<Filter, String> {
     let config = serde_json::from_value(value).unwrap();
     let mut findings = Findings::default();
-    let filter = decide(&config, Family::X86, &mut findings);
+    let filter = decide(&config, None, Family::X86, &mut findings);
     findings.warnings().map_err(|error| error.to_string())?;
     Ok(filter.expect("a filter where nothing is wrong"))
 }
