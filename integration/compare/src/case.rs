@@ -112,17 +112,16 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
 }
 
-/// `NAME: TEXT`, or a TEXT that is its own name.
+/// `NAME: TEXT`, a `NAME:` without text, or a TEXT that is its own name.
 fn choices(text: &str) -> Vec<Choice> {
     let choice = |line: &str| {
-        let (name, text) = line.split_once(": ").unwrap_or((line, line));
-        Choice { name: name.trim_end_matches(':').to_owned(), text: text.strip_suffix(':').unwrap_or(text).to_owned() }
+        let (name, text) = match line.split_once(": ") {
+            Some((name, text)) => (name, text),
+            None => line.strip_suffix(':').map_or((line, line), |name| (name, "")),
+        };
+        Choice { name: name.to_owned(), text: text.to_owned() }
     };
-    let plain = |line: &str| match line.strip_suffix(':') {
-        Some(name) => Choice { name: name.to_owned(), text: String::new() },
-        None => choice(line),
-    };
-    lines(text).map(plain).collect()
+    lines(text).map(choice).collect()
 }
 
 /// What is not written down is a run in the foreground.

@@ -57,6 +57,15 @@ fn of_command(name: &str) -> Option<usize> {
     name.split('.').next()?.parse().ok()
 }
 
+/// Whether cleat's value is what a line says; `+a,b`: the list of runc, and these words, too.
+fn is_value(pattern: &str, difference: &Difference) -> bool {
+    let list = |text: &str| serde_json::from_str::<BTreeSet<String>>(text).ok();
+    let Some(more) = pattern.strip_prefix('+') else { return matches(pattern, &difference.is) };
+    let (Some(mut should), Some(is)) = (list(&difference.should), list(&difference.is)) else { return false };
+    should.extend(more.split(',').map(str::to_owned));
+    should == is
+}
+
 /// Differences that are known, by what they look like: those that `docs/differences.md` gives a reason for (the file
 /// `differences`), and faults that are not mended yet (the file `faults`).
 #[derive(Debug)]
@@ -119,7 +128,7 @@ impl Documented {
             matches(&entry.case, &case.name)
                 && matches(&entry.fact, &difference.fact)
                 && matches(&entry.should, &difference.should)
-                && matches(&entry.is, &difference.is)
+                && is_value(&entry.is, difference)
         })
     }
 
@@ -129,15 +138,16 @@ impl Documented {
         self.entries.get(line).is_some_and(|entry| entry.is_fault)
     }
 
-    /// The lines that say something about one of these cases, and were not found.
+    /// Those that say something about one of these cases, and were not seen: the names of differences, of which no
+    /// line was, and the lines of faults.
     #[must_use]
-    pub fn not_seen(&self, cases: &[&Case], seen: &BTreeSet<usize>, faults: bool) -> Vec<String> {
+    pub fn not_seen(&self, cases: &[&Case], seen: &BTreeSet<usize>, faults: bool) -> BTreeSet<String> {
         let is_about = |entry: &Entry| cases.iter().any(|case| matches(&entry.case, &case.name));
-        let gone = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(number, entry)| entry.is_fault == faults && !seen.contains(number) && is_about(entry));
-        gone.map(|(_, entry)| format!("{} ({}, {})", entry.name, entry.case, entry.fact)).collect()
+        let text = |entry: &Entry| {
+            if faults { format!("{} ({}, {})", entry.name, entry.case, entry.fact) } else { entry.name.clone() }
+        };
+        let all = || self.entries.iter().enumerate().filter(|(_, entry)| entry.is_fault == faults);
+        let there: BTreeSet<String> = all().filter(|(number, _)| seen.contains(number)).map(|(_, e)| text(e)).collect();
+        all().filter(|(_, entry)| is_about(entry)).map(|(_, e)| text(e)).filter(|text| !there.contains(text)).collect()
     }
 }

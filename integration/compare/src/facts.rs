@@ -68,6 +68,10 @@ impl Facts {
         let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
         if let Some(mut values) = values.ok().filter(|values| !values.is_empty() && values.iter().all(is_tree)) {
             for (number, value) in values.iter_mut().enumerate() {
+                if let Some(list) = value.as_array().filter(|list| list.iter().all(Value::is_number)) {
+                    // Of `ps`.
+                    *value = format!("{} pids", list.len()).into();
+                }
                 normalise(value, own);
                 let name = if number == 0 { name.to_owned() } else { format!("{name}#{}", number + 1) };
                 self.flatten(&name, value);
@@ -83,6 +87,9 @@ impl Facts {
                 rest += line;
                 rest.push('\n');
             }
+        }
+        if rest.contains("Incorrect Usage") || rest.contains("USAGE:") {
+            "(usage)".clone_into(&mut rest);
         }
         self.set(name.to_owned(), rest.chars().take(4000).collect::<String>());
     }
@@ -123,7 +130,7 @@ impl Facts {
                 if !name.starts_with('.') {
                     containers.insert(name.to_owned());
                 }
-            } else if path != "/root" && !path.is_empty() {
+            } else if let Some(path) = path.strip_prefix("/bundle/") {
                 let of = |key: &str| stat[key].as_str().map_or_else(|| stat[key].to_string(), str::to_owned);
                 let mut shown = format!("{} {} {}:{}", of("type"), of("mode"), of("uid"), of("gid"));
                 for key in ["link", "text"] {
@@ -140,7 +147,9 @@ impl Facts {
         self.set("left.containers".to_owned(), containers.into_iter().collect::<Vec<_>>().join(" "));
         let harness = ["bash", "probe", "cat"];
         let processes = left["processes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let processes: Vec<&str> = processes.filter(|name| !harness.contains(name)).collect();
+        // What waits in a container that is created and not started.
+        let init = |name| if ["runc:[2:INIT]", "memfd:cleat-ini", "crun"].contains(&name) { "(init)" } else { name };
+        let processes: Vec<&str> = processes.filter(|name| !harness.contains(name)).map(init).collect();
         self.set("left.processes".to_owned(), processes.join(" "));
         let mounts = left["mounts"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let mounts: Vec<&str> =
@@ -220,6 +229,12 @@ fn property(key: &str, value: &mut Value, own: &BTreeMap<String, String>) {
             }
         }
         "env" | "options" | "super_options" => sort(value),
+        "groups" => {
+            // runc names an additional group of `exec` twice.
+            if let Some(list) = value.as_array_mut() {
+                list.dedup();
+            }
+        }
         "mounts" => {
             if let Some(list) = value.as_array_mut() {
                 list.sort_by_key(|mount| mount["target"].to_string());

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use compare::{Bench, Documented, Report, cases, matches};
 
 const USAGE: &str = "\
-usage: compare [--kinds] [--list] [--show] [--faults] ROOT RUNTIME PROBE [CASE…]
+usage: compare [--kinds] [--list] [--show] [--json] [--faults] ROOT RUNTIME PROBE [CASE…]
 
   ROOT      a root directory with runc and crun (integration/compare/prepare), or /
   RUNTIME   the runtime under test
@@ -14,6 +14,7 @@ usage: compare [--kinds] [--list] [--show] [--faults] ROOT RUNTIME PROBE [CASE�
   CASE      names or patterns (bind-*) of cases; without, all
 
   --kinds   undocumented differences by kind, the most frequent first
+  --json    all differences, one in a line
   --faults  lines for the file faults
   --list    only the names of cases
   --show    what was seen of each case, with each runtime";
@@ -50,6 +51,7 @@ fn answer(words: &[String], has: &dyn Fn(&str) -> bool) -> Result<bool, String> 
     let complaints = report.complaints();
     match () {
         () if has("--kinds") => print!("{}", report.kinds()),
+        () if has("--json") => print!("{}", report.json()),
         () if has("--faults") => println!("{}", report.faults()),
         () => print!("{complaints}"),
     }

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use serde_json::json;
+
 use crate::{Bench, Case, Difference, Documented, Facts, Peer, between};
 
 /// What came of one case.
@@ -138,6 +140,35 @@ impl Report {
         text
     }
 
+    /// Every difference, and every case that could not be run, as one line of JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut text = String::new();
+        for (case, verdict) in &self.cases {
+            if let Verdict::Failed(why) = verdict {
+                let _ = writeln!(text, "{}", json!({ "case": case.name, "failed": why }));
+            }
+        }
+        for (case, facts, difference, line) in self.differences() {
+            let number = difference.fact.split('.').next().unwrap_or_default();
+            let said =
+                facts.each_ref().map(|facts| facts.0.get(&format!("{number}.#message")).cloned().unwrap_or_default());
+            let is_fault = line.map(|line| self.documented.is_fault(line));
+            let known = match is_fault {
+                None => "no",
+                Some(true) => "fault",
+                Some(false) => "documented",
+            };
+            let line = json!({
+                "case": case.name, "fragment": case.fragment, "setup": case.setup, "commands": case.commands,
+                "fact": difference.fact, "runc": difference.should, "cleat": difference.is, "crun": difference.crun,
+                "known": known, "said": { "cleat": said[0], "runc": said[1], "crun": said[2] },
+            });
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
     /// Lines for the file `faults`: all cases with an undocumented difference.
     #[must_use]
     pub fn faults(&self) -> String {
@@ -263,7 +294,9 @@ fn count(verdict: &Verdict) -> usize {
 
 fn once(bench: &Bench, case: &Case) -> Verdict {
     match (bench.run(case, Peer::Cleat), bench.run(case, Peer::Runc), bench.run(case, Peer::Crun)) {
-        (Ok(cleat), Ok(runc), Ok(crun)) => {
+        (Ok(cleat), Ok(runc), crun) => {
+            // crun may do what ends the script, too: with the cgroup `/` it kills all there is.
+            let crun = crun.unwrap_or_default();
             let differences = between(case, &cleat, &runc, &crun);
             Verdict::Run([cleat, runc, crun], differences)
         }

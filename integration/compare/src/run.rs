@@ -81,13 +81,18 @@ impl Bench {
         let tree = cgroup_root().ok_or("no cgroup v2 tree in /proc/self/mountinfo")?;
         stale(&std::env::temp_dir()).iter().for_each(|path| drop(fs::remove_dir_all(path)));
         stale(&tree).iter().for_each(|path| remove_cgroups(path));
-        let (work, cgroups) = (std::env::temp_dir().join(&name), tree.join(name));
+        let (work, cgroups) = (std::env::temp_dir().join(&name), tree.join(&name));
         let this = Self { root: found(root)?, runtime: found(runtime)?, probe: found(probe)?, work, cgroups };
         for peer in [Peer::Runc, Peer::Crun] {
             let path = this.root.join(peer.program().trim_start_matches('/'));
             found(&path).map_err(|error| format!("{error}; integration/compare/prepare makes a root with it"))?;
         }
         fs::create_dir_all(&this.cgroups).map_err(|error| format!("{}: {error}", this.cgroups.display()))?;
+        for controller in controllers() {
+            // Some cannot be had on a machine; cases say which they need.
+            let enable = |path: &Path| fs::write(path.join("cgroup.subtree_control"), format!("+{controller}"));
+            let _ = enable(&tree).and_then(|()| enable(&this.cgroups));
+        }
         this.template().map_err(|error| format!("{}: {error}", this.work.display()))?;
         Ok(this)
     }
