@@ -30,7 +30,7 @@ FUZZ_SECONDS ?= 20
 # What is tested in the guest.
 CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd
 
-.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration compare containerd guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,7 +86,7 @@ test: check unit integration ## All tests: what CI runs
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
-	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p packaging
+	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p compare -p packaging
 
 integration: bundles ## Tests against the kernel, as root
 	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
@@ -94,7 +94,13 @@ integration: bundles ## Tests against the kernel, as root
 	@echo "== integration tests"
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
 	@integration/containerd/prepare-sid target/containerd || :
+	@[ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers || echo "== without it the comparison with runc and crun is SKIPPED"
 	$(BUILT) $(CARGO) test -p integration
+
+compare: bundles ## The same inputs on cleat, runc and crun (Debian's newest, or those of PEERS_ROOT), and what differs; ONLY="mounts/* …"
+	@echo "== the same on cleat, runc and crun"
+	@[ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers
+	$(CARGO) run --quiet -p compare -- $(COMPARE_ARGS) $(or $(PEERS_ROOT),target/peers) $(OUT)/cleat $(OUT)/probe $(ONLY)
 
 containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and see the shim below them; CLEAT_CONTAINERD=DIR for another
 	@echo "== the shim below containerd"
