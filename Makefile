@@ -86,7 +86,8 @@ test: check unit integration ## All tests: what CI runs
 
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
-	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p compare -p packaging
+	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p packaging
+	$(CARGO) test -p compare --lib
 
 integration: bundles ## Tests against the kernel, as root
 	@command -v newuidmap >/dev/null || { echo "== installing the package uidmap, for newuidmap(1)"; \
@@ -95,7 +96,7 @@ integration: bundles ## Tests against the kernel, as root
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
 	@integration/containerd/prepare-sid target/containerd || :
 	@[ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers || echo "== without it the comparison with runc and crun is SKIPPED"
-	$(BUILT) $(CARGO) test -p integration
+	$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) $(CARGO) test -p integration -p compare
 
 compare: bundles ## The same inputs on cleat, runc and crun (Debian's newest, or those of PEERS_ROOT), and what differs; ONLY="mounts/* …"
 	@echo "== the same on cleat, runc and crun"

@@ -138,6 +138,13 @@ impl Documented {
         self.entries.get(line).is_some_and(|entry| entry.is_fault)
     }
 
+    /// The lines that say something about none of these cases.
+    #[must_use]
+    pub fn about_nothing(&self, cases: &[Case]) -> Vec<String> {
+        let is_idle = |entry: &&Entry| !cases.iter().any(|case| matches(&entry.case, &case.name));
+        self.entries.iter().filter(is_idle).map(|entry| format!("{}  {}", entry.name, entry.case)).collect()
+    }
+
     /// Those that say something about one of these cases, and were not seen: the names of differences, of which no
     /// line was, and the lines of faults.
     #[must_use]
