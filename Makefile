@@ -41,7 +41,7 @@ CHOSEN   = $(if $(filter-out file,$(origin CHAPTERS)),$(call chapters,$(CHAPTERS
 REPORT   = $(CURDIR)/target/test-report
 COUNT    = $(CARGO) run --quiet -p integration --bin test-report -- $(REPORT)
 
-.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration containerd engines guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration compare containerd engines guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,7 @@ test: check unit integration ## All tests: what CI runs
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
 	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p packaging
+	$(CARGO) test -p compare --lib
 
 COUNTED = $(COUNT)
 integration: bundles ## Tests against the kernel, as root; CHAPTERS="mounts exec" FILTER=the_root for some
@@ -109,9 +110,16 @@ integration: bundles ## Tests against the kernel, as root; CHAPTERS="mounts exec
 	@integration/containerd/prepare target/containerd || echo "== without it the tests of the shim below containerd are SKIPPED"
 	@integration/containerd/prepare-sid target/containerd || :
 	@integration/engines/prepare target/engines || :
+	@[ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers || echo "== without it the comparison with runc and crun is SKIPPED"
 	@rm -f $(REPORT)
-	$(BUILT) CLEAT_TEST_REPORT=$(REPORT) $(CARGO) test --no-fail-fast -p integration $(CHOSEN) $(FILTER) || { $(COUNT); exit 1; }
+	$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) CLEAT_TEST_REPORT=$(REPORT) $(CARGO) test --no-fail-fast -p integration $(CHOSEN) $(FILTER) || { $(COUNT); exit 1; }
 	@$(COUNTED)
+	$(if $(filter-out file,$(origin CHAPTERS)),,$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) $(CARGO) test -p compare)
+
+compare: bundles ## The same inputs on cleat, runc and crun (Debian's newest, or those of PEERS_ROOT), and what differs; ONLY="mounts/* …"
+	@echo "== the same on cleat, runc and crun"
+	@[ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers
+	$(CARGO) run --quiet -p compare -- $(COMPARE_ARGS) $(or $(PEERS_ROOT),target/peers) $(OUT)/cleat $(OUT)/probe $(ONLY)
 
 containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and see the shim below them; CLEAT_CONTAINERD=DIR for another
 	@echo "== the shim below containerd"

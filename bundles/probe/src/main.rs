@@ -12,6 +12,7 @@ mod facts;
 mod hello;
 mod sys;
 mod use_up;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,10 @@ usage: probe [WORD [ARGUMENT…]]
   read-direct PATH BYTES      read past the page cache: {\"bytes\", \"us\"}
   write-direct PATH BYTES     write past the page cache: the same
   allocate PATH BYTES         fallocate(2)
+
+  left PATH…                  beside containers: files below, mounts, processes, as one JSON object
+  console SOCKET              beside containers: receive a terminal's master, print what comes out of it
+  pty PROGRAM [ARGUMENT…]     beside containers: run a program on a new terminal, print what comes out of it
 
   attack-exe N                find the runtime's program in /proc N times and write to it
   attack-exchange A B         exchange two names for ever
@@ -129,6 +134,20 @@ fn main() -> ExitCode {
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),
         ("hook", [file, tag, status]) => return act::hook(file, tag, status),
         ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),
+        ("left", paths) => print_json(&witness::left(paths)),
+        ("console", [socket]) => {
+            if let Err(error) = witness::console(socket) {
+                eprintln!("console {socket}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+        ("pty", program @ [_, ..]) => match witness::on_terminal(program) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => {
+                eprintln!("pty: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
         ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
         ("attack-exchange", [a, b]) => return attack::exchange(a, b),
         ("attack-mount", [target]) => return attack::mount(target),
