@@ -41,7 +41,7 @@ CHOSEN   = $(if $(filter-out file,$(origin CHAPTERS)),$(call chapters,$(CHAPTERS
 REPORT   = $(CURDIR)/target/test-report
 COUNT    = $(CARGO) run --quiet -p integration --bin test-report -- $(REPORT)
 
-.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration compare containerd engines guest matrix defences fuzz oracle check bench bench-memory bench-shim clean
+.PHONY: help toolchain build man install uninstall packages packages-test reproducible deny bundles demo test unit integration compare containerd engines guest matrix mutations fuzz oracle check bench bench-memory bench-shim clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,16 +125,16 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_streams shim_ends shim_boundary)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_streams shim_lifetime shim_boundary)
 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"
 	@integration/engines/prepare target/engines
 	$(BUILT) $(CARGO) test -p integration $(call chapters,podman docker)
 
-defences: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
-	@echo "== the security record without its defences (integration/SECURITY.md)"
-	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin defences -- $(ONLY)
+mutations: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
+	@echo "== the security record without its mutations (integration/SECURITY.md)"
+	CLEAT_PROBE=$(CURDIR)/$(OUT)/probe $(CARGO) run -p integration --bin mutations -- $(ONLY)
 
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"

@@ -9,10 +9,11 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::bundle::remove_cgroup_when_empty;
+use crate::cgroups::remove_cgroup_when_empty;
 use crate::containerd::Said;
-use crate::host::{TempDir, cgroup_root, unique_name};
-use crate::runtime::{built, program};
+use crate::host::cgroup_root;
+use crate::programs::{built, program};
+use crate::temp::{TempDir, unique_name};
 use crate::terminal::Pty;
 use crate::wait::{DEADLINE, ended_within, eventually};
 

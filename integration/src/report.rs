@@ -77,7 +77,7 @@ pub(crate) fn add(line: &Line) {
         .open(&path)
         .and_then(|mut file| file.write_all(format!("{}\n", line.to_text()).as_bytes()));
     if let Err(error) = added {
-        eprintln!("CLEAT_TEST_REPORT {}: {error}", path.display());
+        eprintln!("CLEAT_TEST_REPORT {}: {error}", std::path::Path::new(&path).display());
     }
 }
 

@@ -3,8 +3,8 @@
 #[macro_use]
 extern crate integration;
 
-mod defences;
-mod documents;
+mod docs;
+mod mutations;
 
 fn main() -> std::process::ExitCode {
     integration::harness::main()

@@ -295,8 +295,8 @@ fn nothing_is_left_whatever_is_killed_whenever() {
         let _ = ended_within(&ctr, at);
         match victim {
             0 => containerd.down(),
-            1 => containerd.shims().into_iter().for_each(kill),
-            _ => inits(&containerd, &id).into_iter().for_each(kill),
+            1 => containerd.shims().into_iter().for_each(|pid| kill(&containerd, pid)),
+            _ => inits(&containerd, &id).into_iter().for_each(|pid| kill(&containerd, pid)),
         }
         if victim == 0 {
             let lived = inits(&containerd, &id);
@@ -355,11 +355,11 @@ fn nothing_is_left_whatever_is_killed_during_execs() {
         let init = inits(&containerd, &id);
         match victim {
             0 => containerd.down(),
-            1 => containerd.shims().into_iter().for_each(kill),
-            2 => init.iter().copied().for_each(kill),
+            1 => containerd.shims().into_iter().for_each(|pid| kill(&containerd, pid)),
+            2 => init.iter().copied().for_each(|pid| kill(&containerd, pid)),
             _ => {
                 let pid = containerd.read(&containerd.bundle(&id, "exec-e1.pid"));
-                pid.trim().parse().into_iter().for_each(kill);
+                pid.trim().parse().into_iter().for_each(|pid| kill(&containerd, pid));
             }
         }
         if victim == 0 {
@@ -408,9 +408,14 @@ fn dice() -> impl FnMut(u64) -> u64 {
     }
 }
 
-fn kill(pid: i32) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+/// Kills a process whose number was read somewhere, if it is still one of this containerd's: a shim of its, or in a
+/// cgroup of its tasks. The number may belong to another by now; the descriptor belongs to the one that was looked at.
+fn kill(containerd: &Containerd, pid: i32) {
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+    let names = ["cmdline", "cgroup"].map(|file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default());
+    if names.iter().any(|text| String::from_utf8_lossy(text).contains(containerd.name())) {
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
 }
 

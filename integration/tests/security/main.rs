@@ -6,11 +6,11 @@ extern crate integration;
 mod boundary;
 mod boundary_cgroup;
 mod boundary_host;
+mod cve_process;
+mod cve_rootfs;
+mod hardening;
 mod hostile;
 mod matrix;
-mod record;
-mod record_process;
-mod security;
 mod shim_boundary;
 
 fn main() -> std::process::ExitCode {
