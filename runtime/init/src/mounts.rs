@@ -17,7 +17,7 @@ use crate::error::{Call, Error, Result};
 use crate::masks::Kernel;
 use crate::mount_api::{attach, in_empty_place, no_devices, propagate};
 use crate::path::{self, Make};
-use crate::{Birth, copy_up, procfs, sys};
+use crate::{Init, copy_up, procfs, sys};
 
 /// What is changed again when all has been mounted.
 #[derive(Default)]
@@ -29,10 +29,10 @@ pub(crate) struct Mounted {
 }
 
 /// All mounts, in order. One on `/` becomes the root.
-pub(crate) fn perform(birth: &mut Birth, root: &mut OwnedFd, mounts: &[Mount]) -> Result<Mounted> {
+pub(crate) fn perform(init: &mut Init, root: &mut OwnedFd, mounts: &[Mount]) -> Result<Mounted> {
     let mut mounted = Mounted::default();
     for mount in mounts {
-        one(birth, root, mount, &mut mounted).map_err(|error| name_target(error, &mount.target))?;
+        one(init, root, mount, &mut mounted).map_err(|error| name_target(error, &mount.target))?;
     }
     Ok(mounted)
 }
@@ -51,7 +51,7 @@ fn name_target(mut error: Error, target: &CStr) -> Error {
     error
 }
 
-fn one(birth: &mut Birth, root: &mut OwnedFd, mount: &Mount, mounted: &mut Mounted) -> Result<()> {
+fn one(init: &mut Init, root: &mut OwnedFd, mount: &Mount, mounted: &mut Mounted) -> Result<()> {
     let mut attr = mount.attr;
     if mount.readonly_late {
         attr.set &= !u64::from(raw::MOUNT_ATTR_RDONLY);
@@ -59,7 +59,7 @@ fn one(birth: &mut Birth, root: &mut OwnedFd, mount: &Mount, mounted: &mut Mount
     let made = match &mount.kind {
         MountKind::Bind { source, inside, recursive, nofollow, tree } => {
             let tree = match (tree, inside) {
-                (Some(index), _) => birth.take_fd(*index)?,
+                (Some(index), _) => init.take_fd(*index)?,
                 (None, None) => open_source(CWD, source, *recursive, *nofollow)?,
                 (None, Some(inside)) => {
                     let mut flags = OFlags::PATH;
@@ -78,7 +78,7 @@ fn one(birth: &mut Birth, root: &mut OwnedFd, mount: &Mount, mounted: &mut Mount
             tree
         }
         MountKind::New { fstype, source, options } => {
-            new_in_its_namespace(birth, root, mount, attr, (fstype, source.as_deref(), options))?
+            new_in_its_namespace(init, root, mount, attr, (fstype, source.as_deref(), options))?
         }
         MountKind::Remount { options } => return remount(root, mount, options),
     };
@@ -136,7 +136,7 @@ fn copy_link(root: &OwnedFd, link: &OwnedFd, target: &CStr) -> Result<()> {
 
 /// A new file system; a procfs of the pid namespace that is joined.
 fn new_in_its_namespace(
-    birth: &Birth,
+    init: &Init,
     root: &OwnedFd,
     mount: &Mount,
     attr: Attr,
@@ -148,7 +148,7 @@ fn new_in_its_namespace(
         return by_mount2(root, fstype, source.unwrap_or_default(), options, attr);
     }
     let new = |namespace| new(fstype, source, options, mode.as_ref(), attr, namespace);
-    match birth.pid_namespace.as_ref().filter(|_| fstype == c"proc") {
+    match init.pid_namespace.as_ref().filter(|_| fstype == c"proc") {
         None => new(None),
         Some(namespace) => match new(Some(namespace)) {
             Err(error) if error.call == PIDNS => in_a_child(|| new(None)),
@@ -220,7 +220,7 @@ fn inherited_mode(root: &OwnedFd, mount: &Mount, fstype: &CStr, options: &[FsOpt
 const PIDNS: &str = "fsconfig pidns";
 
 /// Before Linux 6.17 a procfs shows the pid namespace of the process that makes it: here a child in the
-/// joined one, which shares our descriptors. Whoever lives there may trace it for that moment.
+/// joined one, which shares our descriptors. A process there may trace it for that moment.
 fn in_a_child(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
     let (answer, says) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
     let flags = raw::CLONE_FILES | raw::CLONE_VFORK;
