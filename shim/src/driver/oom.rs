@@ -23,7 +23,7 @@ pub(super) struct OomWatch {
 impl OomWatch {
     fn check(&mut self, ctx: &mut Ctx) {
         let file = std::fs::File::open(&self.file).ok().map(OwnedFd::from);
-        let count = Cgroup::memory_kills_of(file.as_ref());
+        let count = Cgroup::oom_kills_of(file.as_ref());
         if count > self.count {
             self.count = count;
             ctx.event(Input::Oom(self.id.clone()));
@@ -44,7 +44,7 @@ impl Driver {
         let Some(inotify) = &self.oom_inotify else { return };
         let file = cgroup.full().join("memory.events");
         if let Ok(descriptor) = inotify.add_watch(&file, AddWatchFlags::IN_MODIFY) {
-            self.oom_watches.push(OomWatch { descriptor, id: id.into(), count: cgroup.memory_kills(), file });
+            self.oom_watches.push(OomWatch { descriptor, id: id.into(), count: cgroup.oom_kills(), file });
         }
     }
 
