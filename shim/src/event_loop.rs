@@ -134,7 +134,7 @@ impl Server {
         self.lifetime.step(event, facts, Instant::now());
     }
 
-    /// Unlinks the socket, unless somebody connects at that moment: a `start` that finds it listening sends containerd
+    /// Unlinks the socket, unless a peer connects at that moment: a `start` that finds it listening sends containerd
     /// here.
     fn try_exit(&mut self, now: Instant) -> bool {
         let Some(dir) = self.socket.as_deref().and_then(Path::parent) else { return true };

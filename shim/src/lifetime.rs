@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             Shutdown, a signal, or idle for too long          all events published,
-//!                       (and no task is expected)               and nobody starts
+//!                       (and no task is expected)               and no start runs
 //!   Serving ──────────────────────────────────────▶ Exiting ───────────────────────▶ exit
 //!      ▲                                              │
 //!      └───────────── a new connection ───────────────┘
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `containerd-shim-cleat-v2 start` sends containerd to a server that listens, and says which task will follow. So a
-//! server that has been told to shut down must stay for a task that is expected, and for a connection that comes while
+//! server that shuts down must stay for a task that is expected, and for a connection that comes while
 //! it exits.
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use crate::task::{Call, CreateSpec, ExecSpec, Kill, ProcessId, Stdio, Stream, Ve
 use crate::ttrpc::{Code, Failure};
 use crate::{args, options};
 
+#[allow(clippy::needless_pass_by_value, reason = "map_err passes errors by value")]
 fn invalid(text: impl ToString) -> Failure {
     Failure::new(Code::InvalidArgument, text.to_string())
 }

@@ -1,4 +1,4 @@
-//! How does the root file system that containerd describes come to be at `rootfs`, and go?
+//! How is the root file system of a request mounted at `rootfs`, and unmounted?
 //!
 //! In the host's mount namespace, with the shim's privileges; the paths are containerd's own.
 
@@ -18,10 +18,10 @@ use crate::messages::Mount;
 
 mod loop_device;
 
-/// Beside the root: lower layers with other owners.
+/// The directory, next to the root, of lower layers with mapped ids.
 const LOWER: &str = "lower";
 
-/// Mounts that are taken away again unless they are kept.
+/// Unmounts what was mounted, unless it is kept.
 pub struct MountGuard {
     root: PathBuf,
     keep: bool,
@@ -42,7 +42,7 @@ impl Drop for MountGuard {
     }
 }
 
-/// Mounts one after the other at `root`, which is made.
+/// Mounts one after the other at `root`, which is created.
 ///
 /// # Errors
 /// An option that the shim does not know how to handle, or what mount(2) says; then nothing is
@@ -61,14 +61,14 @@ pub fn mount(mounts: &[Mount], root: &Path) -> Result<MountGuard> {
     Ok(mounted)
 }
 
-/// Options as mount(2) wants them.
+/// Mount options, as mount(2) takes them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parsed {
     flags: u64,
     data: Vec<String>,
     /// The source is a file with a file system in it.
     is_file: bool,
-    /// Whose files are whose: of a bind mount, or of an overlay's lower layers.
+    /// Mappings of a bind mount, or of the lower layers of an overlay.
     uids: Vec<IdMap>,
     gids: Vec<IdMap>,
 }
@@ -162,7 +162,7 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
     };
     let data = data.join(",");
     let place = format!("{} on {}", mount.source, target.display());
-    let back = from.map(|dir| Elsewhere::enter(&dir)).transpose()?;
+    let back = from.map(|dir| WorkingDirectory::enter(&dir)).transpose()?;
     let device = match parsed.is_file {
         true => Some(loop_device::Loop::of(Path::new(&mount.source), flags.contains(MsFlags::MS_RDONLY))?),
         false => None,
@@ -172,12 +172,12 @@ fn mount_one(mount: &Mount, root: &Path) -> Result<()> {
     nix::mount::mount(Some(source), target, kind, flags, Some(data.as_str()).filter(|data| !data.is_empty()))
         .context(&place)?;
     drop(back);
-    // The overlay has copies of its own.
+    // The overlay holds its own.
     drop(layers);
     remount(flags, target)
 }
 
-/// A bind mount takes no other flags when it is made.
+/// mount(2) ignores other flags of a new bind mount.
 fn remount(flags: MsFlags, target: &Path) -> Result<()> {
     let others = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     if flags.contains(MsFlags::MS_BIND) && flags.intersects(others) {
@@ -187,7 +187,7 @@ fn remount(flags: MsFlags, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A copy of a mount with other owners.
+/// Attaches a copy of a mount with mapped ids.
 fn attach_mapped(source: &Path, target: &Path, recursive: bool, owners: &OwnedFd) -> Result<()> {
     let c_path = |path: &Path| {
         CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new(format!("{}: a zero byte", path.display())))
@@ -199,14 +199,14 @@ fn attach_mapped(source: &Path, target: &Path, recursive: bool, owners: &OwnedFd
     child::attach_mount(tree.as_fd(), &c_path(target)?).context(format_args!("move_mount {}", target.display()))
 }
 
-/// Lower layers with other owners, at paths of their own for as long as the overlay is being made.
+/// Lower layers with mapped ids, mounted until the overlay is.
 struct Layers {
     dir: PathBuf,
     count: usize,
 }
 
 impl Layers {
-    /// Puts their paths in the place of `lowerdir`'s.
+    /// Mounts them, and replaces the paths in `lowerdir`.
     fn map(data: &mut [String], dir: PathBuf, owners: &OwnedFd) -> Result<Layers> {
         let mut layers = Layers { dir, count: 0 };
         let lower = data.iter_mut().find(|option| option.starts_with("lowerdir="));
@@ -235,7 +235,7 @@ impl Drop for Layers {
     }
 }
 
-/// A directory below the root: nothing there can lead out of it.
+/// Opens a directory below the root: no link leads out of it.
 fn open_below(root: &Path, below: &str) -> Result<Option<OwnedFd>> {
     let clean = cleat::sys::clean_path::clean(Path::new("/"), Path::new(below));
     let relative = clean.strip_prefix("/").unwrap_or(&clean);
@@ -280,31 +280,31 @@ fn shorten(data: Vec<String>) -> (Vec<String>, Option<PathBuf>) {
     (data.into_iter().map(short).collect(), Some(common))
 }
 
-/// Another working directory for a while. The shim has one thread.
-struct Elsewhere(OwnedFd);
+/// Changes the working directory until it is dropped. The shim has one thread.
+struct WorkingDirectory(OwnedFd);
 
-impl Elsewhere {
-    fn enter(dir: &Path) -> Result<Elsewhere> {
+impl WorkingDirectory {
+    fn enter(dir: &Path) -> Result<WorkingDirectory> {
         let here = cleat::sys::path::open_dir(Path::new(".")).context("open .")?;
         nix::unistd::chdir(dir).context(format_args!("chdir {}", dir.display()))?;
-        Ok(Elsewhere(here))
+        Ok(WorkingDirectory(here))
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for WorkingDirectory {
     fn drop(&mut self) {
         let _ = nix::unistd::fchdir(&self.0);
     }
 }
 
-/// Takes lower layers away that a shim was killed between making and using them.
+/// Unmounts copies of lower layers that a killed shim has left.
 pub fn remove_layers(root: &Path) {
     let dir = root.with_file_name(LOWER);
     let count = std::fs::read_dir(&dir).map_or(0, Iterator::count);
     drop(Layers { dir, count });
 }
 
-/// Takes every mount away that lies at `root`, one above the other, with all below them.
+/// Unmounts all mounts at `root`, with those below them.
 ///
 /// # Errors
 /// Those of umount2(2); that nothing is mounted there is none.

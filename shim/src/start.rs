@@ -242,7 +242,7 @@ fn spawn(args: &Args, given: &StdinParams, path: &Path, listener: OwnedFd) -> Re
     cleat::sys::cloexec_from(3).context("close_range")?;
     // Its own group: signals to containerd's must not reach it.
     command.process_group(0).stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(log());
-    // The server, and so its containers, share a core with nobody else.
+    // The server, and so its containers, share a core with no other process.
     if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
         cleat::sys::child::new_core_cookie().context("SCHED_CORE: prctl PR_SCHED_CORE_CREATE")?;
     }
@@ -338,8 +338,8 @@ fn print(address: &str, given: &StdinParams) -> Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
 }
 
-/// containerd before 1.7 takes the bare address. 1.7 takes version 2 only; 2.0 to 2.2 would take 3, and cannot be told
-/// apart from it.
+/// containerd before 1.7 takes the bare address. 1.7 takes version 2 only; 2.0 to 2.2 would take 3, and cannot be
+/// distinguished.
 fn answer(address: &str, knows_versions: bool, is_bootstrap: bool) -> String {
     if !knows_versions && !is_bootstrap {
         return address.to_owned();

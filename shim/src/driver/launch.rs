@@ -134,7 +134,7 @@ impl Driver {
         }
     }
 
-    /// A logging program should be ready by now.
+    /// A logging program has had its time to become ready.
     pub(super) fn logger_is_late(&mut self, who: &ProcessId, number: u64, ctx: &mut Ctx) {
         let streams = self.streams.get_mut(who).filter(|streams| streams.number == number);
         let Some(pending) = streams.and_then(|streams| streams.pending_spawn.take()) else { return };

@@ -1,6 +1,6 @@
 //! Which fifos are kept open for readers that come after the exit?
 //!
-//! containerd opens a fifo at leisure, and open(2) blocks there until somebody opens it for writing. Without us it
+//! containerd opens a fifo at leisure, and open(2) blocks there until another process opens it for writing. Without us it
 //! would block for ever when the process has ended before, and the output would be lost. So the shim keeps such a
 //! fifo open for writing until it has a reader, who gets the output and then the end of the file.
 
@@ -71,7 +71,7 @@ impl Driver {
         }
     }
 
-    /// The process is deleted: nobody will read its output.
+    /// The process is deleted: its output will not be read.
     pub(super) fn drop_pending_readers(&mut self, who: &ProcessId) {
         let (dropped, pending): (Vec<_>, _) =
             std::mem::take(&mut self.pending_readers).into_iter().partition(|pending| pending.who == *who);

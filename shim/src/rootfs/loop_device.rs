@@ -1,4 +1,4 @@
-//! How does a file come to be a device that can be mounted?
+//! How does a file become a block device?
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,10 +10,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-/// Others look for a free device, too, and the fastest gets it: so often is another one tried.
+/// How many devices are tried: another process may take a free one first.
 const TRIES: u32 = 100;
 
-/// A device that shows a file, for as long as this is open or the device mounted.
+/// A loop device of a file, until this is closed and the device is not mounted.
 pub(super) struct Loop {
     /// `/dev/loopN`
     pub(super) path: String,

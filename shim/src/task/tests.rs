@@ -110,8 +110,8 @@ fn an_exit_of_an_earlier_process_with_that_pid_is_not_its_exit() {
     play.call(4, Verb::Start.of(who("e")));
     // An unknown process, and then the same pid.
     play.step(Input::Exited(20, exit(1)));
-    let birth = NewProcess { pid: 20, gone: false, shares_pids: false };
-    assert_eq!(play.step(Input::Created(who("e"), Ok(birth))), ["exec-started", "answer 4"]);
+    let process = NewProcess { pid: 20, gone: false, shares_pids: false };
+    assert_eq!(play.step(Input::Created(who("e"), Ok(process))), ["exec-started", "answer 4"]);
     assert_eq!(play.step(Input::Exited(20, exit(3))), ["record e 20 3", "exit", "drain e"]);
 }
 
@@ -267,7 +267,7 @@ fn the_invariants_hold_in_any_order() {
         let mut tasks = Tasks::default();
         let mut answered = std::collections::BTreeSet::new();
         let (mut creating, mut starts, mut alive) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut pid, mut told) = (100, std::collections::BTreeMap::<u32, (u32, u32)>::new());
+        let (mut pid, mut seen) = (100, std::collections::BTreeMap::<u32, (u32, u32)>::new());
         for ticket in 0..60 {
             let name = ["", "e", "f"][usize::try_from(draw(3)).unwrap()];
             let input = match draw(13) {
@@ -296,12 +296,12 @@ fn the_invariants_hold_in_any_order() {
                         Effect::Create(id, _) => creating.push(ProcessId::init(&id)),
                         Effect::StartExec(who, _) => creating.push(who),
                         Effect::StartInit(id) => starts.push(ProcessId::init(&id)),
-                        Effect::Publish(Event::Create(event)) => told.entry(event.pid).or_default().0 += 1,
-                        Effect::Publish(Event::ExecStarted(event)) => told.entry(event.pid).or_default().0 += 1,
+                        Effect::Publish(Event::Create(event)) => seen.entry(event.pid).or_default().0 += 1,
+                        Effect::Publish(Event::ExecStarted(event)) => seen.entry(event.pid).or_default().0 += 1,
                         Effect::Publish(Event::Exit(event)) => {
-                            let told = told.entry(event.pid).or_default();
-                            told.1 += 1;
-                            assert_eq!(*told, (1, 1), "pid {}", event.pid);
+                            let seen = seen.entry(event.pid).or_default();
+                            seen.1 += 1;
+                            assert_eq!(*seen, (1, 1), "pid {}", event.pid);
                         }
                         Effect::Remove(id) => inputs.push(Input::Removed(id, Ok(()))),
                         _ => {}
