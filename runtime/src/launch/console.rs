@@ -275,7 +275,7 @@ pub fn supervise(child: &Child, signals: &Signals, master: Option<OwnedFd>) -> R
             PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         if let Some(terminal) = &terminal {
-            // One that nothing is wanted of is left out: the end of the other side would be told
+            // One that nothing is wanted of is left out: the end of the other side would be reported
             // again and again.
             let streams = [terminal.master.as_fd(), sys::stream(0), sys::stream(1)];
             let asked = streams.into_iter().zip(wanted).filter(|(_, flags)| !flags.is_empty());
