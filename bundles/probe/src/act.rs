@@ -278,3 +278,21 @@ pub(crate) fn print_into(path: &str) -> Option<()> {
     let file = std::fs::File::options().append(true).create(true).open(path).ok()?;
     rustix::stdio::dup2_stdout(file).ok()
 }
+
+/// Makes its terminal raw, with what came before thrown away, and reads until there is no more: exit status 7.
+pub(crate) fn read_raw() -> ExitCode {
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let stdin = rustix::stdio::stdin();
+    let Ok(mut modes) = tcgetattr(stdin) else { return ExitCode::from(2) };
+    modes.make_raw();
+    if tcsetattr(stdin, OptionalActions::Flush, &modes).is_err() {
+        return ExitCode::from(2);
+    }
+    while !matches!(rustix::io::read(stdin, &mut [0u8; 64]), Ok(0) | Err(rustix::io::Errno::IO)) {}
+    ExitCode::from(7)
+}
+
+/// Writes lines until it cannot.
+pub(crate) fn babble() {
+    while writeln!(io::stdout(), "a line").is_ok() {}
+}

@@ -28,6 +28,9 @@ usage: probe [WORD [ARGUMENT…]]
   sleep                       print \"ready\", wait for SIGTERM
   signal-report               print \"ready\", then the number of every signal; SIGTERM ends it
   cat                         copy stdin to stdout
+  read-raw                    make the terminal raw, read to the end, leave with status 7
+  babble                      write lines until that fails
+  length [WORD…]              the number of bytes of each word
   print TEXT / eprint TEXT    one line to stdout / stderr
   winsize                     print \"ready\", then the terminal's size after each SIGWINCH
 
@@ -99,6 +102,9 @@ fn main() -> ExitCode {
         ("signal-report", []) => act::signal_report(),
         ("winsize", []) => act::winsize(),
         ("cat", []) => return act::cat(),
+        ("read-raw", []) => return act::read_raw(),
+        ("babble", []) => act::babble(),
+        ("length", _) => std::env::args_os().skip(2).for_each(|word| println!("{}", word.len())),
         ("print", [text]) => println!("{text}"),
         ("eprint", [text]) => eprintln!("{text}"),
         ("read", [path]) => print_json(&act::read(path)),

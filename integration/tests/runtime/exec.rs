@@ -536,3 +536,80 @@ fn exec_leads_a_session_of_its_own() {
     let facts = container.exec(["/probe"]).json();
     assert_eq!(facts["sid"], facts["pid"]);
 }
+
+/// Bytes that are no text arrive as they are typed.
+#[test]
+fn exec_passes_on_what_is_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let word = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let runtime = Runtime::new();
+    let bundle = sleeper();
+    let container = runtime.start_ready(&bundle);
+    let call = container.call(["exec"]).args(["/probe", "length"]).arg(word).arg("caf\u{e9}");
+    assert_eq!(call.outcome().ok().stdout, "4\n5\n");
+    let variable = std::ffi::OsStr::from_bytes(b"WORD=caf\xe9");
+    let call = runtime.call(["exec", "--env"]).arg(variable).arg(container.id()).args([
+        "/probe",
+        "read",
+        "/proc/self/environ",
+    ]);
+    let outcome = call.outcome().ok();
+    assert!(outcome.stdout.contains("WORD=caf\u{fffd}"), "{outcome}");
+    let directory = std::ffi::OsStr::from_bytes(b"/caf\xe9");
+    let call = runtime.call(["exec", "--cwd"]).arg(directory).arg(container.id()).args(["/probe", "facts"]);
+    let _ = call.outcome().fails(255, "process.cwd: chdir /caf\u{fffd}: no such file or directory");
+    // A path of the host.
+    let file = runtime.dir().join(word);
+    let call = runtime.call(["exec", "--pid-file"]).arg(&file).arg(container.id()).args(["/probe", "exit", "0"]);
+    let _ = call.outcome().ok();
+    assert!(file.exists(), "no {}", file.display());
+}
+
+/// As with runc: what the container's processes may hand down, one with `--cap` may.
+#[test]
+fn exec_cap_is_ambient_where_it_is_inheritable() {
+    let bundle = sleeper().set(
+        "/process/capabilities",
+        json!({ "inheritable": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+            "effective": ["CAP_KILL", "CAP_CHOWN"], "bounding": ["CAP_KILL", "CAP_CHOWN"], "ambient": ["CAP_KILL"] }),
+    );
+    let runtime = Runtime::new();
+    let container = runtime.start_ready(&bundle);
+    let ambient = |options: &[&str]| {
+        let status = container.exec_with(options, ["/probe", "read", "/proc/self/status"]).ok().stdout;
+        let at = status.find("CapAmb:").unwrap_or_else(|| panic!("no CapAmb in {status}"));
+        status
+            .get(at + 7..)
+            .unwrap_or_default()
+            .trim_start_matches(['\\', 't', '\t'])
+            .chars()
+            .take(16)
+            .collect::<String>()
+    };
+    assert_eq!(ambient(&[]), "0000000000000020");
+    assert_eq!(ambient(&["--cap", "CAP_CHOWN"]), "0000000000000021");
+    assert_eq!(ambient(&["--cap", "CAP_NET_RAW"]), "0000000000000020");
+}
+
+/// Somebody removes the image's files under a container: the message says what is wrong.
+#[test]
+fn exec_says_that_the_root_has_been_removed() {
+    let runtime = Runtime::new();
+    let bundle = sleeper();
+    let container = runtime.start_ready(&bundle);
+    fs::remove_dir_all(bundle.rootfs()).expect("the root file system goes");
+    let outcome = container.exec(["/probe", "facts"]);
+    assert!(!outcome.stderr.contains("outside"), "{outcome}");
+    let _ = outcome.fails(255, "process.cwd: chdir /: the directory has been removed");
+    container.kill_and_delete();
+}
+
+/// A directory that is not there is the process's, and no step's.
+#[test]
+fn exec_names_the_working_directory() {
+    let runtime = Runtime::new();
+    let bundle = sleeper();
+    let container = runtime.start_ready(&bundle);
+    let outcome = container.exec_with(["--cwd", "/nope"], ["/probe", "facts"]);
+    let _ = outcome.fails(255, "process.cwd: chdir /nope: no such file or directory").in_one_line();
+}

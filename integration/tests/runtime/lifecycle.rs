@@ -246,6 +246,46 @@ fn a_created_container_can_be_killed() {
     container.delete();
 }
 
+/// As with runc: what ends a program ends a container that has not started, too, though the first process of a
+/// pid namespace hears no signal without a handler.
+#[test]
+fn what_ends_a_program_ends_a_created_container() {
+    let runtime = Runtime::new();
+    for signal in ["TERM", "INT", "HUP"] {
+        let container = runtime.create(&sleeper());
+        container.kill(signal);
+        let _ = container.wait();
+        assert_eq!(container.status(), "stopped", "{signal}");
+        container.delete();
+    }
+    let container = runtime.create(&sleeper());
+    container.kill("USR1");
+    container.kill("0");
+    assert_eq!(container.status(), "created");
+    container.kill_and_delete();
+}
+
+/// Others of a container without a pid namespace of its own outlive its first process: they can be killed, as with
+/// runc, and nothing else can be done to them.
+#[test]
+fn kill_ends_what_outlived_the_first_process() {
+    not_on_runc_1_1!("it leaves them");
+    let runtime = Runtime::new();
+    let bundle = Bundle::new().args(["/probe", "fork-sleep", "2"]).without_namespace("pid");
+    let container = runtime.start_ready(&bundle);
+    container.kill("TERM");
+    assert_eq!(container.wait(), 0);
+    let processes = || fs::read_to_string(bundle.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+    assert_eq!(processes().lines().count(), 2, "{:?}", processes());
+    let _ = container.call(["kill"]).arg("TERM").outcome().refused("container not running");
+    container.kill("KILL");
+    eventually("the end of them all", || match processes() {
+        none if none.is_empty() => Ok(()),
+        some => Err(some),
+    });
+    container.delete();
+}
+
 /// runtime.md § Delete: "Attempting to delete a container that is not stopped MUST have no
 /// effect on the container and MUST generate an error".
 #[test]
@@ -625,4 +665,24 @@ fn a_container_whose_process_was_killed_behind_our_back_is_stopped() {
     });
     let _ = container.call(["start"]).outcome().refused("cannot start a container that has stopped");
     container.delete();
+}
+
+/// As with runc: 255 tells that all was made, and then the program could not be executed.
+#[test]
+fn run_ends_with_255_when_the_program_cannot_be_executed() {
+    let runtime = Runtime::new();
+    let script = Bundle::new().with_file("/script", "echo text\n").with_mode("/script", 0o755).args(["/script"]);
+    let _ = runtime.run(&script).fails(255, "exec format error");
+    let mut arm = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
+    // A machine that nobody has.
+    arm.extend([0xff, 0xfe, 1, 0, 0, 0]);
+    arm.resize(4096, 0);
+    let bundle = Bundle::new().args(["/other"]);
+    fs::write(bundle.rootfs().join("other"), arm).expect("a program");
+    let bundle = bundle.with_mode("/other", 0o755);
+    let _ = runtime.run(&bundle).fails(255, "exec format error");
+    let hook = json!({ "path": "/probe", "args": ["probe", "exit", "3"] });
+    let _ = runtime.run(&sleeper().raw_hook("startContainer", hook)).fails(255, "hook /probe");
+    // What is found out before is 1.
+    let _ = runtime.run(&Bundle::new().args(["no-such-program"])).refused("executable file not found in $PATH");
 }

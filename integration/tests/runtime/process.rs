@@ -164,6 +164,10 @@ fn home_is_taken_from_the_containers_passwd() {
     };
     let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/srv/web:/bin/sh\n";
     assert_eq!(home(Bundle::new()), Some(json!("HOME=/")));
+    // As with runc: an empty one is none.
+    let empty = || Bundle::new().set("/process/env", json!(["HOME="]));
+    assert_eq!(home(empty()), Some(json!("HOME=/")));
+    assert_eq!(home(empty().with_file("/etc/passwd", passwd)), Some(json!("HOME=/root")));
     assert_eq!(home(Bundle::new().with_file("/etc/passwd", passwd)), Some(json!("HOME=/root")));
     let web = Bundle::new().with_file("/etc/passwd", passwd).set("/process/user/uid", json!(1000));
     assert_eq!(home(web), Some(json!("HOME=/srv/web")));
@@ -586,4 +590,12 @@ fn the_container_has_a_session_keyring_of_its_own() {
     let keys = running.outcome().json()["keys"].clone();
     let own = keys.as_str().is_some_and(|k| k.contains(&format!("_ses.{}", kept.id())));
     assert!(!own, "keyrings: {keys}");
+}
+
+/// The kernel takes 65,536; the message blames nothing else.
+#[test]
+fn too_many_groups_are_refused() {
+    let groups: Vec<u32> = (1..=65_537).collect();
+    let bundle = Bundle::new().set("/process/user", json!({ "uid": 5, "gid": 6, "additionalGids": groups }));
+    let _ = Runtime::new().run(&bundle).refused("65537 groups; the kernel takes 65536").in_one_line();
 }

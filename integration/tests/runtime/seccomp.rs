@@ -499,6 +499,52 @@ fn hooks_of_the_container_run_under_its_filter() {
     }
 }
 
+/// A profile of 2019 does not know what came after: what joins, and what is created where others may trace it, has its
+/// filter early and does all that is newer before.
+#[test]
+fn an_older_profile_lets_processes_join() {
+    not_on_peer!("their exec makes newer calls under the filter");
+    let newer = [
+        "faccessat2",
+        "close_range",
+        "openat2",
+        "clone3",
+        "epoll_pwait2",
+        "pidfd_open",
+        "pidfd_getfd",
+        "pidfd_send_signal",
+        "mount_setattr",
+        "move_mount",
+        "open_tree",
+        "fsopen",
+        "fsmount",
+        "fsconfig",
+        "fspick",
+        "memfd_create",
+        "process_madvise",
+        "process_mrelease",
+        "futex_waitv",
+        "cachestat",
+        "fchmodat2",
+    ];
+    let runtime = Runtime::new();
+    for no_new_privileges in [true, false] {
+        for shared in [false, true] {
+            let mut profile = docker();
+            for rule in profile["syscalls"].as_array_mut().expect("rules") {
+                rule["names"].as_array_mut().expect("names").retain(|name| !newer.iter().any(|newer| name == newer));
+            }
+            let bundle = Bundle::new().set("/process/noNewPrivileges", json!(no_new_privileges));
+            let bundle = bundle.set("/linux/seccomp", profile).args(["/probe", "sleep"]);
+            let bundle = if shared { bundle.without_namespace("pid") } else { bundle };
+            let container = runtime.start_ready(&bundle);
+            let outcome = container.exec(["/probe", "print", "it runs"]).ok();
+            assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("it runs\n", ""), "{outcome}");
+            container.kill_and_delete();
+        }
+    }
+}
+
 /// Without `noNewPrivileges`, where others could trace it, the init gives its privilege up under
 /// the filter; one that forbids that is told so.
 #[test]

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, ConsoleSocket, Pty, Runtime, eventually, skip};
+use integration::{Bundle, ConsoleSocket, Pty, Runtime, eventually, not_on_peer, skip};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -307,4 +307,117 @@ fn create_sends_a_pidfd_over_the_pidfd_socket() {
     assert_eq!(pid, container.pid().to_string(), "{info}");
     drop(pidfd);
     eventually("created", || (container.status() == "created").then_some(()).ok_or_else(|| container.status()));
+}
+
+/// The runtime in a session of its own, which has no terminal.
+fn alone(runtime: &Runtime, args: &[&str]) -> integration::Call {
+    runtime.through_shell("exec setsid -w \"$0\" \"$@\"", args)
+}
+
+/// In CI and in cron nobody is there for a program that expects a person: as the peers, a refusal, and nothing is left.
+#[test]
+fn the_foreground_of_a_terminal_needs_one() {
+    not_on_peer!("it has words of its own");
+    let runtime = Runtime::new();
+    let bundle = with_terminal(&["/probe", "cat"]);
+    let path = bundle.path().to_str().expect("a path");
+    let run = alone(&runtime, &["run", "--bundle", path, &integration::unique_name()]).outcome();
+    assert!(run.stderr.contains("/dev/tty"), "{run}");
+    let _ = run.exits(1).in_one_line();
+    assert!(!bundle.cgroup().exists(), "the cgroup was left");
+    let container = runtime.start_ready(&Bundle::new().args(["/probe", "sleep"]));
+    let exec = alone(&runtime, &["exec", "--tty", container.id(), "/probe", "cat"]).outcome();
+    assert!(exec.stderr.contains("/dev/tty"), "{exec}");
+    let _ = exec.exits(255).in_one_line();
+}
+
+/// Our input is a file, and no terminal: its end is the end of the program's, when that reads late, too.
+#[test]
+fn the_end_of_input_is_not_lost() {
+    not_on_peer!("it waits for ever");
+    let runtime = Runtime::new();
+    let bundle = with_terminal(&["/probe", "cat"]);
+    for text in ["", "a line\n", "no line"] {
+        let (mut pty, slave) = Pty::open();
+        let (_container, running) = runtime.spawn_run(&bundle, |call| call.stdin(text).stderr(&slave));
+        let outcome = running.outcome().exits(0);
+        assert!(outcome.stdout.contains(text), "{text:?} in {outcome}");
+        drop(slave);
+        assert_eq!(pty.to_end(), "");
+    }
+}
+
+/// Who makes the terminal raw does not see the character for the end: he is hung up on.
+#[test]
+fn the_end_of_input_reaches_who_reads_a_raw_terminal() {
+    not_on_peer!("it waits for ever");
+    let runtime = Runtime::new();
+    let bundle = with_terminal(&["/probe", "read-raw"]);
+    let (_pty, slave) = Pty::open();
+    let (_container, running) = runtime.spawn_run(&bundle, |call| call.stdin("text").stderr(&slave));
+    let _ = running.outcome().exits(7);
+    let bundle = Bundle::new().args(["/probe", "sleep"]);
+    let container = runtime.start_ready(&bundle);
+    let exec = container.exec_call(["--tty"], ["/probe", "read-raw"]).stderr(&slave).outcome();
+    // It is no first process of a pid namespace, and the hang-up is a signal, too.
+    assert!([7, 128 + 1].contains(&exec.code()), "{exec}");
+}
+
+/// A program that does not read goes on when our input is at its end.
+#[test]
+fn the_end_of_input_ends_nobody_who_does_not_read() {
+    let runtime = Runtime::new();
+    let bundle = with_terminal(&["/probe", "signal-report"]);
+    let (_pty, slave) = Pty::open();
+    let (container, running) = runtime.spawn_run(&bundle, |call| call.stdin("").stderr(&slave));
+    eventually("ready", || running.stdout().contains("ready").then_some(()).ok_or(running.stdout()));
+    container.kill("USR1");
+    eventually("USR1", || running.stdout().contains("USR1").then_some(()).ok_or(running.stdout()));
+    container.kill("TERM");
+    let outcome = running.outcome().exits(0);
+    assert!(!outcome.stdout.contains("SIGHUP"), "{outcome}");
+}
+
+/// Whose output nobody takes any more is hung up on, and does not wait for ever.
+#[test]
+fn a_reader_who_goes_away_ends_a_terminal() {
+    let runtime = Runtime::new();
+    let bundle = with_terminal(&["/probe", "babble"]);
+    let path = bundle.path().to_str().expect("a path");
+    let (_pty, slave) = Pty::open();
+    let args = ["run", "--bundle", path, &integration::unique_name()];
+    let _ = runtime.through_shell("\"$0\" \"$@\" | head -c 1", args).stderr(&slave).outcome().ok();
+}
+
+/// In a file or a pipe lines end as in one; on our terminal they end as on a terminal.
+#[test]
+fn lines_end_as_where_they_go() {
+    let runtime = Runtime::new();
+    let bundle = with_terminal(&["/probe", "print", "a line"]);
+    let (mut pty, slave) = Pty::open();
+    let (_container, running) = runtime.spawn_run(&bundle, |call| call.stderr(&slave));
+    assert_eq!(running.outcome().exits(0).stdout, "a line\n");
+    let (_container, running) = runtime.spawn_run(&bundle, |call| call.terminal(&slave));
+    let _ = running.outcome().exits(0);
+    drop(slave);
+    assert_eq!(pty.to_end(), "a line\r\n");
+}
+
+/// The address of a socket has 108 bytes; its path may have more.
+#[test]
+fn a_console_socket_may_have_a_long_path() {
+    let runtime = Runtime::new();
+    let dir = runtime.dir().join("d".repeat(120));
+    fs::create_dir(&dir).expect("a directory");
+    let link = runtime.dir().join("short");
+    std::os::unix::fs::symlink(&dir, &link).expect("a link");
+    let console = ConsoleSocket::listen(&link);
+    let pidfd = ConsoleSocket::listen(&link);
+    let long = |socket: &ConsoleSocket| dir.join(socket.path().file_name().expect("a name"));
+    let container = runtime.create_with(&with_terminal(&["/probe", "sleep"]), |call| {
+        call.arg("--console-socket").arg(long(&console)).arg("--pidfd-socket").arg(long(&pidfd))
+    });
+    assert!(rustix::termios::isatty(console.receive().0), "a terminal's master");
+    drop(pidfd.receive());
+    container.kill_and_delete();
 }
