@@ -21,7 +21,7 @@ use crate::sys::path;
 use crate::sys::path::open_beneath;
 
 pub use limits::Before;
-pub use oom::Kills;
+pub use oom::OomWatch;
 
 mod devices;
 pub(crate) mod limits;
@@ -219,7 +219,7 @@ impl Cgroup {
         }
     }
 
-    /// Keeps others from taking it: whoever makes a container there, or removes one, holds this.
+    /// Keeps others from taking it: a command that makes a container there, or removes one, holds this.
     /// `None`: somebody does.
     #[must_use]
     pub fn lock(&self) -> Option<Flock<OwnedFd>> {
@@ -253,7 +253,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Its number in the tree, which no other cgroup gets; 0: it cannot be told.
+    /// Its number in the tree, which no other cgroup gets; 0: unknown.
     #[must_use]
     pub fn inode(&self) -> u64 {
         nix::sys::stat::fstat(&self.dir).map_or(0, |stat| stat.st_ino)
@@ -282,13 +282,13 @@ fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
 }
 
 /// A cgroup made for a container that is not there yet: removed again unless it is kept.
-pub struct Made {
+pub struct CgroupGuard {
     cgroup: Option<Cgroup>,
     /// How many directories above it were made with it.
     pub made_above: usize,
-    /// Of the directory, against other births.
+    /// Of the directory, against other creations.
     _lock: Option<Flock<OwnedFd>>,
-    /// It was there before: then it is not ours to remove when the birth fails.
+    /// It was there before: then it is not ours to remove when the creation fails.
     existed: bool,
     /// Its limits of that time, which come back then.
     before: RefCell<Before>,
@@ -297,22 +297,22 @@ pub struct Made {
     /// Whose it was, likewise.
     mark: RefCell<Option<mark::Replaced>>,
     /// systemd has made it.
-    unit: Option<systemd::OwnUnit>,
+    unit: Option<systemd::UnitState>,
 }
 
-impl Made {
+impl CgroupGuard {
     /// Makes the cgroup and what is missing above it.
     ///
     /// # Errors
     /// It is in use, frozen, or cannot be made.
-    pub fn new(wanted: &plan::Cgroup) -> Result<Made> {
+    pub fn new(wanted: &plan::Cgroup) -> Result<CgroupGuard> {
         let (mount, path) = (wanted.mount.as_path(), wanted.path.as_path());
         let place = format!("cgroup {}", directory(mount, path).display());
         let mut at = path::open_dir(mount).context(format_args!("open {}", mount.display()))?;
         let mut made = 0;
         let mut last_made = false;
         // Owned by the guard from the first directory on.
-        let mut guard = Made {
+        let mut guard = CgroupGuard {
             cgroup: None,
             made_above: 0,
             existed: true,
@@ -351,7 +351,7 @@ impl Made {
             let dir = at.try_clone().context("dup")?;
             guard.cgroup = Some(Cgroup { dir, mount: mount.into(), path: walked.clone() });
         }
-        // Held until the container lives there: of two births at once only one finds it empty.
+        // Held until the container lives there: of two creations at once only one finds it empty.
         guard._lock = guard.cgroup()?.lock();
         if guard._lock.is_none() {
             guard.existed = true;
@@ -378,7 +378,7 @@ impl Made {
     /// The cgroup.
     ///
     /// # Errors
-    /// Never after [`Made::new`].
+    /// Never after [`CgroupGuard::new`].
     pub fn cgroup(&self) -> Result<&Cgroup> {
         self.cgroup.as_ref().ok_or_else(|| Error::new("the root cgroup cannot be a container's"))
     }
@@ -386,7 +386,7 @@ impl Made {
     /// Says whose it is from now on. False: this process may not.
     ///
     /// # Errors
-    /// Never after [`Made::new`].
+    /// Never after [`CgroupGuard::new`].
     pub fn mark(&self, mark: &str) -> Result<bool> {
         let replaced = self.cgroup()?.set_mark(mark);
         let marked = replaced.is_some();
@@ -396,7 +396,7 @@ impl Made {
         Ok(marked)
     }
 
-    /// Sets the limits that hold from the birth on, or with `late` those that cannot.
+    /// Sets the limits that hold from the first process's start on, or with `late` those that cannot.
     ///
     /// # Errors
     /// The kernel has no such limit or refuses it.
@@ -429,14 +429,14 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for CgroupGuard {
     fn drop(&mut self) {
         if let Some(cgroup) = self.cgroup.take() {
             if !self.existed {
                 // A child that was just killed may not have left yet.
                 let _ = cgroup.kill();
                 let _ = cgroup.wait_empty();
-                let _ = self.unit.as_ref().map(systemd::OwnUnit::stop);
+                let _ = self.unit.as_ref().map(systemd::UnitState::stop);
                 let _ = cgroup.remove(self.made_above);
             } else {
                 cgroup.put_back(&self.before.borrow());

@@ -209,7 +209,7 @@ impl Plan {
         }
         let scheduling = spec.process.as_ref().map(|p| scheduling(p, findings)).unwrap_or_default();
         findings.keep(scheduling.check_hooks(&spec.hooks.start_container));
-        // Of processes that join alone; a mistake in it is told before the first of them.
+        // Of processes that join alone; a mistake in it is an error before the first of them.
         affinity(spec.process.as_ref().and_then(|p| p.exec_cpu_affinity.as_ref()), findings);
         let rdt = spec.linux.intel_rdt.as_ref();
         let rdt =
@@ -220,7 +220,7 @@ impl Plan {
         let by_init = namespaces.new & (NEWCGROUP | NEWTIME | queues);
         let mut by_clone = namespaces.new & !by_init;
         // What belongs to our user namespace can be entered only before there is a new one, and a new
-        // one must be born in the others: by the init, since whoever lives there sees it being born
+        // one must be made in the others: by the init, since a process there sees it being made
         // and what program it is then (CVE-2019-5736).
         let born_inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
         let network = Network::of(&namespaces, spec, host.euid);
@@ -240,9 +240,9 @@ impl Plan {
         let start = if request.start_later {
             findings.keep(push_fd(&mut fds, FdSource::StartListener).map(wire::Start::Listen))
         } else {
-            wire::Start::Conversation
+            wire::Start::Channel
         };
-        // From here on only mounts are added: where the mount namespace is born after the plan was
+        // From here on only mounts are added: where the mount namespace is made after the plan was
         // sent, they follow later.
         let early = fds.len();
         // The container's root may not be allowed on the way to what the caller can reach.

@@ -1,7 +1,7 @@
 //! How does systemd make a container's cgroup?
 //!
 //! Host half, with the caller's privileges. A transient scope is made around a process: the init,
-//! which is born in the caller's cgroup, is in the scope before it hears of the container, or its
+//! which starts in the caller's cgroup, is in the scope before it receives the container's plan, or its
 //! ids are mapped. systemd moves it, since nobody else may from another session of the same user;
 //! no process is moved that has run anything else. In the scope, which is delegated to us, limits
 //! are written and devices guarded as without systemd.
@@ -20,7 +20,7 @@ use crate::error::{Error, Result, printable};
 use crate::plan::host::Systemd;
 use crate::plan::systemd::{Property, Unit, Value};
 
-use super::{Cgroup, Made, limits};
+use super::{Cgroup, CgroupGuard, limits};
 use bus::{Answer, Bus, Reader, Refusal, Target, Writer};
 
 mod bus;
@@ -43,7 +43,7 @@ const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// The scope of a container.
 #[derive(Debug)]
-pub struct OwnUnit {
+pub struct UnitState {
     /// Its name.
     pub name: String,
     /// The user's manager has it.
@@ -139,7 +139,7 @@ impl Manager {
         self.bus.end_of_job(&job).map(Ok)
     }
 
-    /// Nothing to be told of: a unit that is not there has not failed.
+    /// Nothing to report: a unit that is not there has not failed.
     fn reset_failed(&mut self, name: &str) -> Result<()> {
         self.bus.call(&MANAGER, "ResetFailedUnit", "s", &Writer::of(&[name])).map(drop)
     }
@@ -195,18 +195,18 @@ fn refused(what: &str, refusal: &Refusal) -> Error {
     Error::new(format!("systemd: {what}: {} ({})", printable(&refusal.text), printable(&refusal.name)))
 }
 
-impl Made {
+impl CgroupGuard {
     /// Has systemd make the scope around a process of ours.
     ///
     /// # Errors
     /// It refuses, does not answer, or has put the process elsewhere. A scope that is there all the
     /// same ends with the process.
-    pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<Made> {
+    pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<CgroupGuard> {
         let mut manager = Manager::connect(unit.user)?;
         manager.start(unit, pid)?;
         // Owned by the guard from here on.
-        let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
-        let mut made = Made {
+        let unit = UnitState { name: unit.name.clone(), user: unit.user };
+        let mut made = CgroupGuard {
             cgroup: None,
             made_above: 0,
             existed: false,
@@ -243,12 +243,12 @@ impl Made {
 
     /// The scope, if it is one.
     #[must_use]
-    pub fn unit(&self) -> Option<&OwnUnit> {
+    pub fn unit(&self) -> Option<&UnitState> {
         self.unit.as_ref()
     }
 }
 
-impl OwnUnit {
+impl UnitState {
     /// Sets properties until the next start of the machine, lest systemd takes limits back.
     ///
     /// # Errors

@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use crate::cgroup::Kills;
+use crate::cgroup::OomWatch;
 use crate::container::Container;
 use crate::error::{Context, Error, Result};
 use crate::launch::console;
 use crate::launch::console::Signals;
-use crate::launch::exec::{Joined, Orders, join};
+use crate::launch::exec::{ExecParameters, ExecProcess, join};
 use crate::launch::start as starting;
 use crate::plan::Request;
 use crate::spec;
@@ -184,7 +184,7 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
     if !options.detach && !options.no_subreaper {
         sys::become_subreaper().context("prctl PR_SET_CHILD_SUBREAPER")?;
     }
-    let orders = Orders {
+    let parameters = ExecParameters {
         container: &container,
         process,
         request,
@@ -196,12 +196,12 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         rootless: shell.rootless,
     };
     let own = container.memory_limited().then(|| container.cgroup()).flatten();
-    let kills = Kills::from_now(own.as_ref());
-    let mut joined = join(&orders)?;
+    let oom = OomWatch::from_now(own.as_ref());
+    let mut prepared = join(&parameters)?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
-    let mut started = hand_over(&joined, options).and_then(|()| joined.start(&container));
+    let mut started = hand_over(&prepared, options).and_then(|()| prepared.start(&container));
     if options.detach && started.is_ok() {
-        started = starting::not_killed_at_once(joined.child.get()?.pidfd.as_fd(), &kills);
+        started = starting::not_killed_at_once(prepared.child.get()?.pidfd.as_fd(), &oom);
     }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
@@ -210,23 +210,23 @@ pub fn exec(shell: &Shell<'_>, options: &Options) -> Result<u8> {
         return Err(error);
     }
     let Some(signals) = signals else {
-        drop(joined.child.release());
+        drop(prepared.child.release());
         return Ok(0);
     };
-    let code = console::supervise(joined.child.get()?, &signals, joined.console.as_ref());
-    super::create::tell_memory_death(&code, &kills, shell.warn);
-    drop(joined.child.release());
+    let code = console::supervise(prepared.child.get()?, &signals, prepared.console.as_ref());
+    super::create::tell_memory_death(&code, &oom, shell.warn);
+    drop(prepared.child.release());
     code
 }
 
-fn hand_over(joined: &Joined, options: &Options) -> Result<()> {
-    match (&options.console_socket, &joined.console) {
+fn hand_over(prepared: &ExecProcess, options: &Options) -> Result<()> {
+    match (&options.console_socket, &prepared.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
         (None, Some(master)) => console::copy_window_size(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, joined.child.get()?.pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, prepared.child.get()?.pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }

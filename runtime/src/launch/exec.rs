@@ -1,6 +1,6 @@
 //! How does a second process join a container?
 //!
-//! Host half. The same init executes a plan of joining steps: it is born in the container's cgroup
+//! Host half. The same init executes a plan of joining steps: it starts in the container's cgroup
 //! and in the host's namespaces, becomes its own program there, and only then enters the
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
@@ -18,11 +18,11 @@ use super::fault::Faults;
 use super::handshake::{Event, Handshake, Ready, out_of_turn};
 use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
 use super::start::{agent, hand_over, order_start};
-use crate::cgroup::{Cgroup, Kills};
+use crate::cgroup::{Cgroup, OomWatch};
 use crate::container;
 use crate::container::{Alive, Container, Phase, Status};
 use crate::error::{Context, Error, Result};
-use crate::launch::channel::Conversation;
+use crate::launch::channel::Channel;
 use crate::launch::{scheduler, standard_streams};
 use crate::plan::host::Host;
 use crate::plan::ids::{self, Ids, groups, keeps_groups};
@@ -32,8 +32,8 @@ use crate::spec;
 use crate::sys::path::Proc;
 use crate::sys::{self, Child};
 
-/// What a joining needs.
-pub struct Orders<'a> {
+/// What an exec needs.
+pub struct ExecParameters<'a> {
     /// Where to.
     pub container: &'a Container,
     /// Which program, as whom.
@@ -50,15 +50,15 @@ pub struct Orders<'a> {
     pub pid_file: Option<&'a Path>,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
-    /// Hears of warnings.
+    /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
 }
 
 /// A process that is ready to run in the container.
-pub struct Joined {
+pub struct ExecProcess {
     /// A child of ours.
     pub child: ChildGuard,
-    conversation: Conversation,
+    channel: Channel,
     /// Its terminal's master.
     pub console: Option<OwnedFd>,
     /// The process that forked: nobody waits for its end until there is time.
@@ -121,9 +121,9 @@ pub fn plan(
 ///
 /// # Errors
 /// The container does not run, or a step inside it failed. Nothing is left behind.
-pub fn join(orders: &Orders<'_>) -> Result<Joined> {
-    let container = orders.container;
-    let faults = Faults::new(&orders.request);
+pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
+    let container = parameters.container;
+    let faults = Faults::new(&parameters.request);
     let alive = container
         .alive()?
         .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
@@ -134,10 +134,10 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let is_own = own.is_some();
     let cgroup = match own {
         // Gone, or another's, since its first process has left it. Never the caller's instead.
-        None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, orders.warn)?),
+        None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, parameters.warn)?),
         own => own,
     };
-    if !orders.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+    if !parameters.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
         return Err(Error::new(format!(
             "cannot exec in a paused container: {}; resume it first, or use --ignore-paused",
             container.id()
@@ -146,26 +146,27 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     let mut findings = Findings::default();
     let record = &container.record;
     let first = (record.cleat.namespaces & NEWUSER != 0).then_some(record.init_process_pid);
-    let host = Host::of_joining(orders.rootless, first, &orders.process)?;
-    let (init, fds) = plan(container, &orders.process, &orders.request, &host, container.filter()?, &mut findings)?;
-    let scheduling = plan::scheduling(&orders.process, &mut findings);
-    let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
-    findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
+    let host = Host::of_joining(parameters.rootless, first, &parameters.process)?;
+    let (init, fds) =
+        plan(container, &parameters.process, &parameters.request, &host, container.filter()?, &mut findings)?;
+    let scheduling = plan::scheduling(&parameters.process, &mut findings);
+    let affinity = plan::affinity(parameters.process.exec_cpu_affinity.as_ref(), &mut findings);
+    findings.warnings()?.iter().for_each(|warning| (parameters.warn)(warning));
     faults.at(Step::Cgroup)?;
-    let target = match (&cgroup, &orders.cgroup) {
+    let target = match (&cgroup, &parameters.cgroup) {
         (Some(own), Some(below)) if is_own => Some(own.below(below)?),
         (_, Some(path)) => {
             return Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())));
         }
         (_, None) => None,
     };
-    let kills = Kills::from_now(cgroup.as_ref());
+    let oom = OomWatch::from_now(cgroup.as_ref());
     faults.at(Step::Clone)?;
     scheduler::set_affinity(0, &affinity.initial, "initial")?;
-    standard_streams::protect_devices(orders.warn)?;
-    let (conversation, theirs) = Conversation::pair()?;
-    let exactly = orders.cgroup.is_some();
-    let with = |cgroup| clone_into(cgroup, orders, &theirs, exactly);
+    standard_streams::protect_devices(parameters.warn)?;
+    let (channel, theirs) = Channel::pair()?;
+    let exactly = parameters.cgroup.is_some();
+    let with = |cgroup| clone_into(cgroup, parameters, &theirs, exactly);
     let child = match with(target.as_ref().or(cgroup.as_ref())) {
         // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
         // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate"). Root reaches every one.
@@ -178,7 +179,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
                 _ => Err(error),
             };
             if let Err(error) = attached {
-                (orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+                (parameters.warn)(&format!("{error}; the process stays in the caller's cgroup"));
             }
             child
         }
@@ -188,7 +189,7 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     drop(theirs);
     faults.at(Step::Affinity)?;
     if affinity == Affinity::default() {
-        scheduler::reset_affinity(child.get()?.pid, orders.warn);
+        scheduler::reset_affinity(child.get()?.pid, parameters.warn);
     } else {
         scheduler::set_affinity(child.get()?.pid, &affinity.last, "final")?;
     }
@@ -196,44 +197,44 @@ pub fn join(orders: &Orders<'_>) -> Result<Joined> {
     if let Some(own) = &container.record.cleat.rdt {
         if !own.add(child.get()?.pid)? {
             let group = own.full();
-            (orders.warn)(&format!(
+            (parameters.warn)(&format!(
                 "intelRdt {}: somebody has removed the group; the process is not in it",
                 group.display()
             ));
         }
     }
-    equip(orders, &faults, child.get()?, init.process.as_ref()).map_err(|error| kills.explain(error))?;
+    equip(parameters, &faults, child.get()?, init.process.as_ref()).map_err(|error| oom.annotate(error))?;
     faults.at(Step::SendPlan)?;
     let fds = open_fds(&fds, alive, container)?;
-    conversation.send_plan(&init, &fds)?;
+    channel.send_plan(&init, &fds)?;
     drop(fds);
     let filter_at_start = init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
-    let mut handshake = Handshake::new(&conversation, child, &init, kills, orders.warn);
-    if let Err(error) = attend(container, &mut handshake, &conversation) {
+    let mut handshake = Handshake::new(&channel, child, &init, oom, parameters.warn);
+    if let Err(error) = attend(container, &mut handshake, &channel) {
         handshake.end();
         return Err(error);
     }
     let Ready { child, console, intermediate } = handshake.ready();
     let pid = child.get()?.pid;
-    if !orders.process.terminal {
-        standard_streams::give(orders.process.user.uid, first.map(|_| pid), orders.give_fifos)?;
+    if !parameters.process.terminal {
+        standard_streams::give(parameters.process.user.uid, first.map(|_| pid), parameters.give_fifos)?;
     }
     faults.at(Step::Scheduler)?;
     scheduler::apply(pid, &scheduling)?;
     faults.at(Step::SaveState)?;
-    if let Some(path) = orders.pid_file {
+    if let Some(path) = parameters.pid_file {
         write_pid_file(path, pid)?;
     }
-    Ok(Joined { child, conversation, console, intermediate, filter_at_start })
+    Ok(ExecProcess { child, channel, console, intermediate, filter_at_start })
 }
 
 /// Does what the init needs until it is ready.
-fn attend(container: &Container, handshake: &mut Handshake<'_>, conversation: &Conversation) -> Result<()> {
+fn attend(container: &Container, handshake: &mut Handshake<'_>, channel: &Channel) -> Result<()> {
     loop {
         match handshake.next()? {
             Event::Listener(fd) => {
                 hand_over(container, Status::Running, None, &fd, handshake.child()?.pid)?;
-                conversation.say(ToInit::ListenerTaken)?;
+                channel.send(ToInit::ListenerTaken)?;
             }
             Event::Ready => return Ok(()),
             Event::Unshared | Event::RunHooks => return Err(out_of_turn()),
@@ -242,9 +243,14 @@ fn attend(container: &Container, handshake: &mut Handshake<'_>, conversation: &C
 }
 
 /// What the host does to the process from outside, before that gets its plan.
-fn equip(orders: &Orders<'_>, faults: &Faults, child: &Child, process: Option<&wire::Process>) -> Result<()> {
+fn equip(
+    parameters: &ExecParameters<'_>,
+    faults: &Faults,
+    child: &Child,
+    process: Option<&wire::Process>,
+) -> Result<()> {
     faults.at(Step::Oom)?;
-    if let Some(score) = orders.process.oom_score_adj {
+    if let Some(score) = parameters.process.oom_score_adj {
         set_oom_score(child.pid, score)?;
     }
     faults.at(Step::RaiseLimits)?;
@@ -269,19 +275,19 @@ impl From<Error> for CloneError {
     }
 }
 
-/// Born in the container's cgroup. Where that has become an inner node, because the container
+/// Starts it in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now.
 fn clone_into(
     cgroup: Option<&Cgroup>,
-    orders: &Orders<'_>,
+    parameters: &ExecParameters<'_>,
     socket: &OwnedFd,
     exactly: bool,
 ) -> std::result::Result<ChildGuard, CloneError> {
     let program = crate::launch::init_binary::sealed()?;
     // Who dies in the container takes along who shares his memory.
-    let own_memory = orders.container.memory_limited();
-    let birth = |cgroup: Option<&Cgroup>| {
-        let spec = sys::Birth {
+    let own_memory = parameters.container.memory_limited();
+    let spawn = |cgroup: Option<&Cgroup>| {
+        let spec = sys::InitSpawn {
             namespaces: 0,
             cgroup: cgroup.map(Cgroup::as_fd),
             program: program.as_fd(),
@@ -289,12 +295,12 @@ fn clone_into(
             wait_for_mapping: false,
             own_memory,
         };
-        sys::birth(&spec).map(ChildGuard::new)
+        sys::spawn_init(&spec).map(ChildGuard::new)
     };
-    match birth(cgroup) {
+    match spawn(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
-            let current = current_cgroup(orders.container, orders.warn)?;
-            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
+            let current = current_cgroup(parameters.container, parameters.warn)?;
+            spawn(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
         other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
@@ -344,7 +350,7 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
     }
 }
 
-impl Joined {
+impl ExecProcess {
     /// Lets the program run; returns when it does.
     ///
     /// # Errors
@@ -354,6 +360,6 @@ impl Joined {
         let pid = self.child.get()?.pid;
         let mut agent = agent(container, self.filter_at_start)?;
         let hand_over = |fd| hand_over(container, Status::Running, agent.take(), &fd, pid);
-        order_start(&self.conversation, hand_over, || drop(intermediate))
+        order_start(&self.channel, hand_over, || drop(intermediate))
     }
 }
