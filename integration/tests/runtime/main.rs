@@ -7,6 +7,7 @@ mod apparmor;
 mod audit;
 mod bad_input;
 mod bind_flags;
+mod caller;
 mod check;
 mod devices;
 mod exec;
