@@ -86,7 +86,7 @@ fn memory_is_limited_and_who_eats_more_is_killed() {
     container.kill_and_delete();
     let outcome = runtime.run(&bundle.args(["/probe", "eat", "100000000"])).exits(128 + 9);
     if !is_peer() {
-        for text in ["the kernel killed it for want of memory", "memory.max is 67108864", "its peak was 67"] {
+        for text in ["the kernel killed it, out of memory (OOM)", "memory.max is 67108864", "its peak was 67"] {
             assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
         }
     }
@@ -704,7 +704,7 @@ fn events_work_without_controllers() {
     let _ = runtime.call(["events", "--stats", container.id()]).outcome().exits(1).in_one_line();
 }
 
-// --- killed for want of memory, refused for want of processes ---------------------------------------
+// --- killed out of memory, refused for want of processes ---------------------------------------
 
 /// Whatever the limit: `create`, `start` and `exec` work, or say what killed the process. The
 /// runtime itself is never killed, and nothing is left. Design § 7: `true` starts in 256 kB.
@@ -714,7 +714,7 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
     controllers!("memory");
     let runtime = Runtime::new();
     let told = |outcome: &integration::Outcome| {
-        let text = "the kernel killed it for want of memory: cgroup ";
+        let text = "the kernel killed it, out of memory (OOM): cgroup ";
         assert!(outcome.stderr.contains(text) && outcome.stderr.contains("memory.max is "), "{outcome}");
         assert!([1, 137, 255].contains(&outcome.code()), "{outcome}");
     };
@@ -761,7 +761,7 @@ fn an_exec_that_is_killed_says_so() {
     let container = runtime.start_ready(&bundle);
     let outcome = container.exec(["/probe", "eat", "100000000"]).exits(128 + 9);
     if !is_peer() {
-        for text in ["the kernel killed it for want of memory", "memory.max is 33554432", "its peak was 33"] {
+        for text in ["the kernel killed it, out of memory (OOM)", "memory.max is 33554432", "its peak was 33"] {
             assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
         }
     }

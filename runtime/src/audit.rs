@@ -2,9 +2,9 @@
 //!
 //! Host half. Reads what the kernel says of a container's processes, namespaces, mounts and cgroup,
 //! and compares it with config.json, and with the plan that is made of that again. Nothing is
-//! changed, nothing is believed that the container says of itself, and what cannot be read is told.
+//! changed, nothing is believed that the container says of itself, and what cannot be read is reported.
 //! A process may have less than it was given; where it has more, its own rights may have let it
-//! get that far: then it is told apart from a container that was made wrong.
+//! get that far: then it is distinguished from a container that was made wrong.
 
 use std::os::fd::AsFd;
 
@@ -296,12 +296,12 @@ fn is_joining(subject: &Subject) -> bool {
     exe.is_ok_and(|exe| exe.to_string_lossy().starts_with("/memfd:cleat-init"))
 }
 
-/// What the kernel does not tell, of what was asked for.
+/// What the kernel does not show, of what was asked for.
 fn not_read(expected: &Expected<'_>, report: &mut Report) {
     let (spec, init) = (expected.spec, &expected.plan.init);
     let asked = spec.process.as_ref();
     if expected.plan.host.seccomp.is_some() {
-        report.skip("linux.seccomp.syscalls", "what a filter decides is told only to who traces the process");
+        report.skip("linux.seccomp.syscalls", "what a filter decides is shown only to a tracer of the process");
     }
     let list = [
         ("process.scheduler", asked.is_some_and(|process| process.scheduler.is_some())),
@@ -317,6 +317,6 @@ fn not_read(expected: &Expected<'_>, report: &mut Report) {
         report.skip(place, "this version does not look at it");
     }
     if init.keyring.is_some() {
-        report.skip("process", "its session keyring is told to nobody else");
+        report.skip("process", "its session keyring is shown to nobody else");
     }
 }

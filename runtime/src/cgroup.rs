@@ -21,7 +21,7 @@ use crate::sys::path;
 use crate::sys::path::open_beneath;
 
 pub use limits::Before;
-pub use oom::Kills;
+pub use oom::OomWatch;
 
 mod devices;
 pub(crate) mod limits;
@@ -219,7 +219,7 @@ impl Cgroup {
         }
     }
 
-    /// Keeps others from taking it: whoever makes a container there, or removes one, holds this.
+    /// Keeps others from taking it: a command that makes a container there, or removes one, holds this.
     /// `None`: somebody does.
     #[must_use]
     pub fn lock(&self) -> Option<Flock<OwnedFd>> {
@@ -253,7 +253,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Its number in the tree, which no other cgroup gets; 0: it cannot be told.
+    /// Its number in the tree, which no other cgroup gets; 0: unknown.
     #[must_use]
     pub fn inode(&self) -> u64 {
         nix::sys::stat::fstat(&self.dir).map_or(0, |stat| stat.st_ino)
@@ -282,15 +282,15 @@ fn remove_one(root: &OwnedFd, path: &Path) -> nix::Result<()> {
 }
 
 /// A cgroup made for a container that is not there yet: removed again unless it is kept.
-pub struct Made {
+pub struct CgroupGuard {
     cgroup: Cgroup,
     /// The container lives: what was made stays.
     kept: bool,
     /// How many directories above it were made with it.
     pub made_above: usize,
-    /// Of the directory, against other births.
+    /// Of the directory, against other creations.
     _lock: Option<Flock<OwnedFd>>,
-    /// It was there before: then it is not ours to remove when the birth fails.
+    /// It was there before: then it is not ours to remove when the creation fails.
     existed: bool,
     /// Its limits of that time, which come back then.
     before: RefCell<Before>,
@@ -299,21 +299,21 @@ pub struct Made {
     /// Whose it was, likewise.
     mark: RefCell<Option<mark::Replaced>>,
     /// systemd has made it.
-    unit: Option<systemd::OwnUnit>,
+    unit: Option<systemd::UnitState>,
 }
 
-impl Made {
+impl CgroupGuard {
     /// Makes the cgroup and what is missing above it.
     ///
     /// # Errors
     /// It is in use, frozen, or cannot be made.
-    pub fn new(wanted: &plan::Cgroup) -> Result<Made> {
+    pub fn new(wanted: &plan::Cgroup) -> Result<CgroupGuard> {
         let (mount, path) = (wanted.mount.as_path(), wanted.path.as_path());
         let place = format!("cgroup {}", directory(mount, path).display());
         let mut at = path::open_dir(mount).context(format_args!("open {}", mount.display()))?;
         let mut made = 0;
         // Owned by the guard from the first directory on.
-        let mut guard: Option<Made> = None;
+        let mut guard: Option<CgroupGuard> = None;
         let mut walked = PathBuf::from("/");
         for name in path.strip_prefix("/").unwrap_or(path).iter() {
             walked.push(name);
@@ -342,11 +342,11 @@ impl Made {
             let (existed, made_above) = (!last_made, made.saturating_sub(1));
             match &mut guard {
                 Some(guard) => (guard.cgroup, guard.existed, guard.made_above) = (cgroup, existed, made_above),
-                None => guard = Some(Made::of(cgroup, existed, made_above, None)),
+                None => guard = Some(CgroupGuard::of(cgroup, existed, made_above, None)),
             }
         }
         let mut guard = guard.ok_or_else(|| Error::new("the root cgroup cannot be a container's"))?;
-        // Held until the container lives there: of two births at once only one finds it empty.
+        // Held until the container lives there: of two creations at once only one finds it empty.
         guard._lock = guard.cgroup.lock();
         if guard._lock.is_none() {
             guard.existed = true;
@@ -367,8 +367,8 @@ impl Made {
         Ok(guard)
     }
 
-    fn of(cgroup: Cgroup, existed: bool, made_above: usize, unit: Option<systemd::OwnUnit>) -> Made {
-        Made {
+    fn of(cgroup: Cgroup, existed: bool, made_above: usize, unit: Option<systemd::UnitState>) -> CgroupGuard {
+        CgroupGuard {
             cgroup,
             kept: false,
             made_above,
@@ -398,7 +398,7 @@ impl Made {
         marked
     }
 
-    /// Sets the limits that hold from the birth on, or with `late` those that cannot.
+    /// Sets the limits that hold from the first process's start on, or with `late` those that cannot.
     ///
     /// # Errors
     /// The kernel has no such limit or refuses it.
@@ -429,7 +429,7 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for CgroupGuard {
     fn drop(&mut self) {
         let cgroup = &self.cgroup;
         if self.kept {
@@ -443,7 +443,7 @@ impl Drop for Made {
             // A child that was just killed may not have left yet.
             let _ = cgroup.kill();
             let _ = cgroup.wait_empty();
-            let _ = self.unit.as_ref().map(systemd::OwnUnit::stop);
+            let _ = self.unit.as_ref().map(systemd::UnitState::stop);
             let _ = cgroup.remove(self.made_above);
         }
     }

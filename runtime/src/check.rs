@@ -1,8 +1,8 @@
 //! Will this bundle run on this machine? Every reason why not, before anything is made.
 //!
-//! What [`Plan::decide`] finds, and then what only the machine can tell: files, namespaces, the
+//! What [`Plan::decide`] finds, and then what only the machine shows: files, namespaces, the
 //! cgroup, privileges. Runs with the caller's privileges, looks and changes nothing. A thing that
-//! cannot be told is no problem.
+//! cannot be known is no problem.
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ pub struct Report {
     pub runs: bool,
     /// Why it will not run.
     pub problems: Vec<Problem>,
-    /// What it will have to do without, and what could not be told.
+    /// What it will have to do without, and what could not be known.
     pub warnings: Vec<String>,
 }
 

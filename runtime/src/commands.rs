@@ -28,9 +28,9 @@ pub mod update;
 pub struct Shell<'a> {
     /// Where containers are remembered.
     pub store: Store,
-    /// Hears of warnings.
+    /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
-    /// Hears of what is done, with `--debug`.
+    /// Receives what is done, with `--debug`.
     pub debug: Option<&'a dyn Fn(&str)>,
     /// Descriptors from 3 on that were open when this process started, in a row.
     pub inherited: u32,
@@ -46,7 +46,7 @@ pub fn count_inherited_fds() -> u32 {
     (3u32..).take_while(|raw| crate::sys::is_open(i32::try_from(*raw).unwrap_or(-1))).map(|_| 1).sum()
 }
 
-/// The revision that versions tell: that of the release, with the commit that it was built from, if that is known.
+/// The revision that versions show: that of the release, with the commit that it was built from, if that is known.
 #[must_use]
 pub fn revision(commit: Option<&str>) -> String {
     let version = env!("CARGO_PKG_VERSION");

@@ -11,6 +11,6 @@ mod trust;
 
 pub use basis::Basis;
 pub use oci_state::{OCI_VERSION, state_json};
-pub use own_cgroup::Place;
+pub use own_cgroup::CgroupOwner;
 pub use status::{Alive, Container, Waiting, process_start};
 pub use store::*;

@@ -1,4 +1,4 @@
-//! How is a failure told: what, where, why and what to do, in one line?
+//! How does an error read: what, where, why and what to do, in one line?
 
 use std::fmt;
 

@@ -49,7 +49,7 @@ impl Log {
     }
 
     /// Logs one message. Errors are printed for people, too.
-    pub fn say(&self, level: Level, message: &str) {
+    pub fn send(&self, level: Level, message: &str) {
         if level == Level::Debug && !self.debug {
             return;
         }

@@ -43,7 +43,7 @@ fn command(words: Vec<OsString>) -> u8 {
         }
     };
     perform(&invocation, &log, inherited).unwrap_or_else(|error| {
-        log.say(Level::Error, &error.within(subject(&invocation.action)).to_string());
+        log.send(Level::Error, &error.within(subject(&invocation.action)).to_string());
         // The runtime's own failure must not look like one of the program's.
         match invocation.action {
             Action::Exec(_) => 255,
@@ -93,8 +93,8 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         let asked = commands::check::Asked { rootless: global.rootless, systemd: global.systemd_cgroup };
         return commands::check::check(asked, &state, options.bundle(), options.json);
     }
-    let warn = |message: &str| log.say(Level::Warning, message);
-    let debug = |message: &str| log.say(Level::Debug, message);
+    let warn = |message: &str| log.send(Level::Warning, message);
+    let debug = |message: &str| log.send(Level::Debug, message);
     // Commands that remember nothing need no place for it.
     let stateless = matches!(invocation.action, Action::Spec(_) | Action::Features | Action::Plan(_));
     let root = if stateless { PathBuf::new() } else { root(global.root.as_deref(), true)? };
@@ -171,7 +171,7 @@ fn root(given: Option<&Path>, make: bool) -> Result<PathBuf> {
 }
 
 /// `cleat` in the user's own runtime directory (XDG base directory specification), which must be
-/// his and nobody else's: whoever may write there may have his containers started.
+/// theirs and nobody else's: a user who may write there may have the containers started.
 fn below_runtime_dir(dir: &Path, user: u32, make: bool) -> Result<PathBuf> {
     let place = format!("state directory: XDG_RUNTIME_DIR {}", dir.display());
     let wrong = |what: String| Error::new(what).remedy("set it to a directory of your own, or give --root one");

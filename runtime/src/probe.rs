@@ -1,6 +1,6 @@
 //! What does this machine offer?
 //!
-//! [`host`] asks the few things that the plan needs, [`machine`] all that `cleat check` tells.
+//! [`host`] asks the few things that the plan needs, [`machine`] all that `cleat check` shows.
 
 pub mod display;
 pub mod host;

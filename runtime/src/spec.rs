@@ -456,7 +456,7 @@ pub struct NetDevice {
 /// The parts of config.json that later commands need, word by word as they were written.
 #[derive(Debug, Default, Deserialize)]
 #[allow(missing_docs)]
-pub struct Kept<'a> {
+pub struct RawSpec<'a> {
     #[serde(borrow)]
     pub process: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -104,20 +104,20 @@ fn clone_args(namespaces: u64, pidfd: *mut RawFd) -> libc::clone_args {
     args
 }
 
-/// The init's process as [`birth`] makes it.
-pub struct Birth<'a> {
+/// The init's process as [`spawn_init`] makes it.
+pub struct InitSpawn<'a> {
     /// `CLONE_NEW*` bits.
     pub namespaces: u64,
-    /// Born in this cgroup.
+    /// The cgroup that it starts in.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The program: a sealed memfd.
     pub program: BorrowedFd<'a>,
-    /// The conversation; its number is the program's only argument.
+    /// The channel; its number is the program's only argument.
     pub socket: BorrowedFd<'a>,
     /// Wait for one packet on `socket`, then become user and group 0 of the new user namespace:
     /// without a mapping `execve` would take all capabilities away.
     pub wait_for_mapping: bool,
-    /// A copy of our memory from the start: where the kernel may kill the child for want of memory,
+    /// A copy of our memory from the start: where the kernel may OOM-kill the child,
     /// it would kill all who share it.
     pub own_memory: bool,
 }
@@ -135,7 +135,7 @@ pub struct Child {
 ///
 /// # Errors
 /// Those of clone3; a failed `execveat` ends the child with status 71.
-pub fn birth(spec: &Birth<'_>) -> nix::Result<Child> {
+pub fn spawn_init(spec: &InitSpawn<'_>) -> nix::Result<Child> {
     // All memory is taken before the child exists: it must not need an allocator.
     let number = CString::new(spec.socket.as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;
     let argv: [*const c_char; 3] = [c"cleat-init".as_ptr(), number.as_ptr(), std::ptr::null()];
@@ -178,7 +178,7 @@ const CHILD_STACK: usize = 16 * 1024;
 
 /// What [`become_init`] needs.
 struct InitArgs<'a> {
-    spec: &'a Birth<'a>,
+    spec: &'a InitSpawn<'a>,
     argv: *const *const c_char,
     envp: *const *const c_char,
 }
@@ -246,7 +246,7 @@ unsafe fn clone3_sharing<T>(args: &libc::clone_args, entry: unsafe extern "C" fn
     raw_result(result)
 }
 
-/// The kernel's result as libc's functions tell it: minus one, and the error in `errno`.
+/// The kernel's result as libc's functions return it: minus one, and the error in `errno`.
 fn raw_result(result: c_long) -> c_long {
     if (-4095..0).contains(&result) {
         Errno::from_raw(c_int::try_from(-result).unwrap_or(0)).set();
@@ -264,7 +264,7 @@ unsafe extern "C" fn become_init(args: &InitArgs<'_>) -> ! {
     let InitArgs { spec, argv, envp } = *args;
     let socket = spec.socket.as_raw_fd();
     if spec.wait_for_mapping {
-        // A copy of all our descriptors: the other end of the conversation, which must close when
+        // A copy of all our descriptors: the other end of the channel, which must close when
         // the host half dies, and the lock of the state directory.
         let kept = [socket.min(spec.program.as_raw_fd()), socket.max(spec.program.as_raw_fd())];
         for (first, last) in [(3, kept[0] - 1), (kept[0] + 1, kept[1] - 1), (kept[1] + 1, c_int::MAX)] {
@@ -287,7 +287,7 @@ unsafe extern "C" fn become_init(args: &InitArgs<'_>) -> ! {
     }
     // SAFETY: restores a default that Rust's start-up code changed.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    // SAFETY: clears close-on-exec of a descriptor that the program is told of.
+    // SAFETY: clears close-on-exec of a descriptor that the program knows of.
     unsafe { libc::fcntl(socket, libc::F_SETFD, 0) };
     let program = spec.program.as_raw_fd();
     // SAFETY: the path is a C string, the arrays end with null pointers.
@@ -308,7 +308,7 @@ fn wide(number: c_int) -> u64 {
 pub fn in_copy(namespaces: u64, work: impl FnOnce() -> u8) -> nix::Result<Child> {
     let mut pidfd: RawFd = -1;
     let mut args = clone_args(namespaces, &raw mut pidfd);
-    // SAFETY: as in `birth`.
+    // SAFETY: as in `spawn_init`.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         let code = work();
@@ -488,7 +488,7 @@ fn set_mount_attr(mount: BorrowedFd<'_>, recursive: bool, attr: &libc::mount_att
         .map(drop)
 }
 
-/// Receives one packet with its descriptors. An empty packet is the end of the conversation.
+/// Receives one packet with its descriptors. An empty packet is the end of the channel.
 ///
 /// # Errors
 /// Those of recvmsg(2); `EMSGSIZE` when the packet or its descriptors did not fit.
@@ -522,7 +522,7 @@ pub fn knows_filter_flag(flag: u32) -> bool {
     const NEW_LISTENER: u32 = 8;
     const WAIT_KILLABLE_RECV: u32 = 32;
     let flag = if flag == WAIT_KILLABLE_RECV { flag | NEW_LISTENER } else { flag };
-    // SAFETY: without a program nothing is loaded; known flags are told by EFAULT.
+    // SAFETY: without a program nothing is loaded; known flags are known by EFAULT.
     let answer = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flag, std::ptr::null::<u8>()) };
     check(answer) == Err(Errno::EFAULT)
 }
@@ -600,7 +600,7 @@ pub fn wait_for(pid: i32) -> nix::Result<c_int> {
     }
 }
 
-/// The exit code by which a shell would tell this wait status.
+/// The exit code that a shell would give for this wait status.
 #[must_use]
 pub fn exit_code(status: c_int) -> u8 {
     let code = if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };

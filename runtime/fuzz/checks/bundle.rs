@@ -4,7 +4,7 @@
 use cleat::plan::host::{Cgroup, Host, Labels};
 use cleat::plan::{Findings, IdMap, Plan, Request, devices};
 use cleat::spec;
-use cleat::spec::{Kept, Spec};
+use cleat::spec::{RawSpec, Spec};
 
 fn request() -> Request {
     Request {
@@ -48,7 +48,7 @@ fn hosts() -> [Host; 3] {
 /// Panics where a check fails.
 pub(crate) fn check(data: &[u8]) {
     let Ok(spec) = spec::parse::<Spec>("config.json", data) else { return };
-    let _ = spec::parse::<Kept<'_>>("config.json", data);
+    let _ = spec::parse::<RawSpec<'_>>("config.json", data);
     let request = request();
     for host in hosts() {
         let mut findings = Findings::default();

@@ -12,14 +12,14 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use crate::Birth;
+use crate::Init;
 use crate::error::{Call, Error, Result};
 use crate::mount_api::attach;
 use crate::path::{self, Make};
 use crate::root::harden_node;
 
 /// Makes the nodes. The umask is cleared for them, and set for the process later.
-pub(crate) fn make(_: &Birth, root: &OwnedFd, devices: &[Device]) -> Result<()> {
+pub(crate) fn make(_: &Init, root: &OwnedFd, devices: &[Device]) -> Result<()> {
     rustix::process::umask(Mode::empty());
     let mut last: Option<(CString, OwnedFd)> = None;
     for device in devices {

@@ -12,20 +12,20 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use crate::conversation::Conversation;
+use crate::channel::Channel;
 use crate::error::{Call, Error, Result};
 use crate::{credentials, seccomp, sys};
 
 /// Runs the hooks in order; the first that fails ends it. Those that are programs of the image are under
 /// the limits and the filter of the container's process, be it that this process is already.
-pub(crate) fn run(hooks: &Hooks, process: Option<(&Process, &Conversation)>) -> Result<()> {
+pub(crate) fn run(hooks: &Hooks, process: Option<(&Process, &Channel)>) -> Result<()> {
     for hook in &hooks.list {
         one(hook, &hooks.state, process)?;
     }
     Ok(())
 }
 
-fn one(hook: &Hook, state: &[u8], process: Option<(&Process, &Conversation)>) -> Result<()> {
+fn one(hook: &Hook, state: &[u8], process: Option<(&Process, &Channel)>) -> Result<()> {
     let failed = |text: &str| Error::refused("hook", hook.path.to_bytes(), text);
     let stdin = memory_file(state)?;
     let pidfd = match sys::clone_process(0, false).call("clone")? {
@@ -85,10 +85,10 @@ fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
     }
 }
 
-fn become_hook(hook: &Hook, stdin: &OwnedFd, process: Option<(&Process, &Conversation)>) -> ! {
+fn become_hook(hook: &Hook, stdin: &OwnedFd, process: Option<(&Process, &Channel)>) -> ! {
     let (args, env) = (sys::Strings::of(&hook.args), sys::Strings::of(&hook.env));
     let ready = sys::dup_onto(stdin, 0).and_then(|()| sys::cloexec_from(3));
-    let confine = |(process, host): (&Process, &Conversation)| {
+    let confine = |(process, host): (&Process, &Channel)| {
         credentials::limit(&process.rlimits).and_then(|()| seccomp::last(process, host)).is_ok()
     };
     if ready.is_ok() && process.is_none_or(confine) {

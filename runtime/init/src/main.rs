@@ -9,7 +9,7 @@
 
 extern crate alloc;
 
-mod conversation;
+mod channel;
 mod copy_up;
 mod credentials;
 mod devices;
@@ -34,7 +34,7 @@ use cleat_plan::wire::FromInit;
 use cleat_plan::{FaultKind, Plan, Step};
 use rustix::fd::OwnedFd;
 
-use conversation::Conversation;
+use channel::Channel;
 use error::{Call, Error, Result};
 
 /// The process, with all that `execve` takes.
@@ -47,11 +47,11 @@ struct Prepared {
 }
 
 /// What the steps share.
-struct Birth {
+struct Init {
     plan: Plan,
     fds: Vec<Option<OwnedFd>>,
     mount_fds: Vec<Option<OwnedFd>>,
-    host: Conversation,
+    host: Channel,
     step: Step,
     /// The joined pid namespace, for the container's procfs.
     pid_namespace: Option<OwnedFd>,
@@ -59,7 +59,7 @@ struct Birth {
 
 /// Performs the plan that arrives at `socket`.
 fn run(socket: OwnedFd) -> ! {
-    let host = Conversation::new(socket);
+    let host = Channel::new(socket);
     // Long before `execve`, where a `start` would wait for it.
     let _ = sys::reset_signals();
     let (plan, fds) = match host.receive_plan() {
@@ -74,13 +74,13 @@ fn run(socket: OwnedFd) -> ! {
     // ordinary user's host half could not write our files in /proc; up to here we are in no
     // namespace that others live in, or have capabilities that they have not.
     let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
-    let mut birth = Birth { plan, fds, mount_fds: Vec::new(), host, step: Step::ReceivePlan, pid_namespace: None };
-    let Err(error) = birth.perform();
-    birth.host.report(birth.step, &error);
+    let mut init = Init { plan, fds, mount_fds: Vec::new(), host, step: Step::ReceivePlan, pid_namespace: None };
+    let Err(error) = init.perform();
+    init.host.report(init.step, &error);
     sys::exit(70)
 }
 
-impl Birth {
+impl Init {
     /// Enters a step: errors from here on bear its name.
     fn step(&mut self, step: Step) -> Result<()> {
         self.step = step;
@@ -93,7 +93,7 @@ impl Birth {
         }
     }
 
-    /// The steps of a birth or a joining, in their order. docs/startup.md has the same list.
+    /// The steps of a creation or an exec, in their order. docs/startup.md has the same list.
     fn perform(&mut self) -> Result<core::convert::Infallible> {
         self.step(Step::ReceivePlan)?;
         if self.plan.root.is_none() {
@@ -114,7 +114,7 @@ impl Birth {
             terminal::control()?;
         }
         self.step(Step::Ready)?;
-        self.host.say(&FromInit::Ready)?;
+        self.host.send(&FromInit::Ready)?;
         self.step(Step::Start)?;
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
@@ -218,7 +218,7 @@ impl Birth {
         }
         self.step(Step::RuntimeHooks)?;
         if self.plan.runtime_hooks {
-            self.host.say(&FromInit::RunHooks)?;
+            self.host.send(&FromInit::RunHooks)?;
             self.host.expect(cleat_plan::wire::ToInit::HooksDone)?;
         }
         self.step(Step::CreateContainerHooks)?;
@@ -237,15 +237,15 @@ impl Birth {
         root::finish(root, &dir)
     }
 
-    /// Waits for the order to start, from the conversation or from a later `cleat start`.
+    /// Waits for the order to start, from the channel or from a later `cleat start`.
     fn await_start(&mut self) -> Result<()> {
         match self.plan.start {
-            cleat_plan::Start::Conversation => self.host.expect(cleat_plan::wire::ToInit::Go),
+            cleat_plan::Start::Channel => self.host.expect(cleat_plan::wire::ToInit::Go),
             cleat_plan::Start::Listen(index) => {
                 // Without this word nobody will know of us: the host half died before it saved.
                 self.host.expect(cleat_plan::wire::ToInit::Prepared)?;
                 let listener = self.take_fd(index)?;
-                self.host = conversation::accept_start(&listener)?;
+                self.host = channel::accept_start(&listener)?;
                 Ok(())
             }
         }

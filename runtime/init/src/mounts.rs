@@ -16,13 +16,13 @@ use crate::error::{Call, Error, Result};
 use crate::masks::Kernel;
 use crate::mount_api::{attach, no_devices, propagate};
 use crate::path::{self, Make};
-use crate::{Birth, copy_up, procfs, sys};
+use crate::{Init, copy_up, procfs, sys};
 
 /// All mounts, in order. Returns those of `/proc` and `/sys`, whose parts are masked later.
-pub(crate) fn perform(birth: &mut Birth, root: &OwnedFd, mounts: &[Mount]) -> Result<Vec<Kernel>> {
+pub(crate) fn perform(init: &mut Init, root: &OwnedFd, mounts: &[Mount]) -> Result<Vec<Kernel>> {
     let mut kernel = Vec::new();
     for mount in mounts {
-        one(birth, root, mount, &mut kernel).map_err(|error| name_target(error, &mount.target))?;
+        one(init, root, mount, &mut kernel).map_err(|error| name_target(error, &mount.target))?;
     }
     Ok(kernel)
 }
@@ -41,11 +41,11 @@ fn name_target(mut error: Error, target: &CStr) -> Error {
     error
 }
 
-fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel>) -> Result<()> {
+fn one(init: &mut Init, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel>) -> Result<()> {
     let made = match &mount.kind {
         MountKind::Bind { source, recursive, nofollow, tree } => {
             let tree = match tree {
-                Some(index) => birth.take_mount(*index)?,
+                Some(index) => init.take_mount(*index)?,
                 None => open_source(source, *recursive, *nofollow)?,
             };
             if mount.require_procfs {
@@ -57,7 +57,7 @@ fn one(birth: &mut Birth, root: &OwnedFd, mount: &Mount, kernel: &mut Vec<Kernel
         MountKind::New { fstype, source, options } => {
             let mode = inherited_mode(root, mount, fstype, options)?;
             let new = |namespace| new(fstype, source.as_deref(), options, mode.as_ref(), mount.attr, namespace);
-            match birth.pid_namespace.as_ref().filter(|_| &**fstype == c"proc") {
+            match init.pid_namespace.as_ref().filter(|_| &**fstype == c"proc") {
                 None => new(None)?,
                 Some(namespace) => match new(Some(namespace)) {
                     Err(error) if error.call == PIDNS => in_a_child(|| new(None))?,
@@ -117,7 +117,7 @@ fn inherited_mode(root: &OwnedFd, mount: &Mount, fstype: &CStr, options: &[FsOpt
 const PIDNS: &str = "fsconfig pidns";
 
 /// Before Linux 6.17 a procfs shows the pid namespace of the process that makes it: here a child in the
-/// joined one, which shares our descriptors. Whoever lives there may trace it for that moment.
+/// joined one, which shares our descriptors. A process there may trace it for that moment.
 fn in_a_child(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
     let (answer, says) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call("pipe2")?;
     let flags = raw::CLONE_FILES | raw::CLONE_VFORK;

@@ -16,43 +16,43 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::thread::ThreadNameSpaceType;
 
-use crate::Birth;
+use crate::Init;
 use crate::error::{Call, Result};
 use crate::{procfs, sys};
 
 /// Enters the namespaces that exist already. What belongs to a joined user namespace can only be
 /// entered after it, what belongs to ours only before.
-pub(crate) fn join(birth: &mut Birth) -> Result<()> {
-    if birth.plan.drop_groups {
+pub(crate) fn join(init: &mut Init) -> Result<()> {
+    if init.plan.drop_groups {
         // In a user namespace that denies it they could not be dropped any more.
         sys::setgroups(&[]).call_on("setgroups", c"the caller's groups")?;
     }
-    let list = core::mem::take(&mut birth.plan.join);
+    let list = core::mem::take(&mut init.plan.join);
     let with_user = list.iter().any(|join| join.flags == raw::CLONE_NEWUSER);
     let mut later = Vec::new();
     for join in list {
-        let fd = birth.take_fd(join.fd)?;
+        let fd = init.take_fd(join.fd)?;
         let is_late = !with_user || join.flags & (raw::CLONE_NEWUSER | raw::CLONE_NEWNS) != 0;
-        if is_late || enter(birth, &fd, &join).is_err() {
+        if is_late || enter(init, &fd, &join).is_err() {
             later.push((fd, join));
         }
     }
     for (fd, join) in &later {
-        enter(birth, fd, join)?;
+        enter(init, fd, join)?;
     }
-    if let Some(index) = birth.plan.chroot {
-        let root = birth.take_fd(index)?;
+    if let Some(index) = init.plan.chroot {
+        let root = init.take_fd(index)?;
         rustix::process::fchdir(&root).call("fchdir")?;
         rustix::process::chroot(c".").call("chroot")?;
     }
     Ok(())
 }
 
-fn enter(birth: &mut Birth, fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
+fn enter(init: &mut Init, fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()> {
     let kinds = ThreadNameSpaceType::from_bits_retain(join.flags);
     if join.flags == raw::CLONE_NEWPID {
         // Only children are in it. Its procfs is mounted before there is one.
-        birth.pid_namespace = Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).call("fcntl")?);
+        init.pid_namespace = Some(rustix::io::fcntl_dupfd_cloexec(fd, 0).call("fcntl")?);
     }
     rustix::thread::move_into_thread_name_spaces(fd.as_fd(), kinds)
         .call_on("setns", &join.path)
@@ -65,34 +65,34 @@ fn enter(birth: &mut Birth, fd: &OwnedFd, join: &cleat_plan::Join) -> Result<()>
         })
 }
 
-/// Makes what `clone3` could not make, and hears of the mappings and mounts that it needs.
-pub(crate) fn make(birth: &mut Birth) -> Result<()> {
-    let flags = birth.plan.unshare;
+/// Makes what `clone3` could not make, and receives the mappings and mounts that it needs.
+pub(crate) fn make(init: &mut Init) -> Result<()> {
+    let flags = init.plan.unshare;
     if flags == 0 {
-        return birth.receive_mounts();
+        return init.receive_mounts();
     }
     let own_user = flags & u64::from(raw::CLONE_NEWUSER) != 0;
     if !own_user {
         // For namespaces that the joined user namespace shall own.
         become_root()?;
     }
-    if birth.plan.fork == Some(Fork::New) {
-        fork(birth, flags)?;
+    if init.plan.fork == Some(Fork::New) {
+        fork(init, flags)?;
     } else {
         sys::unshare(u32::try_from(flags).unwrap_or(0)).call("unshare")?;
     }
-    birth.host.say(&FromInit::Unshared)?;
+    init.host.send(&FromInit::Unshared)?;
     if own_user {
-        birth.host.expect(ToInit::Mapped)?;
+        init.host.expect(ToInit::Mapped)?;
     }
-    birth.receive_mounts()
+    init.receive_mounts()
 }
 
 /// Goes on in a child in the joined pid namespace, if there is one. Last of all, when this process has
-/// no privilege left that the container has not: whoever lives there sees the child, and may trace it.
-pub(crate) fn enter_pid_namespace(birth: &mut Birth) -> Result<()> {
-    match birth.plan.fork {
-        Some(Fork::Joined) => fork(birth, 0),
+/// no privilege left that the container has not: a process there sees the child, and may trace it.
+pub(crate) fn enter_pid_namespace(init: &mut Init) -> Result<()> {
+    match init.plan.fork {
+        Some(Fork::Joined) => fork(init, 0),
         _ => Ok(()),
     }
 }
@@ -102,11 +102,11 @@ pub(crate) fn enter_pid_namespace(birth: &mut Birth) -> Result<()> {
 /// could write into ours, and have us run what they like outside of their pid namespace.
 ///
 /// A filter may be in force: these are calls that every profile allows.
-fn fork(birth: &Birth, flags: u64) -> Result<()> {
+fn fork(init: &Init, flags: u64) -> Result<()> {
     let (until, sent) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).call("pipe2")?;
     match sys::clone_process(flags, true).call("clone")? {
         sys::Cloned::Parent(pidfd) => {
-            if birth.host.say_with_fd(&FromInit::Forked, pidfd.as_fd()).is_ok() {
+            if init.host.send_with_fd(&FromInit::Forked, pidfd.as_fd()).is_ok() {
                 let _ = rustix::io::write(&sent, &[1]);
             }
             sys::exit(0)
@@ -125,8 +125,8 @@ fn fork(birth: &Birth, flags: u64) -> Result<()> {
 }
 
 /// A new time namespace: offsets can be set while it has no process, and only then is it entered.
-pub(crate) fn time(birth: &mut Birth) -> Result<()> {
-    let Some(offsets) = birth.plan.time else { return Ok(()) };
+pub(crate) fn time(init: &mut Init) -> Result<()> {
+    let Some(offsets) = init.plan.time else { return Ok(()) };
     unshare(ThreadNameSpaceType::TIME)?;
     let mut text = String::new();
     for (clock, offset) in [("monotonic", offsets.monotonic), ("boottime", offsets.boottime)] {
@@ -155,8 +155,8 @@ fn become_root() -> Result<()> {
 }
 
 /// A session without terminal, and a session keyring of its own.
-pub(crate) fn session(birth: &mut Birth) -> Result<()> {
-    if birth.plan.become_root {
+pub(crate) fn session(init: &mut Init) -> Result<()> {
+    if init.plan.become_root {
         become_root()?;
     }
     match rustix::process::setsid() {
@@ -164,7 +164,7 @@ pub(crate) fn session(birth: &mut Birth) -> Result<()> {
         Ok(_) | Err(Errno::PERM) => {}
         Err(errno) => return Err(errno).call("setsid"),
     }
-    let Some(name) = &birth.plan.keyring else { return Ok(()) };
+    let Some(name) = &init.plan.keyring else { return Ok(()) };
     match sys::join_session_keyring(name) {
         Ok(id) => {
             // The container's root may search its keyring: user gets what the possessor has.
@@ -176,24 +176,24 @@ pub(crate) fn session(birth: &mut Birth) -> Result<()> {
         // No key retention in this kernel: there are no keys.
         Err(Errno::NOSYS) => Ok(()),
         // A filter above us forbids it.
-        Err(errno @ (Errno::PERM | Errno::ACCESS)) => birth.host.say(&FromInit::NoKeyring(errno.raw_os_error())),
+        Err(errno @ (Errno::PERM | Errno::ACCESS)) => init.host.send(&FromInit::NoKeyring(errno.raw_os_error())),
         Err(errno) => Err(errno).call("keyctl").map_err(|e| e.hint("--no-new-keyring does without it")),
     }
 }
 
 /// `clone3` with `CLONE_NEWCGROUP` would root the namespace at the caller's cgroup: this way it is
-/// the container's own. Message queues belong to whoever makes their ipc namespace: root of the new user
+/// the container's own. Message queues belong to the user who makes their ipc namespace: root of the new user
 /// namespace, which its first process is only now.
-pub(crate) fn cgroup(birth: &mut Birth) -> Result<()> {
-    match birth.plan.unshare_late {
+pub(crate) fn cgroup(init: &mut Init) -> Result<()> {
+    match init.plan.unshare_late {
         0 => Ok(()),
         kinds => unshare(ThreadNameSpaceType::from_bits_retain(kinds)),
     }
 }
 
 /// Brings `lo` up.
-pub(crate) fn loopback(birth: &mut Birth) -> Result<()> {
-    if !birth.plan.loopback {
+pub(crate) fn loopback(init: &mut Init) -> Result<()> {
+    if !init.plan.loopback {
         return Ok(());
     }
     let socket: OwnedFd =
@@ -202,11 +202,11 @@ pub(crate) fn loopback(birth: &mut Birth) -> Result<()> {
 }
 
 /// Host and domain name.
-pub(crate) fn hostname(birth: &mut Birth) -> Result<()> {
-    if let Some(name) = &birth.plan.hostname {
+pub(crate) fn hostname(init: &mut Init) -> Result<()> {
+    if let Some(name) = &init.plan.hostname {
         rustix::system::sethostname(name.to_bytes()).call("sethostname")?;
     }
-    if let Some(name) = &birth.plan.domainname {
+    if let Some(name) = &init.plan.domainname {
         rustix::system::setdomainname(name.to_bytes()).call("setdomainname")?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Which file will `execve` run, and will the kernel be able to?
 //!
 //! Runs inside the container as its user, before the container counts as created: a missing
-//! program is told by `create`, not found out by `start`.
+//! program is an error of `create`, not of `start`.
 
 use alloc::ffi::CString;
 use alloc::format;
@@ -70,7 +70,7 @@ fn readable(errno: Errno, path: &CStr) -> Error {
 /// The interpreter that a script's first line or an ELF file's `PT_INTERP` names must exist.
 fn check_interpreter(path: &CStr) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // A program may be executable and not readable; then execve alone can tell.
+    // A program may be executable and not readable; then only execve shows it.
     let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(()) };
     let mut head = [0u8; 256];
     let got = rustix::io::pread(&file, &mut head[..], 0).unwrap_or(0);
@@ -164,7 +164,7 @@ pub(crate) fn prepare(process: &Process) -> Result<Vec<Text>> {
     if let Some(count) = process.listen_fds {
         env.extend(Text::new(format!("LISTEN_FDS={count}")));
     }
-    // Nothing of the host leaks into the program, whoever opened it (CVE-2024-21626).
+    // Nothing of the host leaks into the program (CVE-2024-21626).
     sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;
     Ok(env)
 }

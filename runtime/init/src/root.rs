@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags};
 
-use crate::Birth;
+use crate::Init;
 use crate::error::{Call, Error, Result};
 use crate::mount_api::{attach, empty_directory, no_devices, propagate};
 use crate::path::{self, Make};
@@ -59,7 +59,7 @@ pub(crate) fn harden_node(mount: &OwnedFd) -> rustix::io::Result<()> {
 }
 
 /// Makes the root directory a mount of its own and returns its descriptor.
-pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
+pub(crate) fn mount_rootfs(init: &mut Init, root: &Root) -> Result<OwnedFd> {
     if root.pivot == Pivot::Chroot {
         return open_dir(&root.path).call_on("open", &root.path);
     }
@@ -78,7 +78,7 @@ pub(crate) fn mount_rootfs(birth: &mut Birth, root: &Root) -> Result<OwnedFd> {
     }
     // After the change above: a copy of a shared mount would be shared, and pivot_root refuses one.
     let tree = match root.tree {
-        Some(index) => birth.take_mount(index)?,
+        Some(index) => init.take_mount(index)?,
         None => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
             rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?
@@ -106,7 +106,7 @@ fn parent_mount(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// Makes the working directory where the image has none, as runc does.
 pub(crate) fn make_cwd(dir: &OwnedFd, cwd: &CStr) -> Result<()> {
     match path::find_or_make(dir, cwd, Make::Directory) {
-        // A link that only procfs can follow, or a read-only image: chdir itself will tell.
+        // A link that only procfs can follow, or a read-only image: chdir itself will show it.
         Ok(_) => Ok(()),
         Err(error) if matches!(error.errno, Some(Errno::LOOP | Errno::ROFS | Errno::ACCESS | Errno::PERM)) => Ok(()),
         Err(error) => Err(error),

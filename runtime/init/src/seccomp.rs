@@ -9,7 +9,7 @@ use cleat_plan::{Caps, Process};
 use rustix::fd::{AsFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 
-use crate::conversation::Conversation;
+use crate::channel::Channel;
 use crate::error::{Call, Result};
 use crate::sys;
 
@@ -48,7 +48,7 @@ pub(crate) fn early(process: &Process) -> Result<Option<OwnedFd>> {
 }
 
 /// Sends the descriptor and waits until it was taken.
-pub(crate) fn hand_over(listener: Option<OwnedFd>, host: &Conversation) -> Result<()> {
+pub(crate) fn hand_over(listener: Option<OwnedFd>, host: &Channel) -> Result<()> {
     if listener.is_none() {
         return Ok(());
     }
@@ -57,7 +57,7 @@ pub(crate) fn hand_over(listener: Option<OwnedFd>, host: &Conversation) -> Resul
 }
 
 /// Loads it just before `execve`, of the program or of a hook, which takes away what loading took.
-pub(crate) fn last(process: &Process, host: &Conversation) -> Result<()> {
+pub(crate) fn last(process: &Process, host: &Channel) -> Result<()> {
     let Some(filter) = process.seccomp.as_ref().filter(|filter| filter.load != Load::Early) else {
         return Ok(());
     };
@@ -78,9 +78,9 @@ fn load(filter: &Seccomp) -> Result<Option<OwnedFd>> {
     sys::seccomp(filter.program.as_bytes(), filter.flags, filter.listener).call("seccomp").map_err(explain)
 }
 
-fn send(listener: Option<OwnedFd>, host: &Conversation) -> Result<()> {
+fn send(listener: Option<OwnedFd>, host: &Channel) -> Result<()> {
     let Some(fd) = listener else { return Ok(()) };
-    host.say_with_fd(&FromInit::Listener, fd.as_fd())?;
+    host.send_with_fd(&FromInit::Listener, fd.as_fd())?;
     // Left to execve, which closes it: close(2) would be one more call that has to be allowed.
     let _ = fd.into_raw_fd();
     Ok(())

@@ -224,7 +224,7 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result
 }
 
 /// Puts a filter on this thread's system calls (seccomp(2), `SECCOMP_SET_MODE_FILTER`); with
-/// `listener` returns the descriptor that hears of those to be decided elsewhere.
+/// `listener` returns the notify descriptor for those to be decided elsewhere.
 pub(crate) fn seccomp(program: &[u8], flags: u32, listener: bool) -> Result<Option<OwnedFd>, Errno> {
     const SET_MODE_FILTER: usize = 1;
     const FLAG_NEW_LISTENER: u32 = 8;
@@ -274,7 +274,7 @@ pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
 
 /// `set_mempolicy(2)`.
 pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
-    // The kernel takes one bit less than it is told: none of an empty mask.
+    // The kernel takes one bit less than it is given: none of an empty mask.
     let bits = nodes.len() * 64 + 1;
     // SAFETY: the mask is passed with its true length.
     unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, nodes.as_ptr() as usize, bits, 0, 0, 0]) }.map(drop)
@@ -300,7 +300,7 @@ pub(crate) enum Cloned {
     Parent(OwnedFd),
 }
 
-/// A child of this process, or with `sibling` of its parent, born into `flags`' new namespaces.
+/// A child of this process, or with `sibling` of its parent, started in `flags`' new namespaces.
 /// With clone(2): filters of system calls, which may be in force here, often know no clone3(2).
 pub(crate) fn clone_process(flags: u64, sibling: bool) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;

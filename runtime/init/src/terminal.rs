@@ -11,7 +11,7 @@ use rustix::mount::OpenTreeFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use crate::Birth;
+use crate::Init;
 use crate::error::{Call, Error, Result};
 use crate::mount_api::attach;
 use crate::path::{self, Make};
@@ -21,8 +21,8 @@ const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
 /// Opens the pair, sends the master to the host half and makes the slave our standard streams. `root`
 /// is the root while it is not yet entered.
-pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<()> {
-    let Some(terminal) = birth.plan.terminal else { return Ok(()) };
+pub(crate) fn open(init: &mut Init, root: Option<&OwnedFd>) -> Result<()> {
+    let Some(terminal) = init.plan.terminal else { return Ok(()) };
     let slash;
     let root = if let Some(root) = root {
         root
@@ -46,7 +46,7 @@ pub(crate) fn open(birth: &mut Birth, root: Option<&OwnedFd>) -> Result<()> {
     if terminal.console {
         bind_console(root, &slave)?;
     }
-    birth.host.say_with_fd(&FromInit::Console, master.as_fd())?;
+    init.host.send_with_fd(&FromInit::Console, master.as_fd())?;
     (0..3).try_for_each(|stream| sys::dup_onto(&slave, stream).call("dup3"))
 }
 

@@ -49,7 +49,7 @@ pub struct Plan {
     /// Become user and group 0 of the (joined or new) user namespace before the first mount.
     pub become_root: bool,
     /// New namespaces, `CLONE_NEW*` bits, that must be made by root of the container's user namespace,
-    /// from inside the cgroup the init was born in.
+    /// from inside the cgroup that the init started in.
     pub unshare_late: u32,
     /// A new time namespace with these offsets.
     pub time: Option<TimeOffsets>,
@@ -67,7 +67,7 @@ pub struct Plan {
     pub sysctl: Vec<Sysctl>,
     /// A pseudo-terminal from the container's own devpts as standard streams.
     pub terminal: Option<Terminal>,
-    /// Tell the host half when the namespaces and mounts are there, and wait for what it does then:
+    /// Report to the host half when the namespaces and mounts are there, and wait for what it does then:
     /// network devices, hooks.
     pub runtime_hooks: bool,
     /// `createContainer` hooks: run by the init before `pivot_root`.
@@ -413,9 +413,9 @@ pub struct Caps {
 /// Where the order to start comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {
-    /// The conversation that brought the plan.
+    /// The channel that brought the plan.
     #[default]
-    Conversation,
+    Channel,
     /// A listening socket: `start` is another process, later.
     Listen(FdIndex),
 }

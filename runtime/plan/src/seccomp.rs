@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Most instructions of one program (kernel: `BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// What is done with a process's system calls, from a point of its birth on (seccomp(2)).
+/// What is done with a process's system calls, from some point of its creation on (seccomp(2)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seccomp {
     /// The filter.
     pub program: Program,
     /// `SECCOMP_FILTER_FLAG_*` but `NEW_LISTENER`.
     pub flags: u32,
-    /// Ask for a descriptor that hears of the calls to be decided elsewhere, and send it.
+    /// Ask for the notify descriptor of the calls to be decided elsewhere, and send it.
     pub listener: bool,
     /// When.
     pub load: Load,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
-        /// One step of a container's birth, in the order in which they happen.
+        /// One step of a container's creation and start, in the order in which they happen.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Step { $($(#[$doc])* $variant),+ }
 
@@ -28,9 +28,9 @@ steps! {
     StateDir = "state-dir",
     /// Host: the cgroup.
     Cgroup = "cgroup",
-    /// Host: limits on the cgroup. (One under which nobody can be born is set after the birth.)
+    /// Host: limits on the cgroup. (One under which no process can be started is set later.)
     Limits = "limits",
-    /// Host: the resctrl group (`linux.intelRdt`), which the process enters as soon as it is born.
+    /// Host: the resctrl group (`linux.intelRdt`), which the process enters as soon as it is there.
     Resctrl = "resctrl",
     /// Host: `clone3` into the namespaces and the cgroup.
     Clone = "clone",

@@ -1,4 +1,4 @@
-//! What the halves say to each other over their `SOCK_SEQPACKET` pair.
+//! The messages that the halves exchange over their `SOCK_SEQPACKET` pair.
 //!
 //! One packet is one message. The plan alone may be longer than a packet: it is preceded by its
 //! length and sent in pieces. Lengths are checked against [`MAX_PLAN`] before memory is taken

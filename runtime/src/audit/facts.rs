@@ -11,7 +11,7 @@ use crate::sys::path;
 use crate::sys::path::{Proc, open_beneath};
 use crate::sys::query;
 
-/// A process: its directory in the host's procfs belongs to it alone, whoever gets its number next.
+/// A process: its directory in the host's procfs belongs to it alone, even if another process gets its number.
 pub(super) struct Subject {
     pub(super) pid: i32,
     dir: OwnedFd,

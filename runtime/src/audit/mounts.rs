@@ -3,7 +3,7 @@
 //! The way to each path is walked in the container's root without following links out of it; the
 //! mount at its end is known by its number, and what mountinfo (proc_pid_mountinfo(5)) says of that is
 //! compared. One reading of it has everything, and older kernels have it, too: nothing is made here
-//! that could be raced. A mount that nobody planned is told, too.
+//! that could be raced. A mount that nobody planned is reported, too.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};

@@ -114,7 +114,7 @@ pub(super) fn compare_other(
 
 /// How this process sees the ids of the first one's user namespace.
 pub(super) fn ids(first: &Subject, ours: &Namespaces) -> Ids {
-    // Of its own namespace a process is told what its parent calls the ids.
+    // For its own namespace a process sees the parent's ids.
     if first.namespace("user").ok() == ours.get(NEWUSER) {
         return Ids { uids: None, gids: None };
     }

@@ -336,7 +336,7 @@ fn limits(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut R
         let place = format!("process.rlimits[{index}]");
         let found = usize::try_from(limit.resource).ok().and_then(|at| list.get(at));
         let Some(&(soft, hard)) = found else {
-            report.skip(&place, "the kernel does not tell it");
+            report.skip(&place, "the kernel does not show it");
             continue;
         };
         let verdict = match role {

@@ -1,6 +1,6 @@
 //! How are limits written, changed and put back?
 //!
-//! Host half, by directory descriptor. A limit that the kernel refuses is told with its file, its
+//! Host half, by directory descriptor. A limit that the kernel refuses is an error with its file, its
 //! text and the kernel's answer, and what was changed before it is changed back.
 
 use std::os::fd::OwnedFd;
@@ -83,7 +83,7 @@ impl Cgroup {
             self.settle(bytes);
         }
         match self.write_text(file, text) {
-            // Whoever may not write it has got the cgroup from somebody who bounds it from above.
+            // A user who may not write it got the cgroup from somebody who bounds it from above.
             Err(Errno::EACCES | Errno::EPERM) if limit.is_default() => Ok(()),
             Err(errno) if limit.required || errno != Errno::EINVAL => {
                 let call = self.file(&format!("write {text:?} to"), file);
@@ -101,7 +101,7 @@ impl Cgroup {
     }
 
     /// Waits a little until the kernel has taken back what it charges in advance, up to 256 kB on
-    /// each CPU: a small `memory.max` below it would kill whoever uses far less. `memory.high` makes
+    /// each CPU: a small `memory.max` below it would kill a process that uses far less. `memory.high` makes
     /// it do so, and kills nobody.
     fn settle(&self, bytes: u64) {
         let Ok(high) = self.read("memory.high") else { return };
@@ -217,7 +217,7 @@ pub(super) fn enable_controllers(parent: &OwnedFd) {
         return;
     }
     // Processes that live there would compete with the children: the kernel refuses most controllers,
-    // and with the others makes all below a subtree of threads, in which no container can be born
+    // and with the others makes all below a subtree of threads, in which no container can be started
     // (cgroup-v2.rst, "No Internal Process Constraint", "Threads"). The root alone, which has no type,
     // may have both.
     let is_inner = read("cgroup.type").is_ok();

@@ -1,7 +1,7 @@
 //! Whose is a cgroup?
 //!
 //! Host half. One that was there before may have been another container's, which has stopped and is
-//! not deleted yet: path and inode are the same. So whoever takes a cgroup puts his mark on it, an
+//! not deleted yet: path and inode are the same. So the command that takes a cgroup marks it with an
 //! extended attribute: a trusted one where this process may, which root of a user namespace cannot
 //! change, else one of a user.
 //!

@@ -1,4 +1,4 @@
-//! Has the kernel killed for want of memory, or refused a process, and how is that told?
+//! Has the kernel OOM-killed a process, or refused one, and how is that reported?
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -11,24 +11,24 @@ use crate::sys::path::open_beneath;
 
 use super::Cgroup;
 
-/// What the kernel kills in a cgroup for want of memory, from some moment on.
+/// OOM kills in a cgroup from some moment on.
 #[derive(Clone, Copy, Debug)]
-pub struct Kills<'a> {
+pub struct OomWatch<'a> {
     cgroup: Option<&'a Cgroup>,
     before: u64,
 }
 
-impl<'a> Kills<'a> {
+impl<'a> OomWatch<'a> {
     /// From now on.
     #[must_use]
-    pub fn from_now(cgroup: Option<&'a Cgroup>) -> Kills<'a> {
-        Kills { cgroup, before: cgroup.map_or(0, Cgroup::memory_kills) }
+    pub fn from_now(cgroup: Option<&'a Cgroup>) -> OomWatch<'a> {
+        OomWatch { cgroup, before: cgroup.map_or(0, Cgroup::oom_kills) }
     }
 
     /// From the cgroup's making on.
     #[must_use]
-    pub fn from_birth(cgroup: Option<&'a Cgroup>) -> Kills<'a> {
-        Kills { cgroup, before: 0 }
+    pub fn from_creation(cgroup: Option<&'a Cgroup>) -> OomWatch<'a> {
+        OomWatch { cgroup, before: 0 }
     }
 
     /// Where.
@@ -39,30 +39,30 @@ impl<'a> Kills<'a> {
 
     /// Limit and peak, when it has killed.
     #[must_use]
-    pub fn told(&self) -> Option<String> {
-        let cgroup = self.cgroup.filter(|cgroup| cgroup.memory_kills() > self.before)?;
+    pub fn message(&self) -> Option<String> {
+        let cgroup = self.cgroup.filter(|cgroup| cgroup.oom_kills() > self.before)?;
         let figures = cgroup.memory_figures();
-        Some(format!("the kernel killed it for want of memory: {figures}; raise linux.resources.memory.limit"))
+        Some(format!("the kernel killed it, out of memory (OOM): {figures}; raise linux.resources.memory.limit"))
     }
 
     /// The error with what may be its cause.
     #[must_use]
-    pub fn explain(&self, error: Error) -> Error {
-        match self.told() {
-            Some(told) => Error::new(format!("{error}")).remedy(format_args!("{told}")),
+    pub fn annotate(&self, error: Error) -> Error {
+        match self.message() {
+            Some(message) => Error::new(format!("{error}")).remedy(format_args!("{message}")),
             None => error,
         }
     }
 }
 
 impl Cgroup {
-    /// How many processes the kernel has killed in it for want of memory; 0 without the controller.
+    /// How many processes the kernel has OOM-killed in it; 0 without the controller.
     #[must_use]
-    pub fn memory_kills(&self) -> u64 {
+    pub fn oom_kills(&self) -> u64 {
         self.keyed("memory.events", "oom_kill").ok().flatten().unwrap_or(0)
     }
 
-    /// `memory.events`, of whose changes the kernel tells pollers.
+    /// `memory.events`, whose changes poll(2) reports.
     ///
     /// # Errors
     /// `ENOENT`: the controller is not enabled.
@@ -70,15 +70,15 @@ impl Cgroup {
         open_beneath(&self.dir, Path::new("memory.events"), OFlag::O_RDONLY)
     }
 
-    /// As [`Cgroup::memory_kills`], by the descriptor that is polled: reading it ends the event.
+    /// As [`Cgroup::oom_kills`], by the descriptor that is polled: reading it ends the event.
     #[must_use]
-    pub fn memory_kills_of(events: Option<&OwnedFd>) -> u64 {
+    pub fn oom_kills_of(events: Option<&OwnedFd>) -> u64 {
         let text = events.and_then(|events| {
             nix::unistd::lseek(events, 0, nix::unistd::Whence::SeekSet).ok()?;
             path::read(events).ok()
         });
-        let kills = |text: &str| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-        text.as_deref().and_then(kills).unwrap_or(0)
+        let oom = |text: &str| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+        text.as_deref().and_then(oom).unwrap_or(0)
     }
 
     /// Limit and peak of memory, for people.

@@ -37,7 +37,7 @@ pub fn mount_point() -> Option<PathBuf> {
 
 /// What is remembered of a container's group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OwnRdt {
+pub struct ResctrlState {
     /// Where resctrl is mounted.
     root: PathBuf,
     /// The group below it.
@@ -48,7 +48,7 @@ pub struct OwnRdt {
     monitor: Option<String>,
 }
 
-impl OwnRdt {
+impl ResctrlState {
     /// The group's directory on the host.
     #[must_use]
     pub fn full(&self) -> PathBuf {
@@ -86,7 +86,7 @@ impl OwnRdt {
     /// Changes what the group may use, all of it or nothing: the kernel reads a write as a whole first.
     ///
     /// # Errors
-    /// The kernel refuses it; what resctrl says is told.
+    /// The kernel refuses it; resctrl's own text is in the error.
     pub fn change(&self, lines: &[&str]) -> Result<()> {
         let root = open_root(&self.root)?;
         let place = format!("intelRdt {}", self.full().display());
@@ -133,7 +133,7 @@ impl OwnRdt {
     }
 }
 
-/// What a group may use, beside what the machine has, as `runc events` tells it.
+/// What a group may use, beside what the machine has, as `runc events` shows it.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -171,19 +171,22 @@ fn gone(removed: nix::Result<()>) -> nix::Result<()> {
     }
 }
 
-/// Prepares the group of a container that asks for one; see [`Made::new`].
+/// Prepares the group of a container that asks for one; see [`ResctrlGuard::new`].
 ///
 /// # Errors
 /// As there.
-pub fn prepare(wanted: Option<&plan::Rdt>, remember: impl FnOnce(&OwnRdt) -> Result<()>) -> Result<Option<Made>> {
-    wanted.map(|wanted| Made::new(wanted, remember)).transpose()
+pub fn prepare(
+    wanted: Option<&plan::Rdt>,
+    remember: impl FnOnce(&ResctrlState) -> Result<()>,
+) -> Result<Option<ResctrlGuard>> {
+    wanted.map(|wanted| ResctrlGuard::new(wanted, remember)).transpose()
 }
 
 /// Puts the container's first process into its group.
 ///
 /// # Errors
-/// See [`OwnRdt::add`]; the directory is no group of processes.
-pub fn add(group: Option<&Made>, pid: i32) -> Result<()> {
+/// See [`ResctrlState::add`]; the directory is no group of processes.
+pub fn add(group: Option<&ResctrlGuard>, pid: i32) -> Result<()> {
     match group {
         Some(group) if !group.own.add(pid)? => {
             Err(Error::new(format!("intelRdt {}: it has no file \"tasks\"", group.own.full().display())))
@@ -193,15 +196,15 @@ pub fn add(group: Option<&Made>, pid: i32) -> Result<()> {
 }
 
 /// The container lives: what was made stays.
-pub fn keep(group: Option<Made>) {
+pub fn keep(group: Option<ResctrlGuard>) {
     if let Some(mut group) = group {
         group.kept = true;
     }
 }
 
 /// A group prepared for a container that is not there yet: undone again unless it is kept.
-pub struct Made {
-    own: OwnRdt,
+pub struct ResctrlGuard {
+    own: ResctrlState,
     /// A group that others may use, too, made for this container as its first user.
     for_others: bool,
     /// The monitoring group exists.
@@ -209,22 +212,22 @@ pub struct Made {
     kept: bool,
 }
 
-impl Made {
+impl ResctrlGuard {
     /// Makes the group where it is to be made, sets what it may use, and makes the monitoring group.
     /// `remember` is called before anything is made, with what a later `delete` has to remove.
     ///
     /// # Errors
     /// The group does not exist, or holds other limits; the kernel refuses a limit (its
-    /// `info/last_cmd_status` is told); there is no group or monitor left to be had.
-    pub fn new(wanted: &plan::Rdt, remember: impl FnOnce(&OwnRdt) -> Result<()>) -> Result<Made> {
-        let own = OwnRdt {
+    /// `info/last_cmd_status` is in the error); there is no group or monitor left to be had.
+    pub fn new(wanted: &plan::Rdt, remember: impl FnOnce(&ResctrlState) -> Result<()>) -> Result<ResctrlGuard> {
+        let own = ResctrlState {
             root: wanted.root.clone(),
             group: wanted.group.clone(),
             made: false,
             monitor: wanted.monitor.clone(),
         };
         let place = format!("intelRdt {}", own.full().display());
-        let mut made = Made { own, for_others: false, monitored: false, kept: false };
+        let mut made = ResctrlGuard { own, for_others: false, monitored: false, kept: false };
         // The locking rule of resctrl.rst: between a look at the groups and a change nobody else
         // changes them, and two containers that share a new group find it set or not there.
         // Declared after the guard, and so let go of before it undoes anything, which locks again.
@@ -242,7 +245,7 @@ impl Made {
             }
             Err(errno) => return Err(errno).context(format_args!("{place}: open")),
         };
-        remember(&OwnRdt { made: existing.is_none() && wanted.own, ..made.own.clone() })?;
+        remember(&ResctrlState { made: existing.is_none() && wanted.own, ..made.own.clone() })?;
         let group = match existing {
             Some(group) => {
                 made.compare(wanted, root, &group, &place)?;
@@ -304,7 +307,7 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for ResctrlGuard {
     fn drop(&mut self) {
         if !self.kept {
             let _ = self.undo();

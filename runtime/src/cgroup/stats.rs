@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::Cgroup;
 
-/// Use of everything that the enabled controllers measure, as `runc events` tells it.
+/// Use of everything that the enabled controllers measure, as `runc events` shows it.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -221,7 +221,7 @@ impl Cgroup {
             max: self.number("memory.peak").unwrap_or(0),
             failcnt: get(&self.keyed_file("memory.events"), "max"),
         };
-        // As version 1 told it: memory and swap together.
+        // As version 1 showed it: memory and swap together.
         let swap = MemoryEntry {
             limit: self.limit_of("memory.swap.max").saturating_add(usage.limit),
             usage: self.number("memory.swap.current").unwrap_or(0).saturating_add(usage.usage),

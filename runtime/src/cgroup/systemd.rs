@@ -1,7 +1,7 @@
 //! How does systemd make a container's cgroup?
 //!
 //! Host half, with the caller's privileges. A transient scope is made around a process: the init,
-//! which is born in the caller's cgroup, is in the scope before it hears of the container, or its
+//! which starts in the caller's cgroup, is in the scope before it receives the container's plan, or its
 //! ids are mapped. systemd moves it, since nobody else may from another session of the same user;
 //! no process is moved that has run anything else. In the scope, which is delegated to us, limits
 //! are written and devices guarded as without systemd.
@@ -19,7 +19,7 @@ use crate::error::{Error, Result, printable};
 use crate::plan::host::Systemd;
 use crate::plan::systemd::{Property, Unit, Value};
 
-use super::{Cgroup, Made, limits};
+use super::{Cgroup, CgroupGuard, limits};
 use bus::{Answer, Bus, Reader, Refusal, Target, Writer};
 
 mod bus;
@@ -42,7 +42,7 @@ const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// The scope of a container.
 #[derive(Debug)]
-pub struct OwnUnit {
+pub struct UnitState {
     /// Its name.
     pub name: String,
     /// The user's manager has it.
@@ -138,7 +138,7 @@ impl Manager {
         self.bus.end_of_job(&job).map(Ok)
     }
 
-    /// Nothing to be told of: a unit that is not there has not failed.
+    /// Nothing to report: a unit that is not there has not failed.
     fn reset_failed(&mut self, name: &str) -> Result<()> {
         self.bus.call(&MANAGER, "ResetFailedUnit", "s", &Writer::of(&[name])).map(drop)
     }
@@ -193,13 +193,13 @@ fn refused(what: &str, refusal: &Refusal) -> Error {
     Error::new(format!("systemd: {what}: {} ({})", printable(&refusal.text), printable(&refusal.name)))
 }
 
-impl Made {
+impl CgroupGuard {
     /// Has systemd make the scope around a process of ours.
     ///
     /// # Errors
     /// It refuses, does not answer, or has put the process elsewhere. A scope that is there all the
     /// same ends with the process.
-    pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<Made> {
+    pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<CgroupGuard> {
         let mut manager = Manager::connect(unit.user)?;
         manager.start(unit, pid)?;
         let elsewhere = |why: String| {
@@ -221,18 +221,18 @@ impl Made {
                 above = next;
             }
         }
-        let unit = OwnUnit { name: unit.name.clone(), user: unit.user };
-        Ok(Made::of(cgroup, false, 0, Some(unit)))
+        let unit = UnitState { name: unit.name.clone(), user: unit.user };
+        Ok(CgroupGuard::of(cgroup, false, 0, Some(unit)))
     }
 
     /// The scope, if it is one.
     #[must_use]
-    pub fn unit(&self) -> Option<&OwnUnit> {
+    pub fn unit(&self) -> Option<&UnitState> {
         self.unit.as_ref()
     }
 }
 
-impl OwnUnit {
+impl UnitState {
     /// Sets properties until the next start of the machine, lest systemd takes limits back.
     ///
     /// # Errors

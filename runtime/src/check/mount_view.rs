@@ -62,7 +62,7 @@ pub(super) enum Found {
     Loop,
     /// A directory on the way must not be searched by the subject.
     Denied,
-    /// It cannot be told.
+    /// Unknown.
     Unknown,
 }
 

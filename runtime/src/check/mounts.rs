@@ -252,7 +252,7 @@ impl<'a> Preflight<'a> {
         }
     }
 
-    /// Tells the options to a file system that is not mounted.
+    /// Gives the options to a file system that is not mounted.
     fn check_options(&mut self, place: &str, fstype: &CStr, source: Option<&CStr>, options: &[FsOption]) {
         // To ask one that is not there would load its module, and some look at their device.
         let name = fstype.to_string_lossy();
@@ -295,7 +295,7 @@ impl<'a> Preflight<'a> {
         }
         let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: false };
         let path = CString::new(tree.path.as_os_str().as_bytes()).ok();
-        // That the source is not there is told elsewhere.
+        // That the source is not there is reported elsewhere.
         let Some(Ok(copy)) = path.map(|path| sys::open_tree(&path, flags)) else { return };
         match crate::launch::idmap::new_user_namespace(maps.0, maps.1) {
             Err(error) => self.problem(place, error.to_string(), "correct uidMappings and gidMappings"),
@@ -315,7 +315,7 @@ impl<'a> Preflight<'a> {
     }
 }
 
-/// Whether a module of that file system could be loaded, as far as modprobe(8)'s files tell.
+/// Whether a module of that file system could be loaded, as far as modprobe(8)'s files show.
 fn is_module(release: &str, name: &str) -> bool {
     let dir = Path::new("/lib/modules").join(release);
     let alias = format!("alias fs-{name} ");

@@ -37,7 +37,7 @@ fn is_mapped(maps: Option<&[IdMap]>, host_id: u32) -> bool {
 }
 
 impl Subject<'_> {
-    /// Whether it may do all of `wanted` with a file, as far as its mode tells (path_resolution(7)).
+    /// Whether it may do all of `wanted` with a file, as far as its mode shows (path_resolution(7)).
     pub(super) fn may(&self, file: &FileStat, wanted: u32) -> bool {
         let mode = file.st_mode & 0o777;
         let class = if file.st_uid == self.uid {

@@ -29,7 +29,7 @@ pub(super) enum Obstacle {
     Denied(Refusal),
     /// It would be executed, and that will fail.
     Broken(Refusal),
-    /// It cannot be told.
+    /// Unknown.
     Unknown,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn of_container(
     if !is(&stat, SFlag::S_IFREG) {
         return denied("it is no regular file", "name a program");
     }
-    // A program may be executable and not readable; then execve alone can tell.
+    // A program may be executable and not readable; then only execve shows it.
     let Some(file) = open(&file) else { return Ok(()) };
     let interpreter = match format(&reader(&file)) {
         Format::Native => return Ok(()),

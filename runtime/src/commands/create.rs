@@ -3,14 +3,14 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use crate::cgroup::Kills;
+use crate::cgroup::OomWatch;
 use crate::cli::{Create, Run};
 use crate::container::Status;
 use crate::error::{Context, Error, Result};
 use crate::launch::console;
 use crate::launch::console::Signals;
 use crate::launch::create;
-use crate::launch::create::{Newborn, Orders};
+use crate::launch::create::{CreateParameters, CreatedContainer};
 use crate::launch::start::{self as starting, order_start};
 use crate::launch::{hooks, sd_notify};
 use crate::plan::Request;
@@ -18,7 +18,12 @@ use crate::sys;
 
 use super::{Shell, bundle, delete, fault, inherited_fds};
 
-fn orders<'a>(shell: &'a Shell<'_>, options: &'a Create, start_later: bool, detached: bool) -> Result<Orders<'a>> {
+fn parameters<'a>(
+    shell: &'a Shell<'_>,
+    options: &'a Create,
+    start_later: bool,
+    detached: bool,
+) -> Result<CreateParameters<'a>> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
     let notify = sd_notify::of_caller();
     let request = Request {
@@ -33,7 +38,7 @@ fn orders<'a>(shell: &'a Shell<'_>, options: &'a Create, start_later: bool, deta
         notify_dir: notify.as_ref().map(|_| sd_notify::directory(&shell.store.directory(&options.id))),
         fault: fault()?,
     };
-    Ok(Orders {
+    Ok(CreateParameters {
         store: &shell.store,
         request,
         options,
@@ -52,14 +57,14 @@ fn keyring_name(id: &str) -> Result<String> {
     Ok(format!("_ses.{id}.{random:016x}"))
 }
 
-fn hand_over(newborn: &Newborn, options: &Create) -> Result<()> {
-    match (&options.console_socket, &newborn.console) {
+fn hand_over(created: &CreatedContainer, options: &Create) -> Result<()> {
+    match (&options.console_socket, &created.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
         (None, Some(master)) => console::copy_window_size(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, newborn.child.get().pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, created.child.get().pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }
@@ -69,28 +74,28 @@ fn hand_over(newborn: &Newborn, options: &Create) -> Result<()> {
 /// # Errors
 /// See [`create::create`].
 pub fn create(shell: &Shell<'_>, options: &Create) -> Result<()> {
-    let orders = orders(shell, options, true, true)?;
-    let mut newborn = create::create(&orders)?;
-    if let Err(error) = hand_over(&newborn, options) {
-        undo(newborn, options, shell.warn);
+    let parameters = parameters(shell, options, true, true)?;
+    let mut created = create::create(&parameters)?;
+    if let Err(error) = hand_over(&created, options) {
+        undo(created, options, shell.warn);
         return Err(error);
     }
     // It lives on without us.
-    newborn.net_devices.keep();
-    newborn.child.release();
+    created.net_devices.keep();
+    created.child.release();
     Ok(())
 }
 
-/// The exit code of a program that was killed does not tell that it was for want of memory.
-pub(super) fn tell_memory_death(code: &Result<u8>, kills: &Kills<'_>, warn: &dyn Fn(&str)) {
-    if let (Ok(137), Some(told)) = (code, kills.told()) {
-        warn(&told);
+/// The exit code of a program that was killed does not show that it was OOM-killed.
+pub(super) fn tell_memory_death(code: &Result<u8>, oom: &OomWatch<'_>, warn: &dyn Fn(&str)) {
+    if let (Ok(137), Some(message)) = (code, oom.message()) {
+        warn(&message);
     }
 }
 
 /// A container that must not live after all.
-fn undo(newborn: Newborn, options: &Create, warn: &dyn Fn(&str)) {
-    let Newborn { container, child, mut net_devices, .. } = newborn;
+fn undo(created: CreatedContainer, options: &Create, warn: &dyn Fn(&str)) {
+    let CreatedContainer { container, child, mut net_devices, .. } = created;
     drop(child);
     net_devices.bring_back(warn);
     let _ = delete::destroy(container, &|_| {});
@@ -104,56 +109,56 @@ fn undo(newborn: Newborn, options: &Create, warn: &dyn Fn(&str)) {
 /// # Errors
 /// See [`create::create`]; a `poststart` hook failed. Nothing is left behind.
 pub fn run(shell: &Shell<'_>, options: &Create, foreground: Run) -> Result<u8> {
-    let orders = orders(shell, options, false, foreground.detach)?;
+    let parameters = parameters(shell, options, false, foreground.detach)?;
     if !foreground.detach && !foreground.no_subreaper {
         sys::become_subreaper().map_err(|errno| Error::new(format!("prctl PR_SET_CHILD_SUBREAPER: {errno:?}")))?;
     }
-    let mut newborn = create::create(&orders)?;
+    let mut created = create::create(&parameters)?;
     let signals = (!foreground.detach).then(Signals::block).transpose();
-    let own = newborn.container.memory_limited().then(|| newborn.container.cgroup()).flatten();
-    let kills = Kills::from_now(own.as_ref());
-    let started = signals.and_then(|signals| start(&mut newborn, options, &orders).map(|()| signals));
+    let own = created.container.memory_limited().then(|| created.container.cgroup()).flatten();
+    let oom = OomWatch::from_now(own.as_ref());
+    let started = signals.and_then(|signals| start(&mut created, options, &parameters).map(|()| signals));
     let started = match started {
-        // Nobody waits for it who could tell.
-        Ok(None) => starting::not_killed_at_once(newborn.child.get().pidfd.as_fd(), &kills).map(|()| None),
+        // Nobody waits for it who could report it.
+        Ok(None) => starting::not_killed_at_once(created.child.get().pidfd.as_fd(), &oom).map(|()| None),
         other => other,
     };
     let signals = match started {
         Ok(signals) => signals,
         Err(error) => {
-            undo(newborn, options, shell.warn);
+            undo(created, options, shell.warn);
             return Err(error);
         }
     };
     let Some(signals) = signals else {
-        newborn.child.release();
+        created.child.release();
         return Ok(0);
     };
-    let code = console::supervise(newborn.child.get(), &signals, newborn.console.as_ref());
-    tell_memory_death(&code, &kills, shell.warn);
+    let code = console::supervise(created.child.get(), &signals, created.console.as_ref());
+    tell_memory_death(&code, &oom, shell.warn);
     // Reaped, or not ours to reap again.
-    newborn.child.release();
+    created.child.release();
     if foreground.keep {
         return code;
     }
-    let removed = delete::destroy(newborn.container, shell.warn);
+    let removed = delete::destroy(created.container, shell.warn);
     let code = code?;
     removed.map(|()| code)
 }
 
-fn start(newborn: &mut Newborn, options: &Create, orders: &Orders<'_>) -> Result<()> {
-    hand_over(newborn, options)?;
-    let container = &newborn.container;
-    let listener = orders.notify.as_ref().map(|_| sd_notify::Listener::bind(container.path())).transpose()?;
-    let pid = newborn.child.get().pid;
+fn start(created: &mut CreatedContainer, options: &Create, parameters: &CreateParameters<'_>) -> Result<()> {
+    hand_over(created, options)?;
+    let container = &created.container;
+    let listener = parameters.notify.as_ref().map(|_| sd_notify::Listener::bind(container.path())).transpose()?;
+    let pid = created.child.get().pid;
     let mut agent = starting::agent(container, container.filter_at_start())?;
     let hand_over = |fd| starting::hand_over(container, Status::Created, agent.take(), &fd, pid);
-    order_start(&newborn.conversation, hand_over, || ())?;
+    order_start(&created.channel, hand_over, || ())?;
     // The program may have changed them, or put others in their place.
-    newborn.net_devices.keep();
-    crate::launch::fault::poststart_fault(&orders.request)?;
-    if !newborn.poststart.is_empty() {
-        hooks::run(&newborn.poststart, &container.state_json(Status::Running)?)?;
+    created.net_devices.keep();
+    crate::launch::fault::poststart_fault(&parameters.request)?;
+    if !created.poststart.is_empty() {
+        hooks::run(&created.poststart, &container.state_json(Status::Running)?)?;
     }
-    sd_notify::wait(listener.as_ref(), newborn.child.get(), orders.notify.as_deref())
+    sd_notify::wait(listener.as_ref(), created.child.get(), parameters.notify.as_deref())
 }

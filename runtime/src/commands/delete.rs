@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::fcntl::Flock;
 
 use crate::cgroup::Cgroup;
-use crate::cgroup::systemd::OwnUnit;
-use crate::container::{Alive, Container, Phase, Place, Status};
+use crate::cgroup::systemd::UnitState;
+use crate::container::{Alive, CgroupOwner, Container, Phase, Status};
 use crate::error::{Context, Error, Kind, Result, printable};
 use crate::launch::hooks;
 use crate::sys;
@@ -43,7 +43,7 @@ pub fn delete(shell: &Shell<'_>, id: &str, force: bool) -> Result<()> {
         other => return Err(still_alive(id, other)),
     }
     if force && status != Status::Stopped {
-        // Whoever holds the lock, a creation or a start, sees its process die and lets go of it.
+        // The command that holds the lock, a creation or a start, sees its process die and releases it.
         kill_all(&container)?;
     }
     match container.locked() {
@@ -129,8 +129,8 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
 
 /// Ends what lives in its cgroup, and removes that; what is another's stays as it is.
 fn empty_cgroup(container: &Container, lives: bool, warn: &dyn Fn(&str)) -> Result<()> {
-    let cgroup = match container.place() {
-        Place::Own(cgroup) => cgroup,
+    let cgroup = match container.cgroup_owner() {
+        CgroupOwner::Own(cgroup) => cgroup,
         other => {
             if lives {
                 kill_all(container)?;
@@ -159,7 +159,7 @@ fn empty_cgroup(container: &Container, lives: bool, warn: &dyn Fn(&str)) -> Resu
     } else if lock.is_none() {
         return Ok(());
     }
-    if let Some(Err(error)) = container.unit().as_ref().map(OwnUnit::stop) {
+    if let Some(Err(error)) = container.unit().as_ref().map(UnitState::stop) {
         warn(&format!("{error}; its cgroup is removed without systemd"));
     }
     let made_above = container.record.cleat.cgroup.as_ref().map_or(0, |own| own.made_above);
@@ -167,14 +167,14 @@ fn empty_cgroup(container: &Container, lives: bool, warn: &dyn Fn(&str)) -> Resu
 }
 
 /// Whether there is nothing left of it in a cgroup that is not its own.
-fn leave(container: &Container, place: Place) -> Result<()> {
+fn leave(container: &Container, place: CgroupOwner) -> Result<()> {
     match place {
-        Place::Others(cgroup, mark) if cgroup.populated().unwrap_or(true) => {
+        CgroupOwner::Others(cgroup, mark) if cgroup.populated().unwrap_or(true) => {
             let whose = mark.split(' ').next().unwrap_or_default();
             Err(not_its_own(container, &cgroup, &format!("container {}", printable(whose))))
         }
         // Made, and not used by anybody, or somebody else's.
-        Place::NotTaken(cgroup) if !cgroup.populated().unwrap_or(true) => match cgroup.lock() {
+        CgroupOwner::NotTaken(cgroup) if !cgroup.populated().unwrap_or(true) => match cgroup.lock() {
             Some(_lock) => cgroup.remove(0),
             None => Ok(()),
         },

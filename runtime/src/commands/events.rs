@@ -1,4 +1,4 @@
-//! `events`: what a container uses, again and again, and when the kernel killed for want of memory.
+//! `events`: what a container uses, again and again, and when the kernel OOM-killed a process.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
     }
     let alive = container.alive()?.ok_or_else(not_running)?;
     let memory = cgroup.memory_events().ok();
-    let mut killed = cgroup.memory_kills();
+    let mut killed = cgroup.oom_kills();
     let mut next = Instant::now() + interval;
     loop {
         let mut fds = vec![PollFd::new(alive.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -97,7 +97,7 @@ pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Re
             Err(errno) => return Err(errno).context("poll"),
         }
         let ended = fds[0].any().unwrap_or(false);
-        let kills = Cgroup::memory_kills_of(memory.as_ref());
+        let kills = Cgroup::oom_kills_of(memory.as_ref());
         if kills > killed {
             killed = kills;
             tell(&Event { r#type: "oom", id, data: None })?;

@@ -3,13 +3,13 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use crate::cgroup::Kills;
+use crate::cgroup::OomWatch;
 use crate::cli::Exec;
 use crate::container::Container;
 use crate::error::{Context, Error, Result};
 use crate::launch::console;
 use crate::launch::console::Signals;
-use crate::launch::exec::{Joined, Orders, join};
+use crate::launch::exec::{ExecParameters, ExecProcess, join};
 use crate::launch::start as starting;
 use crate::plan::Request;
 use crate::spec;
@@ -162,7 +162,7 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
     if !options.detach && !options.no_subreaper {
         sys::become_subreaper().context("prctl PR_SET_CHILD_SUBREAPER")?;
     }
-    let orders = Orders {
+    let parameters = ExecParameters {
         container: &container,
         process,
         request,
@@ -172,12 +172,12 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
         rootless: shell.rootless,
     };
     let own = container.memory_limited().then(|| container.cgroup()).flatten();
-    let kills = Kills::from_now(own.as_ref());
-    let mut joined = join(&orders).map_err(|error| blame(error, options))?;
+    let oom = OomWatch::from_now(own.as_ref());
+    let mut prepared = join(&parameters).map_err(|error| blame(error, options))?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
-    let mut started = hand_over(&joined, options).and_then(|()| joined.start(&container));
+    let mut started = hand_over(&prepared, options).and_then(|()| prepared.start(&container));
     if options.detach && started.is_ok() {
-        started = starting::not_killed_at_once(joined.child.get().pidfd.as_fd(), &kills);
+        started = starting::not_killed_at_once(prepared.child.get().pidfd.as_fd(), &oom);
     }
     if let Err(error) = started {
         if let Some(path) = &options.pid_file {
@@ -186,23 +186,23 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
         return Err(error);
     }
     let Some(signals) = signals else {
-        joined.child.release();
+        prepared.child.release();
         return Ok(0);
     };
-    let code = console::supervise(joined.child.get(), &signals, joined.console.as_ref());
-    super::create::tell_memory_death(&code, &kills, shell.warn);
-    joined.child.release();
+    let code = console::supervise(prepared.child.get(), &signals, prepared.console.as_ref());
+    super::create::tell_memory_death(&code, &oom, shell.warn);
+    prepared.child.release();
     code
 }
 
-fn hand_over(joined: &Joined, options: &Exec) -> Result<()> {
-    match (&options.console_socket, &joined.console) {
+fn hand_over(prepared: &ExecProcess, options: &Exec) -> Result<()> {
+    match (&options.console_socket, &prepared.console) {
         (Some(path), Some(master)) => console::send_fd(path, master.as_fd(), "/dev/ptmx")?,
         (None, Some(master)) => console::copy_window_size(master),
         (_, None) => {}
     }
     if let Some(path) = &options.pidfd_socket {
-        console::send_fd(path, joined.child.get().pidfd.as_fd(), "pidfd")?;
+        console::send_fd(path, prepared.child.get().pidfd.as_fd(), "pidfd")?;
     }
     Ok(())
 }

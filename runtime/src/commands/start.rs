@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use cleat_plan::FaultKind;
 use nix::fcntl::Flock;
 
-use crate::cgroup::Kills;
+use crate::cgroup::OomWatch;
 use crate::container::{Alive, Container, Phase, Status, Waiting};
 use crate::error::{Error, Result};
-use crate::launch::channel::Conversation;
+use crate::launch::channel::Channel;
 use crate::launch::start::{self as starting, order_start};
 use crate::launch::{hooks, sd_notify};
 use crate::sys;
@@ -35,7 +35,7 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
                 Status::Stopped => {
                     let own = container.cgroup();
                     let stopped = Error::new(format!("cannot start a container that has stopped: {id}"));
-                    Kills::from_birth(own.as_ref()).explain(stopped)
+                    OomWatch::from_creation(own.as_ref()).annotate(stopped)
                 }
                 Status::Creating => Error::new(format!("cannot start {id}: it is still being created")),
                 _ => Error::new(format!("cannot start an already running container: {id}")),
@@ -54,10 +54,10 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let mut agent = starting::agent(&container, container.filter_at_start())?;
     let listener = |fd: OwnedFd| starting::hand_over(&container, Status::Created, agent.take(), &fd, pid);
     let own = container.memory_limited().then(|| container.cgroup()).flatten();
-    let kills = Kills::from_now(own.as_ref());
+    let oom = OomWatch::from_now(own.as_ref());
     let first = own.as_ref().map(|_| container.alive()).transpose()?.flatten();
     let held = container.listener().map(|_| container.alive().map(|first| (first, container.cgroup()))).transpose()?;
-    let outcome = order_start(&Conversation::over(socket), listener, || {
+    let outcome = order_start(&Channel::over(socket), listener, || {
         // Nobody will listen there again, whatever comes of it.
         container.forget_start_socket();
         hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststart, "poststart"));
@@ -68,7 +68,7 @@ pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     }
     outcome?;
     if let Some(first) = first {
-        starting::not_killed_at_once(first.pidfd.as_fd(), &kills)?;
+        starting::not_killed_at_once(first.pidfd.as_fd(), &oom)?;
     }
     run_poststart(&container, &hooks?, lock)?;
     ready.map_or(Ok(()), |ready| ready.wait(&container))

@@ -1,4 +1,4 @@
-//! What do hooks, engines and listeners hear of a container?
+//! What state of a container do hooks, engines and seccomp agents get?
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ struct StateJson<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-/// The state as hooks get it; a pid of 0 is not told.
+/// The state as hooks get it; a pid of 0 is left out.
 ///
 /// # Errors
 /// Never in practice: plain data is encoded.

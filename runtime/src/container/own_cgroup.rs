@@ -14,9 +14,9 @@ use super::{Container, Phase, process_start};
 
 /// What is where a container's cgroup should be.
 #[derive(Debug)]
-pub enum Place {
+pub enum CgroupOwner {
     /// It has none, or that is gone.
-    Nowhere,
+    Nobody,
     /// Its own.
     Own(Cgroup),
     /// Another's by now: that one's mark.
@@ -29,26 +29,28 @@ impl Container {
     /// Its cgroup, if there is one that is its own.
     #[must_use]
     pub fn cgroup(&self) -> Option<Cgroup> {
-        match self.place() {
-            Place::Own(cgroup) => Some(cgroup),
+        match self.cgroup_owner() {
+            CgroupOwner::Own(cgroup) => Some(cgroup),
             _ => None,
         }
     }
 
     /// Whose its cgroup is.
     #[must_use]
-    pub fn place(&self) -> Place {
-        let Some(own) = &self.record.cleat.cgroup else { return Place::Nowhere };
-        let Ok(cgroup) = Cgroup::open(&own.mount, &own.path) else { return Place::Nowhere };
+    pub fn cgroup_owner(&self) -> CgroupOwner {
+        let Some(own) = &self.record.cleat.cgroup else { return CgroupOwner::Nobody };
+        let Ok(cgroup) = Cgroup::open(&own.mount, &own.path) else { return CgroupOwner::Nobody };
         if own.inode != 0 && own.inode != cgroup.inode() {
-            return Place::Nowhere;
+            return CgroupOwner::Nobody;
         }
         match cgroup.mark() {
             // Where its first process is nobody else can have found an empty one: a mark that the
             // container has changed by itself saves it from nothing.
-            Some(mark) if mark != self.record.mark() && !self.lives_below(&own.path) => Place::Others(cgroup, mark),
-            None if self.record.cleat.phase == Phase::Creating && own.inode == 0 => Place::NotTaken(cgroup),
-            _ => Place::Own(cgroup),
+            Some(mark) if mark != self.record.mark() && !self.lives_below(&own.path) => {
+                CgroupOwner::Others(cgroup, mark)
+            }
+            None if self.record.cleat.phase == Phase::Creating && own.inode == 0 => CgroupOwner::NotTaken(cgroup),
+            _ => CgroupOwner::Own(cgroup),
         }
     }
 

@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 
-use crate::cgroup::systemd::OwnUnit;
+use crate::cgroup::systemd::UnitState;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan;
 use crate::plan::seccomp::{Filter, Listener};
@@ -211,18 +211,18 @@ impl Container {
 
     /// The unit of systemd that its cgroup is.
     #[must_use]
-    pub fn unit(&self) -> Option<OwnUnit> {
+    pub fn unit(&self) -> Option<UnitState> {
         let own = self.record.cleat.cgroup.as_ref()?;
-        (!own.unit.is_empty()).then(|| OwnUnit { name: own.unit.clone(), user: own.of_user })
+        (!own.unit.is_empty()).then(|| UnitState { name: own.unit.clone(), user: own.of_user })
     }
 
-    /// Whether its memory is limited: then its processes may be killed for want of it.
+    /// Whether its memory is limited: then its processes may be OOM-killed.
     #[must_use]
     pub fn memory_limited(&self) -> bool {
         self.record.cleat.cgroup.as_ref().is_some_and(|own| own.memory_limited)
     }
 
-    /// The state as hooks and `state` tell it.
+    /// The state as hooks and `state` give it.
     ///
     /// # Errors
     /// Never in practice: plain data is encoded.
@@ -230,7 +230,7 @@ impl Container {
         state_json(&self.record, status, if status == Status::Stopped { 0 } else { self.record.init_process_pid })
     }
 
-    /// The hooks that run after the birth.
+    /// The hooks that run after the start.
     ///
     /// # Errors
     /// The file was changed by others.

@@ -2,7 +2,7 @@
 //!
 //! `<root>/<id>/state.json` has the keys that readers of runc's file know, and under `cleat` what
 //! our own later commands need: they never read config.json again. It is replaced as a whole. The
-//! directory's lock is held by whoever changes the container; a birth whose lock is gone and whose
+//! directory's lock is held by the command that changes the container; a creation whose lock is gone and whose
 //! phase is still `creating` was interrupted.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use super::basis::Basis;
 use super::status::Container;
 use super::trust::Trusted;
-use crate::cgroup::resctrl::OwnRdt;
+use crate::cgroup::resctrl::ResctrlState;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::seccomp::{Filter, Listener};
 use crate::plan::{self, NEWPID};
@@ -46,7 +46,7 @@ pub struct Record {
     pub namespace_paths: BTreeMap<String, String>,
     pub external_descriptors: Option<Vec<String>>,
     pub intel_rdt_path: String,
-    pub cleat: Own,
+    pub cleat: CleatState,
 }
 
 impl Record {
@@ -70,7 +70,7 @@ impl Record {
     }
 
     /// Remembers the resctrl group.
-    pub fn set_rdt(&mut self, own: &OwnRdt) {
+    pub fn set_rdt(&mut self, own: &ResctrlState) {
         self.intel_rdt_path = own.full().display().to_string();
         self.cleat.rdt = Some(own.clone());
     }
@@ -95,22 +95,22 @@ pub struct RuncCgroup {
 
 /// What our own later commands need.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Own {
-    /// How far the birth has come.
+pub struct CleatState {
+    /// How far the creation has come.
     pub phase: Phase,
     /// The bundle, absolute.
     pub bundle: PathBuf,
     /// The owner, by number.
     pub owner: u32,
     /// The container's cgroup.
-    pub cgroup: Option<OwnCgroup>,
+    pub cgroup: Option<CgroupState>,
     /// Namespaces that are not the host's, `CLONE_NEW*`.
     pub namespaces: u64,
     /// Those of them that it did not make, but joined.
     #[serde(default)]
     pub joined: u64,
     /// The container's resctrl group.
-    pub rdt: Option<OwnRdt>,
+    pub rdt: Option<ResctrlState>,
     /// The NUMA memory policy, which processes that join get, too.
     pub memory_policy: Option<cleat_plan::MemoryPolicy>,
     /// The execution domain, likewise.
@@ -129,7 +129,7 @@ pub struct Own {
     pub resources: Option<Box<RawValue>>,
     /// The filter of system calls, which processes that join get, too. Its program is a file of its
     /// own, which no other command has to read.
-    pub seccomp: Option<OwnFilter>,
+    pub seccomp: Option<FilterState>,
     /// What the plan was made from, for `audit`; those of older versions have none.
     #[serde(default)]
     pub basis: Option<Basis>,
@@ -137,7 +137,7 @@ pub struct Own {
 
 /// A filter without its program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OwnFilter {
+pub struct FilterState {
     /// `SECCOMP_FILTER_FLAG_*`
     pub flags: u32,
     /// Who decides where it does not.
@@ -147,19 +147,19 @@ pub struct OwnFilter {
     pub at_start: bool,
 }
 
-impl OwnFilter {
+impl FilterState {
     /// That of a container's plan.
     #[must_use]
-    pub fn of(plan: &plan::Plan) -> Option<OwnFilter> {
+    pub fn of(plan: &plan::Plan) -> Option<FilterState> {
         let filter = plan.host.seccomp.as_ref()?;
         let at_start = plan.init.process.as_ref().is_some_and(plan::seccomp::is_loaded_at_start);
-        Some(OwnFilter { flags: filter.flags, listener: filter.listener.clone(), at_start })
+        Some(FilterState { flags: filter.flags, listener: filter.listener.clone(), at_start })
     }
 }
 
 /// Where the cgroup is, and what was made for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OwnCgroup {
+pub struct CgroupState {
     /// Mount point of the v2 tree.
     pub mount: PathBuf,
     /// Relative to it.
@@ -175,12 +175,12 @@ pub struct OwnCgroup {
     /// The user's systemd has that.
     #[serde(default)]
     pub of_user: bool,
-    /// Its inode, which tells it from another one of the same name; 0: not made yet, or marked.
+    /// Its inode, which distinguishes it from another one of the same name; 0: not made yet, or marked.
     #[serde(default)]
     pub inode: u64,
 }
 
-/// How far a birth has come.
+/// How far a creation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -254,7 +254,7 @@ impl Store {
     ///
     /// # Errors
     /// The id is in use, or the directory cannot be made, or others may write where it is.
-    pub fn reserve(&self, id: &str) -> Result<Reserved> {
+    pub fn reserve(&self, id: &str) -> Result<StateDirGuard> {
         check_id(id)?;
         if !self.root.exists() {
             let mut builder = std::fs::DirBuilder::new();
@@ -275,7 +275,7 @@ impl Store {
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
         match lock(&path, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Reserved { lock, directory: Directory { path, keep: false } }),
+            Ok(lock) => Ok(StateDirGuard { lock, directory: Directory { path, keep: false } }),
             Err(errno) => {
                 // Empty, and so still ours; a `delete --force` that was faster has it locked.
                 let _ = std::fs::remove_dir(&path);
@@ -371,7 +371,7 @@ pub(super) fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
 }
 
 /// An id in the making: its directory goes away again unless it is kept.
-pub struct Reserved {
+pub struct StateDirGuard {
     // Let go of before the directory is removed: a descriptor less, which removing may need.
     lock: Flock<OwnedFd>,
     directory: Directory,
@@ -383,7 +383,7 @@ struct Directory {
     keep: bool,
 }
 
-impl Reserved {
+impl StateDirGuard {
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -399,7 +399,7 @@ impl Reserved {
         let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .context("socket")?;
         let address = start_address(self.path(), &self.lock)?;
-        // Before it has a name: whoever may connect may start the container.
+        // Before it has a name: a process that may connect may start the container.
         nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(0o600)).context("fchmod")?;
         nix::sys::socket::bind(socket.as_raw_fd(), &address)
             .context(format_args!("bind {}/{START_SOCKET}", self.path().display()))?;
@@ -423,7 +423,7 @@ impl Reserved {
         write_atomically(&self.path().join(FILTER), filter.program.as_bytes(), 0o600)
     }
 
-    /// The birth has succeeded.
+    /// The creation has succeeded.
     #[must_use]
     pub fn keep(mut self, record: Record) -> Container {
         self.directory.keep = true;

@@ -1,6 +1,6 @@
 //! Whose word is it that is remembered here?
 //!
-//! What a state says is done: hooks are executed, processes joined, cgroups killed, as whoever calls. So
+//! What a state says is done: hooks are executed, processes joined, cgroups killed, with the caller's rights. So
 //! it must have been written by the caller, or by root, and nobody else may be able to write there.
 //! Everything is looked at by the descriptor that is then read from.
 

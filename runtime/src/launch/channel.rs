@@ -1,6 +1,6 @@
-//! What do the halves say to each other?
+//! What messages do the halves exchange?
 //!
-//! The host's end of the conversation. The other end may have been taken over by the container:
+//! The host's end of the channel. The other end may have been taken over by the container:
 //! nothing that comes from there is trusted further than its type.
 
 use std::io::IoSlice;
@@ -14,35 +14,35 @@ use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockTy
 use crate::error::{Context, Error, Kind, Result, errno_text, printable};
 use crate::sys;
 
-/// One end of a `SOCK_SEQPACKET` conversation.
-pub struct Conversation {
+/// One end of a `SOCK_SEQPACKET` channel.
+pub struct Channel {
     socket: OwnedFd,
 }
 
 /// What the init said, with a descriptor that may have come along.
-pub enum Heard {
+pub enum Received {
     /// A message.
     Message(FromInit, Option<OwnedFd>),
     /// The other end closed without a word: it became its program, or died.
     Closed,
 }
 
-impl Conversation {
+impl Channel {
     /// Both ends: ours, and the one for the init.
     ///
     /// # Errors
     /// Those of socketpair(2).
-    pub fn pair() -> Result<(Conversation, OwnedFd)> {
+    pub fn pair() -> Result<(Channel, OwnedFd)> {
         let (ours, theirs) =
             nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .context("socketpair")?;
-        Ok((Conversation { socket: ours }, theirs))
+        Ok((Channel { socket: ours }, theirs))
     }
 
     /// A connected socket.
     #[must_use]
-    pub fn over(socket: OwnedFd) -> Conversation {
-        Conversation { socket }
+    pub fn over(socket: OwnedFd) -> Channel {
+        Channel { socket }
     }
 
     /// The socket, to poll.
@@ -51,7 +51,7 @@ impl Conversation {
         self.socket.as_fd()
     }
 
-    pub(super) fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    pub(super) fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
         let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let control = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &control[..] };
@@ -65,13 +65,13 @@ impl Conversation {
         }
     }
 
-    /// Sends one message. That the other end is gone is no error here: it is heard next.
+    /// Sends one message. That the other end is gone is no error here: it is received next.
     ///
     /// # Errors
     /// Those of sendmsg(2).
-    pub fn say(&self, message: ToInit) -> Result<()> {
+    pub fn send(&self, message: ToInit) -> Result<()> {
         let bytes = wire::encode(&message).map_err(|error| Error::new(format!("encode message: {error}")))?;
-        match self.send(&bytes, &[]) {
+        match self.send_bytes(&bytes, &[]) {
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             Err(errno) => Err(errno).context("sendmsg"),
         }
@@ -87,7 +87,7 @@ impl Conversation {
             return Err(Error::new("config.json: arguments, environment and mounts are longer than 16 MiB"));
         }
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.say(ToInit::Plan { len, fds: u16::try_from(fds.len()).unwrap_or(u16::MAX) })?;
+        self.send(ToInit::Plan { len, fds: u16::try_from(fds.len()).unwrap_or(u16::MAX) })?;
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let mut batches = borrowed.chunks(wire::MAX_FDS);
         // As many pieces as it takes to carry all descriptors, of which a packet has room for few.
@@ -109,7 +109,7 @@ impl Conversation {
     }
 
     fn send_piece(&self, piece: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
-        match self.send(piece, fds) {
+        match self.send_bytes(piece, fds) {
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             Err(errno) => Err(errno).context("sendmsg"),
         }
@@ -120,7 +120,7 @@ impl Conversation {
     /// # Errors
     /// Those of sendmsg(2).
     pub(crate) fn send_file(&self, file: BorrowedFd<'_>) -> Result<()> {
-        self.send(&[0], &[file]).context("sendmsg")
+        self.send_bytes(&[0], &[file]).context("sendmsg")
     }
 
     /// Sends a text, of which some may be cut off.
@@ -129,21 +129,21 @@ impl Conversation {
     /// Those of sendmsg(2).
     pub(crate) fn send_text(&self, text: &str) -> Result<()> {
         let bytes = text.as_bytes();
-        self.send(&bytes[..bytes.len().min(wire::MAX_ANSWER / 4)], &[]).context("sendmsg")
+        self.send_bytes(&bytes[..bytes.len().min(wire::MAX_ANSWER / 4)], &[]).context("sendmsg")
     }
 
     /// The next thing the init says.
     ///
     /// # Errors
     /// Not a message; those of recvmsg(2).
-    pub fn hear(&self) -> Result<Heard> {
+    pub fn recv(&self) -> Result<Received> {
         let mut packet = [0; wire::MAX_ANSWER];
         let (got, mut fds) = match sys::receive(self.socket.as_fd(), &mut packet) {
-            Err(Errno::ECONNRESET) => return Ok(Heard::Closed),
+            Err(Errno::ECONNRESET) => return Ok(Received::Closed),
             other => other.context("recvmsg")?,
         };
         if got == 0 {
-            return Ok(Heard::Closed);
+            return Ok(Received::Closed);
         }
         let message =
             wire::decode(&packet[..got]).map_err(|_| Error::new("the init sent something that is no message"))?;
@@ -151,7 +151,7 @@ impl Conversation {
         if message == FromInit::Console && !fds.last().is_some_and(|fd| sys::is_terminal_master(fd.as_fd())) {
             return Err(Error::new("the init sent something that is no terminal's master"));
         }
-        Ok(Heard::Message(message, fds.pop()))
+        Ok(Received::Message(message, fds.pop()))
     }
 }
 
@@ -215,20 +215,20 @@ mod tests {
     /// Boundary 14: who has taken over the init's end sends another file as the terminal.
     #[test]
     fn a_console_is_a_terminals_master() {
-        let hear = |fd: Option<&OwnedFd>| {
-            let (ours, theirs) = Conversation::pair().unwrap();
+        let recv = |fd: Option<&OwnedFd>| {
+            let (ours, theirs) = Channel::pair().unwrap();
             let fds: Vec<_> = fd.into_iter().map(AsFd::as_fd).collect();
-            Conversation::over(theirs).send(&wire::encode(&FromInit::Console).unwrap(), &fds).unwrap();
-            ours.hear().map(|heard| matches!(heard, Heard::Message(FromInit::Console, Some(_))))
+            Channel::over(theirs).send_bytes(&wire::encode(&FromInit::Console).unwrap(), &fds).unwrap();
+            ours.recv().map(|received| matches!(received, Received::Message(FromInit::Console, Some(_))))
         };
         let pair = nix::pty::openpty(None, None).unwrap();
-        assert!(hear(Some(&pair.master)).unwrap());
+        assert!(recv(Some(&pair.master)).unwrap());
         let (read, write) = nix::unistd::pipe().unwrap();
         let file = |path| OwnedFd::from(std::fs::File::open(path).unwrap());
         for other in [&pair.slave, &read, &write, &file("/dev/null"), &file("/proc/self/exe")] {
-            let heard = hear(Some(other)).map_err(|error| error.to_string());
-            assert!(heard.as_ref().is_err_and(|text| text.contains("no terminal's master")), "taken: {heard:?}");
+            let received = recv(Some(other)).map_err(|error| error.to_string());
+            assert!(received.as_ref().is_err_and(|text| text.contains("no terminal's master")), "taken: {received:?}");
         }
-        assert!(hear(None).is_err());
+        assert!(recv(None).is_err());
     }
 }

@@ -48,9 +48,9 @@ pub(crate) fn forked(pidfd: OwnedFd) -> Result<ChildGuard> {
     let pid =
         info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
     let pid = pid.ok_or_else(|| Error::new("the container's process is gone"))?;
-    // Whoever may have taken over the init's end of the conversation: only a child of ours is
+    // An attacker may have taken over the init's end of the channel: only a child of ours is
     // trusted, signalled and limited.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    waitid(Id::PIDFd(pidfd.as_fd()), flags).context("the process that the init told of is no child of ours")?;
+    waitid(Id::PIDFd(pidfd.as_fd()), flags).context("the process that the init reported is no child of ours")?;
     Ok(ChildGuard::new(Child { pid, pidfd }))
 }

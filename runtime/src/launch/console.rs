@@ -182,7 +182,7 @@ pub fn supervise(child: &Child, signals: &Signals, master: Option<&OwnedFd>) -> 
             PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         if let Some(master) = master {
-            // One that nothing is wanted of is left out: the end of the other side would be told
+            // One that nothing is wanted of is left out: the end of the other side would be reported
             // again and again.
             let streams = [master.as_fd(), sys::stream(0), sys::stream(1)];
             let asked = streams.iter().zip(wanted).filter(|(_, flags)| !flags.is_empty());

@@ -1,7 +1,7 @@
-//! How is a container born? The host half.
+//! How is a container created? The host half.
 //!
 //! Runs in the caller's namespaces with the caller's privileges, with one thread until `clone3`.
-//! Everything made on the way is owned by a guard: a birth that fails leaves the host as it was.
+//! Everything made on the way is owned by a guard: a creation that fails leaves the host as it was.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,15 +13,16 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::cgroup::resctrl;
-use crate::cgroup::{Cgroup, Kills, Made};
+use crate::cgroup::{Cgroup, CgroupGuard, OomWatch};
 use crate::cli::{self, Rootless};
 use crate::container;
 use crate::container::{
-    Basis, Container, Own, OwnCgroup, OwnFilter, Phase, Record, Reserved, RuncCgroup, RuncConfig, Status, Store,
+    Basis, CgroupState, CleatState, Container, FilterState, Phase, Record, RuncCgroup, RuncConfig, StateDirGuard,
+    Status, Store,
 };
 use crate::error::{Context, Error, Kind, Result, errno_text};
-use crate::launch::channel::Conversation;
-use crate::launch::netdev::Moved;
+use crate::launch::channel::Channel;
+use crate::launch::netdev::MovedDevices;
 use crate::launch::setns_helper;
 use crate::launch::{hooks, idmap, init_binary, scheduler, seccomp_agent, standard_streams};
 use crate::plan::host::Host;
@@ -29,7 +30,7 @@ use crate::plan::{self, CreateFd, IdmapSource, Plan, Request, Tree};
 use crate::probe::host;
 use crate::probe::host_mounts;
 use crate::spec;
-use crate::spec::{Kept, Spec};
+use crate::spec::{RawSpec, Spec};
 use crate::sys::clean_path::clean;
 use crate::sys::netns::{Network, Sysfs};
 use crate::sys::path::Proc;
@@ -40,8 +41,8 @@ use super::fault::Faults;
 use super::handshake::{Event, Handshake, Ready};
 use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
 
-/// What a birth needs besides the plan's request.
-pub struct Orders<'a> {
+/// What a creation needs besides the plan's request.
+pub struct CreateParameters<'a> {
     /// Where containers are remembered.
     pub store: &'a Store,
     /// The plan's request.
@@ -50,9 +51,9 @@ pub struct Orders<'a> {
     pub options: &'a cli::Create,
     /// This process will not wait for the container.
     pub detached: bool,
-    /// Hears of warnings.
+    /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
-    /// Hears of the plan, with `--debug`.
+    /// Receives the plan, with `--debug`.
     pub debug: Option<&'a dyn Fn(&str)>,
     /// `--rootless`
     pub rootless: Rootless,
@@ -63,63 +64,77 @@ pub struct Orders<'a> {
 }
 
 /// A container that has been made and has not started.
-pub struct Newborn {
+pub struct CreatedContainer {
     /// What is remembered.
     pub container: Container,
     /// Its first process, a child of ours.
     pub child: ChildGuard,
-    /// The conversation with its init.
-    pub conversation: Conversation,
+    /// The channel with its init.
+    pub channel: Channel,
     /// Its terminal's master.
     pub console: Option<OwnedFd>,
     /// `poststart` hooks.
     pub poststart: Vec<cleat_plan::Hook>,
     /// Network devices of the host, which go back there unless they are kept.
-    pub net_devices: Moved,
+    pub net_devices: MovedDevices,
 }
 
 /// Makes a container: everything but its start.
 ///
 /// # Errors
 /// What is wrong with the bundle or the host, and where. Nothing is left behind.
-pub fn create(orders: &Orders<'_>) -> Result<Newborn> {
-    let request = &orders.request;
+pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
+    let request = &parameters.request;
     container::check_id(&request.id)?;
-    // Before anything is made: whoever has none left half-way has none to undo it with, either.
+    // Before anything is made: a command that runs out of them half-way has none left to undo with, either.
     if let Some((what, remedy)) = host::short_of_descriptors() {
         return Err(Error::new(format!("{what}")).remedy(format_args!("{remedy}")));
     }
-    let text = spec::read_from(&request.bundle, orders.options.config.as_deref())?;
+    let text = spec::read_from(&request.bundle, parameters.options.config.as_deref())?;
     let spec: Spec = spec::parse("config.json", &text)?;
     let faults = Faults::new(request);
     faults.at(Step::Network)?;
     let network = begin_network(&spec)?;
-    let mut host = Host::of_bundle(orders.rootless, &spec)?;
-    host.find_systemd(orders.systemd)?;
+    let mut host = Host::of_bundle(parameters.rootless, &spec)?;
+    host.find_systemd(parameters.systemd)?;
     if request.no_pivot {
         host.mounts = host_mounts::list()?;
     }
     let plan = Plan::new(request, &spec, &host)?;
-    plan.warnings.iter().for_each(|warning| (orders.warn)(warning));
-    crate::launch::console::check(plan.host.terminal, orders.detached, orders.options.console_socket.as_deref())?;
-    if let Some(debug) = orders.debug {
+    plan.warnings.iter().for_each(|warning| (parameters.warn)(warning));
+    crate::launch::console::check(
+        plan.host.terminal,
+        parameters.detached,
+        parameters.options.console_socket.as_deref(),
+    )?;
+    if let Some(debug) = parameters.debug {
         plan.to_string().lines().for_each(debug);
     }
     check_rootfs(&plan.host.rootfs)?;
     let poststop = plan.host.poststop.clone();
-    let born = std::cell::RefCell::new(None);
+    let poststop_state = std::cell::RefCell::new(None);
     let moved = std::cell::RefCell::default();
     let kept = spec::parse("config.json", &text)?;
     network.iter().for_each(Network::hurry);
-    let file = orders.options.config.as_deref().map(std::path::absolute).transpose().context("--config")?;
+    let file = parameters.options.config.as_deref().map(std::path::absolute).transpose().context("--config")?;
     let basis = Basis { file, ..Basis::of(request, &host, &text)? };
-    let birth = Birth { orders, plan, kept, basis, spec: &spec, faults, network, born: &born, moved: &moved };
-    birth.perform().map_err(|error| name_missing_source(error, &spec, &request.bundle)).inspect_err(|_| {
-        moved.take().bring_back(orders.warn);
+    let creation = Creation {
+        parameters,
+        plan,
+        kept,
+        basis,
+        spec: &spec,
+        faults,
+        network,
+        poststop_state: &poststop_state,
+        moved: &moved,
+    };
+    creation.perform().map_err(|error| name_missing_source(error, &spec, &request.bundle)).inspect_err(|_| {
+        moved.take().bring_back(parameters.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
-        if let Some(state) = born.take() {
-            hooks::run_all(&poststop, &state).iter().for_each(|error| (orders.warn)(&format!("poststop {error}")));
+        if let Some(state) = poststop_state.take() {
+            hooks::run_all(&poststop, &state).iter().for_each(|error| (parameters.warn)(&format!("poststop {error}")));
         }
     })
 }
@@ -158,10 +173,10 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
     }
 }
 
-struct Birth<'a> {
-    orders: &'a Orders<'a>,
+struct Creation<'a> {
+    parameters: &'a CreateParameters<'a>,
     plan: Plan,
-    kept: Kept<'a>,
+    kept: RawSpec<'a>,
     /// What the plan was made from.
     basis: Basis,
     spec: &'a Spec,
@@ -169,18 +184,18 @@ struct Birth<'a> {
     /// The new network namespace, in the making.
     network: Option<Network>,
     /// The state as `poststop` hooks get it, once there is something to stop.
-    born: &'a std::cell::RefCell<Option<String>>,
+    poststop_state: &'a std::cell::RefCell<Option<String>>,
     /// Network devices that have left the host.
-    moved: &'a std::cell::RefCell<Moved>,
+    moved: &'a std::cell::RefCell<MovedDevices>,
 }
 
-impl Birth<'_> {
+impl Creation<'_> {
     /// The host's steps; the init's are in `runtime/init/src/main.rs`. docs/startup.md lists both.
-    fn perform(mut self) -> Result<Newborn> {
+    fn perform(mut self) -> Result<CreatedContainer> {
         self.faults.at(Step::StateDir)?;
-        let reserved = self.orders.store.reserve(&self.plan.host.id)?;
+        let reserved = self.parameters.store.reserve(&self.plan.host.id)?;
         self.faults.at(Step::Cgroup)?;
-        if self.orders.notify.is_some() {
+        if self.parameters.notify.is_some() {
             crate::launch::sd_notify::make_directory(reserved.path())?;
         }
         // Before the cgroup is there: whatever happens later, `delete` finds what to remove.
@@ -194,23 +209,23 @@ impl Birth<'_> {
             record.set_rdt(own);
             reserved.save(&record)
         })?;
-        let listener = self.orders.request.start_later.then(|| reserved.listen()).transpose()?;
+        let listener = self.parameters.request.start_later.then(|| reserved.listen()).transpose()?;
         self.faults.at(Step::Clone)?;
-        standard_streams::protect_devices(self.orders.warn)?;
-        let (conversation, theirs) = Conversation::pair()?;
-        let cgroup = made.map(Made::cgroup);
-        let kills = Kills::from_now(cgroup);
-        let born = self.clone_init(cgroup, &theirs)?;
+        standard_streams::protect_devices(self.parameters.warn)?;
+        let (channel, theirs) = Channel::pair()?;
+        let cgroup = made.map(CgroupGuard::cgroup);
+        let oom = OomWatch::from_now(cgroup);
+        let init = self.clone_init(cgroup, &theirs)?;
         drop(theirs);
-        let scope = self.scope(&reserved, &mut record, born.get())?;
+        let scope = self.scope(&reserved, &mut record, init.get())?;
         let made = made.or(scope.as_ref());
-        let cgroup = made.map(Made::cgroup);
-        let kills = if scope.is_some() { Kills::from_birth(cgroup) } else { kills };
+        let cgroup = made.map(CgroupGuard::cgroup);
+        let oom = if scope.is_some() { OomWatch::from_creation(cgroup) } else { oom };
         if !self.plan.host.poststop.is_empty() {
-            *self.born.borrow_mut() = Some(container::state_json(&record, Status::Stopped, 0)?);
+            *self.poststop_state.borrow_mut() = Some(container::state_json(&record, Status::Stopped, 0)?);
         }
-        resctrl::add(group.as_ref(), born.get().pid)?;
-        self.equip(born.get(), &conversation).map_err(|error| kills.explain(error))?;
+        resctrl::add(group.as_ref(), init.get().pid)?;
+        self.equip(init.get(), &channel).map_err(|error| oom.annotate(error))?;
         // The init runs hooks by itself: then nothing may happen before the rules hold.
         let early = !self.plan.init.create_container.list.is_empty();
         if early {
@@ -218,44 +233,44 @@ impl Birth<'_> {
             self.set_devices(made)?;
         }
         self.faults.at(Step::SendPlan)?;
-        self.fill_hook_state(&record, born.get().pid)?;
-        let fds = self.open_fds(listener).map_err(|error| kills.explain(error))?;
+        self.fill_hook_state(&record, init.get().pid)?;
+        let fds = self.open_fds(listener).map_err(|error| oom.annotate(error))?;
         // Where the init has its mount namespace already, before the plan can make it another.
         let mounts = match self.mounts_follow() {
             true => Vec::new(),
-            false => self.open_mounts(born.get()).map_err(|error| kills.explain(error))?,
+            false => self.open_mounts(init.get()).map_err(|error| oom.annotate(error))?,
         };
-        conversation.send_plan(&self.plan.init, &fds)?;
-        conversation.send_mounts(&mounts)?;
+        channel.send_plan(&self.plan.init, &fds)?;
+        channel.send_mounts(&mounts)?;
         drop((fds, mounts));
         if !early {
             self.set_devices(made)?;
         }
-        let mut handshake = Handshake::new(&conversation, born, &self.plan.init, kills, self.orders.warn);
-        self.attend(&mut handshake, &conversation, &mut record, &reserved)?;
+        let mut handshake = Handshake::new(&channel, init, &self.plan.init, oom, self.parameters.warn);
+        self.attend(&mut handshake, &channel, &mut record, &reserved)?;
         let Ready { child, console, .. } = handshake.ready();
         if !early {
             self.limit(made, true)?;
         }
-        if let Some(told) = kills.told() {
-            return Err(Error::new(told));
+        if let Some(message) = oom.message() {
+            return Err(Error::new(message));
         }
         self.give_streams(child.get())?;
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(child.get().pid, &self.plan.host.scheduling)?;
         self.faults.at(Step::SaveState)?;
         self.save(&reserved, &mut record, made, child.get().pid)?;
-        if self.orders.request.start_later {
-            conversation.say(ToInit::Prepared)?;
+        if self.parameters.request.start_later {
+            channel.send(ToInit::Prepared)?;
         }
         if let Some(made) = made_before.or(scope) {
             made.keep();
         }
         resctrl::keep(group);
-        Ok(Newborn {
+        Ok(CreatedContainer {
             container: reserved.keep(record),
             child,
-            conversation,
+            channel,
             console,
             poststart: self.plan.host.poststart,
             net_devices: self.moved.take(),
@@ -263,13 +278,13 @@ impl Birth<'_> {
     }
 
     /// From now on it is there for other commands.
-    fn save(&self, reserved: &Reserved, record: &mut Record, made: Option<&Made>, pid: i32) -> Result<()> {
+    fn save(&self, reserved: &StateDirGuard, record: &mut Record, made: Option<&CgroupGuard>, pid: i32) -> Result<()> {
         record.cleat.phase = Phase::Created;
         if let Some(made) = made {
             record.set_cgroup(made.cgroup());
         }
         self.set_pid(record, pid)?;
-        if let Some(path) = &self.orders.options.pid_file {
+        if let Some(path) = &self.parameters.options.pid_file {
             write_pid_file(path, pid)?;
         }
         if let Some(filter) = &self.plan.host.seccomp {
@@ -282,19 +297,19 @@ impl Birth<'_> {
     fn attend(
         &self,
         handshake: &mut Handshake<'_>,
-        conversation: &Conversation,
+        channel: &Channel,
         record: &mut Record,
-        reserved: &Reserved,
+        reserved: &StateDirGuard,
     ) -> Result<()> {
         loop {
             match handshake.next()? {
                 Event::Unshared => {
                     if let Some(maps) = &self.plan.host.id_maps {
                         idmap::write(handshake.child().pid, maps)?;
-                        conversation.say(ToInit::Mapped)?;
+                        channel.send(ToInit::Mapped)?;
                     }
                     if self.mounts_follow() {
-                        conversation.send_mounts(&self.open_mounts(handshake.child())?)?;
+                        channel.send_mounts(&self.open_mounts(handshake.child())?)?;
                     }
                 }
                 Event::Listener(fd) => {
@@ -302,18 +317,18 @@ impl Birth<'_> {
                     let state = container::state_json(record, Status::Creating, pid)?;
                     let listener = self.plan.host.seccomp.as_ref().and_then(|f| f.listener.as_ref());
                     seccomp_agent::hand_over(listener, None, &fd, &state, pid)?;
-                    conversation.say(ToInit::ListenerTaken)?;
+                    channel.send(ToInit::ListenerTaken)?;
                 }
                 Event::RunHooks => {
                     self.run_hooks(handshake.child(), record, reserved)?;
-                    conversation.say(ToInit::HooksDone)?;
+                    channel.send(ToInit::HooksDone)?;
                 }
                 Event::Ready => return Ok(()),
             }
         }
     }
 
-    fn run_hooks(&self, child: &Child, record: &mut Record, reserved: &Reserved) -> Result<()> {
+    fn run_hooks(&self, child: &Child, record: &mut Record, reserved: &StateDirGuard) -> Result<()> {
         // After most that can go wrong: routes of the host over a device do not come back.
         self.faults.at(Step::NetDevices)?;
         self.moved.borrow_mut().take(&self.plan.host.net_devices, child)?;
@@ -325,23 +340,23 @@ impl Birth<'_> {
     }
 
     /// What the host does to the process from outside, before that gets its plan.
-    fn equip(&self, born: &Child, conversation: &Conversation) -> Result<()> {
+    fn equip(&self, init: &Child, channel: &Channel) -> Result<()> {
         self.faults.at(Step::Affinity)?;
-        scheduler::reset_affinity(born.pid, self.orders.warn);
+        scheduler::reset_affinity(init.pid, self.parameters.warn);
         self.faults.at(Step::IdMap)?;
         if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
-            idmap::write(born.pid, maps)?;
+            idmap::write(init.pid, maps)?;
         }
         self.faults.at(Step::Oom)?;
         if let Some(score) = self.plan.host.oom_score_adj {
-            set_oom_score(born.pid, score)?;
+            set_oom_score(init.pid, score)?;
         }
         self.faults.at(Step::RaiseLimits)?;
-        raise_limits(born.pid, &self.plan.host.rlimits)?;
+        raise_limits(init.pid, &self.plan.host.rlimits)?;
         if self.is_mapped_at_birth() {
             // Only now: it becomes root of its user namespace, and so another user of ours, whose
             // files in /proc an ordinary user may not write.
-            conversation.say(ToInit::Mapped)?;
+            channel.send(ToInit::Mapped)?;
         }
         Ok(())
     }
@@ -352,11 +367,11 @@ impl Birth<'_> {
             return Ok(());
         };
         let mapped = self.plan.host.namespaces & plan::NEWUSER != 0;
-        standard_streams::give(process.uid, mapped.then_some(child.pid), self.orders.options.give_fifos)
+        standard_streams::give(process.uid, mapped.then_some(child.pid), self.parameters.options.give_fifos)
     }
 
     fn forget_pid_file(&self) {
-        if let Some(path) = &self.orders.options.pid_file {
+        if let Some(path) = &self.parameters.options.pid_file {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -373,7 +388,7 @@ impl Birth<'_> {
             config: RuncConfig {
                 rootfs: host.rootfs.clone(),
                 hostname: self.spec.hostname.clone(),
-                labels: vec![format!("bundle={}", self.orders.request.bundle.display())],
+                labels: vec![format!("bundle={}", self.parameters.request.bundle.display())],
                 cgroups: cgroup.map(|c| RuncCgroup { path: c.path.clone() }),
             },
             rootless: nix::unistd::geteuid().as_raw() != 0,
@@ -381,11 +396,11 @@ impl Birth<'_> {
             namespace_paths: std::collections::BTreeMap::new(),
             external_descriptors: None,
             intel_rdt_path: String::new(),
-            cleat: Own {
+            cleat: CleatState {
                 phase: Phase::Creating,
-                bundle: self.orders.request.bundle.clone(),
+                bundle: self.parameters.request.bundle.clone(),
                 owner: nix::unistd::geteuid().as_raw(),
-                cgroup: cgroup.map(|c| OwnCgroup {
+                cgroup: cgroup.map(|c| CgroupState {
                     mount: c.mount.clone(),
                     path: c.path.clone(),
                     made_above: 0,
@@ -404,27 +419,27 @@ impl Birth<'_> {
                 annotations: host.annotations.clone(),
                 process: self.kept.process.map(ToOwned::to_owned),
                 hooks: self.kept.hooks.map(ToOwned::to_owned),
-                notify: self.orders.notify.clone(),
-                keyring: self.orders.request.keyring.clone(),
+                notify: self.parameters.notify.clone(),
+                keyring: self.parameters.request.keyring.clone(),
                 resources: self.kept.linux.as_ref().and_then(|linux| linux.resources).map(ToOwned::to_owned),
-                seccomp: OwnFilter::of(&self.plan),
+                seccomp: FilterState::of(&self.plan),
                 basis: Some(self.basis.clone()),
             },
         }
     }
 
     /// Makes the cgroup.
-    fn cgroup(&self, reserved: &Reserved, record: &mut Record) -> Result<Option<Made>> {
+    fn cgroup(&self, reserved: &StateDirGuard, record: &mut Record) -> Result<Option<CgroupGuard>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         reserved.save(record)?;
         if wanted.unit.is_some() {
             return Ok(None);
         }
-        let made = Made::new(wanted)?;
+        let made = CgroupGuard::new(wanted)?;
         if let Some(own) = &mut record.cleat.cgroup {
             own.made_above = made.made_above;
         }
-        // Either tells `delete` that it was taken, should we be killed.
+        // Either shows `delete` that it was taken, should we be killed.
         if !made.mark(&record.mark()) || made.made_above > 0 {
             record.set_cgroup(made.cgroup());
             reserved.save(record)?;
@@ -433,10 +448,10 @@ impl Birth<'_> {
     }
 
     /// Has systemd make the cgroup around the init, and sets its limits.
-    fn scope(&self, reserved: &Reserved, record: &mut Record, born: &Child) -> Result<Option<Made>> {
+    fn scope(&self, reserved: &StateDirGuard, record: &mut Record, init: &Child) -> Result<Option<CgroupGuard>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         let Some(unit) = &wanted.unit else { return Ok(None) };
-        let made = Made::scope(&wanted.mount, &wanted.path, unit, born.pid)?;
+        let made = CgroupGuard::scope(&wanted.mount, &wanted.path, unit, init.pid)?;
         record.set_cgroup(made.cgroup());
         reserved.save(record)?;
         let _ = made.mark(&record.mark());
@@ -445,8 +460,8 @@ impl Birth<'_> {
         Ok(Some(made))
     }
 
-    /// Sets limits: before the birth, or those under which nobody can be born.
-    fn limit(&self, made: Option<&Made>, late: bool) -> Result<()> {
+    /// Sets limits: before the birth, or those under which nobody can be init.
+    fn limit(&self, made: Option<&CgroupGuard>, late: bool) -> Result<()> {
         match (made, &self.plan.host.cgroup) {
             (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
                 self.faults.at(Step::Limits)?;
@@ -460,7 +475,7 @@ impl Birth<'_> {
         }
     }
 
-    fn give_cgroup(&self, made: Option<&Made>) -> Result<()> {
+    fn give_cgroup(&self, made: Option<&CgroupGuard>) -> Result<()> {
         match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
             (Some(made), Some((uid, gid))) => made.cgroup().give_to(uid, gid),
             _ => Ok(()),
@@ -469,7 +484,7 @@ impl Birth<'_> {
 
     /// Sets who may use which device, while the init is at work: before any program but the init
     /// runs in the cgroup, be it a hook.
-    fn set_devices(&self, made: Option<&Made>) -> Result<()> {
+    fn set_devices(&self, made: Option<&CgroupGuard>) -> Result<()> {
         self.faults.at(Step::Devices)?;
         let rules = self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref());
         made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
@@ -477,7 +492,7 @@ impl Birth<'_> {
 
     fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
         let program = init_binary::sealed()?;
-        let spec = sys::Birth {
+        let spec = sys::InitSpawn {
             namespaces: self.plan.host.clone_flags,
             cgroup: cgroup.map(Cgroup::as_fd),
             program: program.as_fd(),
@@ -485,12 +500,12 @@ impl Birth<'_> {
             wait_for_mapping: self.is_mapped_at_birth(),
             own_memory: false,
         };
-        let mut birth = sys::birth(&spec);
+        let mut spawned = sys::spawn_init(&spec);
         // Below a subtree of threads, where the peers run, too.
-        if matches!((&birth, cgroup), (Err(Errno::EOPNOTSUPP), Some(cgroup)) if cgroup.make_threaded() == Ok(true)) {
-            birth = sys::birth(&spec);
+        if matches!((&spawned, cgroup), (Err(Errno::EOPNOTSUPP), Some(cgroup)) if cgroup.make_threaded() == Ok(true)) {
+            spawned = sys::spawn_init(&spec);
         }
-        birth.map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
+        spawned.map(ChildGuard::new).map_err(|errno| clone_error(errno, cgroup))
     }
 
     /// Whether the child that we make has the new user namespace; else the init makes it later.

@@ -1,6 +1,6 @@
 //! How does a second process join a container?
 //!
-//! Host half. The same init executes a plan of joining steps: it is born in the container's cgroup
+//! Host half. The same init executes a plan of joining steps: it starts in the container's cgroup
 //! and in the host's namespaces, becomes its own program there, and only then enters the
 //! container, whose processes never see the host's binary (CVE-2019-5736).
 
@@ -18,12 +18,12 @@ use super::fault::Faults;
 use super::handshake::{Event, Handshake, Ready, out_of_turn};
 use super::settings::{clone_error, raise_limits, set_oom_score, write_pid_file};
 use super::start::{agent, hand_over, order_start};
-use crate::cgroup::{Cgroup, Kills};
+use crate::cgroup::{Cgroup, OomWatch};
 use crate::cli::{self, Rootless};
 use crate::container;
 use crate::container::{Alive, Container, Phase, Status};
 use crate::error::{Context, Error, Result};
-use crate::launch::channel::Conversation;
+use crate::launch::channel::Channel;
 use crate::launch::{scheduler, standard_streams};
 use crate::plan::host::Host;
 use crate::plan::ids::{self, Ids, groups, keeps_groups};
@@ -33,8 +33,8 @@ use crate::spec;
 use crate::sys::path::Proc;
 use crate::sys::{self, Child};
 
-/// What a joining needs.
-pub struct Orders<'a> {
+/// What an exec needs.
+pub struct ExecParameters<'a> {
     /// Where to.
     pub container: &'a Container,
     /// Which program, as whom.
@@ -47,15 +47,15 @@ pub struct Orders<'a> {
     pub options: &'a cli::Exec,
     /// `--rootless`
     pub rootless: Rootless,
-    /// Hears of warnings.
+    /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
 }
 
 /// A process that is ready to run in the container.
-pub struct Joined {
+pub struct ExecProcess {
     /// A child of ours.
     pub child: ChildGuard,
-    conversation: Conversation,
+    channel: Channel,
     /// Its terminal's master.
     pub console: Option<OwnedFd>,
     /// The process that forked: nobody waits for its end until there is time.
@@ -118,13 +118,13 @@ pub fn plan(
 ///
 /// # Errors
 /// The container does not run, or a step inside it failed. Nothing is left behind.
-pub fn join(orders: &Orders<'_>) -> Result<Joined> {
-    ExecSteps::decide(orders)?.perform()
+pub fn join(parameters: &ExecParameters<'_>) -> Result<ExecProcess> {
+    ExecSteps::decide(parameters)?.perform()
 }
 
 /// All that is decided before anything is made.
 struct ExecSteps<'a> {
-    orders: &'a Orders<'a>,
+    parameters: &'a ExecParameters<'a>,
     container: &'a Container,
     faults: Faults,
     /// The container's first process.
@@ -141,9 +141,9 @@ struct ExecSteps<'a> {
 }
 
 impl<'a> ExecSteps<'a> {
-    fn decide(orders: &'a Orders<'a>) -> Result<ExecSteps<'a>> {
-        let container = orders.container;
-        let faults = Faults::new(&orders.request);
+    fn decide(parameters: &'a ExecParameters<'a>) -> Result<ExecSteps<'a>> {
+        let container = parameters.container;
+        let faults = Faults::new(&parameters.request);
         let alive = container
             .alive()?
             .ok_or_else(|| Error::new(format!("cannot exec in a stopped container: {}", container.id())))?;
@@ -154,68 +154,68 @@ impl<'a> ExecSteps<'a> {
         let is_own = own.is_some();
         let cgroup = match own {
             // Gone, or another's, since its first process has left it. Never the caller's instead.
-            None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, orders.warn)?),
+            None if container.record.cleat.cgroup.is_some() => Some(current_cgroup(container, parameters.warn)?),
             own => own,
         };
-        if !orders.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
+        if !parameters.options.ignore_paused && cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
             let error = Error::new(format!("cannot exec in a paused container: {}", container.id()));
             return Err(error.remedy("resume it first, or use --ignore-paused"));
         }
         let mut findings = Findings::default();
-        let host = Host::of_joining(orders.rootless, first_of_user_namespace(container), &orders.process)?;
+        let host = Host::of_joining(parameters.rootless, first_of_user_namespace(container), &parameters.process)?;
         let filter = container.filter()?;
-        let (init, fds) = plan(container, &orders.process, &orders.request, &host, filter, &mut findings)?;
-        let scheduling = plan::scheduling(&orders.process, &mut findings);
-        let affinity = plan::affinity(orders.process.exec_cpu_affinity.as_ref(), &mut findings);
-        findings.warnings()?.iter().for_each(|warning| (orders.warn)(warning));
-        Ok(ExecSteps { orders, container, faults, alive, host, cgroup, is_own, init, fds, scheduling, affinity })
+        let (init, fds) = plan(container, &parameters.process, &parameters.request, &host, filter, &mut findings)?;
+        let scheduling = plan::scheduling(&parameters.process, &mut findings);
+        let affinity = plan::affinity(parameters.process.exec_cpu_affinity.as_ref(), &mut findings);
+        findings.warnings()?.iter().for_each(|warning| (parameters.warn)(warning));
+        Ok(ExecSteps { parameters, container, faults, alive, host, cgroup, is_own, init, fds, scheduling, affinity })
     }
 
     /// The host's steps; the init's are in `runtime/init/src/main.rs`.
-    fn perform(self) -> Result<Joined> {
+    fn perform(self) -> Result<ExecProcess> {
         self.faults.at(Step::Cgroup)?;
         let below = self.cgroup_below()?;
-        let kills = Kills::from_now(self.cgroup.as_ref());
+        let oom = OomWatch::from_now(self.cgroup.as_ref());
         self.faults.at(Step::Clone)?;
         scheduler::set_affinity(0, &self.affinity.initial, "initial")?;
-        standard_streams::protect_devices(self.orders.warn)?;
-        let (conversation, theirs) = Conversation::pair()?;
+        standard_streams::protect_devices(self.parameters.warn)?;
+        let (channel, theirs) = Channel::pair()?;
         let child = self.clone_init(below.as_ref(), &theirs)?;
         drop(theirs);
         self.faults.at(Step::Affinity)?;
         self.set_affinity(child.get())?;
         self.faults.at(Step::Resctrl)?;
         self.add_to_resctrl(child.get())?;
-        self.equip(child.get()).map_err(|error| kills.explain(error))?;
+        self.equip(child.get()).map_err(|error| oom.annotate(error))?;
         self.faults.at(Step::SendPlan)?;
         let fds = open_fds(&self.fds, self.alive, self.container)?;
-        conversation.send_plan(&self.init, &fds)?;
+        channel.send_plan(&self.init, &fds)?;
         drop(fds);
-        let mut handshake = Handshake::new(&conversation, child, &self.init, kills, self.orders.warn);
-        if let Err(error) = attend(self.container, &mut handshake, &conversation) {
+        let mut handshake = Handshake::new(&channel, child, &self.init, oom, self.parameters.warn);
+        if let Err(error) = attend(self.container, &mut handshake, &channel) {
             handshake.end();
             return Err(error);
         }
         let Ready { child, console, intermediate } = handshake.ready();
         let pid = child.get().pid;
-        let process = &self.orders.process;
+        let process = &self.parameters.process;
         if !process.terminal {
             let mapped = first_of_user_namespace(self.container).map(|_| pid);
-            standard_streams::give(process.user.uid, mapped, self.orders.options.give_fifos)?;
+            standard_streams::give(process.user.uid, mapped, self.parameters.options.give_fifos)?;
         }
         self.faults.at(Step::Scheduler)?;
         scheduler::apply(pid, &self.scheduling)?;
         self.faults.at(Step::SaveState)?;
-        if let Some(path) = &self.orders.options.pid_file {
+        if let Some(path) = &self.parameters.options.pid_file {
             write_pid_file(path, pid)?;
         }
         let filter_at_start = self.init.process.as_ref().is_some_and(seccomp::is_loaded_at_start);
-        Ok(Joined { child, conversation, console, intermediate, filter_at_start })
+        Ok(ExecProcess { child, channel, console, intermediate, filter_at_start })
     }
 
     /// The cgroup below the container's that was asked for.
     fn cgroup_below(&self) -> Result<Option<Cgroup>> {
-        match (&self.cgroup, &self.orders.cgroup) {
+        match (&self.cgroup, &self.parameters.cgroup) {
             (Some(own), Some(below)) if self.is_own => own.below(below).map(Some),
             (_, Some(path)) => {
                 Err(Error::new(format!("--cgroup {}: the container has no cgroup of its own", path.display())))
@@ -225,8 +225,8 @@ impl<'a> ExecSteps<'a> {
     }
 
     fn clone_init(&self, below: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
-        let exactly = self.orders.cgroup.is_some();
-        let with = |cgroup| clone_into(cgroup, self.orders, socket, exactly);
+        let exactly = self.parameters.cgroup.is_some();
+        let with = |cgroup| clone_into(cgroup, self.parameters, socket, exactly);
         let child = match with(below.or(self.cgroup.as_ref())) {
             // Its user's, but not to be reached from where he calls: from another session of his, or (ENOENT)
             // from a cgroup namespace that is a boundary (cgroup-v2.rst, "nsdelegate"). Root reaches every one.
@@ -239,7 +239,7 @@ impl<'a> ExecSteps<'a> {
                     _ => Err(error),
                 };
                 if let Err(error) = attached {
-                    (self.orders.warn)(&format!("{error}; the process stays in the caller's cgroup"));
+                    (self.parameters.warn)(&format!("{error}; the process stays in the caller's cgroup"));
                 }
                 child
             }
@@ -250,7 +250,7 @@ impl<'a> ExecSteps<'a> {
 
     fn set_affinity(&self, child: &Child) -> Result<()> {
         if self.affinity == Affinity::default() {
-            scheduler::reset_affinity(child.pid, self.orders.warn);
+            scheduler::reset_affinity(child.pid, self.parameters.warn);
             return Ok(());
         }
         scheduler::set_affinity(child.pid, &self.affinity.last, "final")
@@ -259,7 +259,7 @@ impl<'a> ExecSteps<'a> {
     fn add_to_resctrl(&self, child: &Child) -> Result<()> {
         let Some(own) = &self.container.record.cleat.rdt else { return Ok(()) };
         if !own.add(child.pid)? {
-            (self.orders.warn)(&format!(
+            (self.parameters.warn)(&format!(
                 "intelRdt {}: somebody has removed the group; the process is not in it",
                 own.full().display()
             ));
@@ -270,7 +270,7 @@ impl<'a> ExecSteps<'a> {
     /// What the host does to the process from outside, before that gets its plan.
     fn equip(&self, child: &Child) -> Result<()> {
         self.faults.at(Step::Oom)?;
-        if let Some(score) = self.orders.process.oom_score_adj {
+        if let Some(score) = self.parameters.process.oom_score_adj {
             set_oom_score(child.pid, score)?;
         }
         self.faults.at(Step::RaiseLimits)?;
@@ -285,12 +285,12 @@ fn first_of_user_namespace(container: &Container) -> Option<i32> {
 }
 
 /// Does what the init needs until it is ready.
-fn attend(container: &Container, handshake: &mut Handshake<'_>, conversation: &Conversation) -> Result<()> {
+fn attend(container: &Container, handshake: &mut Handshake<'_>, channel: &Channel) -> Result<()> {
     loop {
         match handshake.next()? {
             Event::Listener(fd) => {
                 hand_over(container, Status::Running, None, &fd, handshake.child().pid)?;
-                conversation.say(ToInit::ListenerTaken)?;
+                channel.send(ToInit::ListenerTaken)?;
             }
             Event::Ready => return Ok(()),
             Event::Unshared | Event::RunHooks => return Err(out_of_turn()),
@@ -316,19 +316,19 @@ impl From<Error> for CloneError {
     }
 }
 
-/// Born in the container's cgroup. Where that has become an inner node, because the container
+/// Starts it in the container's cgroup. Where that has become an inner node, because the container
 /// manages cgroups itself, in the one its first process is in now.
 fn clone_into(
     cgroup: Option<&Cgroup>,
-    orders: &Orders<'_>,
+    parameters: &ExecParameters<'_>,
     socket: &OwnedFd,
     exactly: bool,
 ) -> std::result::Result<ChildGuard, CloneError> {
     let program = crate::launch::init_binary::sealed()?;
     // Who dies in the container takes along who shares his memory.
-    let own_memory = orders.container.memory_limited();
-    let birth = |cgroup: Option<&Cgroup>| {
-        let spec = sys::Birth {
+    let own_memory = parameters.container.memory_limited();
+    let spawn = |cgroup: Option<&Cgroup>| {
+        let spec = sys::InitSpawn {
             namespaces: 0,
             cgroup: cgroup.map(Cgroup::as_fd),
             program: program.as_fd(),
@@ -336,12 +336,12 @@ fn clone_into(
             wait_for_mapping: false,
             own_memory,
         };
-        sys::birth(&spec).map(ChildGuard::new)
+        sys::spawn_init(&spec).map(ChildGuard::new)
     };
-    match birth(cgroup) {
+    match spawn(cgroup) {
         Err(Errno::EBUSY) if !exactly => {
-            let current = current_cgroup(orders.container, orders.warn)?;
-            birth(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
+            let current = current_cgroup(parameters.container, parameters.warn)?;
+            spawn(Some(&current)).map_err(|errno| CloneError::new(errno, Some(&current)))
         }
         other => other.map_err(|errno| CloneError::new(errno, cgroup)),
     }
@@ -388,7 +388,7 @@ fn container_root(container: &Container) -> Result<OwnedFd> {
     }
 }
 
-impl Joined {
+impl ExecProcess {
     /// Lets the program run; returns when it does.
     ///
     /// # Errors
@@ -398,6 +398,6 @@ impl Joined {
         let pid = self.child.get().pid;
         let mut agent = agent(container, self.filter_at_start)?;
         let hand_over = |fd| hand_over(container, Status::Running, agent.take(), &fd, pid);
-        order_start(&self.conversation, hand_over, || drop(intermediate))
+        order_start(&self.channel, hand_over, || drop(intermediate))
     }
 }

@@ -1,4 +1,4 @@
-//! What does an init say until its process is ready, and who is that process?
+//! Which messages does an init send until its process is ready, and which process is it?
 //!
 //! Runs where [`create`](super::create) and [`exec`](super::exec) do.
 
@@ -10,9 +10,9 @@ use cleat_plan::{Fork, Plan, Step};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::child::{ChildGuard, forked};
-use crate::cgroup::Kills;
+use crate::cgroup::OomWatch;
 use crate::error::{Context, Error, Result, errno_text};
-use crate::launch::channel::{Conversation, Heard, failure_error, failure_text};
+use crate::launch::channel::{Channel, Received, failure_error, failure_text};
 use crate::sys::{self, Child};
 
 /// The host's side of it, for a process that is made and for one that joins: messages that mean the same
@@ -22,10 +22,10 @@ use crate::sys::{self, Child};
 /// In a shared pid namespace others may trace the process that goes on, and speak in its place: who asked
 /// then would be given mounts of the host before they are read-only, or have hooks called again.
 pub(super) struct Handshake<'a> {
-    channel: &'a Conversation,
+    channel: &'a Channel,
     child: ChildGuard,
     console: Option<OwnedFd>,
-    kills: Kills<'a>,
+    oom: OomWatch<'a>,
     /// The init goes on in a child.
     forks: Option<Fork>,
     /// What it has still to say.
@@ -77,14 +77,14 @@ pub(super) struct Ready {
 
 impl<'a> Handshake<'a> {
     pub(super) fn new(
-        channel: &'a Conversation,
+        channel: &'a Channel,
         child: ChildGuard,
         plan: &Plan,
-        kills: Kills<'a>,
+        oom: OomWatch<'a>,
         warn: &'a dyn Fn(&str),
     ) -> Handshake<'a> {
         let expected = Expected::of(plan);
-        Handshake { channel, child, console: None, kills, forks: plan.fork, expected, intermediate: None, warn }
+        Handshake { channel, child, console: None, oom, forks: plan.fork, expected, intermediate: None, warn }
     }
 
     /// Whether the process may be in reach of others.
@@ -103,36 +103,36 @@ impl<'a> Handshake<'a> {
     /// A step of the init failed, or it has ended.
     pub(super) fn next(&mut self) -> Result<Event> {
         loop {
-            match self.channel.hear()? {
-                Heard::Message(FromInit::Forked, Some(pidfd))
+            match self.channel.recv()? {
+                Received::Message(FromInit::Forked, Some(pidfd))
                     if self.forks.is_some() && self.intermediate.is_none() =>
                 {
                     self.intermediate = Some(std::mem::replace(&mut self.child, forked(pidfd)?));
                 }
-                Heard::Message(FromInit::Console, Some(master)) if self.expected.console && !self.is_seen() => {
+                Received::Message(FromInit::Console, Some(master)) if self.expected.console && !self.is_seen() => {
                     self.expected.console = false;
                     self.console = Some(master);
                 }
-                Heard::Message(FromInit::Unshared, None) if self.expected.unshared && !self.is_seen() => {
+                Received::Message(FromInit::Unshared, None) if self.expected.unshared && !self.is_seen() => {
                     self.expected.unshared = false;
                     return Ok(Event::Unshared);
                 }
-                Heard::Message(FromInit::RunHooks, None) if self.expected.hooks && !self.is_seen() => {
+                Received::Message(FromInit::RunHooks, None) if self.expected.hooks && !self.is_seen() => {
                     self.expected.hooks = false;
                     return Ok(Event::RunHooks);
                 }
-                Heard::Message(FromInit::Listener, Some(fd)) if self.expected.listener => {
+                Received::Message(FromInit::Listener, Some(fd)) if self.expected.listener => {
                     self.expected.listener = false;
                     return Ok(Event::Listener(fd));
                 }
                 // Without the word about its child it is not the process that we know.
-                Heard::Message(FromInit::Ready, None) if self.forks.is_some() == self.intermediate.is_some() => {
+                Received::Message(FromInit::Ready, None) if self.forks.is_some() == self.intermediate.is_some() => {
                     return Ok(Event::Ready);
                 }
-                Heard::Message(FromInit::NoKeyring(errno), None) => (self.warn)(&no_keyring(errno)),
-                Heard::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.kills)),
-                Heard::Message(..) => return Err(out_of_turn()),
-                Heard::Closed => return Err(death(&self.child, &self.kills)),
+                Received::Message(FromInit::NoKeyring(errno), None) => (self.warn)(&no_keyring(errno)),
+                Received::Message(FromInit::Failed(failure), _) => return Err(failed(&failure, &self.oom)),
+                Received::Message(..) => return Err(out_of_turn()),
+                Received::Closed => return Err(death(&self.child, &self.oom)),
             }
         }
     }
@@ -147,7 +147,7 @@ impl<'a> Handshake<'a> {
         let heard = self.intermediate.is_some();
         drop(self.child);
         drop(self.intermediate);
-        while let (true, Ok(Heard::Message(message, fd))) = (self.forks.is_some() && !heard, self.channel.hear()) {
+        while let (true, Ok(Received::Message(message, fd))) = (self.forks.is_some() && !heard, self.channel.recv()) {
             if let (FromInit::Forked, Some(pidfd)) = (message, fd) {
                 drop(forked(pidfd));
                 return;
@@ -161,7 +161,7 @@ pub(super) fn out_of_turn() -> Error {
     Error::new("the init sent a message out of turn")
 }
 
-/// A process has the session keyring of whoever called.
+/// A process has its caller's session keyring.
 fn no_keyring(errno: i32) -> String {
     format!(
         "no session keyring of its own can be made, it has the caller's: keyctl: {}; a filter of system calls that \
@@ -171,9 +171,9 @@ fn no_keyring(errno: i32) -> String {
 }
 
 /// A step that the init could not do, with what the container's limits may have to do with it.
-fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
+fn failed(failure: &Failure, oom: &OomWatch<'_>) -> Error {
     let text = failure_text(failure);
-    match (nix::errno::Errno::from_raw(failure.errno), kills.cgroup()) {
+    match (nix::errno::Errno::from_raw(failure.errno), oom.cgroup()) {
         (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::PidNamespace => {
             Error::new(format!("{text}")).remedy(format_args!(
                 "{}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
@@ -183,14 +183,14 @@ fn failed(failure: &Failure, kills: &Kills<'_>) -> Error {
         (nix::errno::Errno::EAGAIN, Some(cgroup)) => {
             Error::new(format!("{text}")).remedy(format_args!("{}", cgroup.process_refusal()))
         }
-        _ => kills.explain(failure_error(failure)),
+        _ => oom.annotate(failure_error(failure)),
     }
 }
 
 /// Why a process that should have spoken did not.
-fn death(child: &ChildGuard, kills: &Kills<'_>) -> Error {
-    if let Some(told) = kills.told() {
-        return Error::new(told);
+fn death(child: &ChildGuard, oom: &OomWatch<'_>) -> Error {
+    if let Some(message) = oom.message() {
+        return Error::new(message);
     }
     Error::new(match end_of(child.get()) {
         Ok(status) if nix::libc::WIFSIGNALED(status) => {
@@ -231,9 +231,9 @@ mod tests {
         (ChildGuard::new(Child { pid, pidfd: pidfd.try_clone().unwrap() }), pidfd)
     }
 
-    fn say(to: &Conversation, message: &FromInit, fd: Option<&OwnedFd>) {
+    fn say(to: &Channel, message: &FromInit, fd: Option<&OwnedFd>) {
         let fds: Vec<_> = fd.into_iter().map(AsFd::as_fd).collect();
-        to.send(&wire::encode(message).unwrap(), &fds).unwrap();
+        to.send_bytes(&wire::encode(message).unwrap(), &fds).unwrap();
     }
 
     /// Boundary 4: who traces the process in a shared pid namespace speaks in its place.
@@ -248,10 +248,10 @@ mod tests {
         ] {
             for forked in [false, true] {
                 let again = first.contains(&then);
-                let (ours, theirs) = Conversation::pair().unwrap();
-                let theirs = Conversation::over(theirs);
+                let (ours, theirs) = Channel::pair().unwrap();
+                let theirs = Channel::over(theirs);
                 let (guard, _) = child();
-                let mut handshake = Handshake::new(&ours, guard, &plan, Kills::from_now(None), &|_| ());
+                let mut handshake = Handshake::new(&ours, guard, &plan, OomWatch::from_now(None), &|_| ());
                 for message in first {
                     say(&theirs, message, None);
                     assert!(matches!(handshake.next().unwrap(), Event::Unshared | Event::RunHooks));

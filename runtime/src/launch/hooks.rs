@@ -72,7 +72,7 @@ impl Program<'_> {
 /// Runs a program with no descriptors but its standard streams.
 ///
 /// # Errors
-/// It cannot be run, fails, or takes too long; told after `place`, with what it printed.
+/// It cannot be run, fails, or takes too long; the error begins with `place` and has what it printed.
 pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
     // What it prints goes to memory: a pipe could be kept open by its children for ever. And so its
     // input comes from there: nobody waits for it to be read.

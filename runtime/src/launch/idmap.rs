@@ -54,7 +54,7 @@ pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
 fn one(proc: &Proc, pid: i32, kind: &Kind, maps: &[IdMap], delegated: bool) -> Result<()> {
     let text: String = maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect();
     let path = format!("{pid}/{}", kind.file);
-    // A process with CAP_SETUID needs no help, whoever it is.
+    // A process with CAP_SETUID needs no help.
     let refused = match proc.write(&path, &text) {
         Ok(()) => return Ok(()),
         Err(error) if delegated => error,

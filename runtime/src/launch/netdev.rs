@@ -1,8 +1,8 @@
-//! How does a network device come into the container, and back when the container is not born?
+//! How does a network device come into the container, and back when the creation fails?
 //!
 //! Host half, in the runtime's namespaces with its privileges, while the init waits with all its
 //! namespaces made or joined. The init has no part in it: the namespace is entered once, to open
-//! sockets there. What the kernel cannot be told in one step is done by the device's number.
+//! sockets there. What the kernel cannot do in one step is done by the device's number.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,11 +24,11 @@ const INTERIM: &[u8] = b"cleat%d";
 /// The kernel's own choice for devices that come back to a name that is taken.
 const FALLBACK: &[u8] = b"dev%d";
 
-/// Network devices that have been moved. They go back unless they are [kept](Moved::keep).
+/// Network devices that have been moved. They go back unless they are [kept](MovedDevices::keep).
 #[derive(Default)]
-pub struct Moved(Option<Visit>);
+pub struct MovedDevices(Option<NetnsMover>);
 
-impl Moved {
+impl MovedDevices {
     /// Moves devices into the network namespace of `child`, gives them their names and lasting
     /// addresses and sets them up.
     ///
@@ -41,33 +41,33 @@ impl Moved {
         if devices.is_empty() {
             return Ok(());
         }
-        let visit = self.0.insert(Visit::prepare(child).map_err(|error| error.within("net-devices"))?);
+        let mover = self.0.insert(NetnsMover::prepare(child).map_err(|error| error.within("net-devices"))?);
         devices.iter().try_for_each(|device| {
             let place = place_of(&device.host_name.to_string_lossy());
-            visit.take(device).map_err(|error| place.error(error).within("net-devices"))
+            mover.take(device).map_err(|error| place.error(error).within("net-devices"))
         })
     }
 
     /// The devices are the container's, whatever becomes of it: with its network namespace the
     /// kernel destroys virtual devices and gives physical ones back.
     pub fn keep(&mut self) {
-        if let Some(visit) = &mut self.0 {
-            visit.list.clear();
+        if let Some(mover) = &mut self.0 {
+            mover.list.clear();
         }
         self.0 = None;
     }
 
     /// Brings the devices back, with their names, numbers, addresses and states. (Routes of others
-    /// that led over them are gone.) `warn` hears of what could not be done.
+    /// that led over them are gone.) `warn` receives what could not be done.
     pub fn bring_back(&mut self, warn: &dyn Fn(&str)) {
-        if let Some(mut visit) = self.0.take() {
-            visit.bring_back().iter().for_each(|error| warn(&error.to_string()));
+        if let Some(mut mover) = self.0.take() {
+            mover.bring_back().iter().for_each(|error| warn(&error.to_string()));
         }
     }
 }
 
 /// Both sides of a move, and what has been moved.
-struct Visit {
+struct NetnsMover {
     here: Side,
     there: Side,
     watch: Watch,
@@ -90,8 +90,8 @@ struct Device {
     departed: bool,
 }
 
-impl Visit {
-    fn prepare(child: &Child) -> Result<Visit> {
+impl NetnsMover {
+    fn prepare(child: &Child) -> Result<NetnsMover> {
         let proc = Proc::open()?;
         let open = |pid: String| {
             let path = format!("{pid}/ns/net");
@@ -116,7 +116,7 @@ impl Visit {
         // Whatever else fails: nothing may go on in the container's namespace.
         setns(&here, CloneFlags::CLONE_NEWNET).context("setns back into the runtime's network namespace")?;
         let (their_netlink, watch) = opened.context("socket NETLINK_ROUTE in the container")?;
-        Ok(Visit {
+        Ok(NetnsMover {
             here: Side { namespace: here, netlink },
             there: Side { namespace: there, netlink: their_netlink },
             watch,
@@ -217,7 +217,7 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for NetnsMover {
     fn drop(&mut self) {
         self.bring_back();
     }

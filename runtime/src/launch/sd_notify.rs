@@ -61,7 +61,7 @@ impl Listener {
         Ok(Listener { socket: bind_for_all(&path).context(&place)? })
     }
 
-    /// Waits until the program is ready, or has ended, and tells `manager`.
+    /// Waits until the program is ready, or has ended, and notifies `manager`.
     ///
     /// # Errors
     /// Those of poll(2) and of sending.

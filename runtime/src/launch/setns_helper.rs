@@ -9,12 +9,12 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 
 use crate::error::{Context, Error, Result};
-use crate::launch::channel::Conversation;
+use crate::launch::channel::Channel;
 use crate::launch::child::ChildGuard;
 use crate::sys::path::Proc;
 use crate::sys::{self, Child};
 
-/// Longest error that a copy of this process can tell.
+/// Longest error that a copy of this process can send.
 const MAX_ERROR: usize = 4096;
 
 /// Has a copy of this process `enter` somewhere and open each of a list there.
@@ -23,8 +23,8 @@ fn files_of_a_copy<T>(
     list: &[T],
     open: impl Fn(&T) -> Result<OwnedFd>,
 ) -> Result<Vec<OwnedFd>> {
-    let (ours, theirs) = Conversation::pair()?;
-    let theirs = Conversation::over(theirs);
+    let (ours, theirs) = Channel::pair()?;
+    let theirs = Channel::over(theirs);
     let copy = sys::in_copy(0, || {
         let work = || enter().and_then(|()| list.iter().try_for_each(|one| theirs.send_file(open(one)?.as_fd())));
         let outcome = work().or_else(|error| theirs.send_text(&error.to_string()));
@@ -85,8 +85,8 @@ pub(crate) fn ask_in_namespaces_of(
     ask: impl Fn(&Proc, usize) -> Result<String>,
 ) -> Result<Vec<std::result::Result<String, String>>> {
     let proc = Proc::open()?;
-    let (ours, theirs) = Conversation::pair()?;
-    let theirs = Conversation::over(theirs);
+    let (ours, theirs) = Channel::pair()?;
+    let theirs = Channel::over(theirs);
     let copy = sys::in_copy(0, || {
         let enter = || {
             nix::sys::prctl::set_dumpable(false).context("prctl PR_SET_DUMPABLE")?;
@@ -101,7 +101,7 @@ pub(crate) fn ask_in_namespaces_of(
             Ok(()) => ask(&proc, index),
             Err(error) => Err(Error::new(error.to_string())),
         };
-        // The first letter tells what it is; no packet is empty.
+        // The first letter says what it is; no packet is empty.
         let tell = |index| match answer(index) {
             Ok(text) => theirs.send_text(&format!("+{text}")),
             Err(error) => theirs.send_text(&format!("-{error}")),

@@ -20,7 +20,7 @@ pub(crate) fn clone_error(errno: Errno, cgroup: Option<&Cgroup>) -> Error {
             "; this user may not put processes there; it needs write access to cgroup.procs up to the common ancestor"
         }
         Errno::EOPNOTSUPP if cgroup.is_some() => {
-            "; it is in a subtree of threads (cgroup.type), where no process can be born; choose another"
+            "; it is in a subtree of threads (cgroup.type), where no process can be started; choose another"
         }
         Errno::ENOENT if cgroup.is_some() => "; it is outside of the caller's cgroup namespace",
         Errno::EPERM if !nix::unistd::geteuid().is_root() => {

@@ -5,14 +5,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use cleat_plan::wire::{FromInit, ToInit};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::cgroup::Kills;
+use crate::cgroup::OomWatch;
 use crate::container::{Container, Status};
 use crate::error::{Context, Error, Result};
-use crate::launch::channel::{Conversation, Heard, failure_text};
+use crate::launch::channel::{Channel, Received, failure_text};
 use crate::launch::console::Connection;
 use crate::launch::seccomp_agent;
 
-/// Orders the start and hears how it went: the conversation closes when the program runs. There is
+/// Orders the start and waits for its result: the channel closes when the program runs. There is
 /// time to do something `meanwhile`.
 ///
 /// # Errors
@@ -20,34 +20,34 @@ use crate::launch::seccomp_agent;
 /// which gets the descriptor of a seccomp filter that asks others: then the program may run, and
 /// must not.
 pub fn order_start(
-    conversation: &Conversation,
+    channel: &Channel,
     mut listener: impl FnMut(OwnedFd) -> Result<()>,
     meanwhile: impl FnOnce(),
 ) -> Result<()> {
-    conversation.say(ToInit::Go)?;
+    channel.send(ToInit::Go)?;
     meanwhile();
     loop {
-        match conversation.hear()? {
-            Heard::Closed => return Ok(()),
-            Heard::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
-            Heard::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
-            Heard::Message(..) => return Err(Error::new("the init sent a message out of turn")),
+        match channel.recv()? {
+            Received::Closed => return Ok(()),
+            Received::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
+            Received::Message(FromInit::Failed(failure), _) => return Err(Error::new(failure_text(&failure))),
+            Received::Message(..) => return Err(Error::new("the init sent a message out of turn")),
         }
     }
 }
 
-/// The conversation of a start ends with the program's first instruction, or with a death before it:
-/// for want of memory, where the kernel says so.
+/// The channel of a start closes with the program's first instruction, or with a death before it:
+/// an OOM kill, where the kernel says so.
 ///
 /// # Errors
 /// It was killed.
-pub fn not_killed_at_once(pidfd: BorrowedFd<'_>, kills: &Kills<'_>) -> Result<()> {
-    let Some(told) = kills.told() else { return Ok(()) };
+pub fn not_killed_at_once(pidfd: BorrowedFd<'_>, oom: &OomWatch<'_>) -> Result<()> {
+    let Some(message) = oom.message() else { return Ok(()) };
     let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
     // Who was killed needs a moment to go; it may have been another one.
     match nix::poll::poll(&mut fds, PollTimeout::from(1000u16)).context("poll")? {
         0 => Ok(()),
-        _ => Err(Error::new(told)),
+        _ => Err(Error::new(message)),
     }
 }
 

@@ -215,7 +215,7 @@ pub(super) fn unenforced(spec: &Spec, mounts: &[Mount], findings: &mut Findings)
 const MAX_RULES: usize = 3000;
 
 /// The program: the last matching rule decides, so it tests the rules from the last to the first.
-/// It is short because the kernel verifies it at every birth: rules of one kind of device share
+/// It is short because the kernel verifies it at every creation: rules of one kind of device share
 /// the test for it, and all share two ends.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// Everything that the decisions found. They go on after a problem, with nothing in its place:
-/// `create` tells the first one, `check` all of them.
+/// `create` reports the first one, `check` all of them.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// The bundle cannot run.

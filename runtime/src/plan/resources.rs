@@ -27,7 +27,7 @@ pub struct Limit {
     pub files: Vec<(String, String)>,
     /// False: it asks for what holds where there is no such file.
     pub required: bool,
-    /// The first process could not be born under it: it is set before any other program runs.
+    /// The first process could not be started under it: it is set before any other program runs.
     pub late: bool,
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn decide(resources: &Resources, host: &Host, findings: &mut Findings
     match resources.pids.limit {
         None => {}
         Some(-1) => limits.set(&["pids.limit"], "pids", "pids.max", "max").required = false,
-        // Nobody can be born under a limit of none.
+        // No process can be started under a limit of none.
         Some(limit) if limit >= 0 => limits.set(&["pids.limit"], "pids", "pids.max", limit).late = limit == 0,
         Some(limit) => limits.problem("pids.limit", format_args!("{limit} is neither -1 (unlimited) nor a number")),
     }
@@ -403,7 +403,7 @@ fn controller(file: &str) -> Option<&str> {
     (sane(controller) && rest.split('.').all(sane)).then_some(controller)
 }
 
-/// What an update must not do by itself: kill the container for want of memory.
+/// What an update must not do by itself: kill the container out of memory.
 ///
 /// # Errors
 /// The new limit is below what is in use.

@@ -564,7 +564,7 @@ pub(crate) fn load(filter: &Filter, no_new_privileges: bool, exposure: Exposure,
     let names = forbidden.join(", ");
     if no_new_privileges {
         let what = format_args!(
-            "forbids {names}, and so is loaded last of all: until then whoever has CAP_SYS_PTRACE in the container's \
+            "forbids {names}, and so is loaded last of all: until then a process with CAP_SYS_PTRACE in the container's \
              pid namespace can make this process do what it forbids; allow it"
         );
         findings.warnings.push(place.error(what).to_string());

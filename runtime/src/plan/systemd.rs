@@ -29,7 +29,7 @@ pub struct Unit {
     pub user: bool,
     /// What it is made with; its first process comes on top.
     pub properties: Vec<Property>,
-    /// Limits under which nobody can be born.
+    /// Limits under which no process can be started.
     pub late: Vec<Property>,
 }
 

@@ -370,7 +370,7 @@ fn supplementary_groups_are_ignored_aloud_where_they_cannot_be_set() {
     assert!(plan.warnings.iter().any(|w| w.contains("process.user.additionalGids: ignored")), "{:?}", plan.warnings);
 }
 
-/// Only what the rules that were given may deny is told of, and only to who cannot have them enforced.
+/// Only what the rules that were given may deny is warned about, and only if they cannot be enforced.
 #[test]
 fn device_rules_that_nobody_enforces_are_told() {
     let engine = Host { in_user_namespace: true, ..host() };

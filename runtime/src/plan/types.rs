@@ -21,7 +21,7 @@ pub struct Request {
     pub keyring: Option<String>,
     /// Descriptors from 3 on that the program gets.
     pub preserve_fds: u32,
-    /// How many of them `LISTEN_FDS` tells of.
+    /// How many of them `LISTEN_FDS` counts.
     pub listen_fds: Option<u32>,
     /// Their names, `LISTEN_FDNAMES`.
     pub listen_fdnames: Option<String>,

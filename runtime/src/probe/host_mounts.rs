@@ -1,6 +1,6 @@
 //! Which mounts of the host would stay in a container whose root is not pivoted (`--no-pivot`)?
 //!
-//! Whoever makes a user namespace in it may mount a procfs or a sysfs there, whatever is masked, if one
+//! A process that makes a user namespace in it may mount a procfs or a sysfs there, whatever is masked, if one
 //! without masks is anywhere in the mount namespace (Linux fs/namespace.c, `mount_too_revealing`). So all
 //! mounts of the host leave it. They are learnt from mountinfo, which takes long where there are many:
 //! nowhere but here.

@@ -230,7 +230,7 @@ fn loads_device_program() -> Option<bool> {
     }
 }
 
-/// A number that no device can have, for a device that is not there: which of both is told first?
+/// A number that no device can have, for a device that is not there: which of both is reported first?
 fn has_new_ifindex() -> Option<bool> {
     let change = Change { new_index: Some(-1), ..Change::default() };
     match Netlink::open().ok()?.change(i32::MAX, &change) {

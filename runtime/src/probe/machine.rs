@@ -1,7 +1,7 @@
 //! What does this machine offer, in full? For `cleat check`.
 //!
 //! Reads and asks, and changes nothing but this process itself, which is about to end. What cannot
-//! be learnt is `None` or empty, never an error: to tell what is missing is the purpose.
+//! be learnt is `None` or empty, never an error: to show what is missing is the purpose.
 
 use std::path::{Path, PathBuf};
 

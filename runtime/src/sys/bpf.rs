@@ -23,7 +23,7 @@ pub struct Insn {
 }
 
 /// `union bpf_attr` at a size that every kernel so far knows, zeroed: kernels 6.17 to 7.2 write
-/// `query.revision` whatever length they were told (opencontainers/cgroups#69).
+/// `query.revision` whatever length they were given (opencontainers/cgroups#69).
 #[repr(C, align(8))]
 struct BpfAttr([u8; 128]);
 

@@ -44,7 +44,7 @@ pub fn unread(pipe: BorrowedFd<'_>) -> nix::Result<usize> {
 }
 
 /// A child that has ended, which stays a zombie, so that its pid is not used again: its pid, and
-/// its exit code as a shell would tell it. `None`: all of them live, or there are none.
+/// its exit code as a shell would give it. `None`: all of them live, or there are none.
 #[must_use]
 pub fn peek_ended() -> Option<(i32, u8)> {
     // SAFETY: siginfo_t is plain numbers, for which zero is a valid value.

@@ -22,7 +22,7 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// The group that hears of devices.
+/// The group that receives messages about devices.
 const RTMGRP_LINK: u32 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -309,13 +309,13 @@ impl Netlink {
         Ok(Netlink { socket, sequence: 0, packet: vec![0; PACKET] })
     }
 
-    /// Sends a request and hears its answer, up to the word that it is done.
+    /// Sends a request and receives its answer, up to NLMSG_DONE.
     fn ask(
         &mut self,
         kind: u16,
         flags: u16,
         body: &Body,
-        mut hear: impl FnMut(u16, &[u8]) -> nix::Result<()>,
+        mut each: impl FnMut(u16, &[u8]) -> nix::Result<()>,
     ) -> nix::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request(kind, flags, self.sequence, body)?;
@@ -334,7 +334,7 @@ impl Netlink {
                             errno => Err(Errno::from_raw(errno.saturating_neg())),
                         };
                     }
-                    kind => hear(kind, message.payload)?,
+                    kind => each(kind, message.payload)?,
                 }
             }
         }
@@ -428,7 +428,7 @@ impl Netlink {
     }
 }
 
-/// Hears of devices that leave a network namespace.
+/// Receives messages about devices that leave a network namespace.
 pub struct Watch {
     socket: OwnedFd,
 }
@@ -445,7 +445,7 @@ impl Watch {
     /// The numbers of the devices that have left since the last time.
     ///
     /// # Errors
-    /// `ENOBUFS`: there was too much to hear.
+    /// `ENOBUFS`: messages were lost.
     pub fn departed(&self) -> nix::Result<Vec<i32>> {
         let mut packet = vec![0; PACKET];
         let mut gone = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! The kernel takes as long for it as for all other namespaces together, and among many containers as
 //! long again for the first sysfs of it, as it compares all there are. A process of its own does both,
-//! beside the rest of a birth's first half. It runs with the privileges of the host half, shares its
+//! concurrently with the first half of a creation. It runs with the privileges of the host half, shares its
 //! memory and its descriptors, and makes a handful of system calls on data made before, none of which sets
 //! libc's `errno`, which is ours.
 #![allow(unsafe_code)]
@@ -156,7 +156,7 @@ unsafe extern "C" fn make(job: &Job) -> ! {
     job.busy.store(0, Ordering::Release);
     let _ = futex::wake(&job.busy, futex::Flags::empty(), 1);
     if let (0.., Some(kind)) = (told, job.sysfs) {
-        // Where it cannot be had, whoever mounts it is told.
+        // Where it cannot be had, the mount of it fails later.
         if let Ok(context) = sysfs(kind) {
             job.context.store(context.into_raw_fd(), Ordering::Release);
         }
@@ -171,7 +171,7 @@ fn namespace(job: &Job) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(&job.proc, c"self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The file system: whoever mounts it in this network namespace, gets it.
+/// The file system: a mount of it in this network namespace finds it.
 fn sysfs(kind: Sysfs) -> rustix::io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(c"sysfs", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
     if kind == Sysfs::ReadOnly {

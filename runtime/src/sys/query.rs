@@ -65,7 +65,7 @@ pub fn knows_mount_attributes(attributes: u64) -> Option<bool> {
 
 /// Whether the kernel knows `CLONE_INTO_CGROUP`; `None`: another reason keeps it from looking.
 ///
-/// The cgroup's descriptor is not open, so no process is born.
+/// The cgroup's descriptor is not open, so no process is created.
 #[must_use]
 pub fn knows_clone_into_cgroup() -> Option<bool> {
     let mut pidfd: RawFd = -1;

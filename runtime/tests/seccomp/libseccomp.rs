@@ -96,7 +96,7 @@ impl Library {
         u32::try_from(number).ok()
     }
 
-    /// Whether it has heard of a call at all.
+    /// Whether it knows a call at all.
     pub(crate) fn knows(&self, name: &str) -> bool {
         // -1 is an error; calls of other architectures have numbers below that.
         CString::new(name).is_ok_and(|name| self.resolve_native(&name) != -1)

@@ -1,4 +1,4 @@
-//! Does the filter do what the profile says? Held against a plain telling of what profiles mean,
+//! Does the filter do what the profile says? Held against a plain reading of what profiles mean,
 //! and against two libraries that others wrote.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by saying what it expected")]
@@ -17,7 +17,7 @@ use cleat_plan::seccomp::Instruction;
 use random::{Edges, Random, Taste};
 use serde_json::Value;
 
-/// `count` seeds from 1 on; with `CLEAT_SEED=N` that one alone, which a failure has told, with
+/// `count` seeds from 1 on; with `CLEAT_SEED=N` that one alone, which a failure has printed, with
 /// `CLEAT_SEEDS=N` so many times as many.
 fn seeds(count: u64) -> Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! Profiles and calls that nobody would think of, from a seed that is told when something is wrong.
+//! Profiles and calls that nobody would think of, from a seed that is printed when something is wrong.
 
 use cleat::plan::seccomp::reference::Call;
 use cleat::plan::seccomp::{ACTIONS, Arch, Family, OPERATORS, calls};

@@ -23,7 +23,7 @@ pub(super) struct Watched {
 impl Watched {
     fn count_kills(&mut self, outcomes: &mut Outcomes) {
         let file = std::fs::File::open(&self.file).ok().map(OwnedFd::from);
-        let count = Cgroup::memory_kills_of(file.as_ref());
+        let count = Cgroup::oom_kills_of(file.as_ref());
         if count > self.count {
             self.count = count;
             outcomes.push_back(Outcome::Happened(Input::Oom(self.id.clone())));
@@ -44,7 +44,7 @@ impl Driver {
         let Some(kills) = &self.kills else { return };
         let file = cgroup.full().join("memory.events");
         if let Ok(descriptor) = kills.add_watch(&file, AddWatchFlags::IN_MODIFY) {
-            self.watched.push(Watched { descriptor, id: id.into(), count: cgroup.memory_kills(), file });
+            self.watched.push(Watched { descriptor, id: id.into(), count: cgroup.oom_kills(), file });
         }
     }
 

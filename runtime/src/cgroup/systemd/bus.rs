@@ -173,7 +173,7 @@ impl Bus {
         }
     }
 
-    /// Waits for the end of a job and tells how it ended; `done` is well.
+    /// Waits for the end of a job and returns how it ended; `done` is well.
     ///
     /// # Errors
     /// As above.
@@ -186,7 +186,7 @@ impl Bus {
         }
     }
 
-    /// The next message, remembered if it tells of the end of a job.
+    /// The next message, remembered if it is about the end of a job.
     fn message(&mut self) -> Result<Message> {
         let length = loop {
             match message_length(&self.received) {

@@ -1,4 +1,4 @@
-//! What does the init hear from the host half, and how does it answer?
+//! How does the init receive from the host half, and answer?
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -16,14 +16,14 @@ use rustix::net::{
 use crate::error::{Call, Error, Result};
 use crate::sys;
 
-/// One end of a `SOCK_SEQPACKET` conversation with a `cleat` process of the host.
-pub(crate) struct Conversation {
+/// One end of a `SOCK_SEQPACKET` channel with a `cleat` process of the host.
+pub(crate) struct Channel {
     socket: OwnedFd,
 }
 
-impl Conversation {
-    pub(crate) fn new(socket: OwnedFd) -> Conversation {
-        Conversation { socket }
+impl Channel {
+    pub(crate) fn new(socket: OwnedFd) -> Channel {
+        Channel { socket }
     }
 
     /// The plan and its descriptors.
@@ -86,16 +86,16 @@ impl Conversation {
     }
 
     /// Sends one message.
-    pub(crate) fn say(&self, message: &FromInit) -> Result<()> {
-        self.send(message, &[])
+    pub(crate) fn send(&self, message: &FromInit) -> Result<()> {
+        self.send_message(message, &[])
     }
 
     /// Sends one message with one descriptor.
-    pub(crate) fn say_with_fd(&self, message: &FromInit, fd: BorrowedFd<'_>) -> Result<()> {
-        self.send(message, &[fd])
+    pub(crate) fn send_with_fd(&self, message: &FromInit, fd: BorrowedFd<'_>) -> Result<()> {
+        self.send_message(message, &[fd])
     }
 
-    fn send(&self, message: &FromInit, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    fn send_message(&self, message: &FromInit, fds: &[BorrowedFd<'_>]) -> Result<()> {
         let bytes = wire::encode(message).map_err(|_| Error::new("encode message", Errno::PROTO))?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -108,7 +108,7 @@ impl Conversation {
             .map(drop)
     }
 
-    /// Tells the host half which step failed. There is nobody else to tell.
+    /// Reports to the host half which step failed. There is nobody else to report to.
     pub(crate) fn report(&self, step: Step, error: &Error) {
         let failure = Failure {
             step,
@@ -117,7 +117,7 @@ impl Conversation {
             errno: error.errno.map_or(0, Errno::raw_os_error),
             hint: error.hint.clone(),
         };
-        let _ = self.say(&FromInit::Failed(failure));
+        let _ = self.send(&FromInit::Failed(failure));
     }
 }
 
@@ -132,14 +132,14 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
 
 /// Waits until a `cleat start` connects and orders the start. A connection that closes without a
 /// word is `cleat state` asking whether anybody still listens.
-pub(crate) fn accept_start(listener: &OwnedFd) -> Result<Conversation> {
+pub(crate) fn accept_start(listener: &OwnedFd) -> Result<Channel> {
     loop {
         let socket = retry(|| rustix::net::accept_with(listener.as_fd(), SocketFlags::CLOEXEC)).call("accept")?;
         let mut packet = [0u8; 64];
         let got =
             retry(|| rustix::net::recv(&socket, &mut packet[..], RecvFlags::empty()).map(|(n, _)| n)).unwrap_or(0);
         if matches!(wire::decode::<ToInit>(&packet[..got.min(packet.len())]), Ok(ToInit::Go)) {
-            return Ok(Conversation::new(socket));
+            return Ok(Channel::new(socket));
         }
     }
 }
