@@ -56,9 +56,9 @@ impl Asked {
     /// The bundle is not there, or is wrong by now.
     pub fn of(container: &Container) -> Result<Asked> {
         let own = &container.record.cleat;
-        let text = spec::read(&own.bundle)?;
-        let spec: Spec = spec::parse("config.json", &text)?;
         let basis = own.basis.as_ref();
+        let text = spec::read_from(&own.bundle, basis.and_then(|basis| basis.file.as_deref()))?;
+        let spec: Spec = spec::parse("config.json", &text)?;
         let now = Host::of_bundle(basis.map(|basis| basis.rootless).unwrap_or_default(), &spec)?;
         let host = basis.map_or_else(|| now.clone(), |basis| basis.host(now.clone()));
         let request = Request {

@@ -23,6 +23,7 @@ mod namespaces;
 mod permission;
 mod process;
 pub mod program;
+mod unknown;
 
 use mount_view::View;
 
@@ -124,11 +125,11 @@ pub fn check(path: &Path, host: &Host, state: &Result<PathBuf>, survey: &mut Sur
     let mut problems: Vec<Problem> = obstacles.collect();
     let mut warnings = Vec::new();
     let bundle = match read(path) {
-        Ok((bundle, spec)) => {
+        Ok((bundle, text, spec)) => {
             let found = examine(&bundle, &spec, host, survey);
             problems.extend(found.0);
             problems.extend(state_problem(state));
-            warnings = found.1;
+            warnings = [unknown::warnings(&text), found.1].concat();
             bundle
         }
         Err((bundle, error)) => {
@@ -141,11 +142,11 @@ pub fn check(path: &Path, host: &Host, state: &Result<PathBuf>, survey: &mut Sur
 }
 
 /// The bundle's absolute path, and its config.json.
-fn read(path: &Path) -> std::result::Result<(PathBuf, Spec), (PathBuf, Error)> {
+fn read(path: &Path) -> std::result::Result<(PathBuf, Vec<u8>, Spec), (PathBuf, Error)> {
     let bundle = crate::probe::host::real_directory(path).map_err(|error| (path.to_path_buf(), error))?;
-    let parse = |text: Vec<u8>| spec::parse("config.json", &text);
+    let parse = |text: Vec<u8>| Ok((spec::parse("config.json", &text)?, text));
     match spec::read(&bundle).and_then(parse) {
-        Ok(spec) => Ok((bundle, spec)),
+        Ok((spec, text)) => Ok((bundle, text, spec)),
         Err(error) => Err((bundle, error)),
     }
 }
@@ -273,7 +274,7 @@ mod tests {
         let error = Error::at("process.cwd", "\"work\" must be absolute");
         assert_eq!(Problem::of(&error), Problem::new("process.cwd", "\"work\" must be absolute", "correct it"));
         let error = spec::parse::<Spec>("config.json", b"").unwrap_err();
-        let problem = Problem::new("", "it ends too early, at line 1 column 0", "was it written whole?");
+        let problem = Problem::new("", "config.json ends too early, at line 1 column 0", "was it written whole?");
         assert_eq!(Problem::of(&error), problem);
     }
 

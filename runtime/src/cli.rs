@@ -6,7 +6,7 @@
 //! that was called is built, which keeps the start-up short.
 
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -101,6 +101,9 @@ pub struct Create {
     /// The bundle's directory [default: the current one]
     #[arg(short, long, value_name = "DIR", value_parser = path)]
     pub bundle: Option<PathBuf>,
+    /// Read FILE instead of the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE", value_parser = path)]
+    pub config: Option<PathBuf>,
     /// Unix socket that receives the terminal's master
     #[arg(long, value_name = "PATH", value_parser = path)]
     pub console_socket: Option<PathBuf>,
@@ -370,9 +373,20 @@ pub struct Plan {
     /// Print the names of all steps, one a line
     #[arg(long, hide = true)]
     pub steps: bool,
-    /// The bundle's directory
-    #[arg(value_name = "BUNDLE", default_value = ".", value_parser = path)]
-    pub bundle: PathBuf,
+    /// The bundle's directory [default: the current one]
+    #[arg(value_name = "BUNDLE", value_parser = path)]
+    pub bundle: Option<PathBuf>,
+    /// The same, as for create
+    #[arg(short = 'b', long = "bundle", value_name = "DIR", value_parser = path, conflicts_with = "bundle")]
+    pub dir: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The bundle's directory.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        self.dir.as_deref().or(self.bundle.as_deref()).unwrap_or(Path::new("."))
+    }
 }
 
 /// Options of `audit`.
@@ -395,6 +409,17 @@ pub struct Check {
     /// Directory of a bundle to check, too
     #[arg(value_name = "BUNDLE", value_parser = path)]
     pub bundle: Option<PathBuf>,
+    /// The same, as for create
+    #[arg(short = 'b', long = "bundle", value_name = "DIR", value_parser = path, conflicts_with = "bundle")]
+    pub dir: Option<PathBuf>,
+}
+
+impl Check {
+    /// Directory of a bundle to check, too.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&Path> {
+        self.dir.as_deref().or(self.bundle.as_deref())
+    }
 }
 
 /// What was asked for.
@@ -499,13 +524,19 @@ fn subcommand(name: &'static str, about: &'static str, build: Build) -> Command 
 pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
     let global = global_command();
     let (mut words, at) = go_style(&global, arguments, false);
-    if let Some(at) = at.filter(|at| words[*at] == "help") {
+    if at.is_some_and(|at| words[at] == "version") && words.len() == at.map_or(0, |at| at + 1) {
+        words.pop();
+        words.push("--version".to_owned());
+        return parse(&words);
+    }
+    if let Some(at) = at.filter(|at| ["help", "h"].contains(&words[*at].as_str())) {
         // `help COMMAND` is `COMMAND --help`.
         words.drain(..=at);
         words.truncate(1);
         words.push("--help".to_owned());
         return parse(&words);
     }
+    let name = at.map(|at| words[at].clone()).unwrap_or_default();
     let called = at.and_then(|at| COMMANDS.iter().find(|(name, ..)| *name == words[at]));
     // Never taken apart: this process is short, and there are hundreds of small pieces.
     let mut command = ManuallyDrop::new(match called {
@@ -522,15 +553,16 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
         }
     });
     let line = std::iter::once("cleat".to_owned()).chain(words);
-    let matches = ManuallyDrop::new(command.try_get_matches_from_mut(line).map_err(|error| refusal(&error))?);
-    let global = Global::from_arg_matches(&matches).map_err(|error| refusal(&error))?;
+    let matches =
+        ManuallyDrop::new(command.try_get_matches_from_mut(line).map_err(|error| refusal(&name, &command, &error))?);
+    let global = Global::from_arg_matches(&matches).map_err(|error| refusal(&name, &command, &error))?;
     if global.version {
         return Ok(Invocation { global, action: Action::Version });
     }
     let Some((name, sub)) = matches.subcommand() else {
         return Err(Refusal { text: command.render_help().to_string(), asked: true });
     };
-    let action = action(name, sub).map_err(|error| refusal(&error))?;
+    let action = action(name, sub).map_err(|error| refusal(&name, &command, &error))?;
     Ok(Invocation { global, action })
 }
 
@@ -558,8 +590,9 @@ fn action(name: &str, matches: &ArgMatches) -> std::result::Result<Action, clap:
 }
 
 /// Engines look for some of these words.
-fn refusal(error: &clap::Error) -> Refusal {
+fn refusal(called: &str, command: &Command, error: &clap::Error) -> Refusal {
     use clap::error::{ContextKind, ErrorKind};
+    let text_of = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let asked = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -568,16 +601,31 @@ fn refusal(error: &clap::Error) -> Refusal {
         return Refusal { text: error.to_string(), asked };
     }
     if error.kind() == ErrorKind::InvalidSubcommand {
-        let name = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+        let name = text_of(ContextKind::InvalidSubcommand);
         let known = ["checkpoint", "restore"].contains(&name.as_str());
-        let why = if known { "is not in this version of cleat" } else { "is no command" };
+        let why = if known { "is not in this version of cleat".to_owned() } else { unknown_command(&name) };
         return Refusal { text: format!("Incorrect Usage. {name:?} {why}; see cleat --help\n"), asked };
     }
-    let needs_value = error.kind() == ErrorKind::InvalidValue
-        && error.get(ContextKind::InvalidValue).is_some_and(|value| value.to_string().is_empty());
+    if error.kind() == ErrorKind::UnknownArgument {
+        let word = text_of(ContextKind::InvalidArg);
+        let what = if word.starts_with('-') { "there is no option" } else { "there is no place for" };
+        let hint = habit(called, &word).map(str::to_owned).or_else(|| near_option(called, command, &word));
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        let usage = text_of(ContextKind::Usage);
+        let help = [called, "--help"].join(" ");
+        return Refusal {
+            text: format!("Incorrect Usage. {what} {word}{hint}\n\n{usage}\n\nSee cleat {}\n", help.trim_start()),
+            asked,
+        };
+    }
+    let needs_value = error.kind() == ErrorKind::InvalidValue && text_of(ContextKind::InvalidValue).is_empty();
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let hint = if needs_value { "flag needs an argument: " } else { "" };
+    let hint = match (needs_value, called, error.kind()) {
+        (true, ..) => "flag needs an argument: ",
+        (_, "ps", ErrorKind::MissingRequiredArgument) => "cleat list lists the containers, ps the processes of one: ",
+        _ => "",
+    };
     Refusal { text: format!("Incorrect Usage. {hint}{text}"), asked: false }
 }
 
@@ -585,6 +633,71 @@ fn refusal(error: &clap::Error) -> Refusal {
 #[allow(clippy::unnecessary_wraps, reason = "what clap calls may fail")]
 fn path(text: &str) -> std::result::Result<PathBuf, std::convert::Infallible> {
     Ok(crate::sys::raw_words::unescape(text).into())
+}
+
+/// What is said of a command that there is not: what others call by that name, or the nearest one.
+fn unknown_command(name: &str) -> String {
+    let others = [
+        (&["ls", "containers"][..], "the containers are listed by \"list\""),
+        (&["rm", "remove"], "a container is removed by \"delete\""),
+        (&["stop"], "a container is ended by \"kill\""),
+        (&["unpause"], "a container goes on by \"resume\""),
+        (&["inspect"], "a container's state is printed by \"state\""),
+        (&["top"], "a container's processes are listed by \"ps\""),
+        (&["stats"], "usage is printed by \"events --stats\""),
+        (&["logs", "attach"], "a program's output goes where that of cleat goes, and is kept by nobody"),
+        (
+            &["images", "image", "pull", "push", "build", "rmi", "login"],
+            "cleat runs bundles and knows no images: those are an engine's",
+        ),
+    ];
+    if let Some((_, what)) = others.iter().find(|(names, _)| names.contains(&name)) {
+        return format!("is no command; {what}");
+    }
+    match crate::error::nearest(name, COMMANDS.iter().map(|(known, ..)| *known)) {
+        Some(near) => format!("is no command; did you mean {near:?}?"),
+        None => "is no command".to_owned(),
+    }
+}
+
+/// What to type instead of what is typed to an engine.
+fn habit(command: &str, word: &str) -> Option<&'static str> {
+    let name = word.split('=').next().unwrap_or(word);
+    Some(match (command, name) {
+        ("kill", _) if word.starts_with('-') => "the signal follows the container: cleat kill ID 9",
+        ("exec", "-i" | "--interactive") => "leave it out: standard input is always passed on, and -t gives a terminal",
+        ("run", "--rm") => "leave it out: run removes what has ended, unless --keep is given",
+        ("run" | "create", "-i" | "-t" | "--tty" | "--interactive") => {
+            "a terminal is given by process.terminal in config.json"
+        }
+        ("run" | "create", "-p" | "--publish" | "--network" | "--net") => {
+            "cleat makes a network namespace and nothing in it: that is an engine's, or a hook's in config.json"
+        }
+        ("run" | "create", "-v" | "--volume" | "--mount" | "--tmpfs") => "that is mounts in config.json",
+        ("run" | "create", "-e" | "--env") => "that is process.env in config.json",
+        ("run" | "create", "-w" | "--workdir" | "--cwd") => "that is process.cwd in config.json",
+        ("run" | "create", "-u" | "--user") => "that is process.user in config.json",
+        ("run" | "create", "-m" | "--memory" | "--cpus" | "--pids-limit") => {
+            "that is linux.resources in config.json, or cleat update"
+        }
+        ("run" | "create", "--privileged" | "--cap-add" | "--cap-drop") => {
+            "that is process.capabilities in config.json"
+        }
+        ("run" | "create", "--name") => "the name is the ID, without an option",
+        ("run" | "create", _) if !word.starts_with('-') => {
+            "the program is process.args in config.json; another one in the container is cleat exec ID COMMAND"
+        }
+        ("ps", "-a" | "--all") => "the containers are listed by cleat list",
+        _ => return None,
+    })
+}
+
+/// The option that was meant.
+fn near_option(called: &str, command: &Command, word: &str) -> Option<String> {
+    let given = word.strip_prefix("--")?.split('=').next()?;
+    let own = command.find_subcommand(called).unwrap_or(command);
+    let known = own.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
+    crate::error::nearest(given, known).map(|near| format!("did you mean --{near}?"))
 }
 
 /// Whether an option takes the next word.
@@ -678,7 +791,8 @@ mod tests {
 
     #[test]
     fn help_is_no_error() {
-        for line in ["--help", "run --help", "", "-h", "help", "help run", "--debug help", "help --help"] {
+        for line in ["--help", "run --help", "", "-h", "help", "help run", "--debug help", "help --help", "h", "h run"]
+        {
             assert!(parse_line(line).unwrap_err().asked, "{line:?}");
         }
         assert_eq!(parse_line("help run now").unwrap_err().text, parse_line("run --help").unwrap_err().text);
@@ -700,6 +814,49 @@ mod tests {
     fn an_unknown_command_is_named() {
         let refusal = parse_line("fly web").unwrap_err();
         assert!(!refusal.asked && refusal.text.contains("fly"), "{}", refusal.text);
+    }
+
+    #[test]
+    fn a_wrong_word_has_the_nearest_one_and_no_misleading_tip() {
+        for (line, hint) in [
+            ("run --bundel /b web", "there is no option --bundel; did you mean --bundle?"),
+            ("--rot /r list", "there is no option --rot; did you mean --root?"),
+            ("kill -9 web", "there is no option -9; the signal follows the container: cleat kill ID 9"),
+            ("exec -it web sh", "there is no option -i; leave it out: standard input"),
+            ("run --rm web", "there is no option --rm; leave it out: run removes"),
+            ("run -it web", "process.terminal in config.json"),
+            ("run -p 80:80 web", "there is no option -p; cleat makes a network namespace"),
+            ("run web sleep 1", "there is no place for sleep; the program is process.args"),
+            ("run --nonsense web", "there is no option --nonsense\n"),
+            ("ps", "cleat list lists the containers"),
+            ("runn web", "\"runn\" is no command; did you mean \"run\"?"),
+            ("ls", "\"ls\" is no command; the containers are listed by \"list\""),
+            ("images", "knows no images"),
+            ("checkpoint web", "is not in this version"),
+        ] {
+            let refusal = parse_line(line).unwrap_err();
+            assert!(!refusal.asked && refusal.text.contains(hint), "{line}: {}", refusal.text);
+            assert!(
+                refusal.text.starts_with("Incorrect Usage. ") && !refusal.text.contains("tip:"),
+                "{}",
+                refusal.text
+            );
+        }
+    }
+
+    #[test]
+    fn a_bundle_may_be_an_option_everywhere() {
+        for line in ["check -b /b", "check --bundle /b", "check /b"] {
+            let Action::Check(check) = parse_line(line).unwrap().action else { panic!() };
+            assert_eq!(check.bundle(), Some(Path::new("/b")), "{line}");
+        }
+        for line in ["plan -b /b", "plan --bundle=/b", "plan /b"] {
+            let Action::Plan(plan) = parse_line(line).unwrap().action else { panic!() };
+            assert_eq!(plan.bundle(), Path::new("/b"), "{line}");
+        }
+        let Action::Plan(plan) = parse_line("plan").unwrap().action else { panic!() };
+        assert_eq!(plan.bundle(), Path::new("."));
+        assert!(matches!(parse_line("version").unwrap().action, Action::Version));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Kind {
     NotStarted,
     /// A state may have been written by others than the caller and root.
     Untrusted,
+    /// Something that is to be mounted is not there.
+    NoSource,
 }
 
 /// A failure: where, what, and what to do about it.
@@ -72,6 +74,12 @@ impl Error {
         Error { remedy: Some(remedy.to_string().into()), ..self }
     }
 
+    /// The same of that kind.
+    #[must_use]
+    pub fn with_kind(self, kind: Kind) -> Error {
+        Error { kind, ..self }
+    }
+
     /// The same with what was being done in front.
     #[must_use]
     pub fn within(self, what: impl fmt::Display) -> Error {
@@ -112,6 +120,33 @@ pub trait Context<T> {
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// The word that was meant by one that is not known: the only one, or the first, that few letters make of it.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = word.chars().count().div_ceil(3).min(2);
+    let near = known.into_iter().map(|other| (distance(word, other), other)).filter(|(far, _)| *far <= allowed);
+    near.min_by_key(|(far, _)| *far).map(|(_, other)| other)
+}
+
+/// How many letters are put in, left out, replaced or exchanged with the next.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    // Rows of the table of distances: of what begins with the first letters of both.
+    let (mut before, mut last): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=other.len()).collect());
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let mut far = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
+                far = far.min(before[j - 1] + 1);
+            }
+            row.push(far);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or(0)
 }
 
 /// The kernel's name of an error and, where people and engines look for them, its words.
@@ -173,6 +208,23 @@ impl<T> Context<T> for Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_near_to_what_was_meant() {
+        let known = ["run", "resume", "state", "start", "bundle", "hostname", "args"];
+        for (word, meant) in [
+            ("runn", Some("run")),
+            ("bundel", Some("bundle")),
+            ("hostnme", Some("hostname")),
+            ("arg", Some("args")),
+            ("stat", Some("state")),
+            ("images", None),
+            ("ls", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+    }
 
     #[test]
     fn an_error_is_one_line_of_its_parts() {

@@ -90,7 +90,7 @@ fn subject(action: &Action) -> String {
         Action::Resume(options) => format!("resume {}", options.id),
         Action::Spec(_) => "spec".into(),
         Action::Features => "features".into(),
-        Action::Plan(options) => format!("plan {}", options.bundle.display()),
+        Action::Plan(options) => format!("plan {}", options.bundle().display()),
         Action::Check(_) => "check".into(),
         Action::Audit(options) => format!("audit {}", options.id),
         Action::Version => "version".into(),
@@ -109,7 +109,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
         let asked = commands::check::Asked { rootless: global.rootless, manager: manager(global)? };
-        return commands::check::check(asked, &state, options.bundle.as_deref(), options.json);
+        return commands::check::check(asked, &state, options.bundle(), options.json);
     }
     let warn = |message: &str| log.send(Level::Warning, message);
     let debug = |message: &str| log.send(Level::Debug, message);
@@ -124,7 +124,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         rootless: global.rootless,
         manager: manager(global)?,
     };
-    act(&shell, &invocation.action)
+    act(&shell, &invocation.action, global.root.is_some())
 }
 
 /// `--cgroup-manager`, or `--systemd-cgroup`, the older name of one of them.
@@ -144,7 +144,7 @@ fn done(outcome: Result<()>) -> Result<u8> {
     outcome.map(|()| 0)
 }
 
-fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
+fn act(shell: &Shell<'_>, action: &Action, named: bool) -> Result<u8> {
     match action {
         Action::Create(options) => done(commands::create::create(shell, options)),
         Action::Run(options, run) => commands::create::run(shell, options, *run),
@@ -152,14 +152,7 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
         Action::State(options) => done(commands::state::state(shell, &options.id)),
         Action::Kill(options) => done(commands::kill::kill(shell, &options.id, &options.signal, options.all)),
         Action::Delete(options) => done(commands::delete::delete(shell, &options.id, options.force)),
-        Action::List(options) => {
-            let format = match (options.quiet, options.format.as_str()) {
-                (true, _) => commands::list::Format::Quiet,
-                (false, "json") => commands::list::Format::Json,
-                (false, _) => commands::list::Format::Table,
-            };
-            done(commands::list::list(shell, format))
-        }
+        Action::List(options) => done(commands::list::list(shell, options, named)),
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
         Action::Exec(options) => commands::exec::exec(shell, options),
         Action::Events(options) => done(
@@ -173,8 +166,8 @@ fn act(shell: &Shell<'_>, action: &Action) -> Result<u8> {
         Action::Features => done(commands::features::features()),
         Action::Plan(options) if options.steps => done(commands::plan::steps()),
         Action::Plan(options) => {
-            let id = options.id.clone().map_or_else(|| commands::plan::default_id(&options.bundle), Ok)?;
-            done(commands::plan::plan(shell, &options.bundle, &id, options.json))
+            let id = options.id.clone().map_or_else(|| commands::plan::default_id(options.bundle()), Ok)?;
+            done(commands::plan::plan(shell, options.bundle(), &id, options.json))
         }
         Action::Audit(options) => commands::audit::audit(shell, &options.id, options.json),
         Action::Check(_) | Action::Version => Ok(0),

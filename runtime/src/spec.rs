@@ -491,8 +491,22 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     // A fifo, which would have to be waited for, is no bundle's.
     match std::fs::metadata(&path) {
         Ok(metadata) if !metadata.is_file() => Err(Error::new(format!("{}: not a regular file", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => read_json(&path).map_err(|error| {
+            error.remedy(
+                "a bundle is a directory with config.json and a root file system: -b DIR names it, and cleat spec \
+                 writes a config.json",
+            )
+        }),
         _ => read_json(&path),
     }
+}
+
+/// Reads the file that is to be in the place of a bundle's `config.json`, if there is one.
+///
+/// # Errors
+/// It cannot be opened, or is longer than 16 MiB.
+pub fn read_from(bundle: &Path, file: Option<&Path>) -> Result<Vec<u8>> {
+    file.map_or_else(|| read(bundle), read_json)
 }
 
 /// Reads a JSON file of reasonable length.
@@ -518,8 +532,7 @@ pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
     serde_json::from_slice::<Object<T>>(text).map(|object| object.0).map_err(|error| {
         if error.is_eof() {
             let (line, column) = (error.line(), error.column());
-            return Error::new(format!("it ends too early, at line {line} column {column}"))
-                .in_file(file, "")
+            return Error::new(format!("{file} ends too early, at line {line} column {column}"))
                 .remedy("was it written whole?");
         }
         let place = if error.is_data() { property_at(text, error.line(), error.column()) } else { String::new() };
@@ -527,51 +540,94 @@ pub fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a [u8]) -> Result<T> {
     })
 }
 
+/// Calls `each` for every property of a well-formed JSON text: with the object that it is in, such as `process` or
+/// `mounts[1]`, and its name.
+pub fn each_property(text: &[u8], mut each: impl FnMut(&str, &str)) {
+    let mut walk = Walk::default();
+    for byte in text {
+        if walk.step(*byte) {
+            if let Some((At::Key(name), above)) = walk.stack.split_last() {
+                each(&path_of(above), name);
+            }
+        }
+    }
+}
+
 /// The property that is being read at a place of a JSON text that is well-formed up to there,
 /// such as `process.args[1]`. (A library that keeps the path while it parses doubles the size of
 /// every parser, in a binary that has a budget, for the one document in thousands that is wrong.)
 fn property_at(text: &[u8], line: usize, column: usize) -> String {
-    enum At {
-        Key(String),
-        Index(usize),
-    }
     let line_start = text.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>();
     // The column is that of the last byte that was read.
     let end = (line_start + column).min(text.len());
-    let mut stack: Vec<At> = Vec::new();
-    let mut string: Option<usize> = None;
-    let mut is_key = false;
-    let mut at = 0;
-    while at < end {
-        match (string, text[at]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(start), b'"') => {
-                string = None;
-                if let (Some(At::Key(key)), true) = (stack.last_mut(), is_key) {
-                    *key = String::from_utf8_lossy(&text[start..at]).into_owned();
+    let mut walk = Walk::default();
+    for byte in &text[..end] {
+        let _ = walk.step(*byte);
+    }
+    path_of(&walk.stack)
+}
+
+enum At {
+    Key(String),
+    Index(usize),
+}
+
+/// Where one is in a JSON text.
+#[derive(Default)]
+struct Walk {
+    stack: Vec<At>,
+    /// The string that was begun, or that was last.
+    string: Vec<u8>,
+    in_string: bool,
+    escaped: bool,
+    /// A string here is the name of a property.
+    is_key: bool,
+}
+
+impl Walk {
+    /// Takes the next byte. True: it ends the name of a property, which is the last of the stack.
+    fn step(&mut self, byte: u8) -> bool {
+        match (self.in_string, byte) {
+            (true, _) if std::mem::take(&mut self.escaped) => self.string.push(byte),
+            (true, b'"') => {
+                self.in_string = false;
+                // Already here: one that is there twice is where the error is.
+                if let (Some(At::Key(key)), true) = (self.stack.last_mut(), self.is_key) {
+                    *key = String::from_utf8_lossy(&self.string).into_owned();
                 }
             }
-            (Some(_), _) => {}
-            (None, b'"') => string = Some(at + 1),
-            (None, b'{') => {
-                stack.push(At::Key(String::new()));
-                is_key = true;
+            (true, _) => {
+                self.escaped = byte == b'\\';
+                self.string.push(byte);
             }
-            (None, b'[') => stack.push(At::Index(0)),
-            (None, b'}' | b']') => drop(stack.pop()),
-            (None, b':') => is_key = false,
-            (None, b',') => match stack.last_mut() {
+            (false, b'"') => {
+                self.string.clear();
+                self.in_string = true;
+            }
+            (false, b'{') => {
+                self.stack.push(At::Key(String::new()));
+                self.is_key = true;
+            }
+            (false, b'[') => self.stack.push(At::Index(0)),
+            (false, b'}' | b']') => drop(self.stack.pop()),
+            (false, b':') => {
+                self.is_key = false;
+                return matches!(self.stack.last(), Some(At::Key(_)));
+            }
+            (false, b',') => match self.stack.last_mut() {
                 Some(At::Index(index)) => *index += 1,
-                // A key of its own, or one that is there twice, is where the error is.
-                Some(At::Key(_)) => is_key = true,
+                Some(At::Key(_)) => self.is_key = true,
                 None => {}
             },
-            (None, _) => {}
+            (false, _) => {}
         }
-        at += 1;
+        false
     }
+}
+
+fn path_of(stack: &[At]) -> String {
     let mut path = String::new();
-    for step in &stack {
+    for step in stack {
         match step {
             At::Key(key) if path.is_empty() => path.push_str(key),
             At::Key(key) => path.extend([".", key]),

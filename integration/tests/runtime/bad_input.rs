@@ -428,3 +428,82 @@ fn a_limit_that_is_none_is_never_an_error() {
         assert!(outcome.succeeded(), "{controller} {limit}: {outcome}");
     }
 }
+
+/// The first mistake of all: a directory that is no bundle. And a mount whose source is not there, also with a user
+/// namespace, where the host half opens it: `check` says the same.
+#[test]
+fn what_is_missing_is_told_with_what_to_do() {
+    not_on_peer!("the messages are ours");
+    let runtime = Runtime::new();
+    let empty = runtime.dir().join("empty");
+    fs::create_dir(&empty).expect("a directory");
+    let call = runtime.call(["run", "--bundle"]).arg(&empty).arg(unique_name());
+    let _ = call.outcome().fails(1, "a bundle is a directory with config.json and a root file system").in_one_line();
+    for bundle in [Bundle::new(), Bundle::new().mapped()] {
+        let bundle = bundle.bind(Path::new("/no/such/source"), "/data", &["rbind", "ro"]);
+        let index = bundle.spec()["mounts"].as_array().map_or(0, |mounts| mounts.len() - 1);
+        let text = format!(
+            "config.json: mounts[{index}].source: /no/such/source: no such file or directory (ENOENT); make it, or \
+             remove the mount"
+        );
+        let _ = create(&runtime, &bundle).fails(1, &text).in_one_line();
+    }
+}
+
+/// Ids that are none say why.
+#[test]
+fn an_id_that_is_none_says_why() {
+    not_on_peer!("the messages are ours");
+    let runtime = Runtime::new();
+    let bundle = Bundle::new();
+    for (id, text) in [
+        ("..", "these two are no ids"),
+        ("docker.io/library/alpine", "cleat runs bundles, not images"),
+        ("a b", "use letters, digits"),
+    ] {
+        let call = runtime.call(["run", "--bundle"]).arg(bundle.path()).arg(id);
+        let _ = call.outcome().fails(1, "invalid container ID format").fails(1, text).in_one_line();
+    }
+}
+
+/// A wrong option or command: the nearest one, what engines call otherwise, and no tip that fails.
+#[test]
+fn a_wrong_word_is_told_with_what_was_meant() {
+    not_on_peer!("the messages are ours");
+    let runtime = Runtime::new();
+    for (args, text) in [
+        (&["run", "--bundel", "/b", "web"][..], "did you mean --bundle?"),
+        (&["kill", "-9", "web"], "cleat kill ID 9"),
+        (&["exec", "-it", "web", "sh"], "standard input is always passed on"),
+        (&["run", "--rm", "web"], "unless --keep is given"),
+        (&["run", "web", "sleep", "1"], "cleat exec ID COMMAND"),
+        (&["ps"], "cleat list lists the containers"),
+        (&["runn"], "did you mean \"run\"?"),
+        (&["ls"], "listed by \"list\""),
+        (&["help", "fly"], "\"fly\" is no command"),
+    ] {
+        let outcome = runtime.call(args).outcome().fails(1, text);
+        assert!(outcome.stderr.starts_with("Incorrect Usage. ") && !outcome.stderr.contains("tip:"), "{outcome}");
+    }
+}
+
+/// Every command has `-h`, and `help COMMAND`, which is the same; as runc's.
+#[test]
+fn every_command_of_runc_has_help() {
+    not_on_peer!("their help is theirs");
+    let runtime = Runtime::new();
+    for command in [
+        "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "resume", "run", "spec",
+        "start", "state", "update",
+    ] {
+        let help = runtime.call([command, "-h"]).outcome().ok().stdout;
+        assert!(help.contains(&format!("Usage: cleat {command}")), "{help}");
+        assert_eq!(runtime.call([command, "--help"]).outcome().ok().stdout, help);
+        assert_eq!(runtime.call(["help", command]).outcome().ok().stdout, help);
+    }
+    let all = runtime.call(["-h"]).outcome().ok().stdout;
+    assert_eq!(runtime.call(["help"]).outcome().ok().stdout, all);
+    let version = runtime.call(["--version"]).outcome().ok().stdout;
+    assert!(version.starts_with("runc version 1.") && version.contains("\ncommit: "), "{version}");
+    assert_eq!(runtime.call(["version"]).outcome().ok().stdout, version);
+}

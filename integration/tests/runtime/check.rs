@@ -117,7 +117,7 @@ fn every_invalid_bundle_is_told_at_the_same_place() {
         let of_step =
             [("mounts: ", "mounts["), ("program: ", "process.args[0]"), ("join-namespaces: ", "linux.namespaces[")];
         let step = of_step.iter().find(|(step, _)| expected.starts_with(step)).map(|(_, place)| *place);
-        let message = expected.split_once("config.json: ").map_or("", |(_, message)| message);
+        let message = expected.split_once("config.json: ").map_or(expected.as_str(), |(_, message)| message);
         let is_there = |place: &&str| match step {
             Some(step) => place.starts_with(step),
             None if place.is_empty() => answer.problems.iter().any(|[_, problem, _]| message.starts_with(problem)),
@@ -230,7 +230,7 @@ fn a_bundle_that_is_none_has_one_problem() {
     Answer::of(call).is_about("", "/no/such/bundle: no such file or directory");
     let bundle = Bundle::new();
     for (text, place, words) in [
-        ("", "", "it ends too early"),
+        ("", "", "config.json ends too early"),
         ("[]", "", "expected an object"),
         (r#"{"process": {"args": ["a", 7]}}"#, "process.args[1]", "invalid type: integer `7`"),
     ] {
@@ -239,6 +239,33 @@ fn a_bundle_that_is_none_has_one_problem() {
     }
     fs::remove_file(bundle.path().join("config.json")).expect("config.json");
     check(&runtime, &bundle).is_about("", "config.json: no such file or directory");
+}
+
+/// What the specification does not know is ignored by `run`, and told by `check`, with what was meant.
+#[test]
+fn an_unknown_property_is_a_warning_with_the_nearest_one() {
+    not_on_peer!("no peer has it");
+    let bundle = Bundle::new().set("/hostnme", json!("web")).set("/process/user/username", json!("me"));
+    let answer = assert_runs(&bundle);
+    assert_eq!(
+        answer.warnings,
+        [
+            "config.json: hostnme: there is no such property, it is ignored; did you mean \"hostname\"?",
+            "config.json: process.user.username: there is no such property, it is ignored",
+        ]
+    );
+}
+
+/// `-b` names the bundle, as for every other command.
+#[test]
+fn the_bundle_may_be_an_option() {
+    not_on_peer!("no peer has it");
+    let runtime = Runtime::new();
+    let bundle = Bundle::new();
+    let answer = Answer::of(runtime.call(["check", "--json", "-b"]).arg(bundle.path()));
+    assert!(answer.runs, "{answer:?}");
+    let plan = |args: &[&str]| runtime.call(args).arg(bundle.path()).outcome().ok().stdout;
+    assert_eq!(plan(&["plan", "-b"]), plan(&["plan"]));
 }
 
 // --- the machine ----------------------------------------------------------------------------------

@@ -93,6 +93,31 @@ fn exec_fails_with_255_and_says_why() {
     assert_eq!(container.status(), "running");
 }
 
+/// What an option of `exec` has set is not config.json's fault; nor is what the file of `--process` says.
+#[test]
+fn exec_names_the_option_that_is_to_blame() {
+    not_on_peer!("the messages are ours");
+    let runtime = Runtime::new();
+    let bundle = sleeper();
+    let container = runtime.start_ready(&bundle);
+    for (options, text) in [
+        (["--env", "FOO"], "--env: \"FOO\" is not of the form NAME=value"),
+        (["--cwd", "/nope"], "--cwd: chdir /nope: no such file or directory"),
+        (["--cwd", "nope"], "--cwd: \"nope\" must be absolute"),
+    ] {
+        let outcome = container.exec_with(options, ["/probe"]).fails(255, text).in_one_line();
+        assert!(!outcome.stderr.contains("config.json"), "{outcome}");
+    }
+    let none: [&str; 0] = [];
+    let _ = container.exec_with(none, ["--", "/probe"]).fails(255, "leave it out").in_one_line();
+    let file = runtime.dir().join("process.json");
+    fs::write(&file, json!({ "args": ["/probe"], "cwd": "nope" }).to_string()).expect("a file");
+    let file = file.display().to_string();
+    let outcome =
+        container.exec_with(["--process", file.as_str()], none).fails(255, "process.json: cwd: ").in_one_line();
+    assert!(!outcome.stderr.contains("config.json"), "{outcome}");
+}
+
 /// stdin, stdout and stderr are the caller's.
 #[test]
 fn exec_passes_stdin_stdout_and_stderr() {

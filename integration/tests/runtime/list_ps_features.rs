@@ -26,6 +26,42 @@ fn an_empty_list_is_null_in_json() {
     assert_eq!(outcome.stdout.trim(), "null");
 }
 
+/// JSON is one line, as runc's: scripts read by lines.
+#[test]
+fn a_list_in_json_is_one_line() {
+    let runtime = Runtime::new();
+    let bundle = sleeper();
+    let container = runtime.create(&bundle);
+    let listed = runtime.call(["list", "--format", "json"]).outcome().ok().stdout;
+    assert!(listed.ends_with('\n') && listed.lines().count() == 1 && listed.contains(container.id()), "{listed}");
+}
+
+/// A state directory that is named and not there is an error, as with runc: a slip, and not an empty list.
+#[test]
+fn a_named_state_directory_must_be_there() {
+    let runtime = Runtime::new();
+    for args in [&["list"][..], &["list", "-q"], &["list", "-f", "json"]] {
+        let outcome = runtime.call(["--root", "/no/such/state"]).args(args).outcome();
+        let _ = outcome.fails(1, "/no/such/state: no such file or directory").in_one_line();
+    }
+}
+
+/// `create --config FILE` reads that in the place of the bundle's config.json, as crun does.
+#[test]
+fn another_file_may_be_the_config() {
+    not_on_peer!("runc has it not");
+    let runtime = Runtime::new();
+    let bundle = Bundle::new();
+    let mut other = bundle.spec().clone();
+    other["hostname"] = json!("another");
+    fs::write(runtime.dir().join("other.json"), other.to_string()).expect("a file");
+    fs::write(bundle.path().join("config.json"), "{}").expect("config.json");
+    for option in ["--config", "-f"] {
+        let outcome = runtime.run_with(&bundle, |call| call.dir(runtime.dir()).args([option, "other.json"]));
+        assert_eq!(outcome.json()["hostname"], "another");
+    }
+}
+
 /// An empty table has its head alone; `-q` prints nothing.
 #[test]
 fn an_empty_list_has_a_head_alone() {

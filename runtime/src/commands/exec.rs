@@ -55,6 +55,10 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
     if options.args.is_empty() {
         return Err(Error::new("process args cannot be empty").remedy("give a program, or --process FILE"));
     }
+    if options.args[0] == "--" {
+        let error = Error::new("exec \"--\": executable file not found in $PATH");
+        return Err(error.remedy("leave it out: what follows the container is the program's"));
+    }
     let mut process = own_process(container)?;
     process.args.clone_from(&options.args);
     if let Some(cwd) = &options.cwd {
@@ -95,6 +99,27 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
         process.capabilities = Some(capabilities);
     }
     Ok(process)
+}
+
+/// Names the option, or the file of `--process`, where an error is about what that has set, and not config.json.
+fn blame(error: Error, options: &Exec) -> Error {
+    let place = error.parts().0.to_owned();
+    let Some(rest) = place.strip_prefix("process.") else { return error };
+    if let Some(file) = &options.process {
+        return error.in_file(&file.display().to_string(), rest);
+    }
+    let given = [
+        ("env[", "--env", !options.env.is_empty()),
+        ("cwd", "--cwd", options.cwd.is_some()),
+        ("user.additionalGids", "--additional-gids", !options.additional_gids.is_empty()),
+        ("user.", "--user", options.user.is_some()),
+        ("apparmorProfile", "--apparmor", options.apparmor.is_some()),
+        ("selinuxLabel", "--process-label", options.process_label.is_some()),
+    ];
+    match given.iter().find(|(name, _, given)| *given && rest.starts_with(name)) {
+        Some((_, option, _)) => error.in_file(option, ""),
+        None => error,
+    }
 }
 
 /// The process of the container's config.json.
@@ -150,7 +175,7 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
     };
     let own = container.memory_limited().then(|| container.cgroup()).flatten();
     let oom = OomWatch::from_now(own.as_ref());
-    let mut prepared = join(&parameters)?;
+    let mut prepared = join(&parameters).map_err(|error| blame(error, options))?;
     let signals = (!options.detach).then(Signals::block).transpose()?;
     let mut started = hand_over(&prepared, options).and_then(|()| prepared.start(&container));
     if options.detach && started.is_ok() {

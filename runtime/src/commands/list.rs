@@ -1,26 +1,20 @@
 //! `list`: all containers of a state directory.
 
-use crate::error::{Kind, Result};
+use crate::cli;
+use crate::error::{Context, Error, Kind, Result};
 
 use super::state::Listed;
-use super::{Shell, print, print_json};
+use super::{Shell, print};
 
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Columns for people.
-    Table,
-    /// An array of what `state` prints; `null` when there is nothing.
-    Json,
-    /// Ids alone.
-    Quiet,
-}
-
-/// `list`
+/// `list`. The default state directory need not be there; one that was `named` must.
 ///
 /// # Errors
 /// The state directory cannot be read.
-pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
+pub fn list(shell: &Shell<'_>, options: &cli::List, named: bool) -> Result<()> {
+    if named {
+        let root = shell.store.root();
+        std::fs::metadata(root).context(format_args!("open {}", root.display()))?;
+    }
     let mut ids = shell.store.ids()?;
     ids.retain(|id| match shell.store.open(id) {
         Err(error) if error.kind() == Kind::Untrusted => {
@@ -29,7 +23,7 @@ pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
         }
         _ => true,
     });
-    if format == Format::Quiet {
+    if options.quiet {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
     // One that goes away while we look, or that is half made, is not listed.
@@ -42,9 +36,11 @@ pub fn list(shell: &Shell<'_>, format: Format) -> Result<()> {
             listed.push((entry, container));
         }
     }
-    if format == Format::Json {
+    if options.format == "json" {
         let entries: Vec<&Listed<'_>> = listed.iter().map(|(entry, _)| entry).collect();
-        return if entries.is_empty() { print("null\n") } else { print_json(&entries) };
+        // As runc's: one line, for scripts that read by lines.
+        let text = serde_json::to_string(&entries).map_err(|error| Error::new(format!("encode JSON: {error}")))?;
+        return if entries.is_empty() { print("null\n") } else { print(&format!("{text}\n")) };
     }
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(String::from)];
     rows.extend(listed.iter().map(|(entry, container)| {

@@ -5,6 +5,8 @@
 
 use std::hash::Hasher;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Rootless;
@@ -30,6 +32,9 @@ pub struct Basis {
     pub no_pivot: bool,
     pub filters: u32,
     pub config: Fingerprint,
+    /// Where that is, if not in the bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
 }
 
 /// A keyed hash of config.json (SipHash-2-4): the key's halves and the value. Who may write the bundle cannot read the key, and so
@@ -55,6 +60,7 @@ impl Basis {
             no_pivot: request.no_pivot,
             filters: own_filters(),
             config: Fingerprint::of(config)?,
+            file: None,
         })
     }
 

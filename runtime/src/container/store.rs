@@ -230,12 +230,16 @@ pub struct Store {
 /// It is empty, too long, `.` or `..`, or has other characters than letters, digits and `_+-.`.
 pub fn check_id(id: &str) -> Result<()> {
     let sane = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
-    if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.bytes().all(sane) {
-        return Err(
-            Error::new(format!("invalid container ID format: {id:?}")).remedy("use letters, digits and _ + - . only")
-        );
-    }
-    Ok(())
+    let remedy = match id {
+        "." | ".." => "these two are no ids",
+        _ if id.len() > 255 => "at most 255 characters are possible",
+        _ if !id.is_empty() && id.bytes().all(sane) => return Ok(()),
+        _ if id.contains(['/', ':']) => {
+            "use letters, digits and _ + - . only (cleat runs bundles, not images: -b DIR is the bundle)"
+        }
+        _ => "use letters, digits and _ + - . only",
+    };
+    Err(Error::new(format!("invalid container ID format: {id:?}")).remedy(remedy))
 }
 
 impl Store {
@@ -344,6 +348,12 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// The directory of all of them.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The directory of an id.

@@ -11,7 +11,7 @@ use cleat_plan::wire::{self, FromInit, ToInit};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
 
-use crate::error::{Context, Error, Result, errno_text, printable};
+use crate::error::{Context, Error, Kind, Result, errno_text, printable};
 use crate::sys;
 
 /// One end of a `SOCK_SEQPACKET` channel.
@@ -169,14 +169,23 @@ fn reason(step: Step, errno: Errno) -> &'static str {
 /// A failed step of the init as one line.
 #[must_use]
 pub fn failure_text(failure: &wire::Failure) -> String {
+    format!("{}: {}", failure.step.name(), failed_call(failure))
+}
+
+/// A failed step of the init, at the property that it is about where a step says less.
+#[must_use]
+pub fn failure_error(failure: &wire::Failure) -> Error {
+    match (failure.step, failure.call.as_slice(), Errno::from_raw(failure.errno)) {
+        (Step::Credentials | Step::Cwd, b"chdir" | b"getcwd", _) => Error::at("process.cwd", failed_call(failure)),
+        (Step::Mounts, b"open_tree", Errno::ENOENT) => Error::new(failure_text(failure)).with_kind(Kind::NoSource),
+        _ => Error::new(failure_text(failure)),
+    }
+}
+
+fn failed_call(failure: &wire::Failure) -> String {
     // Paths and interpreter lines are the image's: they must not speak to a terminal.
     let part = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
-    // What belongs to a property is told by its name: a step's says something to us alone.
-    let place = match &*part(&failure.call) {
-        "chdir" | "getcwd" => "process.cwd",
-        _ => failure.step.name(),
-    };
-    let mut text = format!("{place}: {}", part(&failure.call));
+    let mut text = part(&failure.call);
     if !failure.path.is_empty() {
         text.push(' ');
         text.push_str(&part(&failure.path));

@@ -20,7 +20,7 @@ use crate::container::{
     Basis, CgroupState, CleatState, Container, FilterState, Phase, Record, RuncCgroup, RuncConfig, StateDirGuard,
     Status, Store,
 };
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result, errno_text};
 use crate::launch::channel::Channel;
 use crate::launch::netdev::MovedDevices;
 use crate::launch::setns_helper;
@@ -32,6 +32,7 @@ use crate::probe::host;
 use crate::probe::host_mounts;
 use crate::spec;
 use crate::spec::{RawSpec, Spec};
+use crate::sys::clean_path::clean;
 use crate::sys::netns::{Network, Sysfs};
 use crate::sys::path::Proc;
 use crate::sys::{self, Child};
@@ -90,7 +91,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     if let Some((what, remedy)) = host::short_of_descriptors() {
         return Err(Error::new(format!("{what}")).remedy(format_args!("{remedy}")));
     }
-    let text = spec::read(&request.bundle)?;
+    let text = spec::read_from(&request.bundle, parameters.options.config.as_deref())?;
     let spec: Spec = spec::parse("config.json", &text)?;
     let faults = Faults::new(request, parameters.debug);
     faults.at(Step::NetworkNamespace)?;
@@ -117,7 +118,8 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     let moved = std::cell::RefCell::default();
     let kept = spec::parse("config.json", &text)?;
     network.iter().for_each(Network::hurry);
-    let basis = Basis::of(request, &host, &text)?;
+    let file = parameters.options.config.as_deref().map(std::path::absolute).transpose().context("--config")?;
+    let basis = Basis { file, ..Basis::of(request, &host, &text)? };
     let creation = Creation {
         parameters,
         plan,
@@ -129,7 +131,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
         poststop_state: &poststop_state,
         moved: &moved,
     };
-    creation.perform().inspect_err(|_| {
+    creation.perform().map_err(|error| name_missing_source(error, &spec, &request.bundle)).inspect_err(|_| {
         moved.take().bring_back(parameters.warn);
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
@@ -138,6 +140,24 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
             hooks::run_all(&poststop, &runner).iter().for_each(|error| (parameters.warn)(&error.to_string()));
         }
     })
+}
+
+/// Names the mount whose source is not there, as `check` does.
+fn name_missing_source(error: Error, spec: &Spec, bundle: &Path) -> Error {
+    let is_bound = |mount: &spec::Mount| {
+        mount.kind == "bind" || mount.options.iter().any(|option| option == "bind" || option == "rbind")
+    };
+    let bound = spec.mounts.iter().enumerate().filter(|(_, mount)| is_bound(mount));
+    let sources = bound.map(|(index, mount)| (index, clean(bundle, Path::new(&mount.source))));
+    let is_missing = |path: &Path| std::fs::metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let mut missing = sources.filter(|(_, path)| error.kind() == Kind::NoSource && is_missing(path));
+    match missing.next() {
+        Some((index, path)) => {
+            let what = format!("{}: {}", path.display(), errno_text(Errno::ENOENT));
+            Error::at(&format!("mounts[{index}].source"), what).remedy("make it, or remove the mount")
+        }
+        None => error,
+    }
 }
 
 /// Before anything is made: a better message than the one of a mount call.
@@ -557,7 +577,9 @@ impl Creation<'_> {
     fn open_mounts(&self, child: &Child) -> Result<Vec<OwnedFd>> {
         let mounts = &self.plan.host.mount_fds;
         if !mounts.is_empty() && self.plan.host.namespaces & plan::NEWUSER != 0 {
-            return setns_helper::open_in_mounts_of(child, mounts, |tree| open_tree(tree, child));
+            let opened = setns_helper::open_in_mounts_of(child, mounts, |tree| open_tree(tree, child));
+            // A copy of this process says in a text what has failed.
+            return opened.map_err(|error| error.with_kind(Kind::NoSource));
         }
         mounts.iter().map(|tree| open_tree(tree, child)).collect()
     }

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::child::{ChildGuard, forked};
 use crate::cgroup::OomWatch;
 use crate::error::{Context, Error, Result, errno_text};
-use crate::launch::channel::{Channel, Received, failure_text};
+use crate::launch::channel::{Channel, Received, failure_error, failure_text};
 use crate::sys::{self, Child};
 
 /// The host's side of it, for a process that is made and for one that joins: messages that mean the same
@@ -183,7 +183,7 @@ fn failed(failure: &Failure, oom: &OomWatch<'_>) -> Error {
         (nix::errno::Errno::EAGAIN, Some(cgroup)) => {
             Error::new(format!("{text}")).remedy(format_args!("{}", cgroup.process_refusal()))
         }
-        _ => oom.annotate(Error::new(text)),
+        _ => oom.annotate(failure_error(failure)),
     }
 }
 
