@@ -106,7 +106,7 @@ impl Property {
     pub fn places(self) -> &'static [&'static str] {
         match self {
             Self::Mounts => &["config.json: mounts["],
-            Self::User => &["process.user.uid", "process.user.gid"],
+            Self::User => &["process.user.uid", "process.user.gid", "--user:", ": user.uid", ": user.gid"],
             Self::Mappings => &["linux.uidMappings", "linux.gidMappings"],
             Self::Keyring => &["keyctl"],
             Self::Limits => &["linux.resources.hugepageLimits", "linux.resources.memory", "linux.resources.pids"],

@@ -582,7 +582,7 @@ fn exec_passes_on_what_is_not_utf_8() {
     assert!(outcome.stdout.contains("WORD=caf\u{fffd}"), "{outcome}");
     let directory = std::ffi::OsStr::from_bytes(b"/caf\xe9");
     let call = runtime.call(["exec", "--cwd"]).arg(directory).arg(container.id()).args(["/probe", "facts"]);
-    let _ = call.outcome().fails(255, "process.cwd: chdir /caf\u{fffd}: no such file or directory");
+    let _ = call.outcome().fails(255, "--cwd: chdir /caf\u{fffd}: no such file or directory");
     // A path of the host.
     let file = runtime.dir().join(word);
     let call = runtime.call(["exec", "--pid-file"]).arg(&file).arg(container.id()).args(["/probe", "exit", "0"]);
@@ -636,5 +636,5 @@ fn exec_names_the_working_directory() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     let outcome = container.exec_with(["--cwd", "/nope"], ["/probe", "facts"]);
-    let _ = outcome.fails(255, "process.cwd: chdir /nope: no such file or directory").in_one_line();
+    let _ = outcome.fails(255, "--cwd: chdir /nope: no such file or directory").in_one_line();
 }

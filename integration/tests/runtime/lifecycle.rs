@@ -682,7 +682,9 @@ fn run_ends_with_255_when_the_program_cannot_be_executed() {
     let bundle = bundle.with_mode("/other", 0o755);
     let _ = runtime.run(&bundle).fails(255, "exec format error");
     let hook = json!({ "path": "/probe", "args": ["probe", "exit", "3"] });
-    let _ = runtime.run(&sleeper().raw_hook("startContainer", hook)).fails(255, "hook /probe");
+    let _ = runtime
+        .run(&sleeper().raw_hook("startContainer", hook))
+        .fails(255, "error running startContainer hook #0: exit status 3");
     // What is found out before is 1.
     let _ = runtime.run(&Bundle::new().args(["no-such-program"])).refused("executable file not found in $PATH");
 }

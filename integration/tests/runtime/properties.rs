@@ -151,21 +151,15 @@ fn exec_refuses_wrong_properties_with_their_place() {
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);
     for (properties, expected) in [
-        (json!({ "scheduler": { "policy": "SCHED_FAST" } }), "process.scheduler.policy: \"SCHED_FAST\" is not one of"),
+        (json!({ "scheduler": { "policy": "SCHED_FAST" } }), ": scheduler.policy: \"SCHED_FAST\" is not one of"),
         (json!({ "scheduler": ["SCHED_FIFO"] }), ": scheduler: invalid type: sequence, expected an object"),
-        (json!({ "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 9 } }), "process.ioPriority.priority: 9"),
-        (
-            json!({ "execCPUAffinity": { "initial": "0-" } }),
-            "process.execCPUAffinity.initial: \"0-\": \"\" is no number",
-        ),
-        (
-            json!({ "execCPUAffinity": { "final": "65536" } }),
-            "process.execCPUAffinity.final: \"65536\": 65536 is above",
-        ),
+        (json!({ "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 9 } }), ": ioPriority.priority: 9"),
+        (json!({ "execCPUAffinity": { "initial": "0-" } }), ": execCPUAffinity.initial: \"0-\": \"\" is no number"),
+        (json!({ "execCPUAffinity": { "final": "65536" } }), ": execCPUAffinity.final: \"65536\": 65536 is above"),
         (json!({ "execCPUAffinity": { "final": 3 } }), ": execCPUAffinity.final: invalid type: integer"),
         (
             json!({ "terminal": true, "consoleSize": { "height": 1, "width": 65_536 } }),
-            "process.consoleSize.width: 65536 is not between 0 and 65535",
+            ": consoleSize.width: 65536 is not between 0 and 65535",
         ),
     ] {
         let _ = exec_file(&runtime, &container, &properties).fails(255, expected).in_one_line();

@@ -201,7 +201,7 @@ fn a_user_that_is_not_mapped_is_refused_with_its_place() {
     }
     let container = runtime.start_ready(&runtime.bundle().args(["/probe", "sleep"]));
     let outcome = container.exec_with(["--user", "7"], ["/probe"]);
-    let _ = outcome.fails(255, "process.user.uid: 7 has no mapping in the container's user namespace, which has 0");
+    let _ = outcome.fails(255, "--user: 7 has no mapping in the container's user namespace, which has 0");
 }
 
 /// subuid(5): ids that are delegated are mapped by newuidmap(1), and groups can be set.
@@ -226,7 +226,7 @@ fn exec_takes_delegated_ids() {
     let container = runtime.start_ready(&bundle);
     let facts = container.exec_with(["--user", "1000:1001", "-g", "5"], ["/probe", "facts"]).json();
     assert_eq!((&facts["uid"], &facts["gid"], &facts["groups"]), (&json!(1000), &json!(1001), &json!([5])));
-    let text = "process.user.additionalGids[0]: 70000 has no mapping in the container's user namespace";
+    let text = "--additional-gids: 70000 has no mapping in the container's user namespace";
     let _ = container.exec_with(["-g", "70000"], ["/probe"]).fails(255, text);
 }
 

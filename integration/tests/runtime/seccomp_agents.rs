@@ -109,7 +109,7 @@ fn an_agent_is_told_by_create_where_the_filter_is_loaded_early() {
 fn an_agent_may_decide_on_the_start_itself() {
     not_on_peer!("it waits for an answer to calls of its own first");
     let runtime = Runtime::new();
-    for (answer, code) in [(Answer::Continue, 0), (Answer::Errno(13), 1)] {
+    for (answer, code) in [(Answer::Continue, 0), (Answer::Errno(13), 255)] {
         let agent = Agent::listen(runtime.dir());
         let bundle = asking(notified(&["execve"]), &agent).args(["/probe", "print", "runs"]);
         let (_container, running) = runtime.spawn_run(&bundle, |call| call);

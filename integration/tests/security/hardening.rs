@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use integration::{
-    Bundle, Call, Running, Runtime, eventually, not_on_peer, not_on_runc_1_1, probe, tries, unique_name,
+    Bundle, Call, Pty, Running, Runtime, eventually, not_on_peer, not_on_runc_1_1, probe, tries, unique_name,
 };
 use rustix::event::{Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
@@ -417,7 +417,9 @@ fn the_foreground_does_not_spin_on_a_closed_pipe() {
     let id = unique_name();
     let _container = runtime.container(&id);
     let call = runtime.through_shell(": | { exec \"$0\" \"$@\"; }", ["run", "-b"]).arg(bundle.path()).arg(&id);
-    let shell = call.spawn();
+    // There has to be a terminal somewhere.
+    let (_pty, slave) = Pty::open();
+    let shell = call.stderr(&slave).spawn();
     shell.wait_for_line("ready");
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.pid())).expect("children");
     let pid = children.split_whitespace().next_back().expect("the runtime").to_owned();
