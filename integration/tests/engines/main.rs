@@ -14,6 +14,7 @@ mod cri_sid;
 mod docker;
 mod engines;
 mod podman;
+mod podman_pods;
 
 fn main() -> std::process::ExitCode {
     integration::harness::main()

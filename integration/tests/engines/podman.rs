@@ -12,7 +12,7 @@ macro_rules! podman {
     () => {
         match EngineHost::podman() {
             Some(host) => host,
-            None => return,
+            None => integration::skip("it is not here; make engines fetches it"),
         }
     };
 }
@@ -322,6 +322,7 @@ fn namespaces_are_shared_as_asked_for() {
     prints(&host, &joined("--net none --uts container:a", "hostname"), "first\n");
     prints(&host, &joined("--net none --pid container:a", "sh -c 'cat /proc/1/comm'"), "sleep\n");
     prints(&host, &joined("--net container:a --ipc container:a", "echo in"), "in\n");
+    prints(&host, &joined("--net ns:/proc/1/ns/net", "echo in"), "in\n");
     prints(&host, &joined("--net host --pid host --ipc host --uts host --cgroupns host", "echo in"), "in\n");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
@@ -398,4 +399,18 @@ fn an_ordinary_user_runs_containers() {
         "podman top a comm; podman stop -t 0 a; podman inspect -f '{{.State.ExitCode}}' a; podman rm a",
         "COMMAND\nsleep\na\n137\na\n",
     );
+}
+
+#[test]
+fn settings_are_updated() {
+    let host = podman!();
+    let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
+    let _ = host.sh("podman update --restart always a").ok();
+    prints(&host, "podman inspect -f '{{.HostConfig.RestartPolicy.Name}}' a", "always\n");
+    if host.has_controller("memory") {
+        let _ = host.sh("podman update --memory 100m --pids-limit 77 a").ok();
+        prints(&host, "podman exec a cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max", "104857600\n77\n");
+    }
+    let _ = host.sh("podman rm -f -t 0 a").ok();
+    nothing_is_left(&host);
 }
