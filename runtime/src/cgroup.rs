@@ -336,7 +336,7 @@ impl CgroupGuard {
                 Err(errno @ (Errno::EACCES | Errno::EPERM)) if !nix::unistd::geteuid().is_root() => {
                     let what = format!("{place}: mkdir {}: {}", walked.display(), errno_text(errno));
                     let hint = "only cgroups that were delegated to this user can be used";
-                    return Err(Error::new(format!("{what}")).remedy(format_args!("{hint}: {}", wanted.remedy())));
+                    return Err(Error::new(what.to_string()).remedy(format_args!("{hint}: {}", wanted.remedy())));
                 }
                 Err(errno) => return Err(errno).context(format_args!("{place}: mkdir {}", walked.display())),
             };

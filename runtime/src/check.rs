@@ -142,6 +142,7 @@ pub fn check(path: &Path, host: &Host, state: &Result<PathBuf>, survey: &mut Sur
 }
 
 /// The bundle's absolute path, and its config.json.
+#[allow(clippy::result_large_err, reason = "it is called once")]
 fn read(path: &Path) -> std::result::Result<(PathBuf, Vec<u8>, Spec), (PathBuf, Error)> {
     let bundle = crate::probe::host::real_directory(path).map_err(|error| (path.to_path_buf(), error))?;
     let parse = |text: Vec<u8>| Ok((spec::parse("config.json", &text)?, text));

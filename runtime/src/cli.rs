@@ -562,7 +562,7 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
     let Some((name, sub)) = matches.subcommand() else {
         return Err(Refusal { text: command.render_help().to_string(), asked: true });
     };
-    let action = action(name, sub).map_err(|error| refusal(&name, &command, &error))?;
+    let action = action(name, sub).map_err(|error| refusal(name, &command, &error))?;
     Ok(Invocation { global, action })
 }
 

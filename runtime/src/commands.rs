@@ -31,6 +31,8 @@ pub struct Shell<'a> {
     pub store: Store,
     /// Receives warnings.
     pub warn: &'a dyn Fn(&str),
+    /// Receives warnings of what happens when the program has ended: they are no words of its own.
+    pub report: &'a dyn Fn(&str),
     /// Receives what is done, with `--debug`.
     pub debug: Option<&'a dyn Fn(&str)>,
     /// Descriptors from 3 on that were open when this process started, in a row.

@@ -91,6 +91,15 @@ impl Log {
         self.least == Level::Debug
     }
 
+    /// Logs a warning that is printed wherever standard error leads: runtime-spec runtime.md, § Lifecycle, wants those of
+    /// `poststop` hooks.
+    pub fn report(&self, message: &str) {
+        match self.file {
+            None if !self.warns => drop(std::io::stderr().write_all(format!("warning: {message}\n").as_bytes())),
+            _ => self.send(Level::Warning, message),
+        }
+    }
+
     /// Logs one message. Errors are printed for people, too.
     pub fn send(&self, level: Level, message: &str) {
         if level < self.least {

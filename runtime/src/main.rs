@@ -21,6 +21,7 @@ const RUNC_VERSION: &str = "1.3.6";
 
 cleat::entry!(command);
 
+#[allow(clippy::needless_pass_by_value, reason = "what calls it hands them over")]
 fn command(words: Vec<OsString>) -> u8 {
     let inherited = commands::count_inherited_fds();
     let arguments: Vec<String> = words.iter().map(|word| raw_words::escape(word)).collect();
@@ -112,6 +113,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         return commands::check::check(asked, &state, options.bundle(), options.json);
     }
     let warn = |message: &str| log.send(Level::Warning, message);
+    let report = |message: &str| log.report(message);
     let debug = |message: &str| log.send(Level::Debug, message);
     // Commands that remember nothing need no place for it.
     let stateless = matches!(invocation.action, Action::Spec(_) | Action::Features | Action::Plan(_));
@@ -119,6 +121,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     let shell = Shell {
         store: Store::new(root),
         warn: &warn,
+        report: &report,
         debug: log.debug().then_some(&debug),
         inherited,
         rootless: global.rootless,

@@ -35,6 +35,7 @@ pub fn delete(args: &Args) -> Result<()> {
     let shell = Shell {
         store: Store::new(bundle::state_root(&options, &args.namespace)),
         warn: &warn,
+        report: &warn,
         debug: None,
         inherited: 0,
         rootless: cleat::cli::Rootless::Auto,

@@ -161,6 +161,7 @@ impl Driver {
         Shell {
             store,
             warn,
+            report: warn,
             debug: None,
             inherited: 0,
             rootless: cleat::cli::Rootless::Auto,

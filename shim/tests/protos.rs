@@ -1,6 +1,8 @@
 //! Are the shim's messages those of containerd? Held against the types that containerd-shim-protos generates from
 //! containerd's own files: every field of theirs is set, read by ours, written again and read by theirs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by saying what it expected")]
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 

@@ -78,6 +78,7 @@ usage: probe [WORD [ARGUMENT…]]
   attack-fresh                a procfs, then a sysfs, in namespaces of its own: what it shows of what is masked here
   attack-trace                trace every process that shows up, for ever";
 
+#[allow(clippy::too_many_lines, reason = "a table of verbs")]
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if args.len() > 2 && args[0] == "into" {

@@ -30,7 +30,7 @@ pub(crate) struct Runner<'a> {
 }
 
 /// Runs the hooks in order; the first that fails ends it.
-pub(crate) fn run(hooks: &Hooks, runner: &Runner) -> Result<()> {
+pub(crate) fn run(hooks: &Hooks, runner: &Runner<'_>) -> Result<()> {
     for hook in &hooks.list {
         one(hook, &hooks.state, runner)?;
     }
@@ -47,7 +47,7 @@ struct Streams {
     errno: OwnedFd,
 }
 
-fn one(hook: &Hook, state: &[u8], runner: &Runner) -> Result<()> {
+fn one(hook: &Hook, state: &[u8], runner: &Runner<'_>) -> Result<()> {
     let streams = Streams {
         state: memory_file(state)?,
         out: memory_file(b"")?,
@@ -128,7 +128,7 @@ fn wait(pidfd: &OwnedFd, timeout_secs: Option<u32>) -> Result<bool> {
     }
 }
 
-fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner) -> ! {
+fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner<'_>) -> ! {
     let (args, env) = (sys::Strings::of(&hook.args), sys::Strings::of(hook.env.as_deref().unwrap_or(runner.env)));
     if let Some(dir) = runner.cwd {
         let _ = rustix::process::fchdir(dir);

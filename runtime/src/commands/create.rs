@@ -135,13 +135,13 @@ pub fn run(shell: &Shell<'_>, options: &Create, foreground: Run) -> Result<u8> {
         return Ok(0);
     };
     let code = console::supervise(created.child.get(), &signals, created.console.take());
-    tell_memory_death(&code, &oom, shell.warn);
+    tell_memory_death(&code, &oom, shell.report);
     // Reaped, or not ours to reap again.
     created.child.release();
     if foreground.keep {
         return code;
     }
-    let removed = delete::destroy(created.container, shell.warn);
+    let removed = delete::destroy(created.container, shell.report);
     let code = code?;
     removed.map(|()| code)
 }

@@ -192,7 +192,7 @@ pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
         return Ok(0);
     };
     let code = console::supervise(prepared.child.get(), &signals, prepared.console.take());
-    super::create::tell_memory_death(&code, &oom, shell.warn);
+    super::create::tell_memory_death(&code, &oom, shell.report);
     prepared.child.release();
     code
 }

@@ -301,7 +301,7 @@ impl Store {
                 "state of {id}: {} is missing: its creation is under way, or that or its removal was interrupted",
                 file.display()
             );
-            Error::new(format!("{place}")).remedy(format_args!("remove the rest: delete --force {id}"))
+            Error::new(place.to_string()).remedy(format_args!("remove the rest: delete --force {id}"))
         })?;
         let record: Record = crate::spec::parse(&file.to_string_lossy(), &text)?;
         Ok(Container { path, record })

@@ -89,7 +89,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
     container::check_id(&request.id)?;
     // Before anything is made: a command that runs out of them half-way has none left to undo with, either.
     if let Some((what, remedy)) = host::short_of_descriptors() {
-        return Err(Error::new(format!("{what}")).remedy(format_args!("{remedy}")));
+        return Err(Error::new(what.to_string()).remedy(format_args!("{remedy}")));
     }
     let text = spec::read_from(&request.bundle, parameters.options.config.as_deref())?;
     let spec: Spec = spec::parse("config.json", &text)?;

@@ -174,14 +174,13 @@ fn no_keyring(errno: i32) -> String {
 fn failed(failure: &Failure, oom: &OomWatch<'_>) -> Error {
     let text = failure_text(failure);
     match (nix::errno::Errno::from_raw(failure.errno), oom.cgroup()) {
-        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::PidNamespace => {
-            Error::new(format!("{text}")).remedy(format_args!(
+        (nix::errno::Errno::EAGAIN, Some(cgroup)) if failure.step == Step::PidNamespace => Error::new(text.to_string())
+            .remedy(format_args!(
                 "{}; to enter a pid namespace takes two processes for a moment, of which the first is among these",
                 cgroup.process_refusal()
-            ))
-        }
+            )),
         (nix::errno::Errno::EAGAIN, Some(cgroup)) => {
-            Error::new(format!("{text}")).remedy(format_args!("{}", cgroup.process_refusal()))
+            Error::new(text.to_string()).remedy(format_args!("{}", cgroup.process_refusal()))
         }
         _ => oom.annotate(failure_error(failure)),
     }

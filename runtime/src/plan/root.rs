@@ -68,16 +68,9 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
     let path = findings.keep(text(input.rootfs));
     let tree = (input.host_opens && own_mounts)
         .then(|| {
-            push_mount(
-                mount_fds,
-                Tree {
-                    path: input.rootfs.into(),
-                    recursive: true,
-                    nofollow: false,
-                    idmap: None,
-                    idmap_recursive: false,
-                },
-            )
+            let path = input.rootfs.into();
+            let tree = Tree { path, recursive: true, nofollow: false, idmap: None, idmap_recursive: false };
+            push_mount(mount_fds, tree)
         })
         .transpose();
     let tree = findings.keep(tree);
@@ -117,16 +110,6 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         Pivot::MoveMount => findings.keep(host_mounts(&input.host.mounts, unprivileged)),
         Pivot::PivotRoot | Pivot::Chroot => Default::default(),
     };
-    let mut absolute = |paths: &[String], name: &str| -> Vec<Text> {
-        findings.each(paths, |index, path| {
-            // The specification wants them absolute; runc and crun take others from the root.
-            match path.as_str() {
-                "" => Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute"))),
-                path if path.starts_with('/') => text(path),
-                path => text(format!("/{path}")),
-            }
-        })
-    };
     wire::Root {
         path,
         tree,
@@ -140,9 +123,18 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         mounts: list,
         devices,
         dev_links: make_nodes,
-        masked: absolute(&linux.masked_paths, "linux.maskedPaths"),
-        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths"),
+        masked: absolute(&linux.masked_paths, "linux.maskedPaths", findings),
+        readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths", findings),
     }
+}
+
+/// Masked or read-only paths. The specification wants them absolute; runc and crun take others from the root.
+fn absolute(paths: &[String], name: &str, findings: &mut Findings) -> Vec<Text> {
+    findings.each(paths, |index, path| match path.as_str() {
+        "" => Err(Place::new(format!("{name}[{index}]")).error(format_args!("{path:?} must be absolute"))),
+        path if path.starts_with('/') => text(path),
+        path => text(format!("/{path}")),
+    })
 }
 
 /// What a container cannot have that has no mount namespace of its own.

@@ -96,16 +96,14 @@ impl Driver {
         let writes_ready = matches!(stdio.stdout.target, Target::Binary { writes_ready: true, .. });
         streams.stdio = stdio;
         command.arg(&who.container);
-        let streams = self.streams.entry(who.clone()).insert_entry(streams).into_mut();
-        match ready {
-            None => self.spawn(who, &mut command),
-            Some(ready) => {
-                let token = ctx.epoll.read(&ready, Source::LoggerReady(who.clone())).context("epoll_ctl")?;
-                streams.pending_spawn = Some(PendingSpawn { command, ready, token, writes_ready });
-                self.after(READY, Timer::LoggerReady(who.clone(), number));
-                Ok(())
-            }
+        self.streams.insert(who.clone(), streams);
+        let Some(ready) = ready else { return self.spawn(who, &mut command) };
+        let token = ctx.epoll.read(&ready, Source::LoggerReady(who.clone())).context("epoll_ctl")?;
+        if let Some(streams) = self.streams.get_mut(who) {
+            streams.pending_spawn = Some(PendingSpawn { command, ready, token, writes_ready });
         }
+        self.after(READY, Timer::LoggerReady(who.clone(), number));
+        Ok(())
     }
 
     fn spawn(&mut self, who: &ProcessId, command: &mut Command) -> Result<()> {

@@ -66,6 +66,7 @@ impl Driver {
         }
     }
 
+    #[allow(clippy::result_large_err, reason = "the request comes back to be answered")]
     fn list(&mut self, request: PidsRequest) -> std::result::Result<(), (PidsRequest, Error)> {
         let Some(entry) = self.containers.get(&request.id) else {
             return Err((request, Error::of(Kind::NoContainer, "the container was deleted")));

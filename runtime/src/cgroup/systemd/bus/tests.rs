@@ -191,7 +191,7 @@ impl Manager {
 }
 
 /// Serves one connection until `stop`'s other end is gone.
-fn serve(listener: UnixListener, seen: Seen, stop: std::sync::mpsc::Receiver<()>) {
+fn serve(listener: &UnixListener, seen: Seen, stop: &std::sync::mpsc::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     runtime.block_on(async {
         let (stream, _) = listener.accept().unwrap();
@@ -217,7 +217,8 @@ fn another_implementation_understands_us_and_we_it() {
     let listener = UnixListener::bind(&path).unwrap();
     let (seen, calls) = std::sync::mpsc::channel();
     let (running, stop) = std::sync::mpsc::channel();
-    let server = std::thread::spawn(move || serve(listener, seen, stop));
+    #[allow(clippy::disallowed_methods, reason = "a test may have threads")]
+    let server = std::thread::spawn(move || serve(&listener, seen, &stop));
     let properties = [
         Property { name: "Delegate", value: Value::Flag(true) },
         Property { name: "TasksMax", value: Value::Count(1 << 40) },
@@ -246,7 +247,7 @@ fn another_implementation_understands_us_and_we_it() {
     assert_eq!(job, "/org/freedesktop/systemd1/job/7");
     assert_eq!(bus.end_of_job(&job).unwrap(), "done");
     let (unit, read) = calls.recv().unwrap();
-    let read: Vec<_> = read.iter().map(|(name, value)| format!("{name} {}", value.to_string())).collect();
+    let read: Vec<_> = read.iter().map(|(name, value)| format!("{name} {}", **value)).collect();
     assert_eq!(unit, "a.scope");
     assert_eq!(
         read,
