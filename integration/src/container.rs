@@ -51,7 +51,7 @@ impl<'r> Container<'r> {
     ///
     /// # Panics
     /// Without a pid file that holds a number and nothing else.
-    pub fn born(&mut self, pid_file: &Path) {
+    pub fn created(&mut self, pid_file: &Path) {
         let text = fs::read_to_string(pid_file).expect("a pid file");
         self.pid = text.parse().unwrap_or_else(|_| panic!("pid file holds {text:?}"));
         let pid = Pid::from_raw(self.pid).expect("a pid");

@@ -67,7 +67,7 @@ impl Runtime {
         if !outcome.succeeded() {
             return Err(outcome);
         }
-        container.born(&pid_file);
+        container.created(&pid_file);
         Ok(container)
     }
 

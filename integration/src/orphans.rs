@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::host::cgroup_root;
 
-/// Reaps every child that has ended, whoever left it to us. Only for a test that runs alone: it
+/// Reaps every child that has ended, also those that others left to us. Only for a test that runs alone: it
 /// would take the exit status that another one waits for.
 pub fn reap_orphans() {
     reap_orphans_but(None);

@@ -35,7 +35,7 @@ pub use frames::{HEADER, frame};
 pub const OPTIONS: &str = "containerd.runc.v1.Options";
 
 /// What an answer is: a message, or a code of gRPC and a text.
-pub type Told<T> = Result<T, (i32, String)>;
+pub type Reply<T> = Result<T, (i32, String)>;
 
 /// Where shims of one test live: their sockets, the state of their containers, and who hears their
 /// events. Everything goes with it.
@@ -379,7 +379,7 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn create(&self, client: &mut Client, streams: &Streams) -> u32 {
-        let told: Told<PidResponse> = client.call("Create", &self.create_request(streams));
+        let told: Reply<PidResponse> = client.call("Create", &self.create_request(streams));
         told.unwrap_or_else(|refusal| panic!("Create: {refusal:?}")).pid
     }
 
@@ -389,7 +389,7 @@ impl Shim<'_> {
     /// It is refused.
     pub fn run(&self, client: &mut Client, streams: &Streams) -> u32 {
         let pid = self.create(client, streams);
-        let told: Told<PidResponse> = client.call("Start", &self.process(""));
+        let told: Reply<PidResponse> = client.call("Start", &self.process(""));
         assert_eq!(told.as_ref().map(|told| told.pid), Ok(pid), "{told:?}");
         pid
     }
@@ -424,7 +424,7 @@ impl Shim<'_> {
     /// It is refused.
     pub fn exec(&self, client: &mut Client, exec: &str, args: &[&str], streams: &Streams) -> u32 {
         client.done("Exec", &self.exec_request(exec, args, streams)).expect("Exec");
-        let told: Told<PidResponse> = client.call("Start", &self.process(exec));
+        let told: Reply<PidResponse> = client.call("Start", &self.process(exec));
         told.unwrap_or_else(|refusal| panic!("Start {exec}: {refusal:?}")).pid
     }
 
@@ -433,7 +433,7 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn wait(&self, client: &mut Client, exec: &str) -> u32 {
-        let told: Told<WaitResponse> = client.call("Wait", &self.process(exec));
+        let told: Reply<WaitResponse> = client.call("Wait", &self.process(exec));
         told.unwrap_or_else(|refusal| panic!("Wait {exec:?}: {refusal:?}")).exit_status
     }
 
@@ -442,7 +442,7 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn state(&self, client: &mut Client, exec: &str) -> (TaskStatus, u32) {
-        let told: Told<StateResponse> = client.call("State", &self.process(exec));
+        let told: Reply<StateResponse> = client.call("State", &self.process(exec));
         let told = told.unwrap_or_else(|refusal| panic!("State {exec:?}: {refusal:?}"));
         (told.status(), told.pid)
     }
@@ -451,7 +451,7 @@ impl Shim<'_> {
     ///
     /// # Errors
     /// It is refused.
-    pub fn kill(&self, client: &mut Client, exec: &str, signal: u32, all: bool) -> Told<()> {
+    pub fn kill(&self, client: &mut Client, exec: &str, signal: u32, all: bool) -> Reply<()> {
         client.done("Kill", &KillRequest { id: self.id.clone(), exec_id: exec.into(), signal, all })
     }
 
@@ -460,7 +460,7 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn delete(&self, client: &mut Client, exec: &str) -> u32 {
-        let told: Told<DeleteResponse> = client.call("Delete", &self.process(exec));
+        let told: Reply<DeleteResponse> = client.call("Delete", &self.process(exec));
         told.unwrap_or_else(|refusal| panic!("Delete {exec:?}: {refusal:?}")).exit_status
     }
 
@@ -469,7 +469,7 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn pid(&self, client: &mut Client) -> u32 {
-        let told: Told<ConnectResponse> = client.call("Connect", &self.process(""));
+        let told: Reply<ConnectResponse> = client.call("Connect", &self.process(""));
         told.expect("Connect").shim_pid
     }
 
@@ -495,7 +495,7 @@ pub struct Client {
 impl Client {
     fn new(socket: &Path, user: Option<u32>) -> Self {
         let connect = || UnixStream::connect(socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
-        // Whoever connects is who the calling thread is.
+        // The peer is the calling thread's user.
         let stream = user.map_or_else(connect, |uid| {
             std::thread::scope(|scope| {
                 let as_user = scope.spawn(|| {
@@ -541,7 +541,7 @@ impl Client {
     ///
     /// # Panics
     /// It does not come, or another comes twice.
-    pub fn answer(&mut self, stream: u32) -> Told<Vec<u8>> {
+    pub fn answer(&mut self, stream: u32) -> Reply<Vec<u8>> {
         while !self.answers.contains_key(&stream) {
             let (of, kind, data) = read_frame(&self.stream).unwrap_or_else(|error| panic!("no answer: {error}"));
             assert_eq!(kind, 2, "a response");
@@ -573,7 +573,7 @@ impl Client {
     ///
     /// # Panics
     /// No answer comes, or another message.
-    pub fn call<T: Message + Default>(&mut self, method: &str, message: &impl Message) -> Told<T> {
+    pub fn call<T: Message + Default>(&mut self, method: &str, message: &impl Message) -> Reply<T> {
         let stream = self.ask(method, message);
         let payload = self.answer(stream)?;
         Ok(T::decode(&*payload).unwrap_or_else(|error| panic!("the answer to {method}: {error}")))
@@ -583,7 +583,7 @@ impl Client {
     ///
     /// # Errors
     /// It is a refusal.
-    pub fn done(&mut self, method: &str, message: &impl Message) -> Told<()> {
+    pub fn done(&mut self, method: &str, message: &impl Message) -> Reply<()> {
         let stream = self.ask(method, message);
         self.answer(stream).map(|payload| assert!(payload.is_empty(), "{method}: {payload:?}"))
     }

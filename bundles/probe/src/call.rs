@@ -46,7 +46,7 @@ fn make(call: &Call) -> Result<i64, i32> {
     }
     let [a, b, c, d, e, f] = call.arguments;
     let number = libc::c_long::try_from(call.number).unwrap_or(-1);
-    // SAFETY: whoever asks for a call by number answers for it; tests ask for those that touch no
+    // SAFETY: the caller that asks for a call by number answers for it; tests ask for those that touch no
     // memory of this process.
     let value = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     if value == -1 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(value) }

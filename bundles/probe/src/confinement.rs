@@ -12,7 +12,7 @@ const READONLY: [&str; 2] = ["/volume/kept", "/proc/sys"];
 /// Values of limits, as a cgroup mount shows them.
 const LIMITS: [&str; 3] = ["hugetlb.2MB.max", "memory.max", "pids.max"];
 
-/// All of it, under the name that whoever runs this gives it.
+/// All of it, under the name that the caller gives it.
 pub(crate) fn all(name: &str) -> Value {
     // Before /proc is looked at, which takes descriptors.
     let mut all = facts::all(&["net.ipv4.ip_forward"]);

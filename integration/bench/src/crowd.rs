@@ -26,7 +26,7 @@ pub(crate) struct Crowd {
     /// By [`OPERATIONS`].
     pub(crate) alone: [Series; OPERATIONS.len()],
     pub(crate) among: [Series; OPERATIONS.len()],
-    /// The same of what the kernel alone charges for a container's birth and death: without and with them.
+    /// The same of what the kernel alone charges for a container's creation and removal: without and with them.
     pub(crate) floor: [Series; 2],
     /// How long it took to delete them all at once, at most.
     pub(crate) deleted_ms: f64,

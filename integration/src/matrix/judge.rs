@@ -17,7 +17,7 @@ pub struct Seen<'a> {
     pub verb: Verb,
     /// What the probe says.
     pub facts: &'a Value,
-    /// The namespaces of whoever called.
+    /// The caller's namespaces.
     pub callers: &'a BTreeMap<String, String>,
     /// The container's first process, for one that joins.
     pub first: Option<&'a Value>,

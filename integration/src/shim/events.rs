@@ -140,7 +140,7 @@ fn hear(mut stream: &UnixStream, heard: &Mutex<Vec<events::Envelope>>) {
         );
         let forward = events::ForwardRequest::decode(&*request.payload).expect("a ForwardRequest");
         let answer = Response { status: Some(Status::default()), payload: Vec::new() };
-        // Told means answered: who never gets the answer will tell it again. And whoever sees what follows from the
+        // An event that is answered is published: a client that never gets the answer sends it again. And a test that sees what follows from the
         // answer, such as the server's end, sees the event, too.
         let mut heard = heard.lock().expect("a lock");
         if stream.write_all(&frame(number, 2, &answer.encode_to_vec())).is_ok() {

@@ -58,7 +58,7 @@ fn run_leaves_nothing() {
     before.assert_again(&runtime, "after run");
 }
 
-/// A failure of `create`, for reasons at every stage of the birth.
+/// A failure of `create`, for reasons at every stage of the creation.
 #[test]
 fn a_failed_create_leaves_nothing() {
     let _alone = alone();
@@ -139,7 +139,7 @@ fn a_failed_exec_leaves_nothing() {
     }
 }
 
-/// The birth steps, as the runtime lists them.
+/// The steps of a creation, as the runtime lists them.
 fn steps(runtime: &Runtime) -> Vec<String> {
     let text = runtime.call(["plan", "--steps"]).outcome().ok().stdout;
     let steps: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -232,7 +232,7 @@ fn kill_9_at_any_step_leaves_nothing_after_delete() {
 }
 
 /// `state` knows it and says something that holds, or says in one line that it does not exist or
-/// that its birth was cut short and how to remove the rest.
+/// that its creation was cut short and how to remove the rest.
 fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
     let outcome = runtime.call(["state", id]).outcome();
     if !outcome.succeeded() {

@@ -95,7 +95,7 @@ fn a_terminal_is_one() {
 }
 
 /// A further process has its own streams and exit code; children that keep its streams do not keep
-/// whoever waits for its end for ever.
+/// the client that waits for its end for ever.
 #[test]
 fn a_further_process_ends_though_its_children_live() {
     let containerd = containerd!();
@@ -283,7 +283,7 @@ fn fifty_tasks_start_at_once() {
 fn nothing_is_left_whatever_is_killed_whenever() {
     let mut containerd = containerd!();
     if !is_cleat_shim() {
-        skip("not on containerd's own shim: of a task that is killed at its birth, something stays");
+        skip("not on containerd's own shim: of a task that is killed while it is created, something stays");
     }
     let mut draw = dice();
     for round in 0..tries().div_ceil(20) {
@@ -331,7 +331,7 @@ fn nothing_is_left_whatever_is_killed_whenever() {
     }
 }
 
-/// The same while further processes come and go: each of them, or whoever asked for one, is told of an end;
+/// The same while further processes come and go: each of them, or the client that asked for one, learns of an end;
 /// a task that nobody killed goes on.
 #[test]
 fn nothing_is_left_whatever_is_killed_during_execs() {

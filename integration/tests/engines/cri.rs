@@ -457,7 +457,7 @@ fn what_is_used_is_told() {
     node.nothing_is_left();
 }
 
-/// Limits reach the kernel and can be changed; whoever takes more memory is `OOMKilled`.
+/// Limits reach the kernel and can be changed; a container that takes more memory is `OOMKilled`.
 #[test]
 fn limits_hold_and_can_be_changed() {
     let node = node!();

@@ -351,7 +351,7 @@ fn cve_2025_52881_proc_is_a_link() {
     assert_untouched(&fake);
 }
 
-/// CVE-2025-52881: a container with privileges covers its own procfs; whoever joins it then is
+/// CVE-2025-52881: a container with privileges covers its own procfs; what joins it then is
 /// confined nonetheless.
 #[test]
 fn cve_2025_52881_a_container_covers_its_proc_before_exec() {

@@ -187,7 +187,7 @@ fn null_is_not_given() {
 
 // --- namespaces -------------------------------------------------------------------------------------
 
-/// No more network namespaces, in a user namespace of the test's own: told, after the init was born.
+/// No more network namespaces, in a user namespace of the test's own: an error, after the init was started.
 #[test]
 fn a_limit_of_no_network_namespaces_is_an_error() {
     not_on_peer!("a step of ours");
@@ -293,7 +293,7 @@ fn a_log_that_cannot_be_opened_is_an_error() {
 
 // --- cgroups -----------------------------------------------------------------------------------------
 
-/// config-linux.md § Control groups: a cgroup that is frozen would freeze the container at birth.
+/// config-linux.md § Control groups: a cgroup that is frozen would freeze the container at its creation.
 #[test]
 fn a_frozen_cgroup_is_an_error_and_stays_as_it_was() {
     let (runtime, bundle) = (Runtime::new(), Bundle::new());

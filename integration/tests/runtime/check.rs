@@ -113,7 +113,7 @@ fn every_invalid_bundle_is_told_at_the_same_place() {
         fs::copy(entry.path().join("config.json"), bundle.path().join("config.json")).expect("config.json");
         let answer = check(&runtime, &bundle);
         let fails = runtime.run(&bundle).code() != 0;
-        // A step of the birth has no place in config.json: there it is where the step's object is.
+        // A step of the creation has no place in config.json: there it is where the step's object is.
         let of_step =
             [("mounts: ", "mounts["), ("program: ", "process.args[0]"), ("join-namespaces: ", "linux.namespaces[")];
         let step = of_step.iter().find(|(step, _)| expected.starts_with(step)).map(|(_, place)| *place);

@@ -175,7 +175,7 @@ fn open_on_host(cgroup: Option<&Path>) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// runtime.md, "Errors": a birth that fails with the device program on its cgroup, in one that was there
+/// runtime.md, "Errors": a creation that fails with the device program on its cgroup, in one that was there
 /// before, leaves none: a process that comes later may use what it could before.
 #[test]
 fn a_cgroup_that_was_there_has_no_device_program_when_a_birth_fails() {

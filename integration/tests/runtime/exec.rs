@@ -552,7 +552,7 @@ fn exec_in_a_paused_container_is_refused_unless_told_to_wait() {
     let _ = container.exec(["/probe", "exit", "0"]).ok();
 }
 
-/// The process leads a session of its own; it shares none with whoever called.
+/// The process leads a session of its own; it shares none with its caller.
 #[test]
 fn exec_leads_a_session_of_its_own() {
     let runtime = Runtime::new();

@@ -652,7 +652,7 @@ fn a_relative_cgroups_path_names_the_same_cgroup_every_time() {
     assert_eq!(first, second);
 }
 
-/// Whoever asks first sees a created container that dies by itself as stopped.
+/// The first caller sees a created container that dies by itself as stopped.
 #[test]
 fn a_container_whose_process_was_killed_behind_our_back_is_stopped() {
     let runtime = Runtime::new();

@@ -361,7 +361,7 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A cgroup that was there before is as before when the birth fails.
+/// A cgroup that was there before is as before when the creation fails.
 #[test]
 fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
     controllers!("pids");
@@ -719,7 +719,7 @@ fn events_work_without_controllers() {
     let _ = runtime.call(["events", "--stats", container.id()]).outcome().exits(1).in_one_line();
 }
 
-// --- killed out of memory, refused for want of processes ---------------------------------------
+// --- killed out of memory, refused at the limit of processes ---------------------------------------
 
 /// Whatever the limit: `create`, `start` and `exec` work, or say what killed the process. The
 /// runtime itself is never killed, and nothing is left. Design § 7: `true` starts in 256 kB.
@@ -884,7 +884,7 @@ fn a_container_limits_its_own_sub_cgroups() {
     assert!(!bundle.cgroup().exists(), "the cgroup is left, with what was below it");
 }
 
-/// Many births below one new parent, and somebody else who enables controllers there.
+/// Many creations below one new parent, and somebody else who enables controllers there.
 #[test]
 fn controllers_are_enabled_while_others_do_the_same() {
     controllers!("pids", "memory");

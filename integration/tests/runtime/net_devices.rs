@@ -325,7 +325,7 @@ fn a_device_moves_into_a_user_namespace() {
     assert_eq!(names(&devices_of(&container)), ["eth0"]);
 }
 
-/// A network namespace that is only born by the init, because a joined user namespace owns it.
+/// A network namespace that is only made by the init, because a joined user namespace owns it.
 #[test]
 fn a_device_moves_into_a_namespace_of_a_joined_user_namespace() {
     not_on_runc_1_1!("it does not know network devices");
@@ -565,7 +565,7 @@ fn an_address_that_cannot_be_kept_is_an_error() {
     before.assert_again("without IPv6");
 }
 
-// --- a birth that fails ----------------------------------------------------------------------------------
+// --- a creation that fails ----------------------------------------------------------------------------------
 
 /// A failure at any later step brings the devices back, with their names, numbers, addresses and
 /// states, out of a new namespace and out of a joined one.
@@ -670,7 +670,7 @@ fn a_device_that_was_exchanged_does_not_come_to_the_host() {
     assert_eq!(names(&devices_at(&path)), ["cleat0", "trap"]);
 }
 
-/// A birth that waits in its createRuntime hook, and fails there after two seconds.
+/// A creation that waits in its createRuntime hook, and fails there after two seconds.
 fn stopped_by_a_hook(bundle: Bundle) -> (Bundle, std::path::PathBuf) {
     let log = bundle.dir().join("log");
     let args = json!(["probe", "hook-sleep", log, "stop"]);

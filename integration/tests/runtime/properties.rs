@@ -97,7 +97,7 @@ fn real_time_priorities_hold_in_a_user_namespace() {
     assert_eq!(facts["io_priority"], json!({ "class": 1, "level": 2 }));
 }
 
-/// In a joined pid namespace another process goes on than the one that was born first.
+/// In a joined pid namespace another process goes on than the one that was started first.
 #[test]
 fn the_process_of_a_joined_pid_namespace_is_the_one_that_is_scheduled() {
     not_on_runc_1_1!("it has no scheduler");
@@ -277,7 +277,7 @@ fn exec_runs_on_the_processors_that_were_asked_for() {
     }
 }
 
-/// Processors that are not there are an error, before and after the birth; the container goes on.
+/// Processors that are not there are an error, before and after the creation; the container goes on.
 #[test]
 fn processors_that_are_not_there_are_an_error() {
     not_on_peer!("the messages are ours");

@@ -248,7 +248,7 @@ fn what_resctrl_refuses_is_told_and_undone() {
     assert_eq!(resctrl.groups(), ["taken"]);
 }
 
-/// A birth that fails later leaves no group; a group for others stays if somebody is in it by then.
+/// A creation that fails later leaves no group; a group for others stays if somebody is in it by then.
 #[test]
 fn a_failed_birth_leaves_no_group() {
     let (resctrl, runtime) = (resctrl!(4), Runtime::new());

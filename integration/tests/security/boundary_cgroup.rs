@@ -297,7 +297,7 @@ fn a_bound_that_is_there_is_not_raised() {
 }
 
 /// boundary 11: two containers, one after the other, in one cgroup: the end of the first is not that
-/// of the second, whoever else's state it is in.
+/// of the second, also one that is in another's state.
 #[test]
 fn the_end_of_a_container_is_not_that_of_another_in_the_same_cgroup() {
     not_on_peer!("crun kills it");

@@ -185,7 +185,7 @@ fn cve_2025_52881_a_mount_that_comes_and_goes() {
         let script = format!("exec unshare -m --propagation private sh -c '{script}' \"$0\" \"$@\"");
         let call = runtime.through_shell(&script, ["run", "-b"]).arg(path).arg(unique_name());
         let outcome = call.outcome().ok();
-        made += outcome.stdout.trim().parse::<u32>().expect("a number of births");
+        made += outcome.stdout.trim().parse::<u32>().expect("a number of creations");
         let seen = fs::read_to_string(fake.join("sys/net/ipv4/ip_forward")).expect("the fake file");
         assert_eq!(seen, "untouched\n", "a sysctl was written to a file of the attacker");
     }

@@ -77,7 +77,7 @@ fn mask(status: &str, field: &str) -> u64 {
 
 /// CVE-2019-5736: a container with `CAP_SYS_PTRACE` seizes what joins it: the init of `exec`, which is not
 /// dumpable but is held back by nothing from a holder of that capability in its own user
-/// namespace. Whoever is visible in the container's pid namespace may therefore have no more
+/// namespace. A process that is visible in the container's pid namespace may therefore have no more
 /// capabilities than the container, at any moment.
 #[test]
 fn nothing_that_joins_has_more_capabilities_than_the_container() {
@@ -298,7 +298,7 @@ fn a_container_deleted_while_it_is_created_is_no_error() {
     assert!(!runtime.root().join(&id).exists() && !bundle.cgroup().exists(), "something was left");
 }
 
-/// Two births at once into one cgroup: the second must find the first there, or the end of the one
+/// Two creations at once into one cgroup: the second must find the first there, or the end of the one
 /// container would be that of the other.
 #[test]
 fn two_containers_at_once_never_share_a_cgroup() {

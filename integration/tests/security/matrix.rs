@@ -14,7 +14,7 @@ use integration::matrix::{
     Asked, Cell, Combination, LIMITS, Manager, Matrix, Outcome, Place, Property, Seen, Space, User, Verb, ask, base,
     every_cell, judge, root_of,
 };
-use integration::shim::{Client, ShimHost, Streams, Told};
+use integration::shim::{Client, Reply, ShimHost, Streams};
 use integration::{
     Bundle, Container, DelegatedCgroup, EngineNamespace, Lingering, Profiles, Runtime, cgroup_root, eventually,
     has_systemd, in_guest, is_peer, json_lines, not_on_peer, skip, unique_name, unused_uid,
@@ -543,9 +543,9 @@ impl Look<'_> {
             let streams = Streams { stdout: format!("file://{}", out.display()), ..Streams::default() };
             let mut request = shim.exec_request(&exec, &[], &streams);
             request.spec.as_mut().expect("a process").value = process.to_string().into_bytes();
-            let said: Told<()> = client.done("Exec", &request);
+            let said: Reply<()> = client.done("Exec", &request);
             said.map_err(|(_, words)| words)?;
-            let told: Told<integration::shim::Pid> = client.call("Start", &shim.process(&exec));
+            let told: Reply<integration::shim::Pid> = client.call("Start", &shim.process(&exec));
             told.map_err(|(_, words)| words)?;
             let _ = shim.wait(client, &exec);
             let text = fs::read_to_string(&out).unwrap_or_default();
@@ -598,7 +598,7 @@ fn read_log(mut log: &fs::File) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn create_by(shim: &integration::shim::Shim<'_>, client: &mut Client, out: &Path) -> Told<u32> {
+fn create_by(shim: &integration::shim::Shim<'_>, client: &mut Client, out: &Path) -> Reply<u32> {
     let streams = Streams { stdout: format!("file://{}", out.display()), ..Streams::default() };
     let made: integration::shim::Pid = client.call("Create", &shim.create_request(&streams))?;
     let _: integration::shim::Pid = client.call("Start", &shim.process(""))?;

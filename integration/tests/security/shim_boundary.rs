@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use containerd_shim_cleat::messages::{Any, CreateRequest, PidResponse, PidsResponse, ProcessRequest};
-use integration::shim::{Client, OPTIONS, Reader, Shim, ShimHost, Streams, Told, fifo, finish, script};
+use integration::shim::{Client, OPTIONS, Reader, Reply, Shim, ShimHost, Streams, fifo, finish, script};
 use integration::{Bundle, eventually};
 
 fn both(to: &str) -> Streams {
@@ -242,7 +242,7 @@ fn boundary_9_cgroups_without_number_keep_nobody_waiting() {
     let (slow, [delete, ps]) = slow_runtime(&host);
     let [vast, other] = [host.serve(bundles[0].path(), "vast"), host.serve(bundles[1].path(), "other")];
     let (mut client, mut asks) = (vast.connect(), other.connect());
-    let told: Told<PidResponse> = client.call("Create", &through(&host, &vast, slow, &Streams::default()));
+    let told: Reply<PidResponse> = client.call("Create", &through(&host, &vast, slow, &Streams::default()));
     let pid = told.expect("Create").pid;
     client.call::<PidResponse>("Start", &vast.process("")).expect("Start");
     other.run(&mut asks, &Streams::default());

@@ -8,7 +8,7 @@ use containerd_shim_cleat::messages::{
     Any, ConnectResponse, DeleteResponse, ExecRequest, Options, PidResponse, PidsResponse, ProcessDetails, RuntimeInfo,
     StatsResponse, TaskStatus, UpdateRequest, WaitResponse,
 };
-use integration::shim::{OPTIONS, ShimHost, Streams, Told, finish};
+use integration::shim::{OPTIONS, Reply, ShimHost, Streams, finish};
 use integration::{Bundle, Runtime, eventually, require_controllers};
 use prost::Message;
 
@@ -76,7 +76,7 @@ fn the_version_and_the_features_are_told() {
     assert!(code == 1 && err.contains("not a google.protobuf.Any"), "{code} {err}");
 }
 
-/// CVE-2020-15257: whoever may connect owns the containers.
+/// CVE-2020-15257: a process that may connect owns the containers.
 #[test]
 fn cve_2020_15257_the_socket_is_its_owners() {
     let (host, bundle) = (ShimHost::new(), sleeper());
@@ -308,11 +308,11 @@ fn a_wrong_order_has_its_code_and_a_word() {
     shim.create(&mut client, &Streams::default());
     refused(client.done("Create", &request), ALREADY_EXISTS, "already exists");
     refused(client.done("Pause", &shim.process("")), FAILED_PRECONDITION, "not running");
-    let started: Told<PidResponse> = client.call("Start", &shim.process(""));
+    let started: Reply<PidResponse> = client.call("Start", &shim.process(""));
     assert!(started.is_ok(), "{started:?}");
-    let again: Told<PidResponse> = client.call("Start", &shim.process(""));
+    let again: Reply<PidResponse> = client.call("Start", &shim.process(""));
     refused(again.map(drop), FAILED_PRECONDITION, "started already");
-    let deleted: Told<DeleteResponse> = client.call("Delete", &shim.process(""));
+    let deleted: Reply<DeleteResponse> = client.call("Delete", &shim.process(""));
     refused(deleted.map(drop), FAILED_PRECONDITION, "kill it first");
     let exec = shim.exec_request("e", &["/probe", "exit", "3"], &Streams::default());
     client.done("Exec", &exec).expect("Exec");
@@ -336,7 +336,7 @@ fn a_wrong_order_has_its_code_and_a_word() {
         let told = WaitResponse::decode(&*client.answer(one).expect("Wait")).expect("a WaitResponse");
         assert_eq!(told.exit_status, 137);
     }
-    let started: Told<PidResponse> = client.call("Start", &shim.process("e"));
+    let started: Reply<PidResponse> = client.call("Start", &shim.process("e"));
     refused(started.map(drop), FAILED_PRECONDITION, "not running");
     refused(shim.kill(&mut client, "", 9, false), NOT_FOUND, "already finished");
     let pids: PidsResponse = client.call("Pids", &shim.process("")).expect("Pids");
@@ -399,14 +399,14 @@ fn who_is_killed_for_want_of_memory_is_told_before_its_exit() {
         assert_eq!(shim.wait(&mut client, exec), 137);
         host.events().expect(&expected);
         shim.end(&mut client);
-        // Told once.
+        // Reported once.
         expected.extend(if exec.is_empty() { &["delete"][..] } else { &["exit", "delete"] });
         host.events().expect(&expected);
         host.nothing_is_left(&[&bundle]);
     }
 }
 
-fn refused(told: Told<()>, code: i32, text: &str) {
+fn refused(told: Reply<()>, code: i32, text: &str) {
     let (is, message) = told.expect_err(text);
     assert!(is == code && message.contains(text), "code {code} with {text:?} expected, not {is}: {message}");
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use containerd_shim_cleat::messages::{
     Any, CreateRequest, DeleteResponse, ExecRequest, Mount, Options, PidResponse, TaskStatus, WaitResponse,
 };
-use integration::shim::{OPTIONS, Shim, ShimHost, Streams, Told, fifo, frame};
+use integration::shim::{OPTIONS, Reply, Shim, ShimHost, Streams, fifo, frame};
 use integration::{Bundle, DEADLINE, eventually, skip, tries};
 
 fn sleeper() -> Bundle {
@@ -115,7 +115,7 @@ fn a_root_file_system_may_have_other_owners() {
         let options = options.iter().chain(&ids).cloned().collect();
         let mount = Mount { kind: kind.into(), source, target: String::new(), options };
         let request = CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) };
-        let told: Told<PidResponse> = client.call("Create", &request);
+        let told: Reply<PidResponse> = client.call("Create", &request);
         assert!(told.is_ok(), "{kind}: {told:?}");
         let owner = fs::metadata(root.join("probe")).map(|file| (file.uid(), file.gid())).expect("the program");
         assert_eq!(owner, (100_000, 100_000), "{kind}");
@@ -144,7 +144,7 @@ fn devices_of(file: &std::path::Path) -> Vec<String> {
 }
 
 /// As some snapshotters hand it over: a file with a file system in it, and the option `loop`. Its device goes
-/// with the mount, whoever takes that away, and when there is none.
+/// with the mount, also when another unmounts it, and when there is none.
 #[test]
 fn a_root_file_system_may_be_in_a_file() {
     let host = ShimHost::new();
@@ -173,7 +173,7 @@ fn a_root_file_system_may_be_in_a_file() {
         for is_killed in [false, true] {
             let shim = host.serve(bundle.path(), "a");
             let mut client = shim.connect();
-            let told: Told<PidResponse> = client.call("Create", &request(&shim, &image, options));
+            let told: Reply<PidResponse> = client.call("Create", &request(&shim, &image, options));
             assert!(told.is_ok(), "{options:?}: {told:?}");
             let _: PidResponse = client.call("Start", &shim.process("")).expect("Start");
             let devices = devices_of(&image);
@@ -202,7 +202,7 @@ fn a_root_file_system_may_be_in_a_file() {
                     let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
                     let shim = host.serve(bundle.path(), "a");
                     let mut client = shim.connect();
-                    let told: Told<PidResponse> = client.call("Create", &request(&shim, image, &["loop", "ro"]));
+                    let told: Reply<PidResponse> = client.call("Create", &request(&shim, image, &["loop", "ro"]));
                     assert!(told.is_ok(), "{told:?}");
                     shim.end(&mut client);
                     host.nothing_is_left(&[&bundle]);
@@ -217,7 +217,7 @@ fn a_root_file_system_may_be_in_a_file() {
     let missing = host.dir().join("missing");
     for (source, text) in [(&broken, "broken on "), (&missing, "missing: no such file"), (&host.dir().into(), "open ")]
     {
-        let told: Told<PidResponse> = client.call("Create", &request(&shim, source, &["loop"]));
+        let told: Reply<PidResponse> = client.call("Create", &request(&shim, source, &["loop"]));
         let is_told = told.as_ref().is_err_and(|(_, message)| message.contains("mount ext4") && message.contains(text));
         assert!(is_told, "{text:?} expected: {told:?}");
         eventually("no device", || match devices_of(source) {
@@ -236,7 +236,7 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
     let mut fails = |request: &CreateRequest, text: &str| {
-        let told: Told<PidResponse> = client.call("Create", request);
+        let told: Reply<PidResponse> = client.call("Create", request);
         assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
     };
     fails(&CreateRequest { bundle: "relative".into(), ..request.clone() }, "must be absolute");
@@ -515,7 +515,7 @@ fn nothing_grows() {
         assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e")), (2, 2));
     };
     let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
-    // Not what is private: a page that a birth still shares for a moment is not.
+    // Not what is private: a page that a new process still shares for a moment is not.
     let dirty = || number(&format!("/proc/{pid}/status"), "RssAnon:");
     (0..50).for_each(|_| one());
     let (open, memory) = (fds(), dirty());
@@ -677,7 +677,7 @@ fn whenever_the_server_is_killed_delete_leaves_nothing() {
     }
 }
 
-/// The first process or a further one is killed at any moment of others' coming and going: whoever was
+/// The first process or a further one is killed at any moment of others' coming and going: the client that was
 /// started has an exit, which is told once, waited for and found by Delete.
 #[test]
 fn every_exit_is_told_whoever_is_killed_during_execs() {

@@ -6,16 +6,16 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use containerd_shim_cleat::messages::{Any, CreateRequest, Options, PidResponse};
-use integration::shim::{Client, OPTIONS, Shim, ShimHost, Streams, Told, fifo, finish, script};
+use integration::shim::{Client, OPTIONS, Reply, Shim, ShimHost, Streams, fifo, finish, script};
 use integration::{Bundle, cgroup_root, require_keyrings, unique_name};
 use serde_json::{Value, json};
 
 /// Create with other options, and Start.
 fn run(shim: &Shim<'_>, client: &mut Client, streams: &Streams, options: &Options) {
     let request = CreateRequest { options: Some(Any::of(OPTIONS, options)), ..shim.create_request(streams) };
-    let told: Told<PidResponse> = client.call("Create", &request);
+    let told: Reply<PidResponse> = client.call("Create", &request);
     assert!(told.is_ok(), "Create: {told:?}");
-    let told: Told<PidResponse> = client.call("Start", &shim.process(""));
+    let told: Reply<PidResponse> = client.call("Start", &shim.process(""));
     assert!(told.is_ok(), "Start: {told:?}");
 }
 
@@ -180,7 +180,7 @@ fn another_runtime_is_refused_before_anything_is_made() {
     let options = Options { binary_name: hidden.clone(), ..host.options() };
     let request =
         CreateRequest { options: Some(Any::of(OPTIONS, &options)), ..shim.create_request(&Streams::default()) };
-    let told: Told<PidResponse> = client.call("Create", &request);
+    let told: Reply<PidResponse> = client.call("Create", &request);
     let text = format!("{hidden} ended with status 3 and logged no error; BinaryName must be cleat");
     assert!(told.as_ref().is_err_and(|(_, message)| message.contains(&text)), "{told:?}");
     client.done("Shutdown", &shim.process("")).expect("Shutdown");

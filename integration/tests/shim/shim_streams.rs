@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use containerd_shim_cleat::messages::{CloseIoRequest, ExecRequest, PidResponse, ResizePtyRequest};
-use integration::shim::{Client, Reader, Shim, ShimHost, Streams, Told, fifo, script};
+use integration::shim::{Client, Reader, Reply, Shim, ShimHost, Streams, fifo, script};
 use integration::{Bundle, eventually};
 
 /// Standard output alone.
@@ -18,7 +18,7 @@ fn to(stdout: impl Into<String>) -> Streams {
 }
 
 fn start(shim: &Shim<'_>, client: &mut Client) {
-    let told: Told<PidResponse> = client.call("Start", &shim.process(""));
+    let told: Reply<PidResponse> = client.call("Start", &shim.process(""));
     assert!(told.is_ok(), "{told:?}");
 }
 
@@ -147,7 +147,7 @@ fn an_end_is_told_when_who_reads_has_read() {
     std::io::Read::read_to_string(&mut out, &mut text).expect("what was written");
     assert_eq!(text.len(), 50_000);
     assert!(!client.is_answered(wait, moment), "told while there is something to read on standard error");
-    // Whoever goes reads no more.
+    // A reader that goes reads no more.
     drop(out);
     text.clear();
     std::io::Read::read_to_string(&mut err, &mut text).expect("what was written");
@@ -322,7 +322,7 @@ fn a_logging_program_that_is_no_help_is_told_and_ended() {
     let mut client = shim.connect();
     let mut told = |uri: String, text: &str| {
         let request = shim.create_request(&Streams { stderr: uri.clone(), ..to(uri) });
-        let told: Told<PidResponse> = client.call("Create", &request);
+        let told: Reply<PidResponse> = client.call("Create", &request);
         assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
     };
     told("binary:///no/such/program".into(), "execute /no/such/program: no such file or directory (ENOENT)");
@@ -350,7 +350,7 @@ fn a_logging_program_of_the_second_version_writes_when_it_is_ready() {
     {
         let text = format!("{says}\ncat <&3 >{dir}/{name}.out\n");
         let uri = format!("binary-v2://{}", script(host.dir(), name, &text));
-        let told: Told<PidResponse> = client.call("Create", &shim.create_request(&to(uri)));
+        let told: Reply<PidResponse> = client.call("Create", &shim.create_request(&to(uri)));
         assert_eq!(told.is_ok(), ready, "{name}: {told:?}");
         if let Err((_, text)) = told {
             assert!(text.contains("the logging program is not ready"), "{name}: {text}");
@@ -395,7 +395,7 @@ fn the_request_decides_whether_an_exec_has_a_terminal() {
         // The process says the contrary.
         let request = shim.exec_request(exec, &["/bin/sh", "-c", program], &streams);
         client.done("Exec", &ExecRequest { terminal, ..request }).expect("Exec");
-        let told: Told<PidResponse> = client.call("Start", &shim.process(exec));
+        let told: Reply<PidResponse> = client.call("Start", &shim.process(exec));
         assert!(told.is_ok(), "{exec}: {told:?}");
         assert_eq!((shim.wait(&mut client, exec), shim.delete(&mut client, exec)), (0, 0));
         let text = fs::read_to_string(&log).expect("the log");
@@ -413,7 +413,7 @@ fn a_create_whose_terminal_is_not_that_of_config_json_is_refused() {
         let host = ShimHost::new();
         let shim = host.serve(bundle.path(), "a");
         let mut client = shim.connect();
-        let told: Told<PidResponse> =
+        let told: Reply<PidResponse> =
             client.call("Create", &shim.create_request(&Streams { terminal, ..Streams::default() }));
         assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
         client.done("Shutdown", &shim.process("")).expect("Shutdown");
@@ -430,7 +430,7 @@ fn a_failed_start_writes_nothing_to_the_containers_streams() {
     let (log, exec_log) = (host.dir().join("log"), host.dir().join("exec-log"));
     let uri = |path: &Path| format!("file://{}", path.display());
     let streams = |log: &Path| Streams { stderr: uri(log), ..to(uri(log)) };
-    let told: Told<PidResponse> = client.call("Create", &shim.create_request(&streams(&log)));
+    let told: Reply<PidResponse> = client.call("Create", &shim.create_request(&streams(&log)));
     assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
     let good = Bundle::new().args(["/probe", "sleep"]);
     let shim = host.serve(good.path(), "b");
@@ -438,7 +438,7 @@ fn a_failed_start_writes_nothing_to_the_containers_streams() {
     shim.run(&mut second, &Streams::default());
     let request = shim.exec_request("e", &["/no/such/program"], &streams(&exec_log));
     second.done("Exec", &request).expect("Exec");
-    let told: Told<PidResponse> = second.call("Start", &shim.process("e"));
+    let told: Reply<PidResponse> = second.call("Start", &shim.process("e"));
     assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
     for log in [&log, &exec_log] {
         assert_eq!(fs::read_to_string(log).unwrap_or_default(), "", "{}", log.display());

@@ -1,4 +1,4 @@
-//! Bytes from whoever is told of events, in two pieces: no panic, and an event has been told when it was
+//! Bytes from the receiver of events, in two pieces: no panic, and an event has been published when it was
 //! answered well, and not before.
 
 use std::io::Write;

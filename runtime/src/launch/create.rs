@@ -465,7 +465,7 @@ impl Creation<'_> {
         Ok(Some(made))
     }
 
-    /// Sets limits: before the birth, or those under which nobody can be init.
+    /// Sets limits: before the first process is there, or those under which none can be started.
     fn limit(&self, made: Option<&CgroupGuard>, late: bool) -> Result<()> {
         match (made, &self.plan.host.cgroup) {
             (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {

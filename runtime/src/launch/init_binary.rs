@@ -66,7 +66,7 @@ fn fill(file: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Whoever becomes root of a new user namespace executes it, too.
+/// Root of a new user namespace executes it, too.
 const MODE: Mode = Mode::from_bits_truncate(0o555);
 
 /// The same where nothing in a memfd may be executed (`vm.memfd_noexec`): a file that only its descriptor

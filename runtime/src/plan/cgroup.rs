@@ -107,7 +107,7 @@ pub(super) fn decide(
     Some(Cgroup { mount, path, devices, limits, owner: None, unit: None, asked_by })
 }
 
-/// `--cgroup-manager disabled`: whoever says so may not ask for what only a cgroup can hold.
+/// `--cgroup-manager disabled`: then nothing may be asked for that only a cgroup can hold.
 fn without(limits: &[Limit], namespaces: &Namespaces, findings: &mut Findings) {
     let mut places: Vec<&str> =
         limits.iter().filter(|limit| limit.required).map(|limit| limit.place.as_str()).collect();

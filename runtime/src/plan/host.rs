@@ -55,7 +55,7 @@ pub enum CgroupManager {
 }
 
 impl CgroupManager {
-    /// That of whoever knows `--systemd-cgroup` alone.
+    /// For callers that know `--systemd-cgroup` alone.
     #[must_use]
     pub fn systemd_if(asked: bool) -> CgroupManager {
         if asked { CgroupManager::Systemd } else { CgroupManager::Cgroupfs }

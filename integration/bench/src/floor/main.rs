@@ -13,7 +13,7 @@
 //! floor calls                                print what getppid and personality cost, in ns
 //! ```
 //!
-//! `time` is in this program because a process begins with the peak memory of whoever executed
+//! `time` is in this program because a process begins with the peak memory of the process that executed
 //! it: measuring from a process of a few hundred kB is what makes small figures visible. For the
 //! same reason there is no runtime of the Rust standard library: `main` is C's.
 
@@ -88,7 +88,7 @@ fn floor(args: &Args) -> i32 {
 }
 
 fn run(rootfs: &CStr, state: &CStr, cgroup: &CStr) -> Result<i32> {
-    let child = bear(rootfs, state, cgroup, c"/true")?;
+    let child = spawn(rootfs, state, cgroup, c"/true")?;
     let code = sys::wait(&child)?;
     sys::rmdir(cgroup)?;
     sys::rmdir(state)?;
@@ -96,7 +96,7 @@ fn run(rootfs: &CStr, state: &CStr, cgroup: &CStr) -> Result<i32> {
 }
 
 fn hold(rootfs: &CStr, state: &CStr, cgroup: &CStr, pid_file: &CStr) -> Result<i32> {
-    let child = bear(rootfs, state, cgroup, c"/pause")?;
+    let child = spawn(rootfs, state, cgroup, c"/pause")?;
     let mut text = String::new();
     let _ = write!(text, "{}", child.pid);
     sys::write(&sys::create(pid_file)?, text.as_bytes())?;
@@ -104,7 +104,7 @@ fn hold(rootfs: &CStr, state: &CStr, cgroup: &CStr, pid_file: &CStr) -> Result<i
 }
 
 /// Returns once `program` is executing.
-fn bear(rootfs: &CStr, state: &CStr, cgroup: &CStr, program: &CStr) -> Result<Child> {
+fn spawn(rootfs: &CStr, state: &CStr, cgroup: &CStr, program: &CStr) -> Result<Child> {
     let (ours, theirs) = sys::socketpair()?;
     sys::mkdir(state, 0o700)?;
     sys::mkdir(cgroup, 0o755)?;
@@ -113,7 +113,7 @@ fn bear(rootfs: &CStr, state: &CStr, cgroup: &CStr, program: &CStr) -> Result<Ch
     let _rules = sys::attach_device_rules(cgroup.as_fd())?;
     let Some(child) = sys::clone3(NAMESPACES, Some(cgroup.as_fd()))? else {
         drop(ours);
-        sys::exit(born(&theirs, rootfs, program));
+        sys::exit(become_program(&theirs, rootfs, program));
     };
     drop(theirs);
     sys::write(&ours, b"go")?;
@@ -123,7 +123,7 @@ fn bear(rootfs: &CStr, state: &CStr, cgroup: &CStr, program: &CStr) -> Result<Ch
 }
 
 /// In the new namespaces and the new cgroup. Returns only after a failure.
-fn born(parent: &OwnedFd, rootfs: &CStr, program: &CStr) -> Fail {
+fn become_program(parent: &OwnedFd, rootfs: &CStr, program: &CStr) -> Fail {
     match set_up(parent, rootfs) {
         Ok(()) => sys::execve(program),
         Err(fail) => fail,
@@ -242,7 +242,7 @@ fn exec(pid: &CStr, cgroup: &CStr) -> Result<i32> {
 /// In the container's cgroup, still in the host's namespaces. Returns only after a failure.
 fn joined(target: BorrowedFd<'_>) -> Fail {
     let done = sys::setns(target, NAMESPACES | libc::CLONE_NEWCGROUP)
-        // A pid namespace is entered by being born into it.
+        // A pid namespace is entered by being created in it.
         .and_then(|()| sys::clone3(0, None))
         .and_then(|child| match child {
             Some(child) => sys::exit_with(sys::wait(&child)?),
