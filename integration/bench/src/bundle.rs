@@ -8,14 +8,14 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::error::{At as _, Result};
-use crate::place::Place;
+use crate::workdir::Workdir;
 
 /// What `runc spec` prints (1.3.6), for when there is no runc.
 const DEFAULT_SPEC: &str = include_str!("default-spec.json");
 
 /// Makes the bundles `true`, `pause` and `calls`, each with and without Docker's default profile of
 /// system calls, which share a root file system of two programs of a hundred-odd bytes and the floor.
-pub(crate) fn make(place: &Place, runc: Option<&Path>) -> Result<()> {
+pub(crate) fn make(place: &Workdir, runc: Option<&Path>) -> Result<()> {
     let rootfs = place.path("rootfs");
     for directory in ["proc", "dev", "sys"] {
         fs::create_dir_all(rootfs.join(directory)).at(directory)?;
@@ -46,7 +46,7 @@ pub(crate) fn make(place: &Place, runc: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-fn ask_for_spec(place: &Place, runc: &Path) -> Option<Value> {
+fn ask_for_spec(place: &Workdir, runc: &Path) -> Option<Value> {
     let directory = place.path("spec");
     fs::create_dir(&directory).ok()?;
     let status = Command::new(runc).arg("spec").current_dir(&directory).status().ok()?;

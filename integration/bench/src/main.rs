@@ -7,15 +7,15 @@
 //! | file | the one question it answers |
 //! |---|---|
 //! | `options.rs` | what did the caller type? |
-//! | `place.rs` | where does it all run, and what is left of it? a private mount namespace |
+//! | `workdir.rs` | where does it all run, and what is left of it? a private mount namespace |
 //! | `bundle.rs` | which containers are made? |
-//! | `subject.rs` | what is measured, and how is each operation spelled? |
+//! | `runtimes.rs` | what is measured, and how is each operation spelled? |
 //! | `sample.rs` | what did one command cost? |
 //! | `orphans.rs` | how do processes end that were left to us? |
 //! | `statistics.rs` | which number stands for many samples? |
 //! | `rounds.rs` | in which order are samples taken? |
-//! | `crowd.rs` | what does one more container cost when there are many? |
-//! | `smallest.rs` | under which limit of memory does a program still start? |
+//! | `scale.rs` | what does one more container cost when there are many? |
+//! | `min_memory.rs` | under which limit of memory does a program still start? |
 //! | `compile.rs` | what does it cost to understand a profile of system calls? |
 //! | `report.rs` | what do the figures say, and are the budgets met? |
 //! | `error.rs` | what does an error say? |
@@ -23,17 +23,17 @@
 
 mod bundle;
 mod compile;
-mod crowd;
 mod error;
+mod min_memory;
 mod options;
 mod orphans;
-mod place;
 mod report;
 mod rounds;
+mod runtimes;
 mod sample;
-mod smallest;
+mod scale;
 mod statistics;
-mod subject;
+mod workdir;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -80,9 +80,9 @@ fn bench(options: &Options) -> Result<bool> {
     };
     let sizes = report::Sizes::read(options)?;
     let compile = compile::measure()?;
-    let place = place::enter(options)?;
+    let place = workdir::enter(options)?;
     let signals = sample::Signals::block()?;
-    let found = subject::find(options, &place);
+    let found = runtimes::find(options, &place);
     let there = |name: &str| found.iter().any(|subject| subject.name == name);
     let mut absent: Vec<String> = ["cleat", "crun", "runc"]
         .into_iter()
@@ -99,13 +99,13 @@ fn bench(options: &Options) -> Result<bool> {
     for line in &absent {
         eprintln!("bench: without {line}");
     }
-    if let Some(smallest) = smallest::Smallest::measure(&place, &signals, &subjects, options)? {
+    if let Some(smallest) = min_memory::Smallest::measure(&place, &signals, &subjects, options)? {
         print!("{smallest}");
         place.sweep();
         return Ok(!options.strict || smallest.is_met());
     }
     let figures = rounds::take(&place, &signals, &subjects, options)?;
-    let crowd = crowd::measure(&place, &signals, &subjects, options)?;
+    let crowd = scale::measure(&place, &signals, &subjects, options)?;
     let left = place.sweep();
     let report = Report {
         options,

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::compile::Compile;
-use crate::crowd::{self, Crowd};
 use crate::error::{At as _, Result};
 use crate::options::Options;
 use crate::rounds::{Call, Figures, Series};
+use crate::runtimes::{FLOOR, Operation, Subject};
+use crate::scale::{self, Scale};
 use crate::statistics::{median, percentile};
-use crate::subject::{FLOOR, Operation, Subject};
 
 /// What can be read from files, before the root changes.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub(crate) struct Report<'a> {
     pub(crate) absent: &'a [String],
     pub(crate) sizes: &'a Sizes,
     pub(crate) figures: &'a [Figures],
-    pub(crate) crowd: Option<&'a Crowd>,
+    pub(crate) crowd: Option<&'a Scale>,
     pub(crate) compile: Compile,
     /// Cgroups that a runtime said it had removed, and had not.
     pub(crate) left: &'a [PathBuf],
@@ -281,7 +281,7 @@ impl Report<'_> {
         }
         if let Some(crowd) = self.crowd {
             let (name, count) = (crowd.name, crowd.containers);
-            for (operation, (among, alone)) in crowd::OPERATIONS.iter().zip(crowd.among.iter().zip(&crowd.alone)) {
+            for (operation, (among, alone)) in scale::OPERATIONS.iter().zip(crowd.among.iter().zip(&crowd.alone)) {
                 let text = |it: &Series| format!("{:.2} ms ({:.2} of CPU)", median(&it.wall_ms), median(&it.cpu_ms));
                 let (alone, among) = (text(alone), text(among));
                 writeln!(f, "{} by {name}: {alone} alone, {among} among {count}", operation.name())?;
@@ -299,9 +299,9 @@ impl Report<'_> {
 }
 
 /// What is measured with many containers: its median among them, and without them.
-fn crowd_rows(crowd: &Crowd) -> impl Iterator<Item = (Operation, f64, f64)> {
+fn crowd_rows(crowd: &Scale) -> impl Iterator<Item = (Operation, f64, f64)> {
     let series = crowd.among.iter().zip(&crowd.alone);
-    let rows = crowd::OPERATIONS.into_iter().zip(series);
+    let rows = scale::OPERATIONS.into_iter().zip(series);
     rows.map(|(operation, (among, alone))| (operation, median(&among.wall_ms), median(&alone.wall_ms)))
 }
 

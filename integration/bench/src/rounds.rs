@@ -3,9 +3,9 @@
 use crate::error::{At as _, Result};
 use crate::options::Options;
 use crate::orphans;
-use crate::place::Place;
+use crate::runtimes::{Operation, Subject};
 use crate::sample::{self, Cost, Signals};
-use crate::subject::{Operation, Subject};
+use crate::workdir::Workdir;
 
 /// All samples of one operation of one runtime, or of one quantity.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ impl Figures {
 
 /// Takes each runtime through one container's life, and returns those that came through, and why
 /// the others did not.
-pub(crate) fn fit(place: &Place, signals: &Signals, found: Vec<Subject>) -> Result<(Vec<Subject>, Vec<String>)> {
+pub(crate) fn fit(place: &Workdir, signals: &Signals, found: Vec<Subject>) -> Result<(Vec<Subject>, Vec<String>)> {
     let mut fit = Vec::new();
     let mut unfit = Vec::new();
     for subject in found {
@@ -72,7 +72,7 @@ pub(crate) fn fit(place: &Place, signals: &Signals, found: Vec<Subject>) -> Resu
     Ok((fit, unfit))
 }
 
-fn life(place: &Place, signals: &Signals, subject: &Subject) -> Result<()> {
+fn life(place: &Workdir, signals: &Signals, subject: &Subject) -> Result<()> {
     if let Some(command) = subject.hold(place) {
         sample::measure(place, signals, &command).at("floor hold")?;
     }
@@ -84,7 +84,7 @@ fn life(place: &Place, signals: &Signals, subject: &Subject) -> Result<()> {
 
 /// One sample; `None` where the runtime has no such operation.
 pub(crate) fn once(
-    place: &Place,
+    place: &Workdir,
     signals: &Signals,
     subject: &Subject,
     operation: Operation,
@@ -120,7 +120,12 @@ fn order(count: usize, round: usize) -> Vec<usize> {
     order
 }
 
-pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], options: &Options) -> Result<Vec<Figures>> {
+pub(crate) fn take(
+    place: &Workdir,
+    signals: &Signals,
+    subjects: &[Subject],
+    options: &Options,
+) -> Result<Vec<Figures>> {
     let new = |subject: &Subject| Figures {
         name: subject.name,
         operations: Default::default(),
@@ -146,7 +151,7 @@ pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], optio
             }
             if operation == Operation::Create && counts {
                 // When each runtime has one, so that what they share with others is alike.
-                for figures in figures.iter_mut().filter(|it| it.name != crate::subject::FLOOR) {
+                for figures in figures.iter_mut().filter(|it| it.name != crate::runtimes::FLOOR) {
                     let pid = sample::pid(place, figures.name)?;
                     figures.created_mb.push(sample::pss_mb(pid)?);
                 }
@@ -166,7 +171,7 @@ pub(crate) fn take(place: &Place, signals: &Signals, subjects: &[Subject], optio
 /// System calls cost the same in each round, but for what else the machine does.
 const CALLS_EVERY: usize = 4;
 
-fn calls(place: &Place, signals: &Signals, subject: &Subject, figures: &mut Figures) -> Result<()> {
+fn calls(place: &Workdir, signals: &Signals, subject: &Subject, figures: &mut Figures) -> Result<()> {
     for (bundle, plain, with_arguments) in [
         ("calls", Call::Plain, Call::PlainWithArguments),
         ("calls-filtered", Call::Allowed, Call::AllowedWithArguments),
@@ -183,7 +188,7 @@ fn calls(place: &Place, signals: &Signals, subject: &Subject, figures: &mut Figu
 }
 
 /// Kills a container and deletes it.
-fn remove(place: &Place, signals: &Signals, subject: &Subject, name: &str) -> Result<()> {
+fn remove(place: &Workdir, signals: &Signals, subject: &Subject, name: &str) -> Result<()> {
     once(place, signals, subject, Operation::Kill, name)?;
     once(place, signals, subject, Operation::Delete, name).map(drop)
 }

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::error::{At as _, Result};
 use crate::orphans::PATIENCE;
-use crate::place::Place;
+use crate::workdir::Workdir;
 
 /// An interrupt is an error like any other, so that what was made is removed.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Cost {
 ///
 /// # Errors
 /// It exits other than with 0, it hangs, or we were interrupted.
-pub(crate) fn measure(place: &Place, signals: &Signals, command: &[OsString]) -> Result<Cost> {
+pub(crate) fn measure(place: &Workdir, signals: &Signals, command: &[OsString]) -> Result<Cost> {
     let stderr = place.path("stderr");
     let child = Command::new(place.path("bin/floor"))
         .arg("time")
@@ -106,12 +106,12 @@ fn wait_for_answer(child: &mut Child, signals: &Signals, answer: &mut String) ->
     output.read_to_string(answer).at("floor time").map(drop)
 }
 
-pub(crate) fn pid_file(place: &Place, name: &str) -> PathBuf {
+pub(crate) fn pid_file(place: &Workdir, name: &str) -> PathBuf {
     place.path(&format!("{name}.pid"))
 }
 
 /// The first process of container `name`, in our pid namespace.
-pub(crate) fn pid(place: &Place, name: &str) -> Result<i32> {
+pub(crate) fn pid(place: &Workdir, name: &str) -> Result<i32> {
     let path = pid_file(place, name);
     let text = fs::read_to_string(&path).at(path.display())?;
     text.trim().parse().at(path.display())

@@ -28,12 +28,12 @@ pub(crate) const HELD: &str = "held";
 
 /// The place, made. Dropping it ends what still runs there.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Workdir {
     prefix: String,
 }
 
 /// Must be called by a process of one thread: namespaces belong to threads.
-pub(crate) fn enter(options: &Options) -> Result<Place> {
+pub(crate) fn enter(options: &Options) -> Result<Workdir> {
     if !nix::unistd::geteuid().is_root() {
         return Err("not root; containers with cgroups and devices need it".into());
     }
@@ -69,7 +69,7 @@ pub(crate) fn enter(options: &Options) -> Result<Place> {
     }
     // Orphaned containers become our children: we learn of their end, and leave no zombie.
     set_child_subreaper(true).at("prctl PR_SET_CHILD_SUBREAPER")?;
-    Ok(Place { prefix: format!("cleatbench-{}-", std::process::id()) })
+    Ok(Workdir { prefix: format!("cleatbench-{}-", std::process::id()) })
 }
 
 fn attach(source: Option<&str>, target: &Path, kind: Option<&str>, flags: MsFlags) -> Result<()> {
@@ -95,7 +95,7 @@ fn cgroup2_alone(path: &Path) -> Result<()> {
     attach(Some("cgroup2"), path, Some("cgroup2"), MsFlags::empty())
 }
 
-impl Place {
+impl Workdir {
     /// A path on the tmpfs.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         Path::new(HERE).join(name)
@@ -135,7 +135,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Workdir {
     fn drop(&mut self) {
         self.sweep();
     }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::error::{At as _, Result};
 use crate::options::Options;
-use crate::place::Place;
+use crate::runtimes::{Operation, Subject};
 use crate::sample::{self, Signals};
-use crate::subject::{Operation, Subject};
+use crate::workdir::Workdir;
 
 /// Steps of the search, in kB of 1024 bytes.
 const STEPS: [u64; 22] = [
@@ -32,7 +32,7 @@ impl Smallest {
     /// # Errors
     /// There is no controller of memory, or we were interrupted.
     pub(crate) fn measure(
-        place: &Place,
+        place: &Workdir,
         signals: &Signals,
         subjects: &[Subject],
         options: &Options,
@@ -58,7 +58,7 @@ impl Smallest {
 }
 
 /// From the smallest limit upwards, as long as one of the tries fails.
-fn search(place: &Place, signals: &Signals, subject: &Subject, tries: usize) -> Result<Option<u64>> {
+fn search(place: &Workdir, signals: &Signals, subject: &Subject, tries: usize) -> Result<Option<u64>> {
     let bundle = place.path("true");
     let path = bundle.join("config.json");
     let before = fs::read_to_string(&path).at(path.display())?;
@@ -81,7 +81,7 @@ fn search(place: &Place, signals: &Signals, subject: &Subject, tries: usize) -> 
     Ok(smallest)
 }
 
-fn runs_once(place: &Place, signals: &Signals, subject: &Subject) -> Result<bool> {
+fn runs_once(place: &Workdir, signals: &Signals, subject: &Subject) -> Result<bool> {
     let Some(command) = subject.command(place, Operation::Run, subject.name) else { return Ok(false) };
     match sample::measure(place, signals, &command) {
         Ok(_) => Ok(true),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::options::Options;
-use crate::place::{HELD, Place};
 use crate::sample;
+use crate::workdir::{HELD, Workdir};
 
 /// In the order of a container's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Subject {
     }
 
     /// The command line of `operation` on container `name`; `None` where there is no such.
-    pub(crate) fn command(&self, place: &Place, operation: Operation, name: &str) -> Option<Vec<OsString>> {
+    pub(crate) fn command(&self, place: &Workdir, operation: Operation, name: &str) -> Option<Vec<OsString>> {
         if !self.does(operation) {
             return None;
         }
@@ -125,7 +125,7 @@ impl Subject {
     }
 
     /// `delete --force`
-    pub(crate) fn delete(&self, place: &Place, name: &str) -> Vec<OsString> {
+    pub(crate) fn delete(&self, place: &Workdir, name: &str) -> Vec<OsString> {
         let mut words = vec![self.program.clone().into_os_string(), "--root".into()];
         words.extend([place.path("state").join(self.name).into(), "delete".into(), "--force".into()]);
         words.push(place.id(name).into());
@@ -133,7 +133,7 @@ impl Subject {
     }
 
     /// The command line of a container that tells what its system calls cost.
-    pub(crate) fn calls(&self, place: &Place, bundle: &str) -> Vec<OsString> {
+    pub(crate) fn calls(&self, place: &Workdir, bundle: &str) -> Vec<OsString> {
         let mut words = vec![self.program.clone().into_os_string(), "--root".into()];
         words.extend([place.path("state").join(self.name).into(), "run".into(), "--bundle".into()]);
         words.extend([place.path(bundle).into(), place.id(self.name).into()]);
@@ -141,7 +141,7 @@ impl Subject {
     }
 
     /// Makes the container [`HELD`]; `None` for a runtime.
-    pub(crate) fn hold(&self, place: &Place) -> Option<Vec<OsString>> {
+    pub(crate) fn hold(&self, place: &Workdir) -> Option<Vec<OsString>> {
         let mut words = vec![self.program.clone().into(), "hold".into()];
         words.extend(floor_paths(place, HELD));
         words.push(sample::pid_file(place, HELD).into());
@@ -154,7 +154,7 @@ impl Subject {
 }
 
 /// Those that are there, the floor always among them.
-pub(crate) fn find(options: &Options, place: &Place) -> Vec<Subject> {
+pub(crate) fn find(options: &Options, place: &Workdir) -> Vec<Subject> {
     let brought = |name| Some(place.path("bin").join(name));
     let on_path = |name: &str| options.path.iter().map(|path| path.join(name)).find(|path| path.is_file());
     let places =
@@ -170,7 +170,7 @@ pub(crate) fn find(options: &Options, place: &Place) -> Vec<Subject> {
 }
 
 /// Root file system, state directory and cgroup, as `floor run` and `floor hold` take them.
-fn floor_paths(place: &Place, name: &str) -> [OsString; 3] {
+fn floor_paths(place: &Workdir, name: &str) -> [OsString; 3] {
     let state = place.path(&format!("floor-{name}"));
     [place.path("rootfs"), state, place.cgroup(name)].map(PathBuf::into_os_string)
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::error::{At as _, Result};
 use crate::options::Options;
 use crate::orphans;
-use crate::place::Place;
 use crate::rounds::{Series, once};
+use crate::runtimes::{Operation, Subject};
 use crate::sample::Signals;
-use crate::subject::{Operation, Subject};
+use crate::workdir::Workdir;
 
 /// What is measured with and without the others.
 pub(crate) const OPERATIONS: [Operation; 3] = [Operation::Create, Operation::Exec, Operation::Delete];
@@ -20,7 +20,7 @@ const TURNS: usize = 5;
 
 /// The cost of one container without others, and among many that run.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct Scale {
     pub(crate) name: &'static str,
     pub(crate) containers: usize,
     /// By [`OPERATIONS`].
@@ -40,16 +40,16 @@ pub(crate) struct Crowd {
 /// # Errors
 /// A command fails, or hangs.
 pub(crate) fn measure(
-    place: &Place,
+    place: &Workdir,
     signals: &Signals,
     subjects: &[Subject],
     options: &Options,
-) -> Result<Option<Crowd>> {
+) -> Result<Option<Scale>> {
     let Some(subject) = subjects.iter().find(|it| !it.is_floor() && options.crowd > 0) else {
         return Ok(None);
     };
     let names: Vec<String> = (0..options.crowd).map(|at| format!("crowd{at}")).collect();
-    let mut crowd = Crowd {
+    let mut crowd = Scale {
         name: subject.name,
         containers: names.len(),
         alone: Default::default(),
@@ -90,7 +90,7 @@ pub(crate) fn measure(
 }
 
 /// Whole lives of one container.
-fn lives(place: &Place, signals: &Signals, subject: &Subject, count: usize, into: &mut [Series; 3]) -> Result<()> {
+fn lives(place: &Workdir, signals: &Signals, subject: &Subject, count: usize, into: &mut [Series; 3]) -> Result<()> {
     let name = subject.name;
     for _ in 0..count {
         let mut take = |operation: Operation, index: usize| {
@@ -109,7 +109,7 @@ fn lives(place: &Place, signals: &Signals, subject: &Subject, count: usize, into
 }
 
 /// `delete --force` of all of them, each by a process of its own, none of which waits for another.
-fn delete_at_once(place: &Place, subject: &Subject, names: &[String]) -> Result<()> {
+fn delete_at_once(place: &Workdir, subject: &Subject, names: &[String]) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(120);
     let spawn = |name: &String| {
         let mut command = Command::new(&subject.program);
