@@ -191,6 +191,32 @@ impl EngineHost {
         command
     }
 
+    /// Runs a script, and compares what it prints.
+    ///
+    /// # Panics
+    /// When it prints something else, or fails.
+    pub fn prints(&self, script: &str, expected: &str) {
+        let said = self.sh(script);
+        assert_eq!((said.code, said.out.as_str()), (0, expected), "{script}: {said:?}");
+    }
+
+    /// Runs a script that ends with `code` and says `text`, on either stream.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn fails(&self, script: &str, code: i32, text: &str) {
+        let said = self.sh(script);
+        assert!(said.code == code && (said.err.contains(text) || said.out.contains(text)), "{script}: {said:?}");
+    }
+
+    /// Waits until a script prints something.
+    pub fn comes(&self, script: &str, expected: &str) {
+        eventually(&format!("{script} to print {expected:?}"), || match self.sh(script) {
+            Said { out, .. } if out.contains(expected) => Ok(()),
+            said => Err(format!("{said:?}")),
+        });
+    }
+
     /// What a script of the shell says inside.
     ///
     /// # Panics

@@ -5,7 +5,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use integration::{EngineHost, Said, engine_runtime, eventually};
+use integration::{EngineHost, engine_runtime, eventually};
 
 /// dockerd with cleat by path, or the end of the test where there is none.
 macro_rules! docker {
@@ -32,29 +32,9 @@ fn by_path() -> String {
 /// With its own shim.
 const BY_TYPE: &str = r#""runtimes": {"it": {"runtimeType": "io.containerd.cleat.v2"}}, "default-runtime": "it""#;
 
-/// Runs a script, and compares what it prints.
-fn prints(host: &EngineHost, script: &str, expected: &str) {
-    let said = host.sh(script);
-    assert_eq!((said.code, said.out.as_str()), (0, expected), "{script}: {said:?}\n{}", host.dockerd_log());
-}
-
-/// Runs a script that ends with `code` and says `text`, on either stream.
-fn fails(host: &EngineHost, script: &str, code: i32, text: &str) {
-    let said = host.sh(script);
-    assert!(said.code == code && (said.err.contains(text) || said.out.contains(text)), "{script}: {said:?}");
-}
-
-/// Waits until a script prints something.
-fn comes(host: &EngineHost, script: &str, expected: &str) {
-    eventually(&format!("{script} to print {expected:?}"), || match host.sh(script) {
-        Said { out, .. } if out.contains(expected) => Ok(()),
-        said => Err(format!("{said:?}")),
-    });
-}
-
 /// No container is left, nor its shim or cgroup.
 fn nothing_is_left(host: &EngineHost) {
-    prints(host, "docker ps --all --quiet", "");
+    host.prints("docker ps --all --quiet", "");
     eventually("all shims and cgroups to be gone", || {
         let said = host.sh("pgrep containerd-shim; find /sys/fs/cgroup/docker -mindepth 1 -type d");
         if said.out.trim().is_empty() { Ok(()) } else { Err(format!("{said:?}")) }
@@ -75,22 +55,21 @@ fn removed(host: &EngineHost) {
 fn works(host: &EngineHost) {
     let said = host.sh("docker run --rm $I sh -c 'echo out; echo err >&2; exit 7'");
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (7, "out\n", "err\n"), "{said:?}");
-    prints(host, "echo words | docker run --rm -i $I cat", "words\n");
-    fails(host, "docker run --rm $I nosuch", 127, "nosuch");
-    fails(host, "docker run --rm $I /etc", 126, "ermission denied");
+    host.prints("echo words | docker run --rm -i $I cat", "words\n");
+    host.fails("docker run --rm $I nosuch", 127, "nosuch");
+    host.fails("docker run --rm $I /etc", 126, "ermission denied");
     sleeps(host, "");
-    prints(
-        host,
+    host.prints(
         "docker exec -u user:postgres -e A=b -w /tmp aa sh -c 'echo $A; pwd; id -u; id -g'",
         "b\n/tmp\n1000\n70\n",
     );
-    prints(host, "echo in | docker exec -i aa cat; docker exec aa sh -c 'exit 33' || echo $?", "in\n33\n");
-    fails(host, "docker exec aa nosuch", 127, "nosuch");
-    fails(host, "docker exec aa /etc", 126, "ermission denied");
-    prints(host, "docker top aa -o pid,comm | grep -o '[a-z]*$'", "sleep\n");
-    prints(host, "docker pause aa; docker inspect -f '{{.State.Status}}' aa; docker unpause aa", "aa\npaused\naa\n");
-    prints(host, "docker update --restart always aa; docker update --restart no aa", "aa\naa\n");
-    prints(host, "docker stop -t 0 aa; docker inspect -f '{{.State.ExitCode}}' aa; docker start aa", "aa\n137\naa\n");
+    host.prints("echo in | docker exec -i aa cat; docker exec aa sh -c 'exit 33' || echo $?", "in\n33\n");
+    host.fails("docker exec aa nosuch", 127, "nosuch");
+    host.fails("docker exec aa /etc", 126, "ermission denied");
+    host.prints("docker top aa -o pid,comm | grep -o '[a-z]*$'", "sleep\n");
+    host.prints("docker pause aa; docker inspect -f '{{.State.Status}}' aa; docker unpause aa", "aa\npaused\naa\n");
+    host.prints("docker update --restart always aa; docker update --restart no aa", "aa\naa\n");
+    host.prints("docker stop -t 0 aa; docker inspect -f '{{.State.ExitCode}}' aa; docker start aa", "aa\n137\naa\n");
     removed(host);
 }
 
@@ -115,9 +94,9 @@ fn it_works_as_runc() {
         "FROM localhost/busybox:1\nRUN echo built >/b && id -u\nUSER 1000\nRUN id -u >/tmp/id\nCMD cat /b /tmp/id\n",
     );
     let _ = host.sh("docker build --progress plain --network none -t built /tmp/b").ok();
-    prints(&host, "docker run --rm built", "built\n1000\n");
+    host.prints("docker run --rm built", "built\n1000\n");
     host.write("/tmp/b/Dockerfile", "FROM localhost/busybox:1\nRUN exit 7\n");
-    fails(&host, "docker build --network none /tmp/b", 1, "exit code: 7");
+    host.fails("docker build --network none /tmp/b", 1, "exit code: 7");
     nothing_is_left(&host);
 }
 
@@ -129,7 +108,7 @@ fn a_terminal_is_one() {
     let _ = host.sh("docker run -dit --name aa $I sh").ok();
     let said = host.on_a_terminal("docker exec -it aa sh -c 'tty; test -t 0; echo $?'");
     assert_eq!(said, (0, "/dev/pts/1\n0\n".to_owned()));
-    prints(&host, "docker run --rm -t $I tty", "/dev/pts/0\r\n");
+    host.prints("docker run --rm -t $I tty", "/dev/pts/0\r\n");
     removed(&host);
 }
 
@@ -137,9 +116,7 @@ fn a_terminal_is_one() {
 fn who_attaches_sees_what_comes_and_logs_keep_it() {
     let host = docker!();
     let _ = host.sh("docker run -di --name aa $I sh -c 'read l; echo got $l; echo err >&2; read l; exit 5'").ok();
-    prints(
-        &host,
-        "(echo one; until docker logs aa | grep -q got; do sleep 0.1; done; echo two) | docker attach aa 2>/dev/null || echo $?",
+    host.prints("(echo one; until docker logs aa | grep -q got; do sleep 0.1; done; echo two) | docker attach aa 2>/dev/null || echo $?",
         "got one\n5\n",
     );
     let said = host.sh("docker logs -f aa");
@@ -152,15 +129,15 @@ fn a_container_is_stopped_killed_and_restarted() {
     let host = docker!();
     let trap = "trap 'exit 7' TERM; trap 'echo usr' USR1; echo up; while :; do sleep 0.05; done";
     let _ = host.sh(&format!("docker run -d --name aa $I sh -c \"{trap}\"")).ok();
-    comes(&host, "docker logs aa", "up");
+    host.comes("docker logs aa", "up");
     let _ = host.sh("docker kill -s USR1 aa").ok();
-    comes(&host, "docker logs aa", "usr");
-    prints(&host, "docker stop aa; docker inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' aa", "aa\n7 false\n");
-    prints(&host, "docker start aa; docker restart -t 0 aa; docker kill aa; docker wait aa", "aa\naa\naa\n137\n");
-    fails(&host, "docker kill aa", 1, "not running");
+    host.comes("docker logs aa", "usr");
+    host.prints("docker stop aa; docker inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' aa", "aa\n7 false\n");
+    host.prints("docker start aa; docker restart -t 0 aa; docker kill aa; docker wait aa", "aa\naa\naa\n137\n");
+    host.fails("docker kill aa", 1, "not running");
     let _ = host.sh("docker run -d --name bb --restart on-failure:2 $I sh -c 'echo up; exit 3'").ok();
-    comes(&host, "docker inspect -f '{{.RestartCount}} {{.State.Status}}' bb", "2 exited");
-    prints(&host, "docker logs bb; docker rm bb", "up\nup\nup\nbb\n");
+    host.comes("docker inspect -f '{{.RestartCount}} {{.State.Status}}' bb", "2 exited");
+    host.prints("docker logs bb; docker rm bb", "up\nup\nup\nbb\n");
     sleeps_anew(&host);
     removed(&host);
 }
@@ -170,9 +147,8 @@ fn sleeps_anew(host: &EngineHost) {
     let _ = host.sh("docker rm aa").ok();
     sleeps(host, "--restart always");
     let _ = host.sh("kill -9 $(docker inspect -f '{{.State.Pid}}' aa)").ok();
-    comes(host, "docker inspect -f '{{.RestartCount}} {{.State.Status}}' aa", "1 running");
-    prints(
-        host,
+    host.comes("docker inspect -f '{{.RestartCount}} {{.State.Status}}' aa", "1 running");
+    host.prints(
         "docker pause aa; docker rm -f aa; docker run -d --name aa $I true >/dev/null; docker wait aa",
         "aa\naa\n0\n",
     );
@@ -182,20 +158,19 @@ fn sleeps_anew(host: &EngineHost) {
 fn files_are_copied_compared_and_committed() {
     let host = docker!();
     let _ = host.sh("docker run -d --name aa $I sh -c 'echo x >/new; rm /etc/group; sleep 1000'").ok();
-    comes(&host, "docker diff aa", "D /etc/group");
-    prints(&host, "docker diff aa | sort", "A /new\nC /etc\nD /etc/group\n");
-    prints(&host, "echo text >/tmp/f; docker cp -q /tmp/f aa:/root/; docker exec aa cat /root/f", "text\n");
-    prints(&host, "docker commit -c 'CMD [\"cat\",\"/new\"]' aa bb >/dev/null; docker run --rm bb", "x\n");
+    host.comes("docker diff aa", "D /etc/group");
+    host.prints("docker diff aa | sort", "A /new\nC /etc\nD /etc/group\n");
+    host.prints("echo text >/tmp/f; docker cp -q /tmp/f aa:/root/; docker exec aa cat /root/f", "text\n");
+    host.prints("docker commit -c 'CMD [\"cat\",\"/new\"]' aa bb >/dev/null; docker run --rm bb", "x\n");
     removed(&host);
 }
 
 #[test]
 fn an_init_a_read_only_root_and_a_tmpfs_are_there() {
     let host = docker!();
-    prints(&host, "docker run --rm --init $I cat /proc/1/comm", "docker-init\n");
-    prints(&host, "docker run --rm --init $I sh -c 'kill -9 $$' || echo $?", "137\n");
-    prints(
-        &host,
+    host.prints("docker run --rm --init $I cat /proc/1/comm", "docker-init\n");
+    host.prints("docker run --rm --init $I sh -c 'kill -9 $$' || echo $?", "137\n");
+    host.prints(
         "docker run --rm --read-only --tmpfs /t $I sh -c 'touch /t/x && ! touch /x 2>/dev/null && echo yes'",
         "yes\n",
     );
@@ -213,13 +188,13 @@ fn volumes_propagate_as_asked_for() {
         sleeps(&host, &format!("--cap-add SYS_ADMIN --security-opt apparmor=unconfined -v /tmp/v:/v{how}"));
         let is = "grep -q {} /proc/self/mountinfo && echo yes || echo no";
         let _ = host.sh("mount -t tmpfs tmpfs /tmp/v/m").ok();
-        prints(&host, &format!("docker exec aa sh -c '{}'", is.replace("{}", "/v/m")), &format!("{inside}\n"));
+        host.prints(&format!("docker exec aa sh -c '{}'", is.replace("{}", "/v/m")), &format!("{inside}\n"));
         let _ = host.sh("docker exec aa mount -t tmpfs tmpfs /v/n").ok();
-        prints(&host, &is.replace("{}", "/tmp/v/n"), &format!("{outside}\n"));
+        host.prints(&is.replace("{}", "/tmp/v/n"), &format!("{outside}\n"));
         let _ = host.sh("umount /tmp/v/m; umount /tmp/v/n 2>/dev/null; docker rm -f aa").ok();
     }
-    prints(&host, "docker run --rm -v /tmp/v:/v:ro $I sh -c 'touch /v/x 2>/dev/null || echo refused'", "refused\n");
-    prints(&host, "docker run --rm -v named:/var/log $I touch /var/log/x; docker volume rm named", "named\n");
+    host.prints("docker run --rm -v /tmp/v:/v:ro $I sh -c 'touch /v/x 2>/dev/null || echo refused'", "refused\n");
+    host.prints("docker run --rm -v named:/var/log $I touch /var/log/x; docker volume rm named", "named\n");
     nothing_is_left(&host);
 }
 
@@ -227,14 +202,14 @@ fn volumes_propagate_as_asked_for() {
 fn devices_capabilities_and_filters_are_those_asked_for() {
     let host = docker!();
     let device = "true </dev/mine && echo read; true 2>/dev/null >/dev/mine || echo refused";
-    prints(&host, &format!("docker run --rm --device /dev/fuse:/dev/mine:r $I sh -c '{device}'"), "read\nrefused\n");
+    host.prints(&format!("docker run --rm --device /dev/fuse:/dev/mine:r $I sh -c '{device}'"), "read\nrefused\n");
     let status = |options: &str, line: &str| format!("docker run --rm {options} $I grep {line} /proc/self/status");
-    prints(&host, &status("--cap-drop ALL --cap-add NET_ADMIN", "CapEff"), "CapEff:\t0000000000001000\n");
-    prints(&host, &status("-u 1000", "CapEff"), "CapEff:\t0000000000000000\n");
-    prints(&host, &status("", "Seccomp:"), "Seccomp:\t2\n");
-    prints(&host, &status("--privileged", "Seccomp:"), "Seccomp:\t0\n");
-    prints(&host, &status("--security-opt no-new-privileges", "NoNewPrivs"), "NoNewPrivs:\t1\n");
-    prints(&host, "docker run --rm --privileged $I sh -c 'mount -t tmpfs x /tmp && echo mounted'", "mounted\n");
+    host.prints(&status("--cap-drop ALL --cap-add NET_ADMIN", "CapEff"), "CapEff:\t0000000000001000\n");
+    host.prints(&status("-u 1000", "CapEff"), "CapEff:\t0000000000000000\n");
+    host.prints(&status("", "Seccomp:"), "Seccomp:\t2\n");
+    host.prints(&status("--privileged", "Seccomp:"), "Seccomp:\t0\n");
+    host.prints(&status("--security-opt no-new-privileges", "NoNewPrivs"), "NoNewPrivs:\t1\n");
+    host.prints("docker run --rm --privileged $I sh -c 'mount -t tmpfs x /tmp && echo mounted'", "mounted\n");
     nothing_is_left(&host);
 }
 
@@ -242,32 +217,29 @@ fn devices_capabilities_and_filters_are_those_asked_for() {
 fn names_sysctls_limits_and_namespaces_are_those_asked_for() {
     let host = docker!();
     let run = |options: &str, program: &str| format!("docker run --rm {options} $I {program}");
-    prints(&host, &run("--hostname box", "hostname"), "box\n");
-    prints(&host, &run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
-    prints(&host, &run("--ulimit nofile=100:200", "sh -c 'ulimit -n; ulimit -Hn'"), "100\n200\n");
-    prints(&host, &run("--oom-score-adj 200", "cat /proc/self/oom_score_adj"), "200\n");
+    host.prints(&run("--hostname box", "hostname"), "box\n");
+    host.prints(&run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
+    host.prints(&run("--ulimit nofile=100:200", "sh -c 'ulimit -n; ulimit -Hn'"), "100\n200\n");
+    host.prints(&run("--oom-score-adj 200", "cat /proc/self/oom_score_adj"), "200\n");
     sleeps(&host, "--hostname first --ipc shareable");
-    prints(
-        &host,
+    host.prints(
         &run("--pid container:aa --net container:aa --ipc container:aa", "sh -c 'cat /proc/1/comm'"),
         "sleep\n",
     );
-    prints(&host, &run("--net host --pid host --ipc host --uts host --cgroupns host", "echo in"), "in\n");
+    host.prints(&run("--net host --pid host --ipc host --uts host --cgroupns host", "echo in"), "in\n");
     removed(&host);
 }
 
 #[test]
 fn users_are_mapped_where_dockerd_says_so() {
     let host = docker!(&format!("{}, \"userns-remap\": \"alice\"", by_path()));
-    prints(&host, "docker run --rm $I sh -c \"tr -s ' ' </proc/self/uid_map; id -u\"", " 0 100000 65536\n0\n");
-    prints(&host, "docker run --rm -u 1000 $I sh -c 'touch /tmp/x; stat -c %u /tmp/x'", "1000\n");
-    prints(
-        &host,
-        "docker run --rm -v vol:/v $I touch /v/x; docker run --rm --userns host $I sh -c \"tr -s ' ' </proc/self/uid_map\"",
+    host.prints("docker run --rm $I sh -c \"tr -s ' ' </proc/self/uid_map; id -u\"", " 0 100000 65536\n0\n");
+    host.prints("docker run --rm -u 1000 $I sh -c 'touch /tmp/x; stat -c %u /tmp/x'", "1000\n");
+    host.prints("docker run --rm -v vol:/v $I touch /v/x; docker run --rm --userns host $I sh -c \"tr -s ' ' </proc/self/uid_map\"",
         " 0 0 4294967295\n",
     );
     sleeps(&host, "");
-    prints(&host, "docker exec -u 5 aa id -u", "5\n");
+    host.prints("docker exec -u 5 aa id -u", "5\n");
     removed(&host);
 }
 
@@ -289,8 +261,8 @@ fn containers_outlive_dockerd() {
             if host.sh(&format!("kill -0 {b}")).code == 0 { Err("alive".into()) } else { Ok(()) }
         });
         host.dockerd_up();
-        comes(&host, "docker inspect -f '{{.State.Status}}' bb", "exited");
-        prints(&host, "docker exec aa touch /end; docker wait aa; docker logs aa 2>&1 | uniq", "6\nx\n");
+        host.comes("docker inspect -f '{{.State.Status}}' bb", "exited");
+        host.prints("docker exec aa touch /end; docker wait aa; docker logs aa 2>&1 | uniq", "6\nx\n");
         let _ = host.sh("docker rm aa bb").ok();
         nothing_is_left(&host);
     }
@@ -306,7 +278,7 @@ fn services_are_composed() {
          depends_on: {db: {condition: service_healthy}}\n    command: [cat, /d/db]\n    volumes: ['data:/d:ro']\nvolumes: {data: {}}\n",
     );
     let _ = host.sh("cd /tmp/c && docker compose up -d --quiet-pull").ok();
-    comes(&host, "cd /tmp/c && docker compose logs --no-log-prefix web", "ready");
+    host.comes("cd /tmp/c && docker compose logs --no-log-prefix web", "ready");
     let _ = host.sh("cd /tmp/c && docker compose down -v -t 0").ok();
     nothing_is_left(&host);
 }
@@ -315,15 +287,14 @@ fn services_are_composed() {
 fn settings_are_updated_and_usage_is_told() {
     let host = docker!(&by_path());
     sleeps(&host, "");
-    prints(
-        &host,
+    host.prints(
         "docker update --restart on-failure:3 aa; docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' aa",
         "aa\non-failure\n",
     );
-    prints(&host, "docker stats --no-stream --format '{{.Name}}' aa", "aa\n");
+    host.prints("docker stats --no-stream --format '{{.Name}}' aa", "aa\n");
     if host.has_controller("memory") {
-        prints(&host, "docker update --memory 100m --memory-swap -1 --pids-limit 77 aa", "aa\n");
-        prints(&host, "docker exec aa cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max", "104857600\n77\n");
+        host.prints("docker update --memory 100m --memory-swap -1 --pids-limit 77 aa", "aa\n");
+        host.prints("docker exec aa cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max", "104857600\n77\n");
     }
     removed(&host);
 }

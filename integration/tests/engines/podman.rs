@@ -5,7 +5,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use integration::{EngineHost, Said, eventually};
+use integration::{EngineHost, eventually};
 
 /// Podman, or the end of the test where there is none.
 macro_rules! podman {
@@ -17,29 +17,9 @@ macro_rules! podman {
     };
 }
 
-/// Runs a script, and compares what it prints.
-fn prints(host: &EngineHost, script: &str, expected: &str) {
-    let said = host.sh(script);
-    assert_eq!((said.code, said.out.as_str()), (0, expected), "{script}: {said:?}");
-}
-
-/// Runs a script that ends with `code` and says `text`, on either stream.
-fn fails(host: &EngineHost, script: &str, code: i32, text: &str) {
-    let said = host.sh(script);
-    assert!(said.code == code && (said.err.contains(text) || said.out.contains(text)), "{script}: {said:?}");
-}
-
-/// Waits until a script prints something.
-fn comes(host: &EngineHost, script: &str, expected: &str) {
-    eventually(&format!("{script} to print {expected:?}"), || match host.sh(script) {
-        Said { out, .. } if out.contains(expected) => Ok(()),
-        said => Err(format!("{said:?}")),
-    });
-}
-
 /// No container is left, nor its cgroup or state.
 fn nothing_is_left(host: &EngineHost) {
-    prints(host, "podman ps --all --quiet", "");
+    host.prints("podman ps --all --quiet", "");
     // What is conmon's own goes after it.
     eventually("all cgroups and states of containers to be gone", || {
         let said =
@@ -53,12 +33,8 @@ fn what_a_container_says_and_how_it_ends_comes_back() {
     let host = podman!();
     let said = host.sh("podman run --rm --net none $I sh -c 'echo out; echo err >&2; exit 7'");
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (7, "out\n", "err\n"), "{said:?}");
-    prints(&host, "echo words | podman run --rm -i --net none $I cat", "words\n");
-    prints(
-        &host,
-        "podman run --rm --net none --preserve-fds 1 $I sh -c 'cat <&3' 3</etc/debian_version",
-        "forky/sid\n",
-    );
+    host.prints("echo words | podman run --rm -i --net none $I cat", "words\n");
+    host.prints("podman run --rm --net none --preserve-fds 1 $I sh -c 'cat <&3' 3</etc/debian_version", "forky/sid\n");
     // The first process of a pid namespace cannot kill itself.
     assert_eq!(host.sh("podman run --rm --init --net none $I sh -c 'kill -9 $$'").code, 137);
     nothing_is_left(&host);
@@ -68,15 +44,15 @@ fn what_a_container_says_and_how_it_ends_comes_back() {
 #[test]
 fn a_program_that_cannot_be_run_has_its_own_exit_code() {
     let host = podman!();
-    fails(&host, "podman run --rm --net none $I nosuch", 127, "nosuch");
-    fails(&host, "podman run --rm --net none $I /no/such", 127, "/no/such");
-    fails(&host, "podman run --rm --net none $I /etc", 126, "ermission denied");
-    fails(&host, "podman run --rm --net none --workdir /none $I true", 126, "/none");
-    fails(&host, "podman run --rm --net none --volume /none:/x $I true", 125, "/none");
+    host.fails("podman run --rm --net none $I nosuch", 127, "nosuch");
+    host.fails("podman run --rm --net none $I /no/such", 127, "/no/such");
+    host.fails("podman run --rm --net none $I /etc", 126, "ermission denied");
+    host.fails("podman run --rm --net none --workdir /none $I true", 126, "/none");
+    host.fails("podman run --rm --net none --volume /none:/x $I true", 125, "/none");
     let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
-    fails(&host, "podman exec a nosuch", 127, "nosuch");
-    fails(&host, "podman exec a /etc", 126, "ermission denied");
-    fails(&host, "podman exec --workdir /none a true", 127, "/none");
+    host.fails("podman exec a nosuch", 127, "nosuch");
+    host.fails("podman exec a /etc", 126, "ermission denied");
+    host.fails("podman exec --workdir /none a true", 127, "/none");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
 }
@@ -85,21 +61,19 @@ fn a_program_that_cannot_be_run_has_its_own_exit_code() {
 fn a_further_process_has_its_own_user_place_streams_and_end() {
     let host = podman!();
     let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
-    prints(&host, "podman exec -e A=b -w /tmp a sh -c 'echo $A; pwd; id -u'", "b\n/tmp\n0\n");
-    prints(&host, "podman exec -u user:postgres a id", "uid=1000(user) gid=70(postgres) groups=70(postgres)\n");
-    prints(&host, "echo in | podman exec -i a cat", "in\n");
-    prints(&host, "podman exec a sh -c 'exit 33' || echo $?", "33\n");
-    prints(&host, "podman exec a sh -c 'kill -9 $$' || echo $?", "137\n");
-    prints(&host, "podman exec --preserve-fds 1 a sh -c 'cat <&3' 3</etc/debian_version", "forky/sid\n");
-    prints(&host, "podman exec --privileged a grep CapEff /proc/self/status | cmp -s - /proc/none; echo", "\n");
+    host.prints("podman exec -e A=b -w /tmp a sh -c 'echo $A; pwd; id -u'", "b\n/tmp\n0\n");
+    host.prints("podman exec -u user:postgres a id", "uid=1000(user) gid=70(postgres) groups=70(postgres)\n");
+    host.prints("echo in | podman exec -i a cat", "in\n");
+    host.prints("podman exec a sh -c 'exit 33' || echo $?", "33\n");
+    host.prints("podman exec a sh -c 'kill -9 $$' || echo $?", "137\n");
+    host.prints("podman exec --preserve-fds 1 a sh -c 'cat <&3' 3</etc/debian_version", "forky/sid\n");
+    host.prints("podman exec --privileged a grep CapEff /proc/self/status | cmp -s - /proc/none; echo", "\n");
     let _ = host.sh("podman exec -d a sh -c 'echo there >/tmp/file; sleep 900'").ok();
-    comes(&host, "podman exec a cat /tmp/file", "there");
-    prints(
-        &host,
-        "for i in 1 2 3 4; do podman exec a sh -c \"exit $i\" & p=\"$p $!\"; done; for i in $p; do wait $i; echo $?; done",
+    host.comes("podman exec a cat /tmp/file", "there");
+    host.prints("for i in 1 2 3 4; do podman exec a sh -c \"exit $i\" & p=\"$p $!\"; done; for i in $p; do wait $i; echo $?; done",
         "1\n2\n3\n4\n",
     );
-    prints(&host, "podman stop -t 0 a; podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' a", "a\nexited 137\n");
+    host.prints("podman stop -t 0 a; podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' a", "a\nexited 137\n");
     let _ = host.sh("podman rm a").ok();
     nothing_is_left(&host);
 }
@@ -113,7 +87,7 @@ fn a_terminal_is_one() {
     let said = host.on_a_terminal("podman exec -it a sh -c 'tty; test -t 0; echo $?'");
     assert_eq!(said, (0, "/dev/pts/1\n0\n".to_owned()));
     // Nobody's terminal: still one inside.
-    prints(&host, "podman run --rm -t --net none $I tty", "/dev/pts/0\r\n");
+    host.prints("podman run --rm -t --net none $I tty", "/dev/pts/0\r\n");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
 }
@@ -126,7 +100,7 @@ fn logs_are_kept_and_followed() {
         .ok();
     let said = host.sh("podman logs -f a");
     assert_eq!((said.out.as_str(), said.err.as_str()), ("out1\nout2\nout3\n", "err1\nerr2\nerr3\n"), "{said:?}");
-    prints(&host, "podman wait a; podman rm a", "0\na\n");
+    host.prints("podman wait a; podman rm a", "0\na\n");
     nothing_is_left(&host);
 }
 
@@ -135,16 +109,16 @@ fn a_container_is_stopped_killed_started_anew_and_restarted() {
     let host = podman!();
     let trap = "trap 'exit 7' TERM; trap 'echo usr >&2' USR1; echo up; while :; do sleep 0.05; done";
     let _ = host.sh(&format!("podman run -d --net none --name a $I sh -c \"{trap}\"")).ok();
-    comes(&host, "podman logs a", "up");
+    host.comes("podman logs a", "up");
     let _ = host.sh("podman kill -s USR1 a").ok();
-    comes(&host, "podman logs a 2>&1", "usr");
-    prints(&host, "podman stop a; podman inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' a", "a\n7 false\n");
-    prints(&host, "podman start a; podman restart -t 0 a; podman kill a; podman wait a", "a\na\na\n137\n");
-    fails(&host, "podman kill a", 125, "running");
+    host.comes("podman logs a 2>&1", "usr");
+    host.prints("podman stop a; podman inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' a", "a\n7 false\n");
+    host.prints("podman start a; podman restart -t 0 a; podman kill a; podman wait a", "a\na\na\n137\n");
+    host.fails("podman kill a", 125, "running");
     let _ = host.sh("podman rm a").ok();
     let _ = host.sh("podman run -d --net none --name b --restart on-failure:2 $I sh -c 'echo up; exit 3'").ok();
-    comes(&host, "podman inspect -f '{{.RestartCount}} {{.State.Status}}' b", "2 exited");
-    prints(&host, "podman logs b; podman rm b", "up\nup\nup\nb\n");
+    host.comes("podman inspect -f '{{.RestartCount}} {{.State.Status}}' b", "2 exited");
+    host.prints("podman logs b; podman rm b", "up\nup\nup\nb\n");
     nothing_is_left(&host);
 }
 
@@ -152,14 +126,14 @@ fn a_container_is_stopped_killed_started_anew_and_restarted() {
 fn a_container_is_paused_looked_at_and_goes_on() {
     let host = podman!();
     let _ = host.sh("podman run -d --net none --name a $I sh -c 'sleep 1000 & sleep 1001'").ok();
-    comes(&host, "podman top a args", "sleep 1001");
-    prints(&host, "podman top a comm user huser seccomp | tail -n 1 | tr -s ' '", "sleep root root filter\n");
-    prints(&host, "podman stats --no-stream --format '{{.Name}} {{.PIDs}}' a | cut -c1", "a\n");
-    prints(&host, "podman pause a; podman inspect -f '{{.State.Status}}' a", "a\npaused\n");
-    fails(&host, "podman exec a true", 255, "state improper");
-    prints(&host, "podman unpause a; podman exec a echo on", "a\non\n");
-    fails(&host, "podman unpause a", 125, "not paused");
-    prints(&host, "podman pause a; podman rm -f -t 0 a", "a\na\n");
+    host.comes("podman top a args", "sleep 1001");
+    host.prints("podman top a comm user huser seccomp | tail -n 1 | tr -s ' '", "sleep root root filter\n");
+    host.prints("podman stats --no-stream --format '{{.Name}} {{.PIDs}}' a | cut -c1", "a\n");
+    host.prints("podman pause a; podman inspect -f '{{.State.Status}}' a", "a\npaused\n");
+    host.fails("podman exec a true", 255, "state improper");
+    host.prints("podman unpause a; podman exec a echo on", "a\non\n");
+    host.fails("podman unpause a", 125, "not paused");
+    host.prints("podman pause a; podman rm -f -t 0 a", "a\na\n");
     nothing_is_left(&host);
 }
 
@@ -167,11 +141,11 @@ fn a_container_is_paused_looked_at_and_goes_on() {
 fn files_are_copied_compared_and_committed() {
     let host = podman!();
     let _ = host.sh("podman run -d --net none --name a $I sh -c 'echo x >/new; rm /etc/group; sleep 1000'").ok();
-    comes(&host, "podman diff a", "A /new");
-    prints(&host, "podman diff a | sort", "A /new\nC /etc\nD /etc/group\n");
-    prints(&host, "echo text >/tmp/f; podman cp /tmp/f a:/root/; podman exec a cat /root/f", "text\n");
-    prints(&host, "podman commit -q -c 'CMD [\"cat\",\"/new\"]' a b >/dev/null; podman run --rm --net none b", "x\n");
-    prints(&host, "podman export a | tar -tf - root/f", "root/f\n");
+    host.comes("podman diff a", "A /new");
+    host.prints("podman diff a | sort", "A /new\nC /etc\nD /etc/group\n");
+    host.prints("echo text >/tmp/f; podman cp /tmp/f a:/root/; podman exec a cat /root/f", "text\n");
+    host.prints("podman commit -q -c 'CMD [\"cat\",\"/new\"]' a b >/dev/null; podman run --rm --net none b", "x\n");
+    host.prints("podman export a | tar -tf - root/f", "root/f\n");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
 }
@@ -181,9 +155,8 @@ fn a_health_check_says_how_it_is() {
     let host = podman!();
     let _ =
         host.sh("podman run -d --net none --name a --health-cmd 'test -e /ok' --health-retries 1 $I sleep 1000").ok();
-    fails(&host, "podman healthcheck run a", 1, "unhealthy");
-    prints(
-        &host,
+    host.fails("podman healthcheck run a", 1, "unhealthy");
+    host.prints(
         "podman exec a touch /ok; podman healthcheck run a; podman inspect -f '{{.State.Health.Status}}' a",
         "healthy\n",
     );
@@ -196,16 +169,16 @@ fn ids_are_mapped_as_asked_for() {
     let host = podman!();
     let map = "cat /proc/self/uid_map | tr -s ' '";
     let run = |options: &str, program: &str| format!("podman run --rm --net none {options} $I sh -c \"{program}\"");
-    prints(&host, &run("--userns auto:size=1000", &format!("{map} | cut -d' ' -f2,4")), "0 1000\n");
-    prints(&host, &run("--uidmap 0:100000:2000 --gidmap 0:200000:2000", map), " 0 100000 2000\n");
-    prints(&host, &run("--userns keep-id:uid=200,gid=210", "id -u; id -g"), "200\n210\n");
-    prints(&host, &run("--userns host", map), " 0 0 4294967295\n");
+    host.prints(&run("--userns auto:size=1000", &format!("{map} | cut -d' ' -f2,4")), "0 1000\n");
+    host.prints(&run("--uidmap 0:100000:2000 --gidmap 0:200000:2000", map), " 0 100000 2000\n");
+    host.prints(&run("--userns keep-id:uid=200,gid=210", "id -u; id -g"), "200\n210\n");
+    host.prints(&run("--userns host", map), " 0 0 4294967295\n");
     let _ = host.sh("podman run -d --net none --name a --uidmap 0:100000:2000 $I sleep 1000").ok();
-    prints(&host, &run("--userns container:a", map), " 0 100000 2000\n");
-    prints(&host, "podman exec -u 5 a sh -c 'touch /tmp/a; stat -c %u /tmp/a'", "5\n");
-    prints(&host, "mkdir -p /tmp/v; touch /tmp/v/f", "");
-    prints(&host, &run("--uidmap 0:100000:2000 -v /tmp/v:/v:idmap", "stat -c %u /v/f; touch /v/g"), "0\n");
-    prints(&host, "stat -c %u /tmp/v/g", "0\n");
+    host.prints(&run("--userns container:a", map), " 0 100000 2000\n");
+    host.prints("podman exec -u 5 a sh -c 'touch /tmp/a; stat -c %u /tmp/a'", "5\n");
+    host.prints("mkdir -p /tmp/v; touch /tmp/v/f", "");
+    host.prints(&run("--uidmap 0:100000:2000 -v /tmp/v:/v:idmap", "stat -c %u /v/f; touch /v/g"), "0\n");
+    host.prints("stat -c %u /tmp/v/g", "0\n");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
 }
@@ -216,25 +189,24 @@ fn cgroups_are_made_or_not_as_asked_for() {
     let host = podman!();
     for (how, cgroup) in [("enabled", "0::/\n"), ("no-conmon", "0::/\n"), ("disabled", "0::/\n")] {
         let script = format!("podman run --rm --net none --cgroups={how} $I sh -c 'grep ^0: /proc/self/cgroup'");
-        prints(&host, &script, cgroup);
+        host.prints(&script, cgroup);
     }
     let _ = host.sh("podman run -d --net none --name a --cgroups=disabled $I sleep 1000").ok();
-    prints(&host, "find /sys/fs/cgroup -name 'libpod-*' -type d", "");
-    prints(&host, "podman exec a echo in", "in\n");
-    prints(&host, "podman stop -t 0 a; podman start a; podman kill a; podman wait a; podman rm a", "a\na\na\n137\na\n");
+    host.prints("find /sys/fs/cgroup -name 'libpod-*' -type d", "");
+    host.prints("podman exec a echo in", "in\n");
+    host.prints("podman stop -t 0 a; podman start a; podman kill a; podman wait a; podman rm a", "a\na\na\n137\na\n");
     nothing_is_left(&host);
 }
 
 #[test]
 fn a_read_only_root_and_an_init_are_there() {
     let host = podman!();
-    prints(
-        &host,
+    host.prints(
         "podman run --rm --net none --read-only $I sh -c 'touch /tmp/x && ! touch /x 2>/dev/null && echo yes'",
         "yes\n",
     );
-    prints(&host, "podman run --rm --net none --init $I sh -c 'cat /proc/1/comm'", "podman-init\n");
-    prints(&host, "podman run --rm --net none --init -u 1000 $I id -u", "1000\n");
+    host.prints("podman run --rm --net none --init $I sh -c 'cat /proc/1/comm'", "podman-init\n");
+    host.prints("podman run --rm --net none --init -u 1000 $I id -u", "1000\n");
     nothing_is_left(&host);
 }
 
@@ -258,22 +230,17 @@ fn volumes_propagate_as_asked_for() {
         let _ = host.sh(&run).ok();
         let is = "grep -q {} /proc/self/mountinfo && echo yes || echo no";
         let _ = host.sh("mount -t tmpfs tmpfs /tmp/v/m").ok();
-        prints(&host, &format!("podman exec a sh -c '{}'", is.replace("{}", "/v/m")), &format!("{inside}\n"));
+        host.prints(&format!("podman exec a sh -c '{}'", is.replace("{}", "/v/m")), &format!("{inside}\n"));
         let _ = host.sh("podman exec a mount -t tmpfs tmpfs /v/n").ok();
-        prints(&host, &is.replace("{}", "/tmp/v/n"), &format!("{outside}\n"));
+        host.prints(&is.replace("{}", "/tmp/v/n"), &format!("{outside}\n"));
         let _ = host.sh("umount /tmp/v/m; umount /tmp/v/n 2>/dev/null; podman rm -f -t 0 a").ok();
     }
-    prints(
-        &host,
+    host.prints(
         "podman run --rm --net none -v /tmp/v:/v:ro $I sh -c 'touch /v/x 2>/dev/null || echo refused'",
         "refused\n",
     );
-    prints(
-        &host,
-        "podman run --rm --net none -v named:/var/log $I touch /var/log/x; podman volume rm named",
-        "named\n",
-    );
-    prints(&host, "podman run --rm --net none -v /tmp/v:/v:O $I touch /v/over; ls /tmp/v", "m\nn\n");
+    host.prints("podman run --rm --net none -v named:/var/log $I touch /var/log/x; podman volume rm named", "named\n");
+    host.prints("podman run --rm --net none -v /tmp/v:/v:O $I touch /v/over; ls /tmp/v", "m\nn\n");
     nothing_is_left(&host);
 }
 
@@ -282,16 +249,15 @@ fn devices_capabilities_and_filters_are_those_asked_for() {
     let host = podman!();
     let device = "true </dev/mine && echo read; true 2>/dev/null >/dev/mine || echo refused";
     let run = format!("podman run --rm --net none --device /dev/fuse:/dev/mine:r $I sh -c '{device}'");
-    prints(&host, &run, "read\nrefused\n");
+    host.prints(&run, "read\nrefused\n");
     let status =
         |options: &str, line: &str| format!("podman run --rm --net none {options} $I grep {line} /proc/self/status");
-    prints(&host, &status("--cap-drop all --cap-add net_admin", "CapEff"), "CapEff:\t0000000000001000\n");
-    prints(&host, &status("-u 1000", "CapEff"), "CapEff:\t0000000000000000\n");
-    prints(&host, &status("", "Seccomp:"), "Seccomp:\t2\n");
-    prints(&host, &status("--privileged", "Seccomp:"), "Seccomp:\t0\n");
-    prints(&host, &status("--security-opt no-new-privileges", "NoNewPrivs"), "NoNewPrivs:\t1\n");
-    prints(
-        &host,
+    host.prints(&status("--cap-drop all --cap-add net_admin", "CapEff"), "CapEff:\t0000000000001000\n");
+    host.prints(&status("-u 1000", "CapEff"), "CapEff:\t0000000000000000\n");
+    host.prints(&status("", "Seccomp:"), "Seccomp:\t2\n");
+    host.prints(&status("--privileged", "Seccomp:"), "Seccomp:\t0\n");
+    host.prints(&status("--security-opt no-new-privileges", "NoNewPrivs"), "NoNewPrivs:\t1\n");
+    host.prints(
         "podman run --rm --privileged --net none $I sh -c 'mount -t tmpfs x /tmp && echo mounted'",
         "mounted\n",
     );
@@ -302,15 +268,15 @@ fn devices_capabilities_and_filters_are_those_asked_for() {
 fn names_sysctls_limits_and_masks_are_those_asked_for() {
     let host = podman!();
     let run = |options: &str, program: &str| format!("podman run --rm --net none {options} $I {program}");
-    prints(&host, &run("--hostname box", "hostname"), "box\n");
-    prints(&host, &run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
-    prints(&host, &run("--ulimit nofile=100:200", "sh -c 'ulimit -n; ulimit -Hn'"), "100\n200\n");
-    prints(&host, &run("--oom-score-adj 200", "cat /proc/self/oom_score_adj"), "200\n");
-    prints(&host, &run("--umask 0077", "sh -c umask"), "0077\n");
-    prints(&host, &run("--personality LINUX32 --env A=b", "sh -c 'echo $A'"), "b\n");
-    prints(&host, "printf s3cret | podman secret create s - >/dev/null", "");
-    prints(&host, &run("--secret s,mode=0400,uid=1000 -u 1000", "cat /run/secrets/s"), "s3cret");
-    prints(&host, &run("--timeout 1", "sleep 1000 || echo $?"), "255\n");
+    host.prints(&run("--hostname box", "hostname"), "box\n");
+    host.prints(&run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
+    host.prints(&run("--ulimit nofile=100:200", "sh -c 'ulimit -n; ulimit -Hn'"), "100\n200\n");
+    host.prints(&run("--oom-score-adj 200", "cat /proc/self/oom_score_adj"), "200\n");
+    host.prints(&run("--umask 0077", "sh -c umask"), "0077\n");
+    host.prints(&run("--personality LINUX32 --env A=b", "sh -c 'echo $A'"), "b\n");
+    host.prints("printf s3cret | podman secret create s - >/dev/null", "");
+    host.prints(&run("--secret s,mode=0400,uid=1000 -u 1000", "cat /run/secrets/s"), "s3cret");
+    host.prints(&run("--timeout 1", "sleep 1000 || echo $?"), "255\n");
     nothing_is_left(&host);
 }
 
@@ -319,11 +285,11 @@ fn namespaces_are_shared_as_asked_for() {
     let host = podman!();
     let _ = host.sh("podman run -d --net none --name a --hostname first --ipc shareable $I sleep 1000").ok();
     let joined = |options: &str, program: &str| format!("podman run --rm {options} $I {program}");
-    prints(&host, &joined("--net none --uts container:a", "hostname"), "first\n");
-    prints(&host, &joined("--net none --pid container:a", "sh -c 'cat /proc/1/comm'"), "sleep\n");
-    prints(&host, &joined("--net container:a --ipc container:a", "echo in"), "in\n");
-    prints(&host, &joined("--net ns:/proc/1/ns/net", "echo in"), "in\n");
-    prints(&host, &joined("--net host --pid host --ipc host --uts host --cgroupns host", "echo in"), "in\n");
+    host.prints(&joined("--net none --uts container:a", "hostname"), "first\n");
+    host.prints(&joined("--net none --pid container:a", "sh -c 'cat /proc/1/comm'"), "sleep\n");
+    host.prints(&joined("--net container:a --ipc container:a", "echo in"), "in\n");
+    host.prints(&joined("--net ns:/proc/1/ns/net", "echo in"), "in\n");
+    host.prints(&joined("--net host --pid host --ipc host --uts host --cgroupns host", "echo in"), "in\n");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
 }
@@ -339,10 +305,10 @@ fn hooks_run_and_may_refuse() {
         )
     };
     host.write("/etc/hooks/a.json", &hook("cat >>/tmp/states; echo >>/tmp/states", "\"createRuntime\",\"poststop\""));
-    prints(&host, "podman --hooks-dir /etc/hooks run --rm --net none $I echo ran", "ran\n");
-    prints(&host, "grep -o stopped /tmp/states; grep -c ociVersion /tmp/states", "stopped\n2\n");
+    host.prints("podman --hooks-dir /etc/hooks run --rm --net none $I echo ran", "ran\n");
+    host.prints("grep -o stopped /tmp/states; grep -c ociVersion /tmp/states", "stopped\n2\n");
     host.write("/etc/hooks/a.json", &hook("echo no way >&2; exit 3", "\"createRuntime\""));
-    fails(&host, "podman --hooks-dir /etc/hooks run --rm --net none $I echo ran", 126, "hook");
+    host.fails("podman --hooks-dir /etc/hooks run --rm --net none $I echo ran", 126, "hook");
     nothing_is_left(&host);
 }
 
@@ -355,10 +321,9 @@ fn images_are_built() {
          USER 1000\nRUN id -u >/tmp/id\nWORKDIR /w\nCMD cat /b /tmp/id; pwd\n",
     );
     let _ = host.sh("podman build --isolation oci --ulimit nofile=512:1024 --ulimit nproc=512:1024 --net none -q -t built /tmp/b").ok();
-    prints(&host, "podman run --rm --net none built", "built\n1000\n/w\n");
+    host.prints("podman run --rm --net none built", "built\n1000\n/w\n");
     host.write("/tmp/b/Containerfile", "FROM localhost/busybox:1\nRUN exit 7\n");
-    fails(
-        &host,
+    host.fails(
         "podman build --isolation oci --ulimit nofile=512:1024 --ulimit nproc=512:1024 --net none /tmp/b",
         7,
         "exit status 7",
@@ -406,10 +371,10 @@ fn settings_are_updated() {
     let host = podman!();
     let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
     let _ = host.sh("podman update --restart always a").ok();
-    prints(&host, "podman inspect -f '{{.HostConfig.RestartPolicy.Name}}' a", "always\n");
+    host.prints("podman inspect -f '{{.HostConfig.RestartPolicy.Name}}' a", "always\n");
     if host.has_controller("memory") {
         let _ = host.sh("podman update --memory 100m --pids-limit 77 a").ok();
-        prints(&host, "podman exec a cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max", "104857600\n77\n");
+        host.prints("podman exec a cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max", "104857600\n77\n");
     }
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);

@@ -4,7 +4,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use integration::{EngineHost, Said, eventually};
+use integration::EngineHost;
 
 /// Podman, or the end of the test where there is none.
 macro_rules! podman {
@@ -16,36 +16,18 @@ macro_rules! podman {
     };
 }
 
-/// Runs a script, and compares what it prints.
-fn prints(host: &EngineHost, script: &str, expected: &str) {
-    let said = host.sh(script);
-    assert_eq!((said.code, said.out.as_str()), (0, expected), "{script}: {said:?}");
-}
-
-/// Waits until a script prints something.
-fn comes(host: &EngineHost, script: &str, expected: &str) {
-    eventually(&format!("{script} to print {expected:?}"), || match host.sh(script) {
-        Said { out, .. } if out.contains(expected) => Ok(()),
-        said => Err(format!("{said:?}")),
-    });
-}
-
 /// The infra container has a read-only `/dev`; the others join its namespaces.
 #[test]
 fn a_pod_shares_namespaces_and_is_paused_and_stopped_as_one() {
     let host = podman!();
     let _ = host.sh("podman pod create --name p --network none --share net,ipc,uts,pid --hostname pod").ok();
     let _ = host.sh("podman run -d --pod p --name a $I sleep 1000").ok();
-    prints(&host, "podman run --rm --pod p $I sh -c 'hostname; ps | grep -c \"[s]leep 1000\"'", "pod\n1\n");
+    host.prints("podman run --rm --pod p $I sh -c 'hostname; ps | grep -c \"[s]leep 1000\"'", "pod\n1\n");
     let _ = host.sh("podman pod pause p").ok();
-    prints(&host, "podman pod ps --format '{{.Status}}'", "Paused\n");
+    host.prints("podman pod ps --format '{{.Status}}'", "Paused\n");
     let _ = host.sh("podman pod unpause p && podman pod stop -t 0 p && podman pod start p && podman exec a true").ok();
     let _ = host.sh("podman pod rm -f -t 0 p").ok();
-    prints(
-        &host,
-        "podman run --rm --network none --pod new:q $I echo new; podman pod rm -f -t 0 q >/dev/null",
-        "new\n",
-    );
+    host.prints("podman run --rm --network none --pod new:q $I echo new; podman pod rm -f -t 0 q >/dev/null", "new\n");
 }
 
 #[test]
@@ -64,18 +46,18 @@ fn a_pod_is_played() {
          apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {key: \"value\\n\"}\n",
     );
     let _ = host.sh("podman kube play /tmp/pod.yaml").ok();
-    comes(&host, "podman logs web-main", "made\nvalue\n1000\n");
-    prints(&host, "podman healthcheck run web-main; podman inspect -f '{{.State.Status}}' web-main", "running\n");
+    host.comes("podman logs web-main", "made\nvalue\n1000\n");
+    host.prints("podman healthcheck run web-main; podman inspect -f '{{.State.Status}}' web-main", "running\n");
     let _ = host.sh("podman kube down --force /tmp/pod.yaml").ok();
-    prints(&host, "podman ps --all --quiet", "");
+    host.prints("podman ps --all --quiet", "");
 }
 
 /// A directory that the image lacks is anybody's, as the kernel makes it; one that it has keeps its mode.
 #[test]
 fn a_tmpfs_can_be_written_by_any_user() {
     let host = podman!();
-    prints(&host, "podman run --rm --net none --tmpfs /t -u 1000 $I sh -c 'stat -c %a /t; touch /t/x'", "1777\n");
-    prints(&host, "podman run --rm --net none --tmpfs /t:mode=0750,size=1m $I stat -c %a /t", "750\n");
+    host.prints("podman run --rm --net none --tmpfs /t -u 1000 $I sh -c 'stat -c %a /t; touch /t/x'", "1777\n");
+    host.prints("podman run --rm --net none --tmpfs /t:mode=0750,size=1m $I stat -c %a /t", "750\n");
 }
 
 /// Its first process is a shell script that does what systemd does at first.
@@ -92,15 +74,13 @@ fn an_image_like_systemds_has_what_systemd_wants() {
         "FROM localhost/busybox:1\nCOPY --chmod=755 init /sbin/init\nCMD [\"/sbin/init\"]\n",
     );
     let _ = host.sh("podman build -q -t like-systemd /tmp/s && podman run -d --net none --name s like-systemd").ok();
-    comes(&host, "podman logs s", "up in podman");
-    prints(
-        &host,
+    host.comes("podman logs s", "up in podman");
+    host.prints(
         "podman stop s; podman logs s | tail -n 1; podman inspect -f '{{.State.ExitCode}}' s",
         "s\nhalted\n0\n",
     );
     let _ = host.sh("podman rm s").ok();
-    prints(
-        &host,
+    host.prints(
         "podman run --rm --net none --systemd=always $I sh -c 'touch /run/lock/x; echo $container'",
         "podman\n",
     );
@@ -123,8 +103,8 @@ fn images_like_postgres_and_nginx_run() {
     let _ = host
         .sh("podman build -q -t like-postgres /tmp/p && podman run -d --net none --shm-size 1m --name p like-postgres")
         .ok();
-    comes(&host, "podman logs p", "ready");
-    prints(&host, "podman exec -u postgres p stat -c '%U %a' /data/db; podman rm -f -v -t 1 p", "postgres 700\np\n");
+    host.comes("podman logs p", "ready");
+    host.prints("podman exec -u postgres p stat -c '%U %a' /data/db; podman rm -f -v -t 1 p", "postgres 700\np\n");
     host.write(
         "/tmp/n/Containerfile",
         "FROM localhost/busybox:1\nRUN mkdir /www && echo hello >/www/index.html && ln -s /dev/stdout /var/log/access.log\n\
@@ -134,7 +114,7 @@ fn images_like_postgres_and_nginx_run() {
     let _ = host
         .sh("podman run -d --net none --read-only --cap-drop all --cap-add net_bind_service --name n like-nginx")
         .ok();
-    comes(&host, "podman exec n wget -q -O - http://127.0.0.1/", "hello");
+    host.comes("podman exec n wget -q -O - http://127.0.0.1/", "hello");
     let _ = host.sh("podman exec n sh -c 'echo line >/var/log/access.log'").ok();
     let _ = host.sh("podman rm -f -t 1 n").ok();
 }
