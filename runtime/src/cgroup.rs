@@ -371,10 +371,12 @@ impl CgroupGuard {
                 return Err(Error::new(format!("{place}: is frozen"))
                     .remedy(format_args!("thaw it: echo 0 > {}/cgroup.freeze", cgroup.full().display())));
             }
-            if cgroup.populated().context(&place)? {
-                return Err(Error::new(format!("{place}: is not empty"))
-                    .remedy("another container or service lives there, choose another linux.cgroupsPath"));
-            }
+        }
+        // Also where we have made it: another creation may have taken the lock first, used it, and let go.
+        if guard.cgroup.populated().context(&place)? {
+            guard.existed = true;
+            return Err(Error::new(format!("{place}: is not empty"))
+                .remedy("another container or service lives there, choose another linux.cgroupsPath"));
         }
         Ok(guard)
     }

@@ -288,7 +288,6 @@ fn namespaces_are_shared_as_asked_for() {
     host.prints(&joined("--net none --uts container:a", "hostname"), "first\n");
     host.prints(&joined("--net none --pid container:a", "sh -c 'cat /proc/1/comm'"), "sleep\n");
     host.prints(&joined("--net container:a --ipc container:a", "echo in"), "in\n");
-    host.prints(&joined("--net ns:/proc/1/ns/net", "echo in"), "in\n");
     host.prints(&joined("--net host --pid host --ipc host --uts host --cgroupns host", "echo in"), "in\n");
     let _ = host.sh("podman rm -f -t 0 a").ok();
     nothing_is_left(&host);
