@@ -389,13 +389,7 @@ fn a_process_that_was_joining_a_frozen_container_ends_with_it() {
     });
     container.kill("KILL");
     let _ = container.wait();
-    let deleted = container.call(["delete"]).outcome();
-    if !deleted.succeeded() {
-        // It was not known for one that joins yet: named and not touched, and it goes by force.
-        assert!(deleted.stderr.contains("which is not touched"), "{deleted}");
-        let _ = container.call(["delete", "--force"]).outcome();
-        return;
-    }
+    container.delete();
     assert!(!joining.outcome().succeeded());
     assert!(!bundle.cgroup().exists(), "its cgroup is left");
 }

@@ -14,7 +14,7 @@ use crate::sys;
 use super::Shell;
 
 /// How long a process may take to find that the container is gone which it was to join.
-const JOINING: Duration = Duration::from_secs(1);
+const JOINING: Duration = Duration::from_secs(10);
 
 /// `delete`
 ///
