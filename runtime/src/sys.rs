@@ -81,7 +81,7 @@ const IGNORED: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
 /// What [`begin`] has changed, for a program of others that this process is about to become.
 ///
 /// Async-signal-safe.
-fn restore_signals() {
+pub(crate) fn restore_signals() {
     for signal in IGNORED {
         // SAFETY: the default action runs no code of ours.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -500,6 +500,15 @@ pub fn protect_node(mount: BorrowedFd<'_>) -> nix::Result<()> {
 pub fn make_readonly(mount: BorrowedFd<'_>) -> nix::Result<()> {
     let attr = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     set_mount_attr(mount, false, &attr)
+}
+
+/// Sets `MOUNT_ATTR_*` of a mount, and with `recursive` of all below it.
+///
+/// # Errors
+/// `EINVAL`: the file is no root of a mount. `EBUSY`: it is to be read-only, and a file on it is open for writing.
+pub fn set_mount_attributes(mount: BorrowedFd<'_>, recursive: bool, attributes: u64) -> nix::Result<()> {
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_mount_attr(mount, recursive, &attr)
 }
 
 /// Maps the owners of a detached mount by a user namespace (mount_setattr(2), `MOUNT_ATTR_IDMAP`).

@@ -12,7 +12,7 @@ use crate::container::{Container, Status};
 use crate::criu::conversation::Execution;
 use crate::criu::messages::{Kind, Opts, PageServer};
 use crate::criu::{self, Criu, Notice};
-use crate::error::{Context, Error, Kind as ErrorKind, Result};
+use crate::error::{Context, Error, Kind as ErrorKind, Result, printable};
 use crate::spec::Spec;
 
 use super::images::{ExternalFile, Images};
@@ -42,7 +42,7 @@ pub fn dump(container: &Container, options: &Checkpoint, warn: &dyn Fn(&str)) ->
     options::empty_namespaces(&options.empty_ns)?;
     let dump = Dump { container, options, asked: &asked, mode, parent };
     let mut opts = dump.opts()?;
-    let criu = Criu::start(Execution::default())?;
+    let criu = Criu::prepare(Execution::default())?;
     dump.perform(criu, &mut opts)
 }
 
@@ -122,7 +122,8 @@ pub(super) fn config_file(annotations: &std::collections::BTreeMap<String, Strin
 
 /// The text of a failure: CRIU's own, or the first error of its log, and where the log is.
 pub(super) fn failed(failure: &criu::Failure, work: &Images, log: &str, config: Option<&str>) -> Error {
-    let told = if failure.text.is_none() { criu::log::first_error(&work.dir, log) } else { None };
+    // Its answer has one line at most, and older ones not the one that helps.
+    let told = criu::log::errors(&work.dir, log).or_else(|| failure.text.as_deref().map(printable));
     let told = told.map(|line| format!(": {line}")).unwrap_or_default();
     let path = work.path.join(log);
     let remedy = match config {
@@ -184,7 +185,7 @@ impl Dump<'_> {
             freeze_cgroup: self.container.cgroup().map(|cgroup| cgroup.full().to_string_lossy().into_owned()),
             orphan_pts_master: Some(true),
             config_file: config_file(&self.container.record.cleat.annotations),
-            network_lock: options.network_lock.as_deref().map(options::network_lock).transpose()?,
+            network_lock: network_lock(options)?,
             // Devices of the container's network are not CRIU's to save: they are those of config.json.
             empty_ns: Some(u32::try_from(crate::plan::NEWNET).unwrap_or(0)),
             ..Opts::default()
@@ -217,7 +218,7 @@ impl Dump<'_> {
             _ => Ok(()),
         };
         let config = opts.config_file.clone();
-        let outcome = criu.version().and_then(|_| criu.request(kind, opts, &mut notice));
+        let outcome = criu.execute().and_then(|()| criu.version()).and_then(|_| criu.request(kind, opts, &mut notice));
         // One that waits for the next dump after a pre-dump is to go.
         criu.finish();
         let outcome = match outcome {
@@ -248,6 +249,13 @@ impl Dump<'_> {
             let _ = cgroup.set_frozen(false);
         }
     }
+}
+
+/// `--network-lock`. Without one CRIU calls iptables, even where no connection is to be kept; it knows the
+/// rules of nftables itself.
+fn network_lock(options: &Checkpoint) -> Result<Option<i32>> {
+    let default = || criu::conversation::program("iptables-restore").is_none().then_some("nftables");
+    options.network_lock.as_deref().or_else(default).map(options::network_lock).transpose()
 }
 
 /// `--status-fd`, a descriptor of the caller's.
