@@ -10,5 +10,6 @@ pub mod dump;
 mod external;
 mod images;
 pub mod options;
+pub mod readiness;
 pub mod restore;
 mod strays;

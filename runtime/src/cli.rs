@@ -541,6 +541,9 @@ pub struct Check {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// Print instead whether checkpoints can be made here, and with ID of this container
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
+    pub checkpoint: Option<String>,
     /// Directory of a bundle to check, too
     #[arg(value_name = "BUNDLE", value_parser = path)]
     pub bundle: Option<PathBuf>,

@@ -114,6 +114,9 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     }
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
+        if let Some(id) = &options.checkpoint {
+            return commands::check::checkpoint(&Store::new(state?), id, options.json);
+        }
         let asked = commands::check::Asked { rootless: global.rootless, manager: manager(global)? };
         return commands::check::check(asked, &state, options.bundle(), options.json);
     }

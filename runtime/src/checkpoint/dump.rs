@@ -6,20 +6,23 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use cleat_plan::Root;
+
 use crate::audit::{Asked, MountPoints};
 use crate::cli::Checkpoint;
 use crate::container::{Container, Status};
 use crate::criu::conversation::Execution;
-use crate::criu::messages::{Kind, Opts, PageServer};
+use crate::criu::messages::{ExtMount, Kind, Opts, PageServer};
 use crate::criu::{self, Criu, Notice};
 use crate::error::{Context, Error, Kind as ErrorKind, Result, printable};
+use crate::plan::Plan;
 use crate::spec::Spec;
 
 use super::images::{ExternalFile, Images};
 use super::{external, options};
 
 /// The annotation that names a configuration file for CRIU; empty: none. It may have programs of the host executed.
-pub(super) const CONFIG: &str = "org.criu.config";
+pub const CONFIG: &str = "org.criu.config";
 /// The configuration file otherwise, which runc reads, too.
 const RUNC_CONFIG: &str = "/etc/criu/runc.conf";
 /// What CRIU writes its log to.
@@ -46,8 +49,26 @@ pub fn dump(container: &Container, options: &Checkpoint, warn: &dyn Fn(&str)) ->
     dump.perform(criu, &mut opts)
 }
 
+/// What is the host's and not the container's: mounts, all names that CRIU is given, and files.
+///
+/// # Errors
+/// It cannot be found, or there is something in whose place CRIU takes nothing else.
+pub(super) fn look(
+    container: &Container,
+    root: &Root,
+    plan: &Plan,
+) -> Result<(Vec<ExtMount>, Vec<String>, Vec<ExternalFile>)> {
+    let pid = container.record.init_process_pid;
+    let points = MountPoints::of(root, pid)?;
+    let mounts = external::dumped_mounts(root, &points)?;
+    let files = external::open_files(container, &points)?;
+    let mut names = external::namespaces(plan, pid)?;
+    names.extend(files.iter().map(|file| file.key.clone()));
+    Ok((mounts, names, files))
+}
+
 /// Only what runs has processes to dump.
-fn check_state(container: &Container) -> Result<()> {
+pub(super) fn check_state(container: &Container) -> Result<()> {
     match container.status()? {
         Status::Running | Status::Paused => Ok(()),
         other => {
@@ -190,13 +211,9 @@ impl Dump<'_> {
             empty_ns: Some(u32::try_from(crate::plan::NEWNET).unwrap_or(0)),
             ..Opts::default()
         };
-        opts.external = external::namespaces(self.asked.plan(), pid)?;
         let mut files = Vec::new();
         if let Some(root) = &self.asked.plan().init.root {
-            let points = MountPoints::of(root, pid)?;
-            opts.ext_mnt = external::dumped_mounts(root, &points)?;
-            files = external::open_files(self.container, &points)?;
-            opts.external.extend(files.iter().map(|file| file.key.clone()));
+            (opts.ext_mnt, opts.external, files) = look(self.container, root, self.asked.plan())?;
         }
         let work = match work {
             Some(work) => work,

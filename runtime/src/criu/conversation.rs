@@ -20,7 +20,7 @@ use prost::Message;
 use crate::error::{Context, Error, Result, printable};
 use crate::sys::{self, Child};
 
-use super::messages::{Kind, Opts, Request, Response, Version};
+use super::messages::{Features, Kind, Opts, Request, Response, Version};
 
 /// The oldest version that this runtime works with: external pid namespaces, and the notification `status-ready`.
 const OLDEST: i32 = 31_500;
@@ -176,12 +176,21 @@ impl Criu {
         let answer = answer.map_err(|failure| Error::new(format!("CRIU version check failed: {failure}")))?;
         let version = answer.version.ok_or_else(|| Error::new("CRIU version check failed: it names no version"))?;
         if version.number() < OLDEST {
-            let Version { major, minor, sublevel } = version;
-            let found = format!("{major}.{minor}.{}", sublevel.unwrap_or(0));
-            return Err(Error::new(format!("CRIU version {found} is too old: at least 3.15 is needed"))
+            return Err(Error::new(format!("CRIU version {version} is too old: at least 3.15 is needed"))
                 .remedy("install a newer package criu"));
         }
         Ok(version)
+    }
+
+    /// Asks which of these features the kernel has; it goes on waiting.
+    ///
+    /// # Errors
+    /// The channel broke, or CRIU could not find out.
+    pub fn features(&mut self, features: Features) -> Result<Features> {
+        let kind = Kind::FeatureCheck as i32;
+        let request = Request { kind, keep_open: Some(true), features: Some(features), ..Request::default() };
+        let answer = self.ask(&request, &mut |_| Ok(()))?;
+        answer.map(|answer| answer.features.unwrap_or_default()).map_err(|failure| Error::new(failure.to_string()))
     }
 
     /// Sends a request and hears notifications until the answer. What `notice` refuses is refused to CRIU, too.
