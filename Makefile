@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest, and what `make integration` is cut down to when it is given.
-CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits update events nested engines audit apparmor io shim matrix selinux systemd
 
 # The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
 # theirs; a chapter NAME_sid is the file NAME.rs on another containerd.
@@ -125,7 +125,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_streams shim_lifetime shim_boundary)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_rootfs shim_streams shim_lifetime shim_boundary)
 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"

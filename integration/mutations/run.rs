@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// What must work with every change, or a failure proves nothing.
 const SMOKE: [(&str, &str); 2] =
-    [("exec", "exec_joins_the_containers_namespaces_and_cgroup"), ("mounts", "the_root_is_the_bundles_rootfs")];
+    [("exec", "exec_joins_the_containers_namespaces_and_cgroup"), ("rootfs", "the_root_is_the_bundles_rootfs")];
 
 /// It is built and tested with the runtime.
 const SHIM: &str = "containerd-shim-cleat-v2";

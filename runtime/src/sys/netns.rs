@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{UnshareFlags, futex};
 
-use super::{CHILD_STACK, clone3_sharing, wide};
+use super::clone::{CHILD_STACK, clone3_sharing};
+use super::wide;
 
 /// No descriptor yet, nor an error: the process has ended before it came to that.
 const NOTHING: i32 = -1000;
