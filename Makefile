@@ -184,12 +184,12 @@ bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BEN
 	cp $(OUT)/cleat target/cleat-bench
 	target/$(GLIBC)/release/bench --cleat target/cleat-bench --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
 
-bench-memory: ## The smallest memory.max under which a container starts, beside crun and runc, in the guest
+bench-memory: ## The smallest memory.max under which a container starts, with crun and runc, in the guest
 	@echo "== building (static, release)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
 
-bench-shim: bundles ## The shim beside containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty api output"
+bench-shim: bundles ## The shim compared with containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty api output"
 	@integration/containerd/prepare target/containerd
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p integration --bin engine
 	integration/containerd/bench $(OUT)/containerd-shim-cleat-v2 $(OUT)/cleat $(OUT)/engine target/containerd/image.tar $(ROUNDS)

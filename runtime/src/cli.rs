@@ -1,9 +1,9 @@
 //! What did the caller type?
 //!
-//! The command line of runc: the same commands, options and defaults. clap parses it and writes
-//! the help; what clap cannot do is done before: long options with one dash, as Go programs take
-//! them, and the end of options at the first word that is none (`exec ID ls -l`). Only the command
-//! that was called is built, which keeps the start-up short.
+//! The command line of runc: the same commands, options and defaults. clap parses it and writes the help. What
+//! clap cannot do is done before: long options with one dash, as Go programs take them, and the end of options at
+//! the first word that is none (`exec ID ls -l`). Only the command that was called is built, which keeps the
+//! start-up short.
 
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};

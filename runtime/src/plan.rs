@@ -81,7 +81,7 @@ pub struct HostHalf {
     pub id: String,
     /// The root directory, absolute.
     pub rootfs: PathBuf,
-    /// A network namespace that is made beside the rest, and how; the init joins it.
+    /// A network namespace that is made concurrently with the rest, and how; the init joins it.
     pub network: Option<Network>,
     /// Namespaces made by `clone3`, `CLONE_NEW*`.
     pub clone_flags: u64,
@@ -230,7 +230,7 @@ fn joined(namespaces: &Namespaces, fds: &mut Vec<CreateFd>, findings: &mut Findi
 struct Entry {
     /// The init enters these.
     join: Vec<wire::Join>,
-    /// One that is made beside the rest, and joined, too.
+    /// One that is made concurrently with the rest, and joined, too.
     network: Option<Network>,
     /// `clone3` makes these.
     by_clone: u64,
@@ -252,14 +252,14 @@ impl Entry {
         host: &Host,
         findings: &mut Findings,
     ) -> Entry {
-        // cgroup and time namespaces are made by the init: their contents depend on where it is; and an
-        // ipc namespace's message queues belong to who makes it, who is to be root of a new user namespace.
+        // The init makes cgroup and time namespaces: their contents depend on where it is. It also makes the ipc
+        // namespace: its message queues belong to its creator, who is to be root of a new user namespace.
         let queues = if namespaces.new & NEWUSER == 0 { 0 } else { NEWIPC };
         let by_init = namespaces.new & (NEWCGROUP | NEWTIME | queues);
         let mut by_clone = namespaces.new & !by_init;
-        // What belongs to our user namespace can be entered only before there is a new one, and a new
-        // one must be made in the others: by the init, since a process there sees it being made
-        // and what program it is then (CVE-2019-5736).
+        // What belongs to our user namespace can be entered only before there is a new one. A new one must be made
+        // in the others: by the init, since a process there sees it being made and what program it is then
+        // (CVE-2019-5736).
         let inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
         let network = Network::of(namespaces, spec, host.euid);
         if network.is_some() {
@@ -339,7 +339,7 @@ impl Plan {
         let rootfs = clean(&request.bundle, Path::new(findings.keep(root_path(spec))));
         let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
-        let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
+        let ids = Ids::of_create(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
         let cgroup = cgroup::decide(request, spec, host, &namespaces, limits, findings);
         let owner = cgroup::owner(spec, &namespaces, id_maps.as_ref());

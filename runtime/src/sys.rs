@@ -56,10 +56,10 @@ pub unsafe fn arguments(count: c_int, words: *const *const c_char) -> Vec<OsStri
     words.iter().skip(1).map(|word| OsStr::from_bytes(text(word).to_bytes()).to_owned()).collect()
 }
 
-/// What the standard library's start-up code does and is needed: a pipe without reader is an error
-/// and no signal, and 0, 1 and 2 are open, lest another file takes their place. And what else the rest of
-/// this program takes for granted, whatever the caller has set: a file over `RLIMIT_FSIZE` is an error
-/// like that, and children that have ended wait to be waited for.
+/// Does what the standard library's start-up code does and is needed. A pipe without reader is an error and no
+/// signal. 0, 1 and 2 are open, lest another file takes their place. And it sets what the rest of this program
+/// takes for granted, whatever the caller has set. A file over `RLIMIT_FSIZE` is an error like that, and children
+/// that have ended wait to be waited for.
 pub fn begin() {
     for signal in IGNORED {
         // SAFETY: ignoring a signal runs no code of ours.
@@ -328,8 +328,9 @@ pub fn is_terminal_master(fd: BorrowedFd<'_>) -> bool {
     };
     let mut number: c_uint = 0;
     // SAFETY: the number outlives the call.
-    let told = |number: &mut c_uint| unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPTN, std::ptr::from_mut(number)) };
-    fstat(fd).is_ok_and(ptmx) && told(&mut number) == 0
+    let ask_number =
+        |number: &mut c_uint| unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPTN, std::ptr::from_mut(number)) };
+    fstat(fd).is_ok_and(ptmx) && ask_number(&mut number) == 0
 }
 
 /// The size of a terminal, rows and columns.

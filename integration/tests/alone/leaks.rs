@@ -83,7 +83,7 @@ fn a_failed_create_leaves_nothing() {
     }
 }
 
-/// So does a caller that may open few descriptors, or has most of them open: what is missing is told before
+/// So does a caller that may open few descriptors, or has most of them open: the error says what is missing before
 /// anything is made, as undoing takes descriptors, too.
 #[test]
 fn too_few_descriptors_leave_nothing() {
@@ -360,7 +360,7 @@ fn clean_up_after_peer(runtime: &Runtime, bundle: &Bundle, id: &str) {
 /// The same of an ordinary user, whose user namespace waits for its mapping meanwhile: a host half
 /// that dies leaves no process that waits for ever.
 #[test]
-fn a_failed_birth_of_an_ordinary_user_leaves_nothing() {
+fn a_failed_create_of_an_ordinary_user_leaves_nothing() {
     not_on_peer!("no peer can be made to fail at a step");
     let _alone = alone();
     let runtime = Runtime::as_user();
@@ -382,7 +382,7 @@ fn a_failed_birth_of_an_ordinary_user_leaves_nothing() {
 
 /// And of root's containers with a user namespace, one of them in a network given by path.
 #[test]
-fn a_failed_birth_in_a_user_namespace_leaves_nothing() {
+fn a_failed_create_in_a_user_namespace_leaves_nothing() {
     not_on_peer!("no peer can be made to fail at a step");
     let _alone = alone();
     let runtime = Runtime::new();

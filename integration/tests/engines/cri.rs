@@ -195,10 +195,10 @@ fn a_container_is_asked_to_stop_then_killed() {
     node.nothing_is_left();
 }
 
-/// A program that is not there is told by `StartContainer` with the text that Kubernetes shows, and the
+/// A program that is not there is reported by `StartContainer` with the text that Kubernetes shows, and the
 /// container can be removed; the pod is not harmed.
 #[test]
-fn a_program_that_is_missing_is_told() {
+fn a_program_that_is_missing_is_reported() {
     let node = node!();
     let pod = node.plain_pod("pod");
     let container = pod.create(pod.config_of("main", &["/no/such/program"]));
@@ -437,9 +437,9 @@ fn volumes_are_shared_as_asked() {
     node.nothing_is_left();
 }
 
-/// What a container uses is told: CPU time everywhere, memory where the kernel counts it.
+/// What a container uses is reported: CPU time everywhere, memory where the kernel counts it.
 #[test]
-fn what_is_used_is_told() {
+fn what_is_used_is_reported() {
     let node = node!();
     if !is_cleat_shim() && !node.has_limits() {
         skip("not on containerd's own shim: without the controllers it tells of no CPU time either");

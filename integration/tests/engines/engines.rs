@@ -1,13 +1,12 @@
 //! What engines really write: `bundles/engines/*.json`.
 //!
-//! Each file is a config.json (`*-exec.json`: the process for `exec --process`) as containerd 2.1.9 (by `ctr`, and by its CRI plugin as for a
-//! kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime. Limits of control groups are as they write
-//! them on a host with pure cgroup v2, without options and with some (the CRI plugin's as its source
-//! composes them from what kubelets ask for); where the host's controllers are bound to version 1,
-//! they are left out.
-//! `@rootfs@`, `@cgroup@`, `@host@/NAME` (the source of a bind mount) and `@namespace@/KIND` (a
-//! namespace of another container) stand for what is this machine's, `@seccomp@/NAME` for a profile
-//! that many have, `bundles/engines/seccomp/NAME.json`. (`ctr` and kubelets ask for one only on request.)
+//! Each file is a config.json (`*-exec.json`: the process for `exec --process`) as containerd 2.1.9 (by `ctr`, and
+//! by its CRI plugin as for a kubelet), Podman 5.8 or Docker 28.5 handed it to its runtime. Limits of control
+//! groups are as they write them on a host with pure cgroup v2, without options and with some (the CRI plugin's as
+//! its source composes them from what kubelets ask for). Where the host's controllers are bound to version 1, they
+//! are left out. `@rootfs@`, `@cgroup@`, `@host@/NAME` (the source of a bind mount) and `@namespace@/KIND` (a
+//! namespace of another container) stand for what is this machine's, `@seccomp@/NAME` for a profile that many
+//! have, `bundles/engines/seccomp/NAME.json`. (`ctr` and kubelets ask for one only on request.)
 //!
 //! [`Engine::check`] compares all that a file asks for with what the probe finds; a test then
 //! adds what is particular to it.
@@ -98,7 +97,7 @@ impl Engine {
         let this = self.audit_running();
         let this = Self { bundle: this.bundle.args(args), ..this };
         if !integration::is_peer() {
-            // What will run is told to run.
+            // `check` says that it will run.
             let _ = this.runtime.call(["check"]).arg(this.bundle.path()).outcome().ok();
         }
         let facts = if this.spec()["process"]["terminal"] == true {

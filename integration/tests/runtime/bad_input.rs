@@ -254,7 +254,7 @@ fn the_root_directory_is_no_state_root() {
 
 /// A state.json that is broken: true answers, and `delete --force` cleans up.
 #[test]
-fn a_broken_state_is_told_and_can_be_deleted() {
+fn a_broken_state_is_reported_and_can_be_deleted() {
     not_on_peer!("runc asks for help by hand");
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "sleep"]);
@@ -432,7 +432,7 @@ fn a_limit_that_is_none_is_never_an_error() {
 /// The first mistake of all: a directory that is no bundle. And a mount whose source is not there, also with a user
 /// namespace, where the host half opens it: `check` says the same.
 #[test]
-fn what_is_missing_is_told_with_what_to_do() {
+fn what_is_missing_is_reported_with_what_to_do() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
     let empty = runtime.dir().join("empty");
@@ -468,7 +468,7 @@ fn an_id_that_is_none_says_why() {
 
 /// A wrong option or command: the nearest one, what engines call otherwise, and no tip that fails.
 #[test]
-fn a_wrong_word_is_told_with_what_was_meant() {
+fn a_wrong_word_is_reported_with_what_was_meant() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
     for (args, text) in [

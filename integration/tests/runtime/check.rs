@@ -87,7 +87,7 @@ pub(crate) fn mapped() -> Bundle {
 
 // --- the verdict ----------------------------------------------------------------------------------
 
-/// A good bundle is told to run, and runs.
+/// `check` says that a good bundle runs, and it runs.
 #[test]
 fn a_good_bundle_runs() {
     not_on_peer!("no peer has it");
@@ -98,7 +98,7 @@ fn a_good_bundle_runs() {
 
 /// Every bundle in `bundles/invalid` is one that `run` refuses; the place is the same.
 #[test]
-fn every_invalid_bundle_is_told_at_the_same_place() {
+fn every_invalid_bundle_is_reported_at_the_same_place() {
     not_on_peer!("no peer has it");
     let runtime = Runtime::new();
     let (mut seen, mut wrong) = (0, String::new());
@@ -131,9 +131,9 @@ fn every_invalid_bundle_is_told_at_the_same_place() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Problems of every kind are told at once, each at its place.
+/// Problems of every kind are reported at once, each at its place.
 #[test]
-fn many_problems_are_told_together() {
+fn many_problems_are_reported_together() {
     not_on_peer!("no peer has it");
     let bundle = Bundle::new()
         .set("/ociVersion", json!("2.0"))
@@ -240,7 +240,7 @@ fn a_bundle_that_is_none_has_one_problem() {
     check(&runtime, &bundle).is_about("", "config.json: no such file or directory");
 }
 
-/// What the specification does not know is ignored by `run`, and told by `check`, with what was meant.
+/// What the specification does not know is ignored by `run`, and reported by `check`, with what was meant.
 #[test]
 fn an_unknown_property_is_a_warning_with_the_nearest_one() {
     not_on_peer!("no peer has it");
@@ -271,7 +271,7 @@ fn the_bundle_may_be_an_option() {
 
 /// Without a bundle it is the machine alone, and no failure.
 #[test]
-fn the_machine_alone_is_told_and_no_failure() {
+fn the_machine_alone_is_reported_and_no_failure() {
     not_on_peer!("no peer has it");
     let runtime = Runtime::new();
     let document = runtime.call(["check", "--json"]).outcome().json();
@@ -318,7 +318,7 @@ fn check_inside() -> Bundle {
 
 /// A kernel that lacks what every container needs: a filter makes it look so.
 #[test]
-fn a_kernel_without_what_is_needed_is_told() {
+fn a_kernel_without_what_is_needed_is_reported() {
     not_on_peer!("no peer has it");
     let bundle = check_inside().set(
         "/linux/seccomp",
@@ -336,9 +336,9 @@ fn a_kernel_without_what_is_needed_is_told() {
     assert_eq!(text.lines().last(), Some("no container will run here"));
 }
 
-/// What a container cannot do in a container is told with what is missing.
+/// What a container cannot do in a container is reported with what is missing.
 #[test]
-fn missing_privileges_are_told() {
+fn missing_privileges_are_reported() {
     not_on_peer!("no peer has it");
     let inner = Bundle::new();
     let bundle = check_inside().bind(inner.path(), "/inner", &["rbind", "ro"]);
@@ -358,13 +358,13 @@ fn missing_privileges_are_told() {
 
 /// A limit of namespaces that is 0, set in a user namespace of the test's own.
 #[test]
-fn a_limit_of_no_namespaces_is_told() {
+fn a_limit_of_no_namespaces_is_reported() {
     not_on_peer!("no peer has it");
     let (runtime, bundle) = (Runtime::new(), Bundle::new());
     let script = r#"exec unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_uts_namespaces && exec "$0" "$@"' "$0" "$@""#;
     let answer = Answer::of(runtime.through_shell(script, ["check", "--json"]).arg(bundle.path()));
-    let told = answer.problems.iter().find(|[place, ..]| place == "linux.namespaces[3].type");
-    let [_, problem, remedy] = told.unwrap_or_else(|| panic!("{answer:?}"));
+    let reported = answer.problems.iter().find(|[place, ..]| place == "linux.namespaces[3].type");
+    let [_, problem, remedy] = reported.unwrap_or_else(|| panic!("{answer:?}"));
     assert!(problem.starts_with("user.max_uts_namespaces is 0"), "{answer:?}");
     assert_eq!(remedy, "sysctl user.max_uts_namespaces=15000");
 }
@@ -408,9 +408,9 @@ fn an_ordinary_user_may_ask() {
     assert!(made.is_empty(), "{made:?}");
 }
 
-/// What takes root is told, and the configuration of `spec --rootless` runs.
+/// What takes root is reported, and the configuration of `spec --rootless` runs.
 #[test]
-fn an_ordinary_user_is_told_what_takes_root() {
+fn an_ordinary_user_learns_what_takes_root() {
     not_on_peer!("no peer has it");
     let runtime = Runtime::new();
     let answer = |bundle: &Bundle| {

@@ -268,14 +268,16 @@ fn what_may_still_come_is_a_warning() {
         assert!(answer.runs, "{answer:?}");
         answer.warnings
     };
-    let told = warnings(&bundle);
+    let reported = warnings(&bundle);
     assert!(
-        told.len() == 1 && told[0].contains("linux.seccomp.listenerPath") && told[0].contains("nobody listens"),
-        "{told:?}"
+        reported.len() == 1
+            && reported[0].contains("linux.seccomp.listenerPath")
+            && reported[0].contains("nobody listens"),
+        "{reported:?}"
     );
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a listener");
     assert_eq!(warnings(&bundle), Vec::<String>::new());
     drop(listener);
-    let told = warnings(&Bundle::new().set("/linux/sysctl", json!({ "net.no.such": "1" })));
-    assert!(told.len() == 1 && told[0].contains("linux.sysctl[\"net.no.such\"]"), "{told:?}");
+    let reported = warnings(&Bundle::new().set("/linux/sysctl", json!({ "net.no.such": "1" })));
+    assert!(reported.len() == 1 && reported[0].contains("linux.sysctl[\"net.no.such\"]"), "{reported:?}");
 }

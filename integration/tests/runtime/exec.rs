@@ -540,7 +540,7 @@ fn exec_leaves_no_zombie_in_the_container() {
 
 /// `--ignore-paused` waits for the thaw; without it a paused container is refused.
 #[test]
-fn exec_in_a_paused_container_is_refused_unless_told_to_wait() {
+fn exec_in_a_paused_container_is_refused_unless_asked_to_wait() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);

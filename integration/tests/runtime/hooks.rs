@@ -230,7 +230,7 @@ fn the_message_of_a_failing_hook_names_it() {
 
 /// Scripts and engines look for runc's words, for every kind, with a terminal too.
 #[test]
-fn a_failing_hook_is_told_in_runcs_words() {
+fn a_failing_hook_is_reported_in_runcs_words() {
     for terminal in [false, true] {
         for kind in ["prestart", "createRuntime", "createContainer", "startContainer"] {
             if integration::is_peer() && (terminal || kind == "startContainer") {

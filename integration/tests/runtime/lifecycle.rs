@@ -528,7 +528,7 @@ fn run_passes_stdin_stdout_and_stderr() {
 
 /// `run` without `--keep` leaves nothing; with it, a stopped container.
 #[test]
-fn run_deletes_the_container_unless_told_to_keep_it() {
+fn run_deletes_the_container_unless_asked_to_keep_it() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "exit", "3"]);
     let (gone, kept) = (unique_name(), unique_name());
@@ -567,7 +567,7 @@ fn go_style_options_and_a_repeated_root_are_understood() {
 
 /// go-runc and docker parse the lines of `--version`.
 #[test]
-fn the_version_is_told_in_the_lines_that_engines_parse() {
+fn the_version_is_reported_in_the_lines_that_engines_parse() {
     let runtime = Runtime::new();
     for flag in ["--version", "-v"] {
         let text = runtime.call([flag]).outcome().ok().stdout;

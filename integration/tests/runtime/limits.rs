@@ -299,7 +299,7 @@ fn settings_of_version_1_are_warned_of() {
 
 // --- refused -----------------------------------------------------------------------------------------
 
-/// What the kernel refuses is told with the property, the file, the value and the errno, and
+/// What the kernel refuses is reported with the property, the file, the value and the errno, and
 /// nothing is left.
 #[test]
 fn a_limit_that_the_kernel_refuses_leaves_nothing() {
@@ -358,7 +358,7 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
 
 /// A cgroup that was there before is as before when the creation fails.
 #[test]
-fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
+fn a_cgroup_that_was_there_keeps_its_limits_when_create_fails() {
     require_controllers(&["pids"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "pids": { "limit": 5 }, "unified": { "pids.nosuch": "1" } }));
@@ -373,7 +373,7 @@ fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
 
 /// The same when it fails over a limit that is set last, or over something else after the limits.
 #[test]
-fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails_late() {
+fn a_cgroup_that_was_there_keeps_its_limits_when_create_fails_late() {
     not_on_peer!("they leave what they wrote");
     require_controllers(&["pids", "memory", "cpu"]);
     let runtime = Runtime::new();
@@ -419,11 +419,11 @@ fn a_parent_with_processes_has_no_controllers_for_a_container() {
 /// Whatever the limit: `create`, `start` and `exec` work, or say what killed the process. The
 /// runtime itself is never killed, and nothing is left. Design § 7: `true` starts in 256 kB.
 #[test]
-fn a_death_for_want_of_memory_is_told_at_every_limit() {
+fn an_oom_kill_is_reported_at_every_limit() {
     not_on_peer!("the messages are ours");
     require_controllers(&["memory"]);
     let runtime = Runtime::new();
-    let told = |outcome: &integration::Outcome| {
+    let assert_oom = |outcome: &integration::Outcome| {
         let text = "the kernel killed it, out of memory (OOM): cgroup ";
         assert!(outcome.stderr.contains(text) && outcome.stderr.contains("memory.max is "), "{outcome}");
         assert!([1, 137, 255].contains(&outcome.code()), "{outcome}");
@@ -434,7 +434,7 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
         let bundle = limited(&json!({ "memory": memory })).args(["/probe", "exit", "0"]);
         let outcomes = [(); 3].map(|()| runtime.run(&bundle));
         let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.succeeded()).collect();
-        failed.iter().for_each(|outcome| told(outcome));
+        failed.iter().for_each(|outcome| assert_oom(outcome));
         // From there on upwards it always runs.
         smallest = if failed.is_empty() { smallest.or(Some(kib)) } else { None };
         assert!(!bundle.cgroup().exists(), "the cgroup is left at {kib} KiB");
@@ -442,19 +442,19 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
         let container = match runtime.try_create(&sleeper) {
             Ok(container) => container,
             Err(outcome) => {
-                told(&outcome);
+                assert_oom(&outcome);
                 assert!(!sleeper.cgroup().exists(), "the cgroup is left at {kib} KiB");
                 continue;
             }
         };
         let started = container.call(["start"]).outcome();
         if !started.succeeded() {
-            told(&started);
+            assert_oom(&started);
             continue;
         }
         let outcome = container.exec(["/probe", "exit", "0"]);
         if !outcome.succeeded() && !outcome.stderr.contains("cannot exec in a stopped container") {
-            told(&outcome);
+            assert_oom(&outcome);
         }
     }
     eprintln!("\nthe memory.max from which on a program always runs: {smallest:?} KiB");

@@ -570,7 +570,7 @@ fn an_address_that_cannot_be_kept_is_an_error() {
 /// A failure at any later step brings the devices back, with their names, numbers, addresses and
 /// states, out of a new namespace and out of a joined one.
 #[test]
-fn a_birth_that_fails_brings_the_devices_back() {
+fn a_run_that_fails_brings_the_devices_back() {
     not_on_peer!("the peers have no steps that can be made to fail");
     let (_network, before) = Before::prepare();
     let runtime = Runtime::new();
@@ -627,7 +627,7 @@ fn a_create_that_fails_brings_the_devices_back() {
     before.assert_again(&format!("after {outcome}"));
 }
 
-/// Its name on the host is taken when a device comes back: it is not lost, and it is told.
+/// Its name on the host is taken when a device comes back: it is not lost, and it is reported.
 #[test]
 fn a_device_comes_back_under_another_name_if_its_own_is_taken() {
     not_on_peer!("the peers leave them to the kernel, which destroys them");
@@ -647,7 +647,7 @@ fn a_device_comes_back_under_another_name_if_its_own_is_taken() {
     assert_eq!(new.addresses.keys().collect::<Vec<_>>(), old.addresses.keys().collect::<Vec<_>>());
 }
 
-/// Who shares the network namespace may put a device of his in the place of ours: that one is not
+/// Who shares the network namespace may put another device in the place of ours: that one is not
 /// brought to the host, to be trusted there as `cleat0`.
 #[test]
 fn a_device_that_was_exchanged_does_not_come_to_the_host() {

@@ -74,7 +74,7 @@ fn a_directory_is_no_program() {
     assert!(!failed.succeeded(), "a directory was executed: {failed}");
 }
 
-/// What only execve can find out is told by `run`, and the exit code is not 0.
+/// What only execve can find out is reported by `run`, and the exit code is not 0.
 #[test]
 fn a_missing_interpreter_is_an_error() {
     let bundle =
@@ -86,7 +86,7 @@ fn a_missing_interpreter_is_an_error() {
 
 /// The same, by `start`: an error, or a container that has stopped with the reason on its stderr.
 #[test]
-fn a_missing_interpreter_is_told_by_create_or_start() {
+fn a_missing_interpreter_is_reported_by_create_or_start() {
     not_on_peer!("runc's start does not hear what execve answers");
     let bundle =
         Bundle::new().with_file("/script", "#!/no/such/interpreter\n").with_mode("/script", 0o755).args(["/script"]);

@@ -143,7 +143,7 @@ fn exec_is_scheduled_as_the_container_or_its_file_says() {
     assert_scheduled(&seen, &json!({ "policy": 6, "flags": RESET_ON_FORK, "runtime": 42_000 }), "exec");
 }
 
-/// What is wrong in a process file is told with its place; the container goes on.
+/// What is wrong in a process file is reported with its place; the container goes on.
 #[test]
 fn exec_refuses_wrong_properties_with_their_place() {
     not_on_peer!("the messages are ours");

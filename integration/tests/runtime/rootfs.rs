@@ -53,7 +53,7 @@ fn a_read_only_root_cannot_be_written() {
 
 /// config.md § Root: "defaults to false".
 #[test]
-fn a_root_is_writable_unless_told_otherwise() {
+fn a_root_is_writable_unless_configured_otherwise() {
     let bundle = Bundle::new().without("/root/readonly").args(["/probe", "write", "/new", "text"]);
     assert_eq!(facts(&bundle), json!({ "ok": true }));
     assert_eq!(fs::read_to_string(bundle.rootfs().join("new")).expect("the file"), "text");

@@ -464,7 +464,7 @@ fn a_profile_need_not_allow_what_the_runtime_does() {
     assert_eq!(outcome.code(), 7, "{outcome}");
 }
 
-/// A profile that forbids even to end: the init ends all the same, and what was wrong is told.
+/// A profile that forbids even to end: the init ends all the same, and what was wrong is reported.
 #[test]
 fn a_filter_never_leaves_an_init_behind() {
     not_on_peer!("the message is ours");
@@ -476,7 +476,7 @@ fn a_filter_never_leaves_an_init_behind() {
     );
     let outcome = runtime.run(&bundle);
     assert_ne!(outcome.code(), 0, "{outcome}");
-    assert_nothing_left(&runtime, &bundle, "after an execve that fails and cannot be told");
+    assert_nothing_left(&runtime, &bundle, "after an execve that fails and cannot be reported");
 }
 
 /// startContainer hooks run under Docker's profile, whenever that is loaded.
@@ -499,8 +499,8 @@ fn hooks_of_the_container_run_under_its_filter() {
     }
 }
 
-/// A profile of 2019 does not know what came after: what joins, and what is created where others may trace it, has its
-/// filter early and does all that is newer before.
+/// A profile of 2019 does not know what came after. What joins, and what is created where others may trace it, has
+/// its filter early and does all that is newer before.
 #[test]
 fn an_older_profile_lets_processes_join() {
     not_on_peer!("their exec makes newer calls under the filter");
@@ -546,7 +546,7 @@ fn an_older_profile_lets_processes_join() {
 }
 
 /// Without `noNewPrivileges`, where others could trace it, the init gives its privilege up under
-/// the filter; one that forbids that is told so.
+/// the filter; one that forbids that is refused with that reason.
 #[test]
 fn a_filter_that_keeps_a_privilege_is_refused() {
     not_on_peer!("the message is ours");
@@ -558,7 +558,7 @@ fn a_filter_that_keeps_a_privilege_is_refused() {
         .refused("config.json: linux.seccomp: forbids capset, and is loaded before, as others may trace the process");
 }
 
-/// As an ordinary user, in a user namespace of his own.
+/// As an ordinary user, in a user namespace of its own.
 #[test]
 fn an_ordinary_user_filters_his_containers() {
     for no_new_privileges in [true, false] {

@@ -374,8 +374,8 @@ impl Look<'_> {
         let made = without_refused(&mut asked, &mut refused, |asked| {
             let words = ["/probe", "confinement", "first", "stay"];
             bundle = Some(self.bundle(bundle.take().expect("a bundle"), &spec, asked, &words));
-            let told = create_by(&shim, &mut client, &out);
-            told.map_err(|(_, words)| words)
+            let reply = create_by(&shim, &mut client, &out);
+            reply.map_err(|(_, words)| words)
         });
         match made {
             Err(words) => self.problem(Verb::ShimCreate, &words),
@@ -433,8 +433,8 @@ impl Look<'_> {
             request.spec.as_mut().expect("a process").value = process.to_string().into_bytes();
             let said: Reply<()> = client.done("Exec", &request);
             said.map_err(|(_, words)| words)?;
-            let told: Reply<integration::shim::Pid> = client.call("Start", &shim.process(&exec));
-            told.map_err(|(_, words)| words)?;
+            let reply: Reply<integration::shim::Pid> = client.call("Start", &shim.process(&exec));
+            reply.map_err(|(_, words)| words)?;
             let _ = shim.wait(client, &exec);
             let text = fs::read_to_string(&out).unwrap_or_default();
             let _ = shim.delete(client, &exec);

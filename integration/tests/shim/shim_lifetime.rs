@@ -44,8 +44,8 @@ fn nonsense_is_refused_and_harms_nobody() {
     // Longer than is allowed, and all of it is sent.
     raw(&frame(11, 1, &vec![0; (4 << 20) + 1]));
     for (stream, code) in [(1, 3), (3, 3), (7, 12), (9, 12), (11, 8)] {
-        let told = client.answer(stream).expect_err("nonsense");
-        assert_eq!(told.0, code, "{stream}: {told:?}");
+        let reply = client.answer(stream).expect_err("nonsense");
+        assert_eq!(reply.0, code, "{stream}: {reply:?}");
     }
     assert!(shim.pid(&mut client) > 0, "the connection is as good as before");
     // A frame that never comes to its end, and one whose end never comes.
@@ -74,14 +74,20 @@ fn names_that_could_be_paths_are_refused() {
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
     for id in ["", "..", ".", "../a", "a/b", "/a", "a\0b", "ä"] {
-        let told = client.done("Create", &CreateRequest { id: id.into(), ..request.clone() });
-        assert!(told.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")), "{id:?}: {told:?}");
+        let reply = client.done("Create", &CreateRequest { id: id.into(), ..request.clone() });
+        assert!(
+            reply.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")),
+            "{id:?}: {reply:?}"
+        );
     }
     shim.create(&mut client, &Streams::default());
     let exec = shim.exec_request("e", &["/probe", "exit", "0"], &Streams::default());
     for id in ["", "..", "../init", "a/b"] {
-        let told = client.done("Exec", &ExecRequest { exec_id: id.into(), ..exec.clone() });
-        assert!(told.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")), "{id:?}: {told:?}");
+        let reply = client.done("Exec", &ExecRequest { exec_id: id.into(), ..exec.clone() });
+        assert!(
+            reply.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")),
+            "{id:?}: {reply:?}"
+        );
     }
     for (id, name) in [("..", host.namespace()), ("a", "../x")] {
         let mut command = host.command(bundle.path(), id);
@@ -100,8 +106,8 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
     let mut fails = |request: &CreateRequest, text: &str| {
-        let told: Reply<PidResponse> = client.call("Create", request);
-        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+        let reply: Reply<PidResponse> = client.call("Create", request);
+        assert!(reply.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {reply:?}");
     };
     fails(&CreateRequest { bundle: "relative".into(), ..request.clone() }, "must be absolute");
     fails(&CreateRequest { bundle: "/no/such/bundle".into(), ..request.clone() }, "/no/such/bundle");
@@ -191,7 +197,7 @@ fn number(file: &str, word: &str) -> u64 {
 }
 
 #[test]
-fn an_exit_is_written_down_before_it_is_told_and_known_after_the_server() {
+fn an_exit_is_written_down_before_it_is_published_and_known_after_the_server() {
     let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "exit", "7"]));
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
@@ -199,9 +205,9 @@ fn an_exit_is_written_down_before_it_is_told_and_known_after_the_server() {
     assert_eq!(shim.wait(&mut client, ""), 7);
     assert!(bundle.path().join("exits/init.json").exists());
     host.kill_servers();
-    let told = host.delete(bundle.path(), "a");
-    assert_eq!((told.pid, told.exit_status), (pid, 7));
-    assert!(told.exited_at.is_some_and(|at| at.seconds > 1_700_000_000), "{told:?}");
+    let reply = host.delete(bundle.path(), "a");
+    assert_eq!((reply.pid, reply.exit_status), (pid, 7));
+    assert!(reply.exited_at.is_some_and(|at| at.seconds > 1_700_000_000), "{reply:?}");
     host.nothing_is_left(&[&bundle]);
 }
 
@@ -222,16 +228,16 @@ fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
     assert_eq!(shim.wait(&mut client, "init"), 3);
     assert_eq!(shim.delete(&mut client, "init"), 3);
     host.kill_servers();
-    let told = host.delete(bundle.path(), "a");
-    assert_eq!((told.pid, told.exit_status), (created.pid, 137));
+    let reply = host.delete(bundle.path(), "a");
+    assert_eq!((reply.pid, reply.exit_status), (created.pid, 137));
     host.nothing_is_left(&[&bundle]);
     // Once more, and where there is nothing, or not even a directory.
     assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
     let empty = host.dir().join("empty");
     fs::create_dir(&empty).expect("mkdir");
     for bundle in [&empty, &host.dir().join("nothing")] {
-        let told = host.delete(bundle, "b");
-        assert_eq!((told.pid, told.exit_status), (0, 137), "{}", bundle.display());
+        let reply = host.delete(bundle, "b");
+        assert_eq!((reply.pid, reply.exit_status), (0, 137), "{}", bundle.display());
     }
 }
 
@@ -388,8 +394,8 @@ fn nothing_grows() {
     assert!(done >= 100, "only {done} in the time there is");
     assert_eq!(fds(), open, "descriptors after {done} execs");
     let now = dirty();
-    let heard = host.events().topics().len();
-    assert!(now <= memory + 128, "{memory} kB, {now} kB after {done} execs; {heard} events were heard");
+    let received = host.events().topics().len();
+    assert!(now <= memory + 128, "{memory} kB, {now} kB after {done} execs; {received} events were received");
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("children");
     assert_eq!(children.split_whitespace().count(), 1, "the first process alone: {children}");
     let files: Vec<_> = fs::read_dir(bundle.path()).expect("the bundle").flatten().map(|e| e.file_name()).collect();
@@ -425,11 +431,12 @@ fn a_servers_tasks_leave_nothing_in_it() {
         let asked =
             |exec: &str| containerd_shim_cleat::messages::ProcessRequest { id: id.clone(), exec_id: exec.into() };
         let _: PidResponse = client.call("Create", &request).expect("Create");
-        // Never started: its end is told first.
+        // Never started: its exit is published first.
         let waits = client.ask("Wait", &asked(""));
         let deleted: DeleteResponse = client.call("Delete", &asked("")).expect("Delete");
-        let told: WaitResponse = prost::Message::decode(&*client.answer(waits).expect("Wait")).expect("a WaitResponse");
-        assert_eq!((deleted.exit_status, told.exit_status), (137, 137));
+        let reply: WaitResponse =
+            prost::Message::decode(&*client.answer(waits).expect("Wait")).expect("a WaitResponse");
+        assert_eq!((deleted.exit_status, reply.exit_status), (137, 137));
     }
     assert_eq!((fds(), watches()), before);
     shim.end(&mut client);
@@ -439,7 +446,7 @@ fn a_servers_tasks_leave_nothing_in_it() {
 /// A server that is just ending still takes who connects, and then hangs up; one with too many peers hangs up, too, and
 /// is there.
 #[test]
-fn a_server_that_is_ending_is_told_from_one_that_is_busy() {
+fn a_server_that_is_ending_is_distinguished_from_one_that_is_busy() {
     for ends in [true, false] {
         let (host, bundle) = (ShimHost::new(), Bundle::new());
         fs::create_dir(host.sockets()).expect("a directory");
@@ -468,7 +475,7 @@ fn a_server_that_is_ending_is_told_from_one_that_is_busy() {
 
 /// The server is killed while a container is being made, and `delete` is faster than its maker.
 #[test]
-fn a_birth_ends_with_its_server() {
+fn a_create_ends_with_its_server() {
     let (host, bundle) = (ShimHost::new(), sleeper());
     let (pid, runtime) = (host.dir().join("pid"), host.dir().join("slow"));
     let text = format!(
@@ -535,16 +542,16 @@ fn whenever_the_server_is_killed_delete_leaves_nothing() {
             killer.join()
         });
         killer.expect("the killer");
-        let told = host.delete(bundle.path(), "a");
-        assert_eq!(told.exit_status, 137, "round {round}: {told:?}");
+        let reply = host.delete(bundle.path(), "a");
+        assert_eq!(reply.exit_status, 137, "round {round}: {reply:?}");
         host.nothing_is_left(&[&bundle]);
     }
 }
 
 /// The first process or a further one is killed at any moment of others' coming and going: the client that was
-/// started has an exit, which is told once, waited for and found by Delete.
+/// started has an exit, which is published once, waited for and found by Delete.
 #[test]
-fn every_exit_is_told_whoever_is_killed_during_execs() {
+fn every_exit_is_published_whatever_is_killed_during_execs() {
     let host = ShimHost::new();
     let pid_of = |pid: u32| i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let mut expected = 0;
@@ -567,7 +574,7 @@ fn every_exit_is_told_whoever_is_killed_during_execs() {
         if let Some(pid) = pid_of(victim) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("SIGKILL");
         }
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for ((n, name), start) in names.iter().enumerate().zip(starts) {
             if client.answer(start).is_err() {
                 // Its container had ended, or ended meanwhile.
@@ -581,7 +588,7 @@ fn every_exit_is_told_whoever_is_killed_during_execs() {
             let status = shim.wait(&mut client, name);
             assert!(status == 137 || n % 2 == 1 && status == 4, "round {round}: {name} has {status}");
             assert_eq!(shim.delete(&mut client, name), status, "round {round}: {name}");
-            told.push(name);
+            reported.push(name);
         }
         let _ = shim.kill(&mut client, "", 9, false);
         assert_eq!(shim.wait(&mut client, ""), 137, "round {round}");
@@ -596,11 +603,11 @@ fn every_exit_is_told_whoever_is_killed_during_execs() {
             assert!(all.next().is_none(), "round {round}: {topic:?} twice in {topics:?}");
             first
         };
-        for name in &told {
+        for name in &reported {
             let (started, exit) = (at(&format!("exec-started {name}")), at(&format!("exit {name}")));
             assert!(started < exit && exit < at("exit"), "round {round}: {topics:?}");
         }
         let exits = topics.iter().filter(|topic| topic.starts_with("exit")).count();
-        assert_eq!((exits, at("delete")), (told.len() + 1, topics.len() - 1), "round {round}: {topics:?}");
+        assert_eq!((exits, at("delete")), (reported.len() + 1, topics.len() - 1), "round {round}: {topics:?}");
     }
 }

@@ -30,8 +30,8 @@ fn a_root_file_system_may_have_other_owners() {
         let options = options.iter().chain(&ids).cloned().collect();
         let mount = Mount { kind: kind.into(), source, target: String::new(), options };
         let request = CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) };
-        let told: Reply<PidResponse> = client.call("Create", &request);
-        assert!(told.is_ok(), "{kind}: {told:?}");
+        let reply: Reply<PidResponse> = client.call("Create", &request);
+        assert!(reply.is_ok(), "{kind}: {reply:?}");
         let owner = fs::metadata(root.join("probe")).map(|file| (file.uid(), file.gid())).expect("the program");
         assert_eq!(owner, (100_000, 100_000), "{kind}");
         assert!(!lower.exists(), "{kind}: {} is left", lower.display());
@@ -88,8 +88,8 @@ fn a_root_file_system_may_be_in_a_file() {
         for is_killed in [false, true] {
             let shim = host.serve(bundle.path(), "a");
             let mut client = shim.connect();
-            let told: Reply<PidResponse> = client.call("Create", &request(&shim, &image, options));
-            assert!(told.is_ok(), "{options:?}: {told:?}");
+            let reply: Reply<PidResponse> = client.call("Create", &request(&shim, &image, options));
+            assert!(reply.is_ok(), "{options:?}: {reply:?}");
             let _: PidResponse = client.call("Start", &shim.process("")).expect("Start");
             let devices = devices_of(&image);
             let [device] = &devices[..] else { panic!("{options:?}: it is shown by {devices:?}") };
@@ -117,8 +117,8 @@ fn a_root_file_system_may_be_in_a_file() {
                     let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
                     let shim = host.serve(bundle.path(), "a");
                     let mut client = shim.connect();
-                    let told: Reply<PidResponse> = client.call("Create", &request(&shim, image, &["loop", "ro"]));
-                    assert!(told.is_ok(), "{told:?}");
+                    let reply: Reply<PidResponse> = client.call("Create", &request(&shim, image, &["loop", "ro"]));
+                    assert!(reply.is_ok(), "{reply:?}");
                     shim.end(&mut client);
                     host.nothing_is_left(&[&bundle]);
                 }
@@ -132,9 +132,10 @@ fn a_root_file_system_may_be_in_a_file() {
     let missing = host.dir().join("missing");
     for (source, text) in [(&broken, "broken on "), (&missing, "missing: no such file"), (&host.dir().into(), "open ")]
     {
-        let told: Reply<PidResponse> = client.call("Create", &request(&shim, source, &["loop"]));
-        let is_told = told.as_ref().is_err_and(|(_, message)| message.contains("mount ext4") && message.contains(text));
-        assert!(is_told, "{text:?} expected: {told:?}");
+        let reply: Reply<PidResponse> = client.call("Create", &request(&shim, source, &["loop"]));
+        let is_reported =
+            reply.as_ref().is_err_and(|(_, message)| message.contains("mount ext4") && message.contains(text));
+        assert!(is_reported, "{text:?} expected: {reply:?}");
         eventually("no device", || match devices_of(source) {
             devices if devices.is_empty() => Ok(()),
             devices => Err(format!("{devices:?}")),

@@ -1,8 +1,8 @@
 //! The Plan: what `cleat`'s host half decided and its container half, the init, executes.
 //!
-//! Plain data without a specification word in it: each decision is an enum, a number with a
-//! unit, a bit set, a C string or a descriptor's place in the message that brought it. It is the
-//! only thing that both halves know; [`wire`] is how it and the few other messages travel.
+//! Plain data without a specification word in it. Each decision is an enum, a number with a unit, a bit set, a C
+//! string or a descriptor's place in the message that brought it. It is the only thing that both halves know;
+//! [`wire`] is how it and the few other messages travel.
 #![no_std]
 
 extern crate alloc;

@@ -51,7 +51,7 @@ fn parameters<'a>(
     })
 }
 
-/// A name that nobody could have given to a keyring of his before: joining is by name.
+/// A name that nobody could have given to another keyring before: joining is by name.
 fn keyring_name(id: &str) -> Result<String> {
     let random = sys::random().context("getrandom")?;
     Ok(format!("_ses.{id}.{random:016x}"))

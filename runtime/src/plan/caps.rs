@@ -75,8 +75,8 @@ pub(super) fn sets(
     // Who asks for all that there is, as for a privileged container, means that.
     let asked = capabilities.bounding.iter().filter_map(|name| number(name)).fold(0, |bits, cap| bits | (1 << cap));
     let is_privileged = known & !asked == 0;
-    // One name stands in up to five sets, and is told once.
-    let mut told: Vec<String> = Vec::new();
+    // One name stands in up to five sets, and is reported once.
+    let mut reported: Vec<String> = Vec::new();
     let mut set = |names: &[String], which: &str| {
         let mut bits = 0;
         for (index, name) in names.iter().enumerate() {
@@ -89,8 +89,8 @@ pub(super) fn sets(
                 None => format!("no capability {name:?}, ignored; see capabilities(7)"),
                 Some(_) => format!("{name} cannot be granted here, ignored; this process does not have it"),
             };
-            if !told.contains(name) {
-                told.push(name.clone());
+            if !reported.contains(name) {
+                reported.push(name.clone());
                 warnings.push(format!("config.json: process.capabilities.{which}[{index}]: {what}"));
             }
         }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_once() {
+    fn a_name_is_reported_once() {
         let list = names(&["CAP_KILL", "CAP_SYS_ADMN", "CAP_SYS_RESOURCE"]);
         let config = Capabilities {
             bounding: list.clone(),
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(warnings.len(), 2, "{warnings:?}");
     }
 
-    /// A privileged container has what its host has; an unknown name is told all the same.
+    /// A privileged container has what its host has; an unknown name is reported all the same.
     #[test]
     fn who_asks_for_all_means_what_there_is() {
         let mut all = names(NAMES);

@@ -81,9 +81,9 @@ pub fn each_property(text: &[u8], mut each: impl FnMut(&str, &str)) {
     }
 }
 
-/// The property that is being read at a place of a JSON text that is well-formed up to there,
-/// such as `process.args[1]`. (A library that keeps the path while it parses doubles the size of
-/// every parser, in a binary that has a budget, for the one document in thousands that is wrong.)
+/// The property that is being read at a place of a JSON text that is well-formed up to there, such as
+/// `process.args[1]`. (A library that keeps the path while it parses doubles the size of every parser. That is too
+/// much for the one document in thousands that is wrong.)
 fn property_at(text: &[u8], line: usize, column: usize) -> String {
     let line_start = text.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>();
     // The column is that of the last byte that was read.
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_file_is_told_as_such() {
+    fn a_truncated_file_is_reported_as_such() {
         let error = parse::<Spec>("config.json", br#"{"process":{"args":["a""#).unwrap_err().to_string();
         assert!(error.contains("ends too early"), "{error}");
     }
