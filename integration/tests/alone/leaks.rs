@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Runtime, Snapshot, give, not_on_peer, reap_orphans, tries, unique_name};
+use integration::{Bundle, Runtime, Snapshot, give, not_on_peer, proc, reap_orphans, tries, unique_name};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -243,14 +243,14 @@ fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
     }
     let state = outcome.json();
     let (status, pid) = (state["status"].as_str().unwrap_or_default(), state["pid"].as_u64().unwrap_or(0));
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let is_alive = pid != 0 && !stat.is_empty() && !stat.contains(") Z ");
+    let ended = proc::has_ended(pid);
+    let is_alive = pid != 0 && ended.is_err();
     match status {
         "created" | "running" if is_alive => {}
         "created" | "running" => {
             // It may have died between the two looks; then it is known to be dead now.
             let again = runtime.call(["state", id]).outcome().json();
-            assert_eq!(again["status"], "stopped", "{when}: {state} with process {stat:?}");
+            assert_eq!(again["status"], "stopped", "{when}: {state} with a process that {ended:?}");
         }
         "creating" | "stopped" => {}
         _ => panic!("{when}: {state}"),

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Runtime, eventually, not_on_peer, not_on_runc_1_1, unique_name};
+use integration::{Bundle, Runtime, eventually, not_on_peer, not_on_runc_1_1, proc, unique_name};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -343,9 +343,7 @@ fn delete_force_ends_every_process_of_a_container_without_pid_namespace() {
     let _ = container.call(["delete", "--force"]).outcome().ok();
     assert!(!bundle.cgroup().exists(), "the cgroup is still there");
     for pid in procs.lines() {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let alive = !state.is_empty() && !state.contains(" Z ");
-        assert!(!alive, "process {pid} lives on: {state}");
+        assert_eq!(proc::has_ended(pid.parse::<i32>().expect("a pid")), Ok(()), "process {pid}");
     }
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 
 use integration::network::{self, Address, Device, Network};
-use integration::{Bundle, Container, Runtime, eventually, not_on_peer, not_on_runc_1_1};
+use integration::{Bundle, Container, Runtime, eventually, not_on_peer, not_on_runc_1_1, proc};
+use procfs::process::FDTarget;
 use serde_json::{Value, json};
 
 /// A container that stays, with these network devices.
@@ -306,10 +307,9 @@ fn run_holds_no_descriptor_of_the_namespace() {
     let (_container, running) = runtime.spawn_run(&bundle, |call| call);
     running.wait_for_line("ready");
     eventually("a runtime without descriptors of a namespace", || {
-        let fds = std::fs::read_dir(format!("/proc/{}/fd", running.pid())).expect("descriptors");
-        let targets: Vec<_> = fds.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
-        let holds = targets.iter().any(|target| target.to_string_lossy().starts_with("net:"));
-        if holds { Err(format!("{targets:?}")) } else { Ok(()) }
+        let open = proc::descriptors(running.pid());
+        let holds = open.iter().any(|(_, target)| matches!(target, FDTarget::Net(_)));
+        if holds { Err(format!("{open:?}")) } else { Ok(()) }
     });
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 
-use integration::{Bundle, Runtime, not_on_peer, require_keyrings, tries, unique_name};
+use integration::{Bundle, Runtime, not_on_peer, proc, require_keyrings, tries, unique_name};
 use serde_json::{Value, json};
 
 fn facts(bundle: &Bundle) -> Value {
@@ -295,8 +295,7 @@ fn an_unknown_capability_is_a_warning() {
 #[test]
 fn a_capability_that_the_runtime_lacks_is_a_warning() {
     not_on_peer!("runc fails with EPERM where the specification wants a warning");
-    let status = fs::read_to_string("/proc/self/status").expect("status");
-    let held = status.lines().find_map(|l| l.strip_prefix("CapBnd:\t")).and_then(|m| u64::from_str_radix(m, 16).ok());
+    let held = proc::own_status().capbnd;
     // Where everything is held, the test is about a capability that is granted.
     let granted = held.is_some_and(|mask| mask >> 24 & 1 == 1);
     let outcome = Runtime::new().run(&Bundle::new().capabilities(&["CAP_KILL", "CAP_SYS_RESOURCE"])).ok();

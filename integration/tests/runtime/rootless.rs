@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 
 use integration::{
-    Bundle, ConsoleSocket, Pty, Runtime, eventually, give, mount_of, nothing_is_left, options_of, probe,
+    Bundle, ConsoleSocket, Pty, Runtime, eventually, give, mount_of, nothing_is_left, options_of, probe, proc,
     require_idmap_helpers, unique_name,
 };
 use serde_json::{Value, json};
@@ -114,10 +114,7 @@ fn delete_force_ends_all_processes_without_a_cgroup() {
     drop(container);
     for pid in pids.as_array().expect("pids") {
         let pid = pid.as_i64().expect("a pid");
-        eventually("its end", || match fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(stat) if !stat.contains(") Z ") => Err(stat),
-            _ => Ok(()),
-        });
+        eventually("its end", || proc::has_ended(pid));
     }
     nothing_is_left(&runtime);
 }

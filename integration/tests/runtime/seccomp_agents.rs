@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Agent, Answer, Bundle, Container, Runtime, eventually, is_peer, not_on_peer, skip};
+use integration::{Agent, Answer, Bundle, Container, Runtime, eventually, is_peer, not_on_peer, proc, skip};
 use serde_json::{Value, json};
 
 /// `getppid` has no arguments, so that a test can give it any.
@@ -216,7 +216,7 @@ fn the_flags_of_a_profile_are_the_kernels() {
         skip(format!("{KILLABLE} is newer than this kernel"));
     }
     let agent = Agent::listen(runtime.dir());
-    for (flags, expected) in [(json!([]), "T"), (json!([KILLABLE]), "D")] {
+    for (flags, expected) in [(json!([]), 'T'), (json!([KILLABLE]), 'D')] {
         let bundle = asking(notified(&["sethostname"]), &agent).set("/linux/seccomp/flags", flags.clone());
         let bundle = bundle.args(["/probe", "sethostname", "other"]);
         let (container, running) = runtime.spawn_run(&bundle, |call| call);
@@ -224,12 +224,11 @@ fn the_flags_of_a_profile_are_the_kernels() {
         let mut call = decider.receive();
         container.kill("STOP");
         eventually("the state of who was asked to stop", || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", call.pid)).map_err(|error| error.to_string())?;
-            let state = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').next());
-            if state == Some(expected) { Ok(()) } else { Err(format!("{flags}: {stat}")) }
+            let state = proc::state(call.pid);
+            if state == Some(expected) { Ok(()) } else { Err(format!("{flags}: {state:?}")) }
         });
         container.kill("CONT");
-        if expected == "T" {
+        if expected == 'T' {
             call = decider.receive();
         }
         decider.answer(&call, Answer::Errno(77));

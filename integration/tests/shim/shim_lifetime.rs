@@ -11,7 +11,7 @@ use containerd_shim_cleat::messages::{
     Any, CreateRequest, DeleteResponse, ExecRequest, Mount, Options, PidResponse, TaskStatus, WaitResponse,
 };
 use integration::shim::{OPTIONS, Reply, Shim, ShimHost, Streams, fifo, frame};
-use integration::{Bundle, DEADLINE, eventually, tries};
+use integration::{Bundle, DEADLINE, eventually, proc, tries};
 
 pub(crate) fn sleeper() -> Bundle {
     Bundle::new().args(["/probe", "sleep"])
@@ -182,18 +182,11 @@ fn a_peer_that_never_reads_keeps_nobody_waiting() {
         assert_eq!(shim.state(&mut good, "").0, TaskStatus::Created);
     }
     let pid = shim.pid(&mut good);
-    let memory = number(&format!("/proc/{pid}/status"), "VmRSS:");
+    let memory = proc::resident(pid);
     assert!(memory < 64 << 10, "{memory} kB");
     drop(deaf);
     shim.end(&mut good);
     host.nothing_is_left(&[&bundle]);
-}
-
-/// The number after a word in a file of procfs.
-fn number(file: &str, word: &str) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let line = text.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_else(|| panic!("no {word} in {file}"));
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 #[test]
@@ -269,8 +262,8 @@ fn a_pod_whose_server_is_killed_is_removed_with_all_in_it() {
     host.nothing_is_left(&[&pod, &member, &other]);
 }
 
-/// An init in another's pid namespace leaves its children alive, which keep its streams: they end with it,
-/// as containerd waits for the streams' end before it believes in the task's.
+/// An init in another's pid namespace leaves its children alive, which keep its streams. They end with it, as
+/// containerd waits for the streams' end before it believes in the task's.
 #[test]
 fn what_an_init_in_anothers_pid_namespace_leaves_is_killed() {
     let host = ShimHost::new();
@@ -384,9 +377,9 @@ fn nothing_grows() {
         shim.exec(&mut client, "e", &["/probe", "exit", "2"], &streams);
         assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e")), (2, 2));
     };
-    let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
+    let fds = || proc::fd_count(pid);
     // Not what is private: a page that a new process still shares for a moment is not.
-    let dirty = || number(&format!("/proc/{pid}/status"), "RssAnon:");
+    let dirty = || proc::status(pid).rssanon.expect("RssAnon");
     (0..50).for_each(|_| one());
     let (open, memory) = (fds(), dirty());
     let end = Instant::now() + Duration::from_secs(if std::env::var_os("CLEAT_EXECS").is_some() { 600 } else { 25 });
@@ -396,8 +389,8 @@ fn nothing_grows() {
     let now = dirty();
     let received = host.events().topics().len();
     assert!(now <= memory + 128, "{memory} kB, {now} kB after {done} execs; {received} events were received");
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("children");
-    assert_eq!(children.split_whitespace().count(), 1, "the first process alone: {children}");
+    let children = proc::children(pid);
+    assert_eq!(children.len(), 1, "the first process alone: {children:?}");
     let files: Vec<_> = fs::read_dir(bundle.path()).expect("the bundle").flatten().map(|e| e.file_name()).collect();
     assert!(files.iter().all(|name| !name.to_string_lossy().starts_with("exec-")), "{files:?}");
     drop(reader);
@@ -419,7 +412,7 @@ fn a_servers_tasks_leave_nothing_in_it() {
         let texts = infos.filter_map(|entry| fs::read_to_string(entry.path()).ok());
         texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
     };
-    let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
+    let fds = || proc::fd_count(pid);
     let before = (fds(), watches());
     for round in 0..5 {
         let id = format!("c{round}");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_cleat::messages::{CloseIoRequest, ExecRequest, PidResponse, ResizePtyRequest};
 use integration::shim::{Client, Reader, Reply, Shim, ShimHost, Streams, fifo, script};
-use integration::{Bundle, eventually};
+use integration::{Bundle, eventually, proc};
 
 /// Standard output alone.
 fn to(stdout: impl Into<String>) -> Streams {
@@ -195,8 +195,7 @@ fn what_is_held_for_many_containers_takes_no_descriptors() {
         let streams = Streams { stdin: name("in"), stdout: name("out"), stderr: name("err"), terminal: false };
         let (out, err) = (Reader::of(&streams.stdout), Reader::of(&streams.stderr));
         shim.run(&mut client, &streams);
-        let fds = format!("/proc/{}/fd", shim.pid(&mut client));
-        counts.push(fs::read_dir(fds).expect("its descriptors").count());
+        counts.push(proc::fd_count(shim.pid(&mut client)));
         running.push((shim, client, streams, out, err));
     }
     let (shim, client, ..) = &mut running[0];
@@ -243,8 +242,7 @@ fn what_is_held_for_logging_programs_takes_no_descriptors() {
         let shim = host.serve(bundle.path(), &format!("c{number}"));
         let mut client = shim.connect();
         shim.run(&mut client, &Streams { stderr: uri.clone(), ..to(&uri) });
-        let fds = format!("/proc/{}/fd", shim.pid(&mut client));
-        counts.push(fs::read_dir(fds).expect("its descriptors").count());
+        counts.push(proc::fd_count(shim.pid(&mut client)));
         running.push((shim, client));
     }
     assert!(counts[3] <= counts[1] + 2, "{counts:?}");
@@ -500,8 +498,7 @@ fn cve_2026_53495_children_that_keep_the_streams_do_not_keep_who_waits() {
     assert_eq!(reader.text(), "two\n");
     let pid = shim.pid(&mut client);
     eventually("its pipes to be closed", || {
-        let pipes = fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").flatten();
-        let pipes = pipes.filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|to| to.starts_with(&out)).count();
+        let pipes = proc::open_files(pid).iter().filter(|path| path.starts_with(&out)).count();
         if pipes == 0 { Ok(()) } else { Err(pipes.to_string()) }
     });
     shim.end(&mut client);
@@ -526,12 +523,6 @@ fn the_deadline_of_a_process_is_not_that_of_the_next_one_with_its_id() {
     host.nothing_is_left(&[&bundle]);
 }
 
-fn resident(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 /// CVE-2022-31030, CVE-2022-1708: output without end, and nobody or somebody slow who reads.
 #[test]
 fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() {
@@ -544,7 +535,7 @@ fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() 
     let mut reader = OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
     shim.exec(&mut client, "e", &["/bin/cat", "/dev/zero"], &to(&out));
     let pid = shim.pid(&mut client);
-    let before = resident(pid);
+    let before = proc::resident(pid);
     let mut piece = vec![0u8; 1 << 20];
     let mut read = 0;
     eventually("64 MiB", || {
@@ -555,7 +546,7 @@ fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() 
         }
         if read > 64 << 20 { Ok(()) } else { Err(format!("{read} bytes")) }
     });
-    let after = resident(pid);
+    let after = proc::resident(pid);
     assert!(after < before + 1024, "{before} kB, then {after} kB");
     shim.kill(&mut client, "e", 9, false).expect("Kill");
     assert_eq!(shim.wait(&mut client, "e"), 137);
