@@ -153,8 +153,14 @@ fn act(shell: &Shell<'_>, action: &Action, named: bool) -> Result<u8> {
         Action::Run(options, run) => commands::create::run(shell, options, *run),
         Action::Start(options) => done(commands::start::start(shell, &options.id)),
         Action::State(options) => done(commands::state::state(shell, &options.id)),
-        Action::Kill(options) => done(commands::kill::kill(shell, &options.id, &options.signal, options.all)),
-        Action::Delete(options) => done(commands::delete::delete(shell, &options.id, options.force)),
+        Action::Kill(options) => {
+            let kill = |id: &str| commands::kill::kill(shell, id, &options.signal, options.all);
+            done(commands::each(shell, &options.id, options.regex, kill))
+        }
+        Action::Delete(options) => {
+            let delete = |id: &str| commands::delete::delete(shell, id, options.force);
+            done(commands::each(shell, &options.id, options.regex, delete))
+        }
         Action::List(options) => done(commands::list::list(shell, options, named)),
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
         Action::Exec(options) => commands::exec::exec(shell, options),
