@@ -50,13 +50,10 @@ fn command(words: Vec<OsString>) -> u8 {
     };
     let log = if is_for_shim(&invocation.action) { log.for_shim() } else { log };
     perform(&invocation, &log, inherited).unwrap_or_else(|error| {
-        let late = error.kind() == Kind::NotStarted;
         log.send(Level::Error, &raw_words::shown(&error.within(subject(&invocation.action)).to_string()));
         // The runtime's own failure must not look like one of the program's.
         match invocation.action {
             Action::Exec(_) => 255,
-            // As with runc, whose init has this exit status then.
-            Action::Run(..) if late => 255,
             // 1 is a container that is not what was asked for.
             Action::Audit(_) => 2,
             _ => 1,
