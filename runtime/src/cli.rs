@@ -158,6 +158,9 @@ pub struct Kill {
     /// No error when the container is not running (its remaining processes get the signal)
     #[arg(short, long, hide = true)]
     pub all: bool,
+    /// The ID is a regular expression: all containers whose ids it is found in
+    #[arg(short, long)]
+    pub regex: bool,
     /// The container
     #[arg(value_name = "ID")]
     pub id: String,
@@ -172,6 +175,9 @@ pub struct Delete {
     /// Kill a running container first; no error when it does not exist
     #[arg(short, long)]
     pub force: bool,
+    /// The ID is a regular expression: all containers whose ids it is found in
+    #[arg(short, long)]
+    pub regex: bool,
     /// The container
     #[arg(value_name = "ID")]
     pub id: String,

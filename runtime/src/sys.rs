@@ -27,6 +27,7 @@ pub mod netns;
 pub mod path;
 pub mod query;
 pub mod raw_words;
+pub mod regex;
 
 /// Defines the program's C entry point, which calls a function that gets the arguments and returns
 /// the exit code.

@@ -38,7 +38,6 @@ fn every_invalid_bundle_is_refused_with_its_message() {
         let bundle = Bundle::of_workspace(&format!("invalid/{name}"));
         // Word by word: messages tell lines and columns.
         fs::copy(entry.path().join("config.json"), bundle.path().join("config.json")).expect("config.json");
-        // `run`, because a missing interpreter is known to execve alone.
         let outcome = runtime.run(&bundle);
         let directory = bundle.path().display().to_string();
         let seen_text = outcome.stderr.replace(&directory, "BUNDLE");

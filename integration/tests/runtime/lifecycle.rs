@@ -686,3 +686,26 @@ fn run_ends_with_255_when_the_program_cannot_be_executed() {
     // What is found out before is 1.
     let _ = runtime.run(&Bundle::new().args(["no-such-program"])).refused("executable file not found in $PATH");
 }
+
+/// crun's `--regex`: all containers whose ids the expression is found in; what fails with one is a warning.
+#[test]
+fn an_expression_names_many_containers() {
+    not_on_peer!("runc has no such option");
+    let runtime = Runtime::new();
+    let name = unique_name();
+    let ids = ["a1", "a2", "b1"].map(|end| format!("{name}-{end}"));
+    let bundles = ids.each_ref().map(|_| sleeper());
+    for (id, bundle) in ids.iter().zip(&bundles) {
+        let _ = runtime.call(["create", "--bundle"]).arg(bundle.path()).arg(id).outcome().ok();
+    }
+    let listed = || runtime.call(["list", "--quiet"]).outcome().ok().stdout.lines().count();
+    let expression = format!("^{name}-a[0-9]$");
+    let _ = runtime.call(["kill", "--regex", &expression, "KILL"]).outcome().ok();
+    let _ = runtime.call(["start", &ids[2]]).outcome().ok();
+    let outcome = runtime.call(["delete", "--regex", &name]).outcome().ok();
+    assert!(outcome.stderr.contains(&ids[2]) && outcome.stderr.contains("that is not stopped"), "{outcome}");
+    assert_eq!(listed(), 1);
+    let _ = runtime.call(["delete", "--regex", "--force", "(a1|b1)$"]).outcome().ok();
+    assert_eq!(listed(), 0);
+    let _ = runtime.call(["delete", "--regex", "("]).outcome().refused("not a regular expression");
+}

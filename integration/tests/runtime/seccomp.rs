@@ -536,11 +536,17 @@ fn an_older_profile_lets_processes_join() {
             }
             let bundle = Bundle::new().set("/process/noNewPrivileges", json!(no_new_privileges));
             let bundle = bundle.set("/linux/seccomp", profile).args(["/probe", "sleep"]);
+            let hook = json!({ "path": "/probe", "args": ["probe", "exit", "0"], "timeout": 60 });
+            let bundle = bundle.raw_hook("startContainer", hook);
             let bundle = if shared { bundle.without_namespace("pid") } else { bundle };
             let container = runtime.start_ready(&bundle);
             let outcome = container.exec(["/probe", "print", "it runs"]).ok();
             assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("it runs\n", ""), "{outcome}");
             container.kill_and_delete();
+            // A hook that hangs is killed by a call that the profile knows, too.
+            let hangs = json!({ "path": "/probe", "args": ["probe", "sleep"], "timeout": 1 });
+            let outcome = runtime.run(&bundle.raw_hook("startContainer", hangs));
+            let _ = outcome.fails(255, "startContainer hook #1: hook ran past specified timeout of 1.0s");
         }
     }
 }

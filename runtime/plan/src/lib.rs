@@ -364,8 +364,13 @@ pub struct Hook {
 pub struct Hooks {
     /// The hooks.
     pub list: Vec<Hook>,
-    /// The container's state as JSON, given to each on its standard input.
+    /// The container's state as JSON, given to each on its standard input: up to the pid, as the container sees
+    /// it, or all of it.
     pub state: Vec<u8>,
+    /// What comes after the pid.
+    pub state_after_pid: Vec<u8>,
+    /// Files of the host that get what they print, too: on standard output, and on standard error.
+    pub log: [Option<FdIndex>; 2],
 }
 
 /// The container's program and its credentials.

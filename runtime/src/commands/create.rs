@@ -159,7 +159,8 @@ fn start(created: &mut CreatedContainer, options: &Create, parameters: &CreatePa
     crate::launch::fault::poststart_fault(&parameters.request)?;
     if !created.poststart.is_empty() {
         let state = container.state_json(Status::Running)?;
-        hooks::run(&created.poststart, &hooks::Runner { bundle: &container.record.cleat.bundle, state: &state })?;
+        let (bundle, log) = (&container.record.cleat.bundle, &container.hook_log());
+        hooks::run(&created.poststart, &hooks::Runner { bundle, state: &state, log })?;
     }
     sd_notify::wait(listener.as_ref(), created.child.get(), parameters.notify.as_deref())
 }

@@ -112,6 +112,7 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
         own.remove()?;
     }
     let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststop, "poststop"))?;
+    let log = container.hook_log();
     let created = container.record.cleat.phase == Phase::Created;
     // The directory last: until it is gone, the id is taken and `delete` can be tried again.
     let state = container.state_json(Status::Stopped)?;
@@ -120,7 +121,8 @@ fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn
     drop(lock);
     if created {
         // runtime-spec runtime.md § Lifecycle: a failure is logged, the others run, delete succeeds.
-        let runner = hooks::Runner { bundle: &container.record.cleat.bundle, state: &state };
+        let (bundle, log) = (&container.record.cleat.bundle, &log);
+        let runner = hooks::Runner { bundle, state: &state, log };
         for error in hooks::run_all(&hooks, &runner) {
             warn(&error.to_string());
         }

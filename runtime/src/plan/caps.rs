@@ -53,12 +53,10 @@ pub const NAMES: &[&str] = &[
     "CAP_CHECKPOINT_RESTORE",
 ];
 
-/// The number of a capability; any case, with or without `CAP_`.
+/// The number of a capability, in the one form that the specification and runc know.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    NAMES.iter().position(|known| *known == full).and_then(|at| u32::try_from(at).ok())
+    NAMES.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok())
 }
 
 /// The five sets. What cannot be granted is a warning and is left out: the specification says
@@ -86,7 +84,7 @@ pub(super) fn sets(
                     continue;
                 }
                 Some(_) if is_privileged => continue,
-                None => format!("no capability {name:?}, ignored; see capabilities(7)"),
+                None => unknown(name),
                 Some(_) => format!("{name} cannot be granted here, ignored; this process does not have it"),
             };
             if !reported.contains(name) {
@@ -116,6 +114,15 @@ pub(super) fn sets(
     caps
 }
 
+/// What is said of a name that is none: it is ignored, as by runc.
+#[must_use]
+pub fn unknown(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    let advice = number(&full).map_or("see capabilities(7)".to_owned(), |_| format!("write {full}"));
+    format!("no capability {name:?}, ignored; {advice}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +143,16 @@ mod tests {
         assert_eq!(warnings.len(), 1);
         assert!(
             warnings[0].starts_with("config.json: process.capabilities.bounding[1]: no capability \"CAP_SYS_ADMN\"")
+        );
+    }
+
+    #[test]
+    fn a_name_has_one_form() {
+        let mut warnings = Vec::new();
+        let config = Capabilities { bounding: names(&["cap_kill", "KILL", "CAP_CHOWN"]), ..Capabilities::default() };
+        assert_eq!(sets(&config, &host(), false, &mut warnings).bounding, 1);
+        assert!(
+            matches!(&warnings[..], [one, two] if one.ends_with("write CAP_KILL") && two.ends_with("write CAP_KILL"))
         );
     }
 
