@@ -1,10 +1,10 @@
 //! Is the living container what was asked for?
 //!
-//! Host half. Reads what the kernel says of a container's processes, namespaces, mounts and cgroup,
-//! and compares it with config.json, and with the plan that is made of that again. Nothing is
-//! changed, nothing is believed that the container says of itself, and what cannot be read is reported.
-//! A process may have less than it was given; where it has more, its own rights may have let it
-//! get that far: then it is distinguished from a container that was made wrong.
+//! Host half. Reads what the kernel says of a container's processes, namespaces, mounts and cgroup, and compares
+//! it with config.json, and with the plan that is made of that again. Nothing is changed, nothing is believed that
+//! the container says of itself, and what cannot be read is reported. A process may have less than it was given.
+//! Where it has more, its own rights may have let it get that far. Then it is distinguished from a container that
+//! was made wrong.
 
 use std::os::fd::AsFd;
 

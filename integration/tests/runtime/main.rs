@@ -9,7 +9,9 @@ mod bad_input;
 mod bind_flags;
 mod caller;
 mod check;
+mod check_problems;
 mod devices;
+mod events;
 mod exec;
 mod hooks;
 mod io;
@@ -26,6 +28,7 @@ mod pause;
 mod process;
 mod properties;
 mod rdt;
+mod rootfs;
 mod rootless;
 mod rootless_cgroups;
 mod rootless_mounts;
@@ -34,6 +37,7 @@ mod seccomp_agents;
 mod selinux;
 mod systemd;
 mod terminal;
+mod update;
 
 fn main() -> std::process::ExitCode {
     integration::harness::main()
