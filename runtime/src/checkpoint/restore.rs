@@ -74,7 +74,7 @@ pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Res
         let problem = "a container without a mount namespace of its own cannot be restored";
         return Err(Error::at("linux.namespaces", problem).remedy("add {\"type\": \"mount\"} to them"));
     }
-    let poststop = plan.host.poststop.clone();
+    let (poststop, log) = (plan.host.poststop.clone(), plan.host.hook_log.clone());
     let (poststop_state, moved) = (std::cell::RefCell::new(None), std::cell::RefCell::default());
     let creation = Creation {
         parameters,
@@ -91,7 +91,7 @@ pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Res
     restoration.perform().inspect_err(|_| {
         moved.take().bring_back(parameters.warn);
         if let Some(state) = poststop_state.take() {
-            let runner = hooks::Runner { bundle: &request.bundle, state: &state };
+            let runner = hooks::Runner { bundle: &request.bundle, state: &state, log: &log };
             hooks::run_all(&poststop, &runner).iter().for_each(|error| (parameters.warn)(&error.to_string()));
         }
     })
