@@ -28,7 +28,7 @@ mod parameters;
 mod process;
 mod report;
 
-use facts::Subject;
+use facts::ProcDir;
 use namespaces::Namespaces;
 use process::{Role, Thread};
 use report::Verdict;
@@ -38,7 +38,7 @@ pub use report::{Difference, NotChecked, Report};
 const SYS_ADMIN: u64 = 1 << 21;
 
 /// What a container is compared with.
-pub struct Asked {
+pub struct Reference {
     spec: Spec,
     plan: Plan,
     /// `update` may have changed them since.
@@ -49,12 +49,12 @@ pub struct Asked {
     same: Option<bool>,
 }
 
-impl Asked {
+impl Reference {
     /// What the container's config.json asks for, and what was decided of it when it was made.
     ///
     /// # Errors
     /// The bundle is not there, or is wrong by now.
-    pub fn of(container: &Container) -> Result<Asked> {
+    pub fn of(container: &Container) -> Result<Reference> {
         let own = &container.record.cleat;
         let basis = own.basis.as_ref();
         let text = spec::read_from(&own.bundle, basis.and_then(|basis| basis.file.as_deref()))?;
@@ -81,7 +81,7 @@ impl Asked {
         };
         findings.warnings()?;
         let same = basis.map(|basis| basis.config.is_of(&text));
-        Ok(Asked { spec, plan, limits, now, same })
+        Ok(Reference { spec, plan, limits, now, same })
     }
 }
 
@@ -106,7 +106,7 @@ struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
-    fn new(asked: &'a Asked, container: &'a Container, started: bool) -> Expected<'a> {
+    fn new(asked: &'a Reference, container: &'a Container, started: bool) -> Expected<'a> {
         let own = &container.record.cleat;
         let plan = &asked.plan;
         let caps = plan.init.process.as_ref().map(|process| process.caps).unwrap_or_default();
@@ -183,7 +183,7 @@ pub fn audit(container: &Container) -> Result<Report> {
     }
     // A paused one may not have been started, either.
     let started = matches!(container.connect()?, Waiting::Nobody);
-    let report = compare(container, &Asked::of(container)?, started)?;
+    let report = compare(container, &Reference::of(container)?, started)?;
     Ok(Report { status: status.name(), ..report })
 }
 
@@ -191,7 +191,7 @@ pub fn audit(container: &Container) -> Result<Report> {
 ///
 /// # Errors
 /// Its first process has ended, or `/proc` is not there.
-pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Report> {
+pub fn compare(container: &Container, asked: &Reference, started: bool) -> Result<Report> {
     let expected = Expected::new(asked, container, started);
     let ended =
         || Error::of(Kind::NotRunning, format!("container not running: {}; it has ended meanwhile", container.id()));
@@ -207,13 +207,13 @@ pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Re
         None => report.skip("config.json", "it is not known how it was when the container was made"),
     }
     let proc = Proc::open()?;
-    let first = Subject::open(&proc, pid).map_err(|_| ended())?;
+    let first = ProcDir::open(&proc, pid).map_err(|_| ended())?;
     let cgroup = container.cgroup();
     let path = container.record.cleat.cgroup.as_ref().map(|own| own.path.as_path());
     if let (Some(path), None) = (path, &cgroup) {
         report.note("linux.cgroupsPath", None, Verdict::Differs, &path.display(), &"there is no such cgroup any more");
     }
-    let own = Subject::open(&proc, std::process::id().try_into().unwrap_or(0));
+    let own = ProcDir::open(&proc, std::process::id().try_into().unwrap_or(0));
     let ours = own.map(|own| namespaces::of(&own)).unwrap_or_default();
     let all = processes(&expected, &proc, &first, cgroup.as_ref());
     compare_processes(&expected, &proc, &first, &all, &ours, path, &mut report).ok_or_else(ended)?;
@@ -232,14 +232,14 @@ pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Re
 }
 
 /// The container's processes: those in its cgroup, and those in its pid namespace, if it has made that.
-fn processes(expected: &Expected<'_>, proc: &Proc, first: &Subject, cgroup: Option<&Cgroup>) -> Vec<i32> {
+fn processes(expected: &Expected<'_>, proc: &Proc, first: &ProcDir, cgroup: Option<&Cgroup>) -> Vec<i32> {
     let mut all = cgroup.and_then(|cgroup| cgroup.processes().ok()).unwrap_or_default();
     all.push(first.pid);
     let made = expected.plan.host.namespaces & !expected.joined & NEWPID != 0;
     if let (true, Ok(wanted), Ok(entries)) = (made, first.namespace("pid"), std::fs::read_dir("/proc")) {
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         let lives_there =
-            |pid: &i32| Subject::open(proc, *pid).and_then(|subject| subject.namespace("pid")) == Ok(wanted);
+            |pid: &i32| ProcDir::open(proc, *pid).and_then(|subject| subject.namespace("pid")) == Ok(wanted);
         all.extend(pids.filter(lives_there));
     }
     all.sort_unstable();
@@ -251,23 +251,23 @@ fn processes(expected: &Expected<'_>, proc: &Proc, first: &Subject, cgroup: Opti
 fn compare_processes(
     expected: &Expected<'_>,
     proc: &Proc,
-    first: &Subject,
+    first: &ProcDir,
     all: &[i32],
     ours: &Namespaces,
     cgroup: Option<&std::path::Path>,
     report: &mut Report,
 ) -> Option<()> {
-    let status = process::Status::parse(&first.read("status").ok()?)?;
+    let status = process::ProcStatus::parse(&first.read("status").ok()?)?;
     let theirs = namespaces::of(first);
     let ids = namespaces::ids(first, ours);
     for pid in all {
         let role = if *pid == first.pid { Role::First } else { Role::Other };
-        let Ok(subject) = Subject::open(proc, *pid) else { continue };
+        let Ok(subject) = ProcDir::open(proc, *pid) else { continue };
         let mut own = Report::default();
         let inside = theirs.get(NEWUSER).is_some_and(|user| namespaces::lives_below(&subject, user));
         for thread in subject.threads() {
             let Ok(text) = subject.read(&format!("task/{thread}/status")) else { continue };
-            let Some(seen) = process::Status::parse(&text).filter(|seen| !seen.zombie) else { continue };
+            let Some(seen) = process::ProcStatus::parse(&text).filter(|seen| !seen.zombie) else { continue };
             let thread = Thread { pid: thread, role, inside, status: &seen };
             process::compare(expected, &ids, &status, &thread, &mut own);
         }
@@ -291,7 +291,7 @@ fn compare_processes(
 }
 
 /// Whether a process still is the runtime's own program, on its way into the container.
-fn is_joining(subject: &Subject) -> bool {
+fn is_joining(subject: &ProcDir) -> bool {
     let exe = std::fs::read_link(format!("/proc/{}/exe", subject.pid));
     exe.is_ok_and(|exe| crate::launch::init_binary::is_init(&exe))
 }

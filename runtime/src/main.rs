@@ -34,7 +34,7 @@ fn command(words: Vec<OsString>) -> u8 {
         }
     };
     let global = &invocation.global;
-    let options = log::Options {
+    let options = log::LogOptions {
         file: global.log.as_deref(),
         json: global.log_format == "json",
         debug: global.debug,
@@ -109,7 +109,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     }
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
-        let asked = commands::check::Asked { rootless: global.rootless, manager: manager(global)? };
+        let asked = commands::check::GlobalOptions { rootless: global.rootless, manager: manager(global)? };
         return commands::check::check(asked, &state, options.bundle(), options.json);
     }
     let warn = |message: &str| log.send(Level::Warning, message);

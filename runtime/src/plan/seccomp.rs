@@ -281,7 +281,7 @@ impl Filter {
         let instructions: Vec<_> = self.program.instructions().collect();
         let allows = |(name, [first, second]): &(&str, [u64; 2])| {
             let Some(number) = native.number_of(name) else { return true };
-            let mut call = reference::Call { number, audit: native.audit(), arguments: [0; 6] };
+            let mut call = reference::SystemCall { number, audit: native.audit(), arguments: [0; 6] };
             (call.arguments[0], call.arguments[1]) = (*first, *second);
             // What is no filter of ours the kernel refuses.
             let answer = reference::run(&instructions, &call);
