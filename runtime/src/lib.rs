@@ -1,11 +1,11 @@
 //! `cleat`, an OCI container runtime: a drop-in for runc on Linux.
 //!
-//! The modules are floors: each uses only those below it, and `check-layers` sees to that. From the top:
-//! [`commands`], one file a command; [`check`] and [`audit`], which compare a bundle with this machine and a
+//! The modules are floors: each uses only those below it, and `check-layers` sees to that. The floors, from the
+//! top: [`commands`], one file a command; [`check`] and [`audit`], which compare a bundle with this machine and a
 //! container with its bundle; [`launch`], from `clone3` to `execve`; [`probe`], which asks the machine;
 //! [`container`], what is known of one; [`cgroup`]; [`plan`], a pure function, where all is decided; [`spec`],
-//! config.json as types; [`sys`], the system calls. What happens inside the container is in
-//! `runtime/init`, another program.
+//! config.json as types; [`sys`], the system calls. What happens inside the container is in `runtime/init`,
+//! another program.
 
 pub mod audit;
 pub mod cgroup;

@@ -241,8 +241,8 @@ fn other_addresses_stay_behind() {
 
 // --- other namespaces --------------------------------------------------------------------------------
 
-/// A namespace given by path: the device is in it, and stays when the container is deleted: "The
-/// runtime MUST NOT attempt to move the interface out of the namespace before deletion."
+/// A namespace given by path: the device is in it, and stays when the container is deleted. "The runtime MUST NOT
+/// attempt to move the interface out of the namespace before deletion."
 #[test]
 fn a_device_stays_in_a_joined_namespace() {
     not_on_runc_1_1!("it does not know network devices");
