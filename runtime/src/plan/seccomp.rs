@@ -378,8 +378,8 @@ pub fn profile(config: &spec::Seccomp, family: Family, findings: &mut Findings) 
         let decided = decide_rule(rule, &place.at(format_args!("syscalls[{index}]")), findings);
         rules.extend(findings.keep(decided));
     }
-    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to
-    // hear of all else: it may know better.
+    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to learn of all
+    // else: it may know better.
     let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE);
     let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
     Profile { default, newer, architectures: architectures(config, family, &place, findings), rules }
