@@ -44,6 +44,12 @@ impl Bundle {
         bundle
     }
 
+    /// A container whose program waits until it is killed.
+    #[must_use]
+    pub fn sleeper() -> Self {
+        Self::new().args(["/probe", "sleep"])
+    }
+
     /// The same program and specification on the root file system of `other`.
     #[must_use]
     pub fn sharing_rootfs_of(other: &Self) -> Self {
@@ -223,6 +229,23 @@ impl Bundle {
         let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
         let this = self.namespace(json!({ "type": "user" }));
         this.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps)
+    }
+
+    /// The same, and the root file system belongs to root of that namespace.
+    #[must_use]
+    pub fn mapped_with_rootfs(self) -> Self {
+        self.chown_rootfs();
+        self.mapped()
+    }
+
+    /// Gives the root file system to root of the namespace that [`Bundle::mapped`] asks for.
+    ///
+    /// # Panics
+    /// The caller may not.
+    pub fn chown_rootfs(&self) {
+        for path in [self.rootfs(), self.rootfs().join("probe")] {
+            std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
+        }
     }
 
     /// For an ordinary user, as `spec --rootless` has it: the user is root inside, the network and `/sys`

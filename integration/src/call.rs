@@ -16,8 +16,8 @@ use crate::programs::is_peer;
 use crate::temp::unique_name;
 use crate::wait::{DEADLINE, eventually, readable};
 
-/// One call, before it is made. stdout and stderr go to files: a container inherits them, and
-/// nobody has to read a pipe to its end to know that the runtime itself has gone.
+/// One call, before it is made. stdout and stderr go to files: a container inherits them. Nobody has to read a
+/// pipe to its end to know that the runtime itself has gone.
 #[derive(Debug)]
 pub struct Call {
     command: Command,

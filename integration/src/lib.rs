@@ -18,7 +18,6 @@
 
 #![allow(clippy::expect_used, reason = "a test harness fails by saying what was expected")]
 
-mod agent;
 mod apparmor;
 mod attack;
 mod audit;
@@ -44,6 +43,7 @@ pub mod report;
 mod requires;
 mod resctrl;
 mod runtime;
+mod seccomp_agent;
 pub mod selinux;
 pub mod shim;
 mod snapshot;
@@ -53,7 +53,6 @@ mod terminal;
 mod user;
 mod wait;
 
-pub use agent::{Agent, Answer, Decider, Notification};
 pub use apparmor::Profiles;
 pub use attack::{Exchange, contents, json_lines};
 pub use audit::Audit;
@@ -74,6 +73,7 @@ pub use requires::{
 };
 pub use resctrl::Resctrl;
 pub use runtime::Runtime;
+pub use seccomp_agent::{Agent, Answer, Decider, Notification};
 pub use snapshot::{Snapshot, nothing_is_left};
 pub use spec::default_spec;
 pub use temp::{TempDir, unique_name};

@@ -28,7 +28,7 @@ mod parameters;
 mod process;
 mod report;
 
-use facts::Subject;
+use facts::ProcDir;
 pub use mounts::{MountPoint, MountPoints};
 use namespaces::Namespaces;
 use process::{Role, Thread};
@@ -50,7 +50,7 @@ pub enum Moment {
 }
 
 /// What a container is compared with.
-pub struct Asked {
+pub struct Reference {
     spec: Spec,
     plan: Plan,
     /// `update` may have changed them since.
@@ -61,12 +61,12 @@ pub struct Asked {
     same: Option<bool>,
 }
 
-impl Asked {
+impl Reference {
     /// What the container's config.json asks for, and what was decided of it when it was made.
     ///
     /// # Errors
     /// The bundle is not there, or is wrong by now.
-    pub fn of(container: &Container) -> Result<Asked> {
+    pub fn of(container: &Container) -> Result<Reference> {
         let own = &container.record.cleat;
         let basis = own.basis.as_ref();
         let text = spec::read_from(&own.bundle, basis.and_then(|basis| basis.file.as_deref()))?;
@@ -93,7 +93,7 @@ impl Asked {
         };
         findings.warnings()?;
         let same = basis.map(|basis| basis.config.is_of(&text));
-        Ok(Asked { spec, plan, limits, now, same })
+        Ok(Reference { spec, plan, limits, now, same })
     }
 
     /// config.json.
@@ -138,7 +138,7 @@ struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
-    fn new(asked: &'a Asked, container: &'a Container, moment: Moment) -> Expected<'a> {
+    fn new(asked: &'a Reference, container: &'a Container, moment: Moment) -> Expected<'a> {
         let own = &container.record.cleat;
         let plan = &asked.plan;
         let caps = plan.init.process.as_ref().map(|process| process.caps).unwrap_or_default();
@@ -217,7 +217,7 @@ pub fn audit(container: &Container) -> Result<Report> {
     }
     // A paused one may not have been started, either.
     let moment = if matches!(container.connect()?, Waiting::Nobody) { Moment::Running } else { Moment::Created };
-    let report = compare(container, &Asked::of(container)?, moment, None)?;
+    let report = compare(container, &Reference::of(container)?, moment, None)?;
     Ok(Report { status: status.name(), ..report })
 }
 
@@ -225,7 +225,7 @@ pub fn audit(container: &Container) -> Result<Report> {
 ///
 /// # Errors
 /// Its first process has ended, or `/proc` is not there.
-pub fn compare(container: &Container, asked: &Asked, moment: Moment, not_its: Option<i32>) -> Result<Report> {
+pub fn compare(container: &Container, asked: &Reference, moment: Moment, not_its: Option<i32>) -> Result<Report> {
     let expected = Expected::new(asked, container, moment);
     let ended =
         || Error::of(Kind::NotRunning, format!("container not running: {}; it has ended meanwhile", container.id()));
@@ -241,13 +241,13 @@ pub fn compare(container: &Container, asked: &Asked, moment: Moment, not_its: Op
         None => report.skip("config.json", "it is not known how it was when the container was made"),
     }
     let proc = Proc::open()?;
-    let first = Subject::open(&proc, pid).map_err(|_| ended())?;
+    let first = ProcDir::open(&proc, pid).map_err(|_| ended())?;
     let cgroup = container.cgroup();
     let path = container.record.cleat.cgroup.as_ref().map(|own| own.path.as_path());
     if let (Some(path), None) = (path, &cgroup) {
         report.note("linux.cgroupsPath", None, Verdict::Differs, &path.display(), &"there is no such cgroup any more");
     }
-    let own = Subject::open(&proc, std::process::id().try_into().unwrap_or(0));
+    let own = ProcDir::open(&proc, std::process::id().try_into().unwrap_or(0));
     let ours = own.map(|own| namespaces::of(&own)).unwrap_or_default();
     let mut all = processes(&expected, &proc, &first, cgroup.as_ref());
     all.retain(|pid| Some(*pid) != not_its);
@@ -267,14 +267,14 @@ pub fn compare(container: &Container, asked: &Asked, moment: Moment, not_its: Op
 }
 
 /// The container's processes: those in its cgroup, and those in its pid namespace, if it has made that.
-fn processes(expected: &Expected<'_>, proc: &Proc, first: &Subject, cgroup: Option<&Cgroup>) -> Vec<i32> {
+fn processes(expected: &Expected<'_>, proc: &Proc, first: &ProcDir, cgroup: Option<&Cgroup>) -> Vec<i32> {
     let mut all = cgroup.and_then(|cgroup| cgroup.processes().ok()).unwrap_or_default();
     all.push(first.pid);
     let made = expected.plan.host.namespaces & !expected.joined & NEWPID != 0;
     if let (true, Ok(wanted), Ok(entries)) = (made, first.namespace("pid"), std::fs::read_dir("/proc")) {
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         let lives_there =
-            |pid: &i32| Subject::open(proc, *pid).and_then(|subject| subject.namespace("pid")) == Ok(wanted);
+            |pid: &i32| ProcDir::open(proc, *pid).and_then(|subject| subject.namespace("pid")) == Ok(wanted);
         all.extend(pids.filter(lives_there));
     }
     all.sort_unstable();
@@ -286,24 +286,24 @@ fn processes(expected: &Expected<'_>, proc: &Proc, first: &Subject, cgroup: Opti
 fn compare_processes(
     expected: &Expected<'_>,
     proc: &Proc,
-    first: &Subject,
+    first: &ProcDir,
     all: &[i32],
     ours: &Namespaces,
     cgroup: Option<&std::path::Path>,
     report: &mut Report,
 ) -> Option<()> {
-    let status = process::Status::parse(&first.read("status").ok()?)?;
+    let status = process::ProcStatus::parse(&first.read("status").ok()?)?;
     let theirs = namespaces::of(first);
     let ids = namespaces::ids(first, ours);
     for pid in all {
         // What one that joined may have, no descendant of the first one can get; of a restored one that is known.
         let role = if *pid == first.pid || expected.restored { Role::First } else { Role::Other };
-        let Ok(subject) = Subject::open(proc, *pid) else { continue };
+        let Ok(subject) = ProcDir::open(proc, *pid) else { continue };
         let mut own = Report::default();
         let inside = theirs.get(NEWUSER).is_some_and(|user| namespaces::lives_below(&subject, user));
         for thread in subject.threads() {
             let Ok(text) = subject.read(&format!("task/{thread}/status")) else { continue };
-            let Some(seen) = process::Status::parse(&text).filter(|seen| !seen.zombie) else { continue };
+            let Some(seen) = process::ProcStatus::parse(&text).filter(|seen| !seen.zombie) else { continue };
             let thread = Thread { pid: thread, role, inside, status: &seen };
             process::compare(expected, &ids, &status, &thread, &mut own);
         }
@@ -327,7 +327,7 @@ fn compare_processes(
 }
 
 /// Whether a process still is the runtime's own program, on its way into the container.
-fn is_joining(subject: &Subject) -> bool {
+fn is_joining(subject: &ProcDir) -> bool {
     let exe = std::fs::read_link(format!("/proc/{}/exe", subject.pid));
     exe.is_ok_and(|exe| crate::launch::init_binary::is_init(&exe))
 }

@@ -33,7 +33,7 @@ impl Level {
 
 /// What is logged, and where.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
+pub struct LogOptions<'a> {
     /// `--log`
     pub file: Option<&'a Path>,
     /// `--log-format json`
@@ -63,7 +63,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn open(options: Options<'_>) -> Result<Log> {
+    pub fn open(options: LogOptions<'_>) -> Result<Log> {
         let file = options
             .file
             .map(|path| {

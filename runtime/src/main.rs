@@ -34,7 +34,7 @@ fn command(words: Vec<OsString>) -> u8 {
         }
     };
     let global = &invocation.global;
-    let options = log::Options {
+    let options = log::LogOptions {
         file: global.log.as_deref(),
         json: global.log_format == "json",
         debug: global.debug,
@@ -114,7 +114,7 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
         if let Some(id) = &options.checkpoint {
             return commands::check::checkpoint(&Store::new(state?), id, options.json);
         }
-        let asked = commands::check::Asked { rootless: global.rootless, manager: manager(global)? };
+        let asked = commands::check::GlobalOptions { rootless: global.rootless, manager: manager(global)? };
         return commands::check::check(asked, &state, options.bundle(), options.json);
     }
     let warn = |message: &str| log.send(Level::Warning, message);

@@ -6,31 +6,31 @@
 mod bundle;
 #[path = "../fuzz/checks/command_line.rs"]
 mod command_line;
-#[path = "../fuzz/kept.rs"]
-mod kept;
+#[path = "../fuzz/corpus.rs"]
+mod corpus;
 #[path = "../fuzz/checks/program.rs"]
 mod program;
 #[path = "../fuzz/checks/seccomp.rs"]
 mod seccomp;
 #[path = "../fuzz/checks/state.rs"]
 mod state;
+#[path = "../fuzz/checks/strings.rs"]
+mod strings;
 #[path = "../fuzz/checks/wire.rs"]
 mod wire;
-#[path = "../fuzz/checks/words.rs"]
-mod words;
 
-const TARGETS: &[(&str, kept::Check)] = &[
+const TARGETS: &[(&str, corpus::Check)] = &[
     ("bundle", bundle::check),
     ("command_line", command_line::check),
     ("program", program::check),
     ("seccomp", seccomp::check),
     ("state", state::check),
+    ("strings", strings::check),
     ("wire", wire::check),
-    ("words", words::check),
 ];
 
 #[test]
 fn the_corpus_of_every_fuzz_target_passes() {
     // The shim's are in a test of its own.
-    kept::check("fuzz/corpus", |name| !name.starts_with("shim_"), TARGETS);
+    corpus::check("fuzz/corpus", |name| !name.starts_with("shim_"), TARGETS);
 }

@@ -22,7 +22,7 @@ struct SavedOptions {
 
 /// How a process ended.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
+struct ExitRecord {
     pid: u32,
     status: u32,
     seconds: i64,
@@ -78,7 +78,7 @@ pub fn record_exit(bundle: &Path, exec: &str, pid: u32, exit: Exit) -> Result<()
         }
         _ => {}
     }
-    let record = Record { pid, status: exit.status, seconds: exit.at.seconds, nanos: exit.at.nanos };
+    let record = ExitRecord { pid, status: exit.status, seconds: exit.at.seconds, nanos: exit.at.nanos };
     write(&exit_file(bundle, exec), &record)
 }
 
@@ -104,7 +104,7 @@ pub fn remove_exit(bundle: &Path, exec: &str) {
 /// How the init ended: its pid, and its exit.
 pub fn init_exit(bundle: &Path) -> Option<(u32, Exit)> {
     let text = std::fs::read(exit_file(bundle, "")).ok()?;
-    let record: Record = serde_json::from_slice(&text).ok()?;
+    let record: ExitRecord = serde_json::from_slice(&text).ok()?;
     let at = Timestamp { seconds: record.seconds, nanos: record.nanos };
     Some((record.pid, Exit { status: record.status, at }))
 }

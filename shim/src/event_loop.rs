@@ -16,7 +16,7 @@ use crate::args::Args;
 use crate::connections::{self, Flushed, MAX_PEERS, Peers, Received};
 use crate::driver::{Ctx, Driver, Outcome};
 use crate::epoll::{Epoll, Source, Token};
-use crate::lifetime::{Event, Facts, Lifetime};
+use crate::lifetime::{Conditions, Lifetime, LifetimeEvent};
 use crate::messages::Timestamp;
 use crate::publisher::Publisher;
 use crate::task::{Effect, Exit, Input, Tasks, Verb};
@@ -120,8 +120,8 @@ impl Server {
         }
     }
 
-    fn facts(&self) -> Facts {
-        Facts {
+    fn facts(&self) -> Conditions {
+        Conditions {
             tasks: !self.tasks.is_empty(),
             peers: self.peers.count(),
             silent_peer: self.peers.silent_since(),
@@ -129,7 +129,7 @@ impl Server {
         }
     }
 
-    fn live(&mut self, event: Event<'_>) {
+    fn live(&mut self, event: LifetimeEvent<'_>) {
         let facts = self.facts();
         self.lifetime.step(event, facts, Instant::now());
     }
@@ -188,7 +188,7 @@ impl Server {
                         }
                     }
                     Effect::Publish(event) => self.publisher.publish(&event),
-                    Effect::Shutdown => self.live(Event::Shutdown),
+                    Effect::Shutdown => self.live(LifetimeEvent::Shutdown),
                     effect => self.driver.perform(effect, &mut self.ctx),
                 }
             }
@@ -198,7 +198,7 @@ impl Server {
     fn accept(&mut self) {
         // One at a time: epoll reports the listener again while others wait.
         let Some(socket) = self.accept_peer() else { return };
-        self.live(Event::Connected);
+        self.live(LifetimeEvent::Connected);
         if self.peers.count() >= MAX_PEERS {
             // A peer that has sent a request may be containerd, which takes the end of its connection for the end of
             // the shim. One that has not makes room.
@@ -243,9 +243,9 @@ impl Server {
                 Ok(call) => {
                     match &call.verb {
                         Verb::Connect if !self.tasks.has(&call.who.container) => {
-                            self.live(Event::Announced(&call.who.container));
+                            self.live(LifetimeEvent::Announced(&call.who.container));
                         }
-                        Verb::Create(_) => self.live(Event::Create(&call.who.container)),
+                        Verb::Create(_) => self.live(LifetimeEvent::Create(&call.who.container)),
                         _ => {}
                     }
                     self.ctx.event(Input::Call(ticket, call));
@@ -279,7 +279,7 @@ impl Server {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             if number == nix::libc::SIGTERM || number == nix::libc::SIGINT {
-                self.live(Event::Terminated);
+                self.live(LifetimeEvent::Terminated);
             }
         }
         while let Some((pid, status)) = child::peek_ended() {

@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// What happened to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum LifetimeEvent<'a> {
     /// A peer has connected.
     Connected,
     /// `start` has announced a task.
@@ -46,7 +46,7 @@ pub enum Event<'a> {
 
 /// What the exit depends on besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Conditions {
     /// There are tasks.
     pub tasks: bool,
     /// The number of peers.
@@ -89,30 +89,30 @@ impl Lifetime {
     }
 
     /// Takes an event.
-    pub fn step(&mut self, event: Event<'_>, facts: Facts, now: Instant) {
+    pub fn step(&mut self, event: LifetimeEvent<'_>, facts: Conditions, now: Instant) {
         match event {
             // `start` may have sent it here, and containerd may follow.
-            Event::Connected if self.terminated => {}
-            Event::Connected => {
+            LifetimeEvent::Connected if self.terminated => {}
+            LifetimeEvent::Connected => {
                 self.exit_deadline = None;
                 self.idle_since = self.idle_since.map(|_| now);
             }
-            Event::Announced(id) => {
+            LifetimeEvent::Announced(id) => {
                 self.expected.retain(|_, since| now < *since + EXPECTED);
                 self.expected.insert(id.into(), now);
             }
-            Event::Create(id) => {
+            LifetimeEvent::Create(id) => {
                 self.expected.remove(id);
                 self.shut_down = false;
             }
             // It may have been sent before a task was announced, for which `is_over` waits.
-            Event::Shutdown => {
+            LifetimeEvent::Shutdown => {
                 self.shut_down = true;
                 if self.expected_until(facts, now).is_none() {
                     self.exit_deadline = Some(now + EXIT_TIMEOUT);
                 }
             }
-            Event::Terminated => {
+            LifetimeEvent::Terminated => {
                 self.exit_deadline = Some(now + EXIT_TIMEOUT);
                 self.terminated = true;
             }
@@ -120,17 +120,17 @@ impl Lifetime {
     }
 
     /// Until when a task is expected, if one is.
-    fn expected_until(&self, facts: Facts, now: Instant) -> Option<Instant> {
+    fn expected_until(&self, facts: Conditions, now: Instant) -> Option<Instant> {
         let announced = self.expected.values().map(|since| *since + EXPECTED);
         announced.chain(facts.silent_peer.map(|since| since + SILENT)).filter(|until| now < *until).max()
     }
 
-    fn idle_timeout(facts: Facts) -> Duration {
+    fn idle_timeout(facts: Conditions) -> Duration {
         if facts.peers == 0 { IDLE } else { IDLE_WITH_PEER }
     }
 
     /// When to call [`Lifetime::is_over`] at the latest.
-    pub fn next_timer(&mut self, facts: Facts, now: Instant) -> Option<Instant> {
+    pub fn next_timer(&mut self, facts: Conditions, now: Instant) -> Option<Instant> {
         let idle_until = self.idle_since.filter(|_| self.exit_deadline.is_none());
         let idle_until = idle_until.map(|since| since + Self::idle_timeout(facts));
         let shut_down = self.shut_down && self.exit_deadline.is_none() && !facts.tasks;
@@ -139,7 +139,7 @@ impl Lifetime {
     }
 
     /// Whether the server should exit now.
-    pub fn is_over(&mut self, facts: Facts, now: Instant) -> bool {
+    pub fn is_over(&mut self, facts: Conditions, now: Instant) -> bool {
         if let Some(deadline) = self.exit_deadline {
             return facts.published || deadline <= now;
         }
@@ -172,9 +172,9 @@ impl Lifetime {
 mod tests {
     use super::*;
 
-    const NOBODY: Facts = Facts { tasks: false, peers: 0, silent_peer: None, published: true };
-    const PEER: Facts = Facts { peers: 1, ..NOBODY };
-    const TASK: Facts = Facts { tasks: true, ..PEER };
+    const NOBODY: Conditions = Conditions { tasks: false, peers: 0, silent_peer: None, published: true };
+    const PEER: Conditions = Conditions { peers: 1, ..NOBODY };
+    const TASK: Conditions = Conditions { tasks: true, ..PEER };
 
     fn secs(start: Instant, secs: u64) -> Instant {
         start + Duration::from_secs(secs)
@@ -202,8 +202,8 @@ mod tests {
     fn after_shutdown_the_server_exits_when_all_is_published() {
         let start = Instant::now();
         let mut life = Lifetime::new(start);
-        life.step(Event::Shutdown, PEER, start);
-        let unpublished = Facts { published: false, ..PEER };
+        life.step(LifetimeEvent::Shutdown, PEER, start);
+        let unpublished = Conditions { published: false, ..PEER };
         assert!(!life.is_over(unpublished, secs(start, 2)));
         assert_eq!(life.next_timer(unpublished, start), Some(secs(start, 3)));
         assert!(life.is_over(PEER, secs(start, 2)));
@@ -213,23 +213,23 @@ mod tests {
     #[test]
     fn a_connection_keeps_a_server_that_exits_but_not_after_a_signal() {
         let start = Instant::now();
-        let silent = Facts { silent_peer: Some(start), ..PEER };
+        let silent = Conditions { silent_peer: Some(start), ..PEER };
         let mut life = Lifetime::new(start);
-        life.step(Event::Shutdown, PEER, start);
+        life.step(LifetimeEvent::Shutdown, PEER, start);
         assert!(life.is_over(PEER, start) && life.may_exit(true, start));
-        life.step(Event::Connected, silent, start);
+        life.step(LifetimeEvent::Connected, silent, start);
         assert!(!life.is_exiting() && !life.is_over(silent, start));
-        life.step(Event::Terminated, PEER, start);
-        life.step(Event::Connected, silent, start);
+        life.step(LifetimeEvent::Terminated, PEER, start);
+        life.step(LifetimeEvent::Connected, silent, start);
         assert!(life.is_exiting() && life.is_over(silent, start));
     }
 
     #[test]
     fn a_silent_peer_keeps_a_server_for_a_moment() {
         let start = Instant::now();
-        let silent = Facts { silent_peer: Some(start), ..PEER };
+        let silent = Conditions { silent_peer: Some(start), ..PEER };
         let mut life = Lifetime::new(start);
-        life.step(Event::Shutdown, silent, start);
+        life.step(LifetimeEvent::Shutdown, silent, start);
         assert!(!life.is_exiting());
         assert_eq!(life.next_timer(silent, start), Some(secs(start, 2)));
         assert!(!life.is_over(silent, secs(start, 1)));
@@ -240,15 +240,15 @@ mod tests {
     fn an_announced_task_keeps_the_server() {
         let start = Instant::now();
         let mut life = Lifetime::new(start);
-        life.step(Event::Announced("c"), PEER, start);
-        life.step(Event::Shutdown, PEER, secs(start, 1));
+        life.step(LifetimeEvent::Announced("c"), PEER, start);
+        life.step(LifetimeEvent::Shutdown, PEER, secs(start, 1));
         assert!(!life.is_exiting() && !life.is_over(PEER, secs(start, 9)));
-        life.step(Event::Create("c"), PEER, secs(start, 2));
-        life.step(Event::Shutdown, PEER, secs(start, 3));
+        life.step(LifetimeEvent::Create("c"), PEER, secs(start, 2));
+        life.step(LifetimeEvent::Shutdown, PEER, secs(start, 3));
         assert!(life.is_exiting());
         let mut life = Lifetime::new(start);
-        life.step(Event::Announced("c"), PEER, start);
-        life.step(Event::Shutdown, PEER, secs(start, 1));
+        life.step(LifetimeEvent::Announced("c"), PEER, start);
+        life.step(LifetimeEvent::Shutdown, PEER, secs(start, 1));
         assert!(life.is_over(PEER, secs(start, 10)), "it never came");
     }
 
@@ -257,10 +257,10 @@ mod tests {
         let start = Instant::now();
         let mut life = Lifetime::new(start);
         assert!(!life.is_over(NOBODY, start));
-        life.step(Event::Shutdown, PEER, start);
+        life.step(LifetimeEvent::Shutdown, PEER, start);
         // `delete`, which asks whether the server lives.
-        let silent = Facts { silent_peer: Some(start), ..PEER };
-        life.step(Event::Connected, silent, start);
+        let silent = Conditions { silent_peer: Some(start), ..PEER };
+        life.step(LifetimeEvent::Connected, silent, start);
         assert!(!life.is_over(silent, start));
         assert!(!life.is_over(TASK, start));
         assert!(life.is_over(NOBODY, start));
@@ -270,7 +270,7 @@ mod tests {
     fn a_start_under_way_delays_the_exit() {
         let start = Instant::now();
         let mut life = Lifetime::new(start);
-        life.step(Event::Shutdown, PEER, start);
+        life.step(LifetimeEvent::Shutdown, PEER, start);
         assert!(life.is_over(PEER, start) && !life.may_exit(false, start));
         assert_eq!(life.next_timer(PEER, start), Some(start + RETRY));
         assert!(life.may_exit(true, start + RETRY));

@@ -75,7 +75,7 @@ pub fn given(input: &[u8], args: &Args) -> Result<StdinParams> {
 
 /// The part of config.json that is read here.
 #[derive(Deserialize)]
-struct Spec {
+struct PodAnnotations {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
@@ -83,7 +83,7 @@ struct Spec {
 /// The group of a task, which has one server; it is the task's id if no annotation names one.
 fn group(config: &Path, id: &str) -> Result<String> {
     let text = cleat::spec::read_json(config)?;
-    let spec: Spec = cleat::spec::parse("config.json", &text)?;
+    let spec: PodAnnotations = cleat::spec::parse("config.json", &text)?;
     Ok(group_of(&spec.annotations, id).to_owned())
 }
 

@@ -1,8 +1,9 @@
 //! What do stream URIs mean, and how are streams opened?
 //!
-//! An init gets the caller's fifos themselves: nothing is copied. The shim holds a read end of its output, so that it
-//! gets neither `SIGPIPE` nor `EPIPE` while the reader is away, and its output stays in the fifo; and a write end of its
-//! standard input, until CloseIO. All writers end with the init, so the reader gets the end of the file, too.
+//! An init gets the caller's fifos themselves: nothing is copied. The shim holds a read end of its output: the
+//! init gets neither `SIGPIPE` nor `EPIPE` while the reader is away, and its output stays in the fifo. Until
+//! CloseIO it also holds a write end of its standard input. All writers end with the init, so the reader gets the
+//! end of the file, too.
 //!
 //! The children of a further process may hold its streams after its exit. It gets pipes, which are spliced on, so that
 //! the shim can close the fifos. A terminal is copied.

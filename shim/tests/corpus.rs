@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-#[path = "../../runtime/fuzz/kept.rs"]
-mod kept;
+#[path = "../../runtime/fuzz/corpus.rs"]
+mod corpus;
 #[path = "../../runtime/fuzz/checks/shim_arguments.rs"]
 mod shim_arguments;
 #[path = "../../runtime/fuzz/checks/shim_events.rs"]
@@ -16,7 +16,7 @@ mod shim_stdio;
 #[path = "../../runtime/fuzz/checks/shim_tasks.rs"]
 mod shim_tasks;
 
-const TARGETS: &[(&str, kept::Check)] = &[
+const TARGETS: &[(&str, corpus::Check)] = &[
     ("shim_arguments", shim_arguments::check),
     ("shim_events", shim_events::check),
     ("shim_frames", shim_frames::check),
@@ -26,5 +26,5 @@ const TARGETS: &[(&str, kept::Check)] = &[
 
 #[test]
 fn the_corpus_of_every_fuzz_target_of_the_shim_passes() {
-    kept::check("../runtime/fuzz/corpus", |name| name.starts_with("shim_"), TARGETS);
+    corpus::check("../runtime/fuzz/corpus", |name| name.starts_with("shim_"), TARGETS);
 }

@@ -8,11 +8,11 @@ mod act;
 mod attack;
 mod call;
 mod confinement;
+mod consume;
 mod facts;
 mod hello;
+mod outside;
 mod sys;
-mod use_up;
-mod witness;
 
 use std::process::ExitCode;
 
@@ -130,18 +130,18 @@ fn main() -> ExitCode {
         ("thread-stays", []) => call::thread_stays(),
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
-        ("eat", [bytes]) => use_up::memory(bytes.parse().unwrap_or(0)),
-        ("forks", [most]) => print_json(&use_up::forks(most.parse().unwrap_or(0))),
-        ("rdma-contexts", [path, most]) => print_json(&use_up::rdma(path, most.parse().unwrap_or(0))),
-        ("burn", [ms]) => print_json(&use_up::cpu(ms.parse().unwrap_or(0))),
-        ("read-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0), false)),
-        ("write-direct", [path, bytes]) => print_json(&use_up::device(path, bytes.parse().unwrap_or(0), true)),
-        ("allocate", [path, bytes]) => print_json(&use_up::allocate(path, bytes.parse().unwrap_or(0))),
+        ("eat", [bytes]) => consume::memory(bytes.parse().unwrap_or(0)),
+        ("forks", [most]) => print_json(&consume::forks(most.parse().unwrap_or(0))),
+        ("rdma-contexts", [path, most]) => print_json(&consume::rdma(path, most.parse().unwrap_or(0))),
+        ("burn", [ms]) => print_json(&consume::cpu(ms.parse().unwrap_or(0))),
+        ("read-direct", [path, bytes]) => print_json(&consume::device(path, bytes.parse().unwrap_or(0), false)),
+        ("write-direct", [path, bytes]) => print_json(&consume::device(path, bytes.parse().unwrap_or(0), true)),
+        ("allocate", [path, bytes]) => print_json(&consume::allocate(path, bytes.parse().unwrap_or(0))),
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),
         ("hook", [file, tag, status]) => return act::hook(file, tag, status),
         ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),
         (attack, rest) if attack.starts_with("attack-") => return attack_with(attack, rest),
-        (outside, rest) => return outside_containers(outside, rest),
+        (word, rest) => return outside_containers(word, rest),
     }
     ExitCode::SUCCESS
 }
@@ -165,14 +165,14 @@ fn attack_with(word: &str, rest: &[&str]) -> ExitCode {
 /// What does not run in a container, but next to some.
 fn outside_containers(word: &str, rest: &[&str]) -> ExitCode {
     match (word, rest) {
-        ("left", paths) => print_json(&witness::left(paths)),
+        ("left", paths) => print_json(&outside::left(paths)),
         ("console", [socket]) => {
-            if let Err(error) = witness::console(socket) {
+            if let Err(error) = outside::console(socket) {
                 eprintln!("console {socket}: {error}");
                 return ExitCode::FAILURE;
             }
         }
-        ("pty", program @ [_, ..]) => match witness::on_terminal(program) {
+        ("pty", program @ [_, ..]) => match outside::on_terminal(program) {
             Ok(code) => return ExitCode::from(code),
             Err(error) => {
                 eprintln!("pty: {error}");

@@ -20,15 +20,11 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// A success leaves nothing.
 #[test]
 fn a_whole_life_leaves_nothing() {
     let _alone = alone();
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     // The state root itself stays.
     runtime.start_ready(&bundle).kill_and_delete();
     reap_orphans();
@@ -119,7 +115,7 @@ fn too_few_descriptors_leave_nothing() {
 #[test]
 fn a_failed_exec_leaves_nothing() {
     let _alone = alone();
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let _ = container.exec(["/probe", "exit", "0"]).ok();
     reap_orphans();
@@ -150,11 +146,9 @@ fn steps(runtime: &Runtime) -> Vec<String> {
 /// A bundle in which no step is idle: every namespace, hook, device and path there can be.
 fn full_bundle() -> Bundle {
     let hook = json!({ "path": "/bin/true" });
-    let bundle = sleeper().mapped();
+    let bundle = Bundle::sleeper().mapped();
     // The root file system belongs to the container's root.
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
+    bundle.chown_rootfs();
     std::fs::set_permissions(bundle.dir(), PermissionsExt::from_mode(0o755)).expect("chmod");
     bundle
         .namespace(json!({ "type": "time" }))
@@ -173,7 +167,7 @@ fn a_failure_at_any_step_leaves_nothing() {
     not_on_peer!("the peers have no steps that can be made to fail");
     let _alone = alone();
     let runtime = Runtime::new();
-    for bundle in [sleeper(), full_bundle()] {
+    for bundle in [Bundle::sleeper(), full_bundle()] {
         let _ = runtime.run_with(&bundle, |call| call.arg("--detach")).ok();
         reap_orphans();
         let before = Snapshot::take(&runtime);
@@ -205,7 +199,7 @@ fn kill_9_at_any_step_leaves_nothing_after_delete() {
     not_on_peer!("the peers have no steps to be killed at");
     let _alone = alone();
     let runtime = Runtime::new();
-    for bundle in [sleeper(), full_bundle()] {
+    for bundle in [Bundle::sleeper(), full_bundle()] {
         let _ = runtime.run_with(&bundle, |call| call.arg("--detach")).ok();
         reap_orphans();
         let before = Snapshot::take(&runtime);
@@ -303,7 +297,7 @@ fn check_changes_nothing() {
 #[test]
 fn kill_9_at_any_time_leaves_nothing_after_delete() {
     let _alone = alone();
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let whole = {
         let start = Instant::now();
         runtime.start_ready(&bundle).kill_and_delete();

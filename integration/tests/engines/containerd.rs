@@ -143,8 +143,8 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
     containerd.nothing_is_left();
 }
 
-/// containerd is killed while a task writes, and comes back: the task is neither killed nor gets
-/// an error, no byte is lost or twice there, and its exit status is known though it ended meanwhile.
+/// containerd is killed while a task writes, and comes back. The task is neither killed nor gets an error, no byte
+/// is lost or twice there, and its exit status is known though it ended meanwhile.
 #[test]
 fn a_task_outlives_containerd_and_its_exit_status_is_known() {
     let mut containerd = containerd!();

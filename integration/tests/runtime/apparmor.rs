@@ -25,14 +25,6 @@ fn bundle(profile: &str) -> Bundle {
     bundle.set("/process/apparmorProfile", json!(profile)).args(["/probe", "sleep"])
 }
 
-/// The same in a user namespace, whose root owns the root file system.
-fn mapped(bundle: Bundle) -> Bundle {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle.mapped()
-}
-
 const OWN: &str = "/proc/self/attr/apparmor/current";
 
 /// The profile and the mode of a container's first process, seen from the host.
@@ -98,7 +90,9 @@ fn the_program_is_confined_in_a_user_namespace() {
     let profiles = profiles!();
     let runtime = Runtime::new();
     for no_new_privileges in [true, false] {
-        let bundle = mapped(bundle(&profiles.name("deny"))).set("/process/noNewPrivileges", json!(no_new_privileges));
+        let bundle = bundle(&profiles.name("deny"))
+            .mapped_with_rootfs()
+            .set("/process/noNewPrivileges", json!(no_new_privileges));
         assert_eq!(seen_by_the_program(&runtime, bundle), denied(&profiles), "noNewPrivileges {no_new_privileges}");
     }
 }
@@ -179,7 +173,7 @@ fn exec_is_confined_as_the_container_is_unless_configured_otherwise() {
 fn exec_is_confined_in_a_user_namespace() {
     let profiles = profiles!();
     let runtime = Runtime::new();
-    let bundle = mapped(bundle(&profiles.name("deny")));
+    let bundle = bundle(&profiles.name("deny")).mapped_with_rootfs();
     let container = runtime.start_ready(&bundle);
     assert_eq!(seen_by_exec(&container, &[]), denied(&profiles));
     assert_eq!(seen_by_exec(&container, &["--apparmor", &profiles.name("allow")]), allowed(&profiles));

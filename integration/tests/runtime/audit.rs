@@ -5,23 +5,10 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::chown;
 use std::process::{Child, Command, Stdio};
 
 use integration::{Bundle, Container, Runtime, not_on_peer, note, require_controllers, skip};
 use serde_json::{Value, json};
-
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
-/// The root file system of a mapped container belongs to its root.
-fn mapped(bundle: Bundle) -> Bundle {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle.mapped()
-}
 
 /// A filter that forbids one call.
 fn filtered(bundle: Bundle) -> Bundle {
@@ -53,26 +40,26 @@ fn is_as_asked(bundle: &Bundle) {
 #[test]
 fn nothing_is_found_in_a_container_as_it_was_asked_for() {
     not_on_peer!("they have no audit");
-    is_as_asked(&sleeper());
+    is_as_asked(&Bundle::sleeper());
 }
 
 #[test]
 fn nothing_is_found_in_a_user_namespace() {
     not_on_peer!("they have no audit");
-    is_as_asked(&mapped(sleeper()));
+    is_as_asked(&Bundle::sleeper().mapped_with_rootfs());
 }
 
 #[test]
 fn nothing_is_found_with_a_filter() {
     not_on_peer!("they have no audit");
-    is_as_asked(&filtered(sleeper()));
-    is_as_asked(&filtered(sleeper()).set("/process/noNewPrivileges", json!(false)));
+    is_as_asked(&filtered(Bundle::sleeper()));
+    is_as_asked(&filtered(Bundle::sleeper()).set("/process/noNewPrivileges", json!(false)));
 }
 
 #[test]
 fn nothing_is_found_with_names_parameters_and_clocks() {
     not_on_peer!("they have no audit");
-    let bundle = sleeper()
+    let bundle = Bundle::sleeper()
         .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "9000" }))
         .set("/domainname", json!("domain"))
         .namespace(json!({ "type": "time" }))
@@ -109,14 +96,14 @@ fn nothing_is_found_with_names_parameters_and_clocks() {
 fn nothing_is_found_in_joined_namespaces() {
     not_on_peer!("they have no audit");
     let runtime = Runtime::new();
-    let (other, bundle) = (sleeper(), sleeper());
+    let (other, bundle) = (Bundle::sleeper(), Bundle::sleeper());
     let neighbour = runtime.start_ready(&other);
     let join = |bundle: Bundle, kind: &str, file: &str| {
         bundle.namespace(json!({ "type": kind, "path": neighbour.proc(&format!("ns/{file}")) }))
     };
     let bundle = join(join(join(bundle, "network", "net"), "ipc", "ipc"), "pid", "pid");
     is_as_asked(&bundle);
-    let shared = sleeper().without_namespace("network").without_namespace("pid").without_namespace("cgroup");
+    let shared = Bundle::sleeper().without_namespace("network").without_namespace("pid").without_namespace("cgroup");
     let shared = shared.without("/hostname").without_namespace("uts");
     is_as_asked(&shared);
 }
@@ -124,7 +111,7 @@ fn nothing_is_found_in_joined_namespaces() {
 #[test]
 fn nothing_is_found_in_mounts_of_all_kinds() {
     not_on_peer!("they have no audit");
-    let bundle = sleeper().with_dir("/real").with_link("/link", "/real");
+    let bundle = Bundle::sleeper().with_dir("/real").with_link("/link", "/real");
     for name in ["volume", "tree"] {
         fs::create_dir_all(bundle.dir().join(name)).expect("a directory");
     }
@@ -169,7 +156,7 @@ fn what_cannot_be_audited_is_another_exit_code() {
     not_on_peer!("they have no audit");
     let runtime = Runtime::new();
     let _ = runtime.call(["audit", "nobody"]).outcome().fails(2, "audit nobody: container does not exist");
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let text = container.call(["audit"]).outcome().ok().stdout;
     assert!(text.contains("no difference") && text.contains(container.id()), "{text}");
@@ -222,7 +209,7 @@ fn each_mount_that_was_tampered_with_is_found() {
     let runtime = Runtime::new();
     for (tamper, place) in cases {
         let masked = json!(["/proc/version", "/sys/kernel"]);
-        let bundle = sleeper().with_dir("/extra").set("/linux/maskedPaths", masked);
+        let bundle = Bundle::sleeper().with_dir("/extra").set("/linux/maskedPaths", masked);
         let container = runtime.start_ready(&bundle);
         let _ = container.audit().finds_nothing();
         let _ = from_host(&container, &["--mount"], &[&["/probe"], tamper].concat());
@@ -234,7 +221,8 @@ fn each_mount_that_was_tampered_with_is_found() {
 #[test]
 fn a_parameter_that_was_changed_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper().set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })));
+    let (runtime, bundle) =
+        (Runtime::new(), Bundle::sleeper().set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })));
     let container = runtime.start_ready(&bundle);
     let change = "echo 0 >/proc/sys/net/ipv4/ip_forward";
     let _ = from_host(&container, &["--net"], &["sh", "-c", change]);
@@ -244,7 +232,7 @@ fn a_parameter_that_was_changed_is_found() {
 #[test]
 fn a_name_that_was_changed_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let _ = from_host(&container, &["--uts"], &["hostname", "another"]);
     let _ = container.audit().finds(&["hostname"]);
@@ -253,7 +241,7 @@ fn a_name_that_was_changed_is_found() {
 #[test]
 fn an_oom_score_that_was_lowered_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper().set("/process/oomScoreAdj", json!(500)));
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper().set("/process/oomScoreAdj", json!(500)));
     let container = runtime.start_ready(&bundle);
     fs::write(container.proc("oom_score_adj"), "100").expect("oom_score_adj");
     let _ = container.audit().finds(&["process.oomScoreAdj"]);
@@ -265,7 +253,7 @@ fn an_oom_score_that_was_lowered_is_found() {
 #[test]
 fn a_limit_that_was_raised_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let pid = container.pid().to_string();
     let raised = Command::new("prlimit").args(["--pid", &pid, "--nofile=2000:2000"]).output().expect("prlimit");
@@ -279,7 +267,7 @@ fn a_limit_that_was_raised_is_found() {
 #[test]
 fn a_process_that_left_the_cgroup_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let second = container.exec_detached::<[&str; 0], _>([], ["/probe", "sleep"]);
     let _ = container.audit().finds_nothing();
@@ -297,7 +285,7 @@ fn a_process_that_left_the_cgroup_is_found() {
 fn a_cgroup_limit_that_was_changed_is_found() {
     not_on_peer!("they have no audit");
     let limit = json!([{ "pageSize": "2MB", "limit": 4 << 20 }]);
-    let (runtime, bundle) = (Runtime::new(), sleeper().set("/linux/resources/hugepageLimits", limit));
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper().set("/linux/resources/hugepageLimits", limit));
     let container = runtime.start_ready(&bundle);
     let audit = container.audit().finds_nothing();
     assert!(audit.holds("linux.resources.hugepageLimits[0]"), "{:#}", audit.report());
@@ -310,7 +298,7 @@ fn a_cgroup_limit_that_was_changed_is_found() {
 fn limits_of_memory_and_processes_that_were_changed_are_found() {
     not_on_peer!("they have no audit");
     require_controllers(&["memory", "pids", "cpu"]);
-    let bundle = sleeper()
+    let bundle = Bundle::sleeper()
         .set("/linux/resources/memory", json!({ "limit": (64 << 20) + 5, "reservation": 32 << 20 }))
         .set("/linux/resources/pids", json!({ "limit": 50 }))
         .set("/linux/resources/cpu", json!({ "quota": 50_000, "period": 100_000, "shares": 512 }));
@@ -331,7 +319,7 @@ fn limits_of_memory_and_processes_that_were_changed_are_found() {
 fn what_update_has_changed_is_asked_for() {
     not_on_peer!("they have no audit");
     let limit = json!([{ "pageSize": "2MB", "limit": 4 << 20 }]);
-    let (runtime, bundle) = (Runtime::new(), sleeper().set("/linux/resources/hugepageLimits", limit));
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper().set("/linux/resources/hugepageLimits", limit));
     let container = runtime.start_ready(&bundle);
     let other = json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 8 << 20 }] });
     let _ = container.call(["update", "--resources", "-"]).stdin(other.to_string()).outcome().ok();
@@ -342,7 +330,7 @@ fn what_update_has_changed_is_asked_for() {
 #[test]
 fn a_device_program_that_was_exchanged_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let cgroup = fs::File::open(bundle.cgroup()).expect("the cgroup");
     let programs = cleat::sys::device_programs(cgroup.as_fd()).expect("device programs");
@@ -390,7 +378,7 @@ impl Drop for Intruder {
 #[test]
 fn a_process_without_the_filter_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), filtered(sleeper()));
+    let (runtime, bundle) = (Runtime::new(), filtered(Bundle::sleeper()));
     let container = runtime.start_ready(&bundle);
     let _intruder =
         Intruder::new(&container, &bundle, &["--mount", "--net", "--ipc", "--uts", "--cgroup", "--no-fork"]);
@@ -402,7 +390,7 @@ fn a_process_without_the_filter_is_found() {
 #[test]
 fn a_process_in_the_hosts_namespaces_is_found() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let _intruder = Intruder::new(&container, &bundle, &["--mount"]);
     let all = bundle.spec()["linux"]["namespaces"].as_array().expect("namespaces").clone();
@@ -417,7 +405,7 @@ fn a_process_in_the_hosts_namespaces_is_found() {
 fn a_container_that_has_more_than_its_config_json_says_is_found() {
     not_on_peer!("they have no audit");
     let runtime = Runtime::new();
-    let bundle = filtered(sleeper().set("/process/noNewPrivileges", json!(false)));
+    let bundle = filtered(Bundle::sleeper().set("/process/noNewPrivileges", json!(false)));
     let bundle = bundle.without("/linux/seccomp").set("/root/readonly", json!(false));
     let container = runtime.start_ready(&bundle);
     let _ = container.audit().finds_nothing();
@@ -456,7 +444,7 @@ fn a_container_that_has_more_than_its_config_json_says_is_found() {
 fn what_a_container_does_by_its_own_right_is_distinguished() {
     not_on_peer!("they have no audit");
     let runtime = Runtime::new();
-    let bundle = mapped(sleeper()).with_dir("/extra").capabilities(&["CAP_SYS_ADMIN"]);
+    let bundle = Bundle::sleeper().mapped_with_rootfs().with_dir("/extra").capabilities(&["CAP_SYS_ADMIN"]);
     let bundle = bundle.set("/linux/maskedPaths", json!(["/proc/version"]));
     let container = runtime.start_ready(&bundle);
     assert_eq!(container.audit().own_right(), [] as [&str; 0]);
@@ -475,7 +463,7 @@ fn what_a_container_does_by_its_own_right_is_distinguished() {
 #[test]
 fn what_exec_has_given_is_distinguished() {
     not_on_peer!("they have no audit");
-    let (runtime, bundle) = (Runtime::new(), sleeper());
+    let (runtime, bundle) = (Runtime::new(), Bundle::sleeper());
     let container = runtime.start_ready(&bundle);
     let second = container.exec_detached(["--cap", "CAP_CHOWN"], ["/probe", "sleep"]);
     let audit = container.audit().finds_nothing();

@@ -5,10 +5,6 @@
 use integration::{Bundle, Runtime, unique_name};
 use serde_json::json;
 
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// What a caller has set for himself is none of our business: here children that end are not waited for.
 #[test]
 fn a_caller_may_ignore_his_children() {
@@ -19,7 +15,7 @@ fn a_caller_may_ignore_his_children() {
     let args = ["run", "--bundle", bundle.path().to_str().expect("a path"), &id];
     let script = "trap '' CHLD; exec \"$0\" \"$@\"";
     let _ = runtime.through_shell(script, args).outcome().exits(5);
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let _ = runtime.through_shell(script, ["exec", container.id(), "/probe", "exit", "6"]).outcome().exits(6);
     let _ = runtime.through_shell(script, ["ps", container.id()]).outcome().ok();
@@ -30,7 +26,7 @@ fn a_caller_may_ignore_his_children() {
 #[test]
 fn a_caller_may_have_a_limit_of_file_sizes() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let id = unique_name();
     let args = ["create", "--bundle", bundle.path().to_str().expect("a path"), &id];
     let _ = runtime.through_shell("ulimit -f 0; exec \"$0\" \"$@\"", args).outcome().exits(1);

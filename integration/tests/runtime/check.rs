@@ -76,15 +76,6 @@ pub(crate) fn assert_runs(bundle: &Bundle) -> Answer {
     answer
 }
 
-/// A bundle whose root is another user on the host, who has the root file system.
-pub(crate) fn mapped() -> Bundle {
-    let bundle = Bundle::new().mapped();
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle
-}
-
 // --- the verdict ----------------------------------------------------------------------------------
 
 /// `check` says that a good bundle runs, and it runs.
@@ -93,7 +84,7 @@ fn a_good_bundle_runs() {
     not_on_peer!("no peer has it");
     let answer = assert_runs(&Bundle::new());
     assert!(answer.warnings.is_empty(), "{answer:?}");
-    let _ = assert_runs(&mapped());
+    let _ = assert_runs(&Bundle::new().mapped_with_rootfs());
 }
 
 /// Every bundle in `bundles/invalid` is one that `run` refuses; the place is the same.

@@ -10,7 +10,7 @@ use std::process::Command;
 use integration::{Bundle, Runtime, not_on_peer};
 use serde_json::json;
 
-use crate::check::{Answer, assert_problem, assert_runs, check, mapped};
+use crate::check::{Answer, assert_problem, assert_runs, check};
 
 // --- one problem each -----------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ fn mounts_that_cannot_be_made() {
     let link = Bundle::new().with_dir("/elsewhere").with_link("/proc", "/elsewhere");
     assert_problem(&link, "mounts[0].destination", "a symbolic link in the image");
     // The container's root may make nothing in the host's directory.
-    let owned = mapped().with_dir("/proc").with_dir("/dev").with_dir("/sys");
+    let owned = Bundle::new().mapped_with_rootfs().with_dir("/proc").with_dir("/dev").with_dir("/sys");
     chown(owned.rootfs(), Some(0), Some(0)).expect("chown");
     let _ = assert_runs(&owned);
     assert_problem(&owned.mount(tmpfs(&[])), "mounts[7].destination", "the container's root may not make it");
@@ -237,7 +237,7 @@ fn devices_that_cannot_be_had() {
     let image = image.without_mount("/dev/mqueue").with_file("/dev/null", "a file");
     check(&Runtime::new(), &image).is_about("", "/dev/null: the image or a mount has another file there");
     let device = json!([{ "type": "c", "path": "/dev/null", "major": 1, "minor": 5 }]);
-    let host = mapped().set("/linux/devices", device);
+    let host = Bundle::new().mapped_with_rootfs().set("/linux/devices", device);
     assert_problem(&host, "linux.devices[0].path", "is another device");
     let device = json!([{ "type": "c", "path": "/dev/no-such-node", "major": 1, "minor": 3 }]);
     let host = host.set("/linux/devices", device);

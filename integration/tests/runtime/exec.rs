@@ -8,11 +8,6 @@ use integration::{Bundle, Container, Runtime, eventually, not_on_peer, not_on_ru
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// A container that waits, and the file system it needs for as long.
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 fn of(container: &Container<'_>, name: &str) -> String {
     fs::read_link(container.proc(&format!("ns/{name}"))).expect("a namespace").display().to_string()
 }
@@ -25,7 +20,7 @@ fn fds(facts: &Value) -> Vec<Value> {
 #[test]
 fn exec_joins_the_containers_namespaces_and_cgroup() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe", "facts"]).json();
     for name in ["pid", "net", "ipc", "uts", "mnt", "cgroup", "user"] {
@@ -41,7 +36,7 @@ fn exec_joins_the_containers_namespaces_and_cgroup() {
 fn exec_is_by_default_as_the_containers_process() {
     not_on_runc_1_1!("exec has its own umask there");
     let runtime = Runtime::new();
-    let bundle = sleeper()
+    let bundle = Bundle::sleeper()
         .with_dir("/srv")
         .set("/process/cwd", json!("/srv"))
         .set("/process/user", json!({ "uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o027 }))
@@ -63,7 +58,7 @@ fn exec_is_by_default_as_the_containers_process() {
 #[test]
 fn exec_exits_as_the_process_does() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for code in [0, 1, 42, 254] {
         let _ = container.exec(["/probe", "exit", &code.to_string()]).exits(code);
@@ -74,7 +69,7 @@ fn exec_exits_as_the_process_does() {
 #[test]
 fn exec_exits_with_128_and_the_signal_that_killed_the_process() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for signal in [9, 15, 6] {
         let _ = container.exec(["/probe", "die", &signal.to_string()]).exits(128 + signal);
@@ -85,7 +80,7 @@ fn exec_exits_with_128_and_the_signal_that_killed_the_process() {
 #[test]
 fn exec_fails_with_255_and_says_why() {
     let runtime = Runtime::new();
-    let bundle = sleeper().with_file("/text", "x").with_mode("/text", 0o644);
+    let bundle = Bundle::sleeper().with_file("/text", "x").with_mode("/text", 0o644);
     let container = runtime.start_ready(&bundle);
     let _ = container.exec(["no-such-program"]).fails(255, "executable file not found in").in_one_line();
     let _ = container.exec(["/no/such/program"]).fails(255, "no such file or directory").in_one_line();
@@ -98,7 +93,7 @@ fn exec_fails_with_255_and_says_why() {
 fn exec_names_the_option_that_is_to_blame() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for (options, text) in [
         (["--env", "FOO"], "--env: \"FOO\" is not of the form NAME=value"),
@@ -122,7 +117,7 @@ fn exec_names_the_option_that_is_to_blame() {
 #[test]
 fn exec_passes_stdin_stdout_and_stderr() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
     let cat = container.exec_call(none, ["/probe", "cat"]).stdin("some\ntext").outcome().ok();
@@ -134,7 +129,7 @@ fn exec_passes_stdin_stdout_and_stderr() {
 #[test]
 fn exec_leaves_the_programs_own_options_alone() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe", "facts", "-t", "--cwd", "--", "-d"]).json();
     assert_eq!(facts["args"], json!(["/probe", "facts", "-t", "--cwd", "--", "-d"]));
@@ -144,7 +139,7 @@ fn exec_leaves_the_programs_own_options_alone() {
 #[test]
 fn exec_cwd_is_where_the_process_starts() {
     let runtime = Runtime::new();
-    let bundle = sleeper().with_dir("/some/where");
+    let bundle = Bundle::sleeper().with_dir("/some/where");
     let container = runtime.start_ready(&bundle);
     assert_eq!(container.exec_with(["--cwd", "/some/where"], ["/probe"]).json()["cwd"], "/some/where");
 }
@@ -153,7 +148,7 @@ fn exec_cwd_is_where_the_process_starts() {
 #[test]
 fn exec_env_is_added() {
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/process/env", json!(["PATH=/bin", "KEY=old"]));
+    let bundle = Bundle::sleeper().set("/process/env", json!(["PATH=/bin", "KEY=old"]));
     let container = runtime.start_ready(&bundle);
     let facts = container.exec_with(["-e", "KEY=new", "-e", "MORE=a=b", "-e=LAST="], ["/probe"]).json();
     let env: Vec<_> = facts["env"].as_array().expect("env").iter().filter_map(Value::as_str).collect();
@@ -167,7 +162,7 @@ fn exec_env_is_added() {
 #[test]
 fn exec_user_is_the_user_that_was_asked_for() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for (user, uid, gid) in [("1", 1, 0), ("1:2", 1, 2), ("65534:65533", 65534, 65533), ("0:5", 0, 5)] {
         let facts = container.exec_with(["--user", user], ["/probe"]).json();
@@ -182,7 +177,7 @@ fn exec_user_is_the_user_that_was_asked_for() {
 #[test]
 fn exec_refuses_a_user_that_is_no_number() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for user in
         ["nobody", "1:", ":1", "4294967295", "1:4294967295", "4294967296", "-1", "1:x", "1:2:3", "0x10", " 1", ""]
@@ -207,7 +202,7 @@ fn exec_refuses_a_user_that_is_no_number() {
 #[test]
 fn exec_capabilities_are_never_inheritable() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let own = container.exec(["/probe"]).json();
     let facts = container.exec_with(["--cap", "CAP_NET_RAW", "--cap", "CAP_CHOWN"], ["/probe"]).json();
@@ -257,7 +252,7 @@ fn exec_starts_what_cannot_be_executed() {
 #[test]
 fn exec_no_new_privs_is_set() {
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/process/noNewPrivileges", json!(false));
+    let bundle = Bundle::sleeper().set("/process/noNewPrivileges", json!(false));
     let container = runtime.start_ready(&bundle);
     assert_eq!(container.exec(["/probe"]).json()["no_new_privs"], false);
     assert_eq!(container.exec_with(["--no-new-privs"], ["/probe"]).json()["no_new_privs"], true);
@@ -269,7 +264,7 @@ fn exec_no_new_privs_is_set() {
 fn exec_process_without_rlimits_has_the_callers() {
     let runtime = Runtime::new();
     let nofile = |limit: u64| json!([{ "type": "RLIMIT_NOFILE", "soft": limit, "hard": limit }]);
-    let bundle = sleeper().set("/process/rlimits", nofile(321));
+    let bundle = Bundle::sleeper().set("/process/rlimits", nofile(321));
     let container = runtime.start_ready(&bundle);
     let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let own = json!({ "soft": own.current, "hard": own.maximum });
@@ -289,7 +284,7 @@ fn exec_process_without_rlimits_has_the_callers() {
 fn exec_process_file_says_everything() {
     not_on_runc_1_1!("it raises the soft RLIMIT_NOFILE");
     let runtime = Runtime::new();
-    let bundle = sleeper().with_dir("/srv");
+    let bundle = Bundle::sleeper().with_dir("/srv");
     let container = runtime.start_ready(&bundle);
     let file = runtime.dir().join("process.json");
     let process = json!({
@@ -320,7 +315,7 @@ fn exec_process_file_says_everything() {
 #[test]
 fn exec_refuses_a_broken_process_file() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let file = runtime.dir().join("process.json");
     for text in ["", "{", "[]", r#"{"args": "no list", "cwd": "/"}"#, r#"{"args": [], "cwd": "/"}"#] {
@@ -337,7 +332,7 @@ fn exec_refuses_a_broken_process_file() {
 #[test]
 fn exec_wants_a_program() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
     let outcome = container.exec(none);
@@ -348,7 +343,7 @@ fn exec_wants_a_program() {
 #[test]
 fn exec_detach_returns_while_the_process_runs() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let process = container.exec_detached(["--cwd", "/"], ["/probe", "sleep"]);
     let pid = process.pid();
@@ -362,7 +357,7 @@ fn exec_detach_returns_while_the_process_runs() {
 #[test]
 fn many_execs_at_once_do_not_disturb_each_other() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
     let running: Vec<_> =
@@ -376,7 +371,7 @@ fn many_execs_at_once_do_not_disturb_each_other() {
 #[test]
 fn exec_forwards_signals() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
     let running = container.exec_call(none, ["/probe", "signal-report"]).spawn();
@@ -392,7 +387,7 @@ fn exec_forwards_signals() {
 #[test]
 fn exec_passes_no_other_descriptors() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let script = "exec 3</dev/null 4</etc/passwd 5</ 9</; exec \"$0\" \"$@\"";
     let facts = runtime.through_shell(script, ["exec", container.id(), "/probe"]).outcome().json();
@@ -406,7 +401,7 @@ fn exec_passes_no_other_descriptors() {
 #[test]
 fn exec_needs_a_running_container() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     container.kill("TERM");
     let _ = container.wait();
@@ -419,7 +414,7 @@ fn exec_needs_a_running_container() {
 #[test]
 fn exec_works_in_a_created_container() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.create(&bundle);
     let facts = container.exec(["/probe"]).json();
     assert_eq!(facts["namespaces"]["mnt"], of(&container, "mnt"));
@@ -432,10 +427,8 @@ fn exec_works_in_a_created_container() {
 #[test]
 fn exec_joins_a_user_namespace() {
     let runtime = Runtime::new();
-    let bundle = sleeper().mapped();
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
+    let bundle = Bundle::sleeper().mapped();
+    bundle.chown_rootfs();
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe"]).json();
     assert_eq!(facts["namespaces"]["user"], of(&container, "user"));
@@ -448,7 +441,7 @@ fn exec_joins_a_user_namespace() {
 fn exec_joins_a_time_namespace() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let runtime = Runtime::new();
-    let bundle = sleeper()
+    let bundle = Bundle::sleeper()
         .namespace(json!({ "type": "time" }))
         .set("/linux/timeOffsets", json!({ "boottime": { "secs": 1000, "nanosecs": 0 } }));
     let container = runtime.start_ready(&bundle);
@@ -460,7 +453,7 @@ fn exec_joins_a_time_namespace() {
 #[test]
 fn exec_in_a_container_with_the_hosts_pid_namespace() {
     let runtime = Runtime::new();
-    let bundle = sleeper().without_namespace("pid");
+    let bundle = Bundle::sleeper().without_namespace("pid");
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe"]).json();
     assert_eq!(facts["namespaces"]["pid"], of(&container, "pid"));
@@ -471,7 +464,7 @@ fn exec_in_a_container_with_the_hosts_pid_namespace() {
 #[test]
 fn exec_has_short_options() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let options = ["-u", "3:4", "-g", "8", "-g", "9", "-c", "CAP_NET_RAW", "-e", "KEY=value"];
     let facts = container.exec_with(options, ["/probe"]).json();
@@ -488,7 +481,7 @@ fn exec_has_short_options() {
 #[test]
 fn exec_cgroup_is_below_the_containers() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     fs::create_dir(bundle.cgroup().join("sub")).expect("a cgroup");
     let facts = container.exec_with(["--cgroup", "sub"], ["/probe"]).json();
@@ -501,7 +494,7 @@ fn exec_cgroup_is_below_the_containers() {
 fn exec_cgroup_never_leads_out_of_the_containers() {
     not_on_peer!("runc before 1.5.2 has the hole");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let name = bundle.cgroup().file_name().expect("a name").to_string_lossy().into_owned();
     let sibling = bundle.cgroup().with_file_name(format!("{name}b"));
@@ -522,7 +515,7 @@ fn exec_cgroup_never_leads_out_of_the_containers() {
 #[test]
 fn exec_finds_a_container_that_has_moved_into_a_sub_cgroup() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let inner = bundle.cgroup().join("inner");
     fs::create_dir(&inner).expect("a cgroup");
@@ -541,7 +534,7 @@ fn exec_finds_a_container_that_has_moved_into_a_sub_cgroup() {
 #[test]
 fn exec_ends_with_the_container() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let none: [&str; 0] = [];
     let running = container.exec_call(none, ["/probe", "sleep"]).spawn();
@@ -555,7 +548,7 @@ fn exec_ends_with_the_container() {
 #[test]
 fn exec_leaves_no_zombie_in_the_container() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for _ in 0..3 {
         let _ = container.exec(["/probe", "exit", "0"]).ok();
@@ -572,7 +565,7 @@ fn exec_leaves_no_zombie_in_the_container() {
 #[test]
 fn exec_in_a_paused_container_is_refused_unless_asked_to_wait() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let _ = container.call(["pause"]).outcome().ok();
     let is_old = integration::is_peer() && integration::peer_version().contains(" 1.1.");
@@ -586,7 +579,7 @@ fn exec_in_a_paused_container_is_refused_unless_asked_to_wait() {
 #[test]
 fn exec_leads_a_session_of_its_own() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe"]).json();
     assert_eq!(facts["sid"], facts["pid"]);
@@ -598,7 +591,7 @@ fn exec_passes_on_what_is_not_utf_8() {
     use std::os::unix::ffi::OsStrExt as _;
     let word = std::ffi::OsStr::from_bytes(b"caf\xe9");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let call = container.call(["exec"]).args(["/probe", "length"]).arg(word).arg("caf\u{e9}");
     assert_eq!(call.outcome().ok().stdout, "4\n5\n");
@@ -623,7 +616,7 @@ fn exec_passes_on_what_is_not_utf_8() {
 /// As with runc: what the container's processes may hand down, one with `--cap` may.
 #[test]
 fn exec_cap_is_ambient_where_it_is_inheritable() {
-    let bundle = sleeper().set(
+    let bundle = Bundle::sleeper().set(
         "/process/capabilities",
         json!({ "inheritable": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
             "effective": ["CAP_KILL", "CAP_CHOWN"], "bounding": ["CAP_KILL", "CAP_CHOWN"], "ambient": ["CAP_KILL"] }),
@@ -650,7 +643,7 @@ fn exec_cap_is_ambient_where_it_is_inheritable() {
 #[test]
 fn exec_says_that_the_root_has_been_removed() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     fs::remove_dir_all(bundle.rootfs()).expect("the root file system goes");
     let outcome = container.exec(["/probe", "facts"]);
@@ -663,7 +656,7 @@ fn exec_says_that_the_root_has_been_removed() {
 #[test]
 fn exec_names_the_working_directory() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let outcome = container.exec_with(["--cwd", "/nope"], ["/probe", "facts"]);
     let _ = outcome.fails(255, "--cwd: chdir /nope: no such file or directory").in_one_line();

@@ -123,8 +123,8 @@ fn io_is_throttled() {
     assert!(write > 1_800_000, "48 operations at 16 a second took {write} us");
 }
 
-/// Weights, of all devices and of one: in `io.weight` where the kernel's own model of cost has the device,
-/// in `io.bfq.weight` where there is that scheduler; else that of a device is left out, with a warning.
+/// Weights, of all devices and of one. They are in `io.weight` where the kernel's own model of cost has the
+/// device, in `io.bfq.weight` where there is that scheduler; else that of a device is left out, with a warning.
 #[test]
 fn io_has_weights() {
     in_guest_only();

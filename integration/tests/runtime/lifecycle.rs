@@ -8,10 +8,6 @@ use integration::{Bundle, Runtime, eventually, not_on_peer, not_on_runc_1_1, pro
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// runtime.md § Create: "The runtime environment … MUST be created … but the user-specified
 /// program MUST NOT be run at this time."
 #[test]
@@ -31,7 +27,7 @@ fn create_makes_the_environment_and_runs_nothing() {
 #[test]
 fn start_runs_the_program() {
     let runtime = Runtime::new();
-    let container = runtime.start_ready(&sleeper());
+    let container = runtime.start_ready(&Bundle::sleeper());
     assert_eq!(container.status(), "running");
     container.kill("TERM");
     assert_eq!(container.wait(), 0);
@@ -44,7 +40,7 @@ fn start_runs_the_program() {
 #[test]
 fn state_has_every_field_of_the_specification_and_of_runc() {
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/annotations", json!({ "org.example.key": "value" }));
+    let bundle = Bundle::sleeper().set("/annotations", json!({ "org.example.key": "value" }));
     let container = runtime.create(&bundle);
     let state = container.state();
     assert_eq!(state["id"], container.id());
@@ -86,7 +82,7 @@ fn edits_of_config_json_after_create_have_no_effect() {
 #[test]
 fn config_json_is_not_needed_after_create() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.create(&bundle);
     fs::remove_file(bundle.path().join("config.json")).expect("config.json");
     container.start();
@@ -100,7 +96,7 @@ fn config_json_is_not_needed_after_create() {
 #[test]
 fn start_is_refused_unless_created() {
     let runtime = Runtime::new();
-    let container = runtime.start_ready(&sleeper());
+    let container = runtime.start_ready(&Bundle::sleeper());
     let _ = container.call(["start"]).outcome().refused("cannot start an already running container").in_one_line();
     assert_eq!(container.status(), "running");
     container.kill("TERM");
@@ -138,8 +134,8 @@ fn every_verb_on_an_unknown_container_says_that_it_does_not_exist() {
 #[test]
 fn an_id_in_use_is_refused_and_its_container_lives_on() {
     let runtime = Runtime::new();
-    let first = runtime.start_ready(&sleeper());
-    let other = sleeper();
+    let first = runtime.start_ready(&Bundle::sleeper());
+    let other = Bundle::sleeper();
     let create = runtime.call(["create", "--bundle"]).arg(other.path()).arg(first.id());
     let _ = create.outcome().refused("container with given ID already exists").in_one_line();
     assert_eq!(first.status(), "running");
@@ -150,7 +146,7 @@ fn an_id_in_use_is_refused_and_its_container_lives_on() {
 #[test]
 fn an_id_is_free_again_after_delete() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let id = unique_name();
     for _ in 0..2 {
         let _ = runtime.call(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id).outcome().ok();
@@ -162,7 +158,7 @@ fn an_id_is_free_again_after_delete() {
 #[test]
 fn an_id_that_is_no_name_is_refused() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     for id in ["a/b", "/", "..", ".", "a b", "../x", "ü", "a\n", ""] {
         let create = runtime.call(["create", "--bundle"]).arg(bundle.path()).arg(id);
         let outcome = create.outcome().exits(1);
@@ -177,7 +173,7 @@ fn an_id_may_have_letters_digits_underscore_plus_dot_and_dash() {
     let runtime = Runtime::new();
     let id = format!("{}_A+b.c-9", unique_name());
     let container = runtime.container(&id);
-    let _ = runtime.call(["create", "--bundle"]).arg(sleeper().path()).arg(&id).outcome().ok();
+    let _ = runtime.call(["create", "--bundle"]).arg(Bundle::sleeper().path()).arg(&id).outcome().ok();
     assert_eq!(container.status(), "created");
 }
 
@@ -226,7 +222,7 @@ fn kill_sends_a_signal_by_name_and_by_number() {
 #[test]
 fn kill_refuses_an_unknown_signal() {
     let runtime = Runtime::new();
-    let container = runtime.start_ready(&sleeper());
+    let container = runtime.start_ready(&Bundle::sleeper());
     for signal in ["NOSUCH", "SIGNOSUCH", "-1", "999"] {
         let outcome = container.call(["kill"]).arg(signal).outcome();
         assert!(!outcome.succeeded(), "kill {signal} is accepted: {outcome}");
@@ -238,7 +234,7 @@ fn kill_refuses_an_unknown_signal() {
 #[test]
 fn a_created_container_can_be_killed() {
     let runtime = Runtime::new();
-    let container = runtime.create(&sleeper());
+    let container = runtime.create(&Bundle::sleeper());
     container.kill("KILL");
     assert_eq!(container.wait(), 128 + 9);
     assert_eq!(container.status(), "stopped");
@@ -252,13 +248,13 @@ fn a_created_container_can_be_killed() {
 fn what_ends_a_program_ends_a_created_container() {
     let runtime = Runtime::new();
     for signal in ["TERM", "INT", "HUP"] {
-        let container = runtime.create(&sleeper());
+        let container = runtime.create(&Bundle::sleeper());
         container.kill(signal);
         let _ = container.wait();
         assert_eq!(container.status(), "stopped", "{signal}");
         container.delete();
     }
-    let container = runtime.create(&sleeper());
+    let container = runtime.create(&Bundle::sleeper());
     container.kill("USR1");
     container.kill("0");
     assert_eq!(container.status(), "created");
@@ -291,7 +287,7 @@ fn kill_ends_what_outlived_the_first_process() {
 #[test]
 fn delete_of_a_running_container_is_refused() {
     let runtime = Runtime::new();
-    let container = runtime.start_ready(&sleeper());
+    let container = runtime.start_ready(&Bundle::sleeper());
     let text = format!("cannot delete container {} that is not stopped: running", container.id());
     let _ = container.call(["delete"]).outcome().refused(&text).in_one_line();
     assert_eq!(container.status(), "running");
@@ -301,7 +297,7 @@ fn delete_of_a_running_container_is_refused() {
 #[test]
 fn delete_of_a_created_container_kills_it() {
     let runtime = Runtime::new();
-    let container = runtime.create(&sleeper());
+    let container = runtime.create(&Bundle::sleeper());
     container.delete();
     assert_eq!(container.wait(), 128 + 9);
     assert_eq!(runtime.state(container.id()), None);
@@ -312,7 +308,7 @@ fn delete_of_a_created_container_kills_it() {
 fn delete_force_always_succeeds() {
     let runtime = Runtime::new();
     let _ = runtime.call(["delete", "--force", &unique_name()]).outcome().ok();
-    let container = runtime.start_ready(&sleeper());
+    let container = runtime.start_ready(&Bundle::sleeper());
     let _ = container.call(["delete", "-f"]).outcome().ok();
     assert_eq!(container.wait(), 128 + 9);
     assert_eq!(runtime.state(container.id()), None);
@@ -322,7 +318,7 @@ fn delete_force_always_succeeds() {
 #[test]
 fn delete_removes_the_state_directory_and_the_cgroup() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     assert!(bundle.cgroup().exists(), "no cgroup at {}", bundle.cgroup().display());
     assert!(runtime.root().join(container.id()).exists(), "no state directory");
@@ -352,7 +348,7 @@ fn delete_force_ends_every_process_of_a_container_without_pid_namespace() {
 fn kill_ends_every_process_of_a_container_in_anothers_pid_namespace() {
     not_on_runc_1_1!("it kills the first one alone");
     let runtime = Runtime::new();
-    let first = sleeper();
+    let first = Bundle::sleeper();
     let owner = runtime.start_ready(&first);
     let joining = serde_json::json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", owner.pid()) });
     let bundle = Bundle::new().args(["/probe", "fork-sleep", "2"]).namespace(joining);
@@ -390,7 +386,7 @@ fn delete_takes_along_what_outlived_the_first_process() {
 fn the_pid_file_holds_the_pid_and_no_newline() {
     let runtime = Runtime::new();
     let file = runtime.dir().join("pid");
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.container(&unique_name());
     let create = runtime.call(["create", "--pid-file"]).arg(&file).arg("-b").arg(bundle.path());
     let _ = create.arg(container.id()).outcome().ok();
@@ -417,7 +413,7 @@ fn the_bundle_is_the_working_directory_by_default() {
 #[test]
 fn a_relative_bundle_is_made_absolute_in_the_state() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.container(&unique_name());
     let parent = bundle.path().parent().expect("a parent");
     let name = bundle.path().file_name().expect("a name");
@@ -483,7 +479,7 @@ fn run_exits_as_the_program_does() {
 #[test]
 fn run_exits_with_128_and_the_signal_that_killed_the_program() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let (container, running) = runtime.spawn_run(&bundle, |call| call);
     container.wait_for_line("ready");
     container.kill("KILL");
@@ -543,7 +539,7 @@ fn run_deletes_the_container_unless_asked_to_keep_it() {
 #[test]
 fn run_detach_returns_while_the_program_runs() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let file = runtime.dir().join("pid");
     let container = runtime.container(&unique_name());
     let run = runtime.call(["run", "-d", "--pid-file"]).arg(&file).arg("-b").arg(bundle.path());
@@ -606,7 +602,7 @@ fn what_is_not_understood_is_refused() {
 #[test]
 fn state_json_is_shaped_as_runc_shapes_it() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let text = fs::read_to_string(runtime.root().join(container.id()).join("state.json")).expect("state.json");
     let state: Value = serde_json::from_str(&text).expect("JSON");
@@ -625,7 +621,7 @@ fn state_json_is_shaped_as_runc_shapes_it() {
 #[test]
 fn the_cgroup_is_named_after_the_container_by_default() {
     let runtime = Runtime::new();
-    let container = runtime.create(&sleeper().without("/linux/cgroupsPath"));
+    let container = runtime.create(&Bundle::sleeper().without("/linux/cgroupsPath"));
     let text = fs::read_to_string(container.proc("cgroup")).expect("its cgroup");
     let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or_default();
     assert!(path.ends_with(&format!("/{}", container.id())), "cgroup {path:?}");
@@ -644,7 +640,7 @@ fn a_relative_cgroups_path_names_the_same_cgroup_every_time() {
         path
     };
     let name = unique_name();
-    let bundle = sleeper().set("/linux/cgroupsPath", json!(name));
+    let bundle = Bundle::sleeper().set("/linux/cgroupsPath", json!(name));
     let (first, second) = (path_of(&bundle), path_of(&bundle));
     assert!(first.ends_with(&format!("/{name}")), "cgroup {first:?}");
     assert_eq!(first, second);
@@ -654,7 +650,7 @@ fn a_relative_cgroups_path_names_the_same_cgroup_every_time() {
 #[test]
 fn a_container_whose_process_was_killed_behind_our_back_is_stopped() {
     let runtime = Runtime::new();
-    let container = runtime.create(&sleeper());
+    let container = runtime.create(&Bundle::sleeper());
     let pid = rustix::process::Pid::from_raw(container.pid()).expect("a pid");
     rustix::process::kill_process(pid, Signal::KILL).expect("kill");
     eventually("stopped", || match container.status() {
@@ -681,7 +677,7 @@ fn run_ends_with_255_when_the_program_cannot_be_executed() {
     let _ = runtime.run(&bundle).fails(255, "exec format error");
     let hook = json!({ "path": "/probe", "args": ["probe", "exit", "3"] });
     let _ = runtime
-        .run(&sleeper().raw_hook("startContainer", hook))
+        .run(&Bundle::sleeper().raw_hook("startContainer", hook))
         .fails(255, "error running startContainer hook #0: exit status 3");
     // What is found out before is 1.
     let _ = runtime.run(&Bundle::new().args(["no-such-program"])).refused("executable file not found in $PATH");

@@ -501,17 +501,9 @@ fn an_exec_that_finds_no_room_for_a_process_says_so() {
 
 // --- nested -------------------------------------------------------------------------------------------
 
-/// In a user namespace, whose root owns the root file system.
-fn mapped(bundle: Bundle) -> Bundle {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle.mapped()
-}
-
 /// A container with user and cgroup namespaces and a writable cgroup mount.
 fn delegated(resources: &Value) -> Bundle {
-    let bundle = mapped(limited(resources)).without_mount("/sys/fs/cgroup");
+    let bundle = limited(resources).mapped_with_rootfs().without_mount("/sys/fs/cgroup");
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] });
     bundle.mount(mount)
 }
@@ -540,7 +532,7 @@ fn a_delegated_cgroup_belongs_to_root_of_the_container() {
     container.kill_and_delete();
     assert!(!bundle.cgroup().exists(), "the cgroup is left");
     // Where the container may not write there, nothing is given away.
-    let bundle = mapped(limited(&json!({})));
+    let bundle = limited(&json!({})).mapped_with_rootfs();
     let _container = runtime.start_ready(&bundle);
     let directory = fs::metadata(bundle.cgroup()).expect("the cgroup");
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&directory), 0, "the directory of a read-only mount");

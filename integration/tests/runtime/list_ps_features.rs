@@ -7,10 +7,6 @@ use std::fs;
 use integration::{Bundle, Runtime, not_on_peer, not_on_runc_1_1, skip};
 use serde_json::{Value, json};
 
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// The state root as the first container leaves it: runc wants it to be there.
 fn with_root() -> Runtime {
     let runtime = Runtime::new();
@@ -30,7 +26,7 @@ fn an_empty_list_is_null_in_json() {
 #[test]
 fn a_list_in_json_is_one_line() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.create(&bundle);
     let listed = runtime.call(["list", "--format", "json"]).outcome().ok().stdout;
     assert!(listed.ends_with('\n') && listed.lines().count() == 1 && listed.contains(container.id()), "{listed}");
@@ -76,7 +72,7 @@ fn an_empty_list_has_a_head_alone() {
 #[test]
 fn list_shows_every_container() {
     let runtime = Runtime::new();
-    let bundles = [sleeper(), sleeper().set("/annotations", json!({ "key": "value" }))];
+    let bundles = [Bundle::sleeper(), Bundle::sleeper().set("/annotations", json!({ "key": "value" }))];
     let running = runtime.start_ready(&bundles[0]);
     let created = runtime.create(&bundles[1]);
 
@@ -113,7 +109,7 @@ fn list_shows_every_container() {
 #[test]
 fn list_survives_what_it_does_not_understand() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     fs::write(runtime.root().join("stray"), "x").expect("a file");
     let outcome = runtime.call(["list", "-f", "json"]).outcome().ok();

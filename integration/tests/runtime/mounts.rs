@@ -42,13 +42,6 @@ pub(crate) fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
 }
 
-/// The root file system of a mapped container belongs to its root.
-pub(crate) fn chown_all(bundle: &Bundle) {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-}
-
 // --- mounts and their options ------------------------------------------------------------------
 
 /// config.md § Mounts: "The runtime MUST mount entries in the listed order."
@@ -368,7 +361,7 @@ fn a_relative_destination_stays_inside_the_root() {
 #[test]
 fn the_default_file_systems_are_mounted_in_a_user_namespace() {
     let bundle = Bundle::new().mapped();
-    chown_all(&bundle);
+    bundle.chown_rootfs();
     let facts = facts(&bundle);
     for (target, kind) in [
         ("/proc", "proc"),
@@ -407,7 +400,7 @@ fn an_idmapped_mount_takes_the_containers_mappings_by_default() {
     not_on_runc_1_1!("idmapped mounts came with 1.2");
     for option in ["idmap", "ridmap"] {
         let bundle = Bundle::new().mapped();
-        chown_all(&bundle);
+        bundle.chown_rootfs();
         let host = bundle.dir().join("host");
         fs::create_dir(&host).expect("a directory");
         fs::write(host.join("file"), "x").expect("a file");

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
 use integration::{Bundle, Container, Runtime, not_on_peer, not_on_runc_1_1};
@@ -25,18 +24,6 @@ fn own(name: &str) -> String {
 /// The same of a container's first process.
 fn of(container: &Container<'_>, name: &str) -> String {
     fs::read_link(container.proc(&format!("ns/{name}"))).expect("a namespace").display().to_string()
-}
-
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
-/// The root file system of a mapped container belongs to its root.
-fn mapped(bundle: Bundle) -> Bundle {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle.mapped()
 }
 
 /// config-linux.md § Namespaces: "If path is not specified, the runtime MUST create a new
@@ -127,7 +114,7 @@ fn without_a_pid_namespace_the_program_has_the_hosts_pid() {
 #[test]
 fn namespaces_with_a_path_are_joined() {
     let runtime = Runtime::new();
-    let first = runtime.start_ready(&sleeper());
+    let first = runtime.start_ready(&Bundle::sleeper());
     for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"), ("cgroup", "cgroup")] {
         let bundle = Bundle::new().namespace(json!({ "type": kind, "path": first.proc(&format!("ns/{name}")) }));
         let bundle = if kind == "uts" { bundle.without("/hostname") } else { bundle };
@@ -143,7 +130,7 @@ fn namespaces_with_a_path_are_joined() {
 #[test]
 fn several_namespaces_can_be_joined_at_once() {
     let runtime = Runtime::new();
-    let first = runtime.start_ready(&sleeper());
+    let first = runtime.start_ready(&Bundle::sleeper());
     let path = |name: &str| first.proc(&format!("ns/{name}"));
     let bundle = Bundle::new()
         .namespace(json!({ "type": "network", "path": path("net") }))
@@ -168,8 +155,9 @@ fn several_namespaces_can_be_joined_at_once() {
 fn a_user_namespace_can_be_joined() {
     not_on_runc_1_1!("it wants mappings all the same");
     let runtime = Runtime::new();
-    let first = runtime.start_ready(&mapped(sleeper()));
-    let bundle = mapped(Bundle::new())
+    let first = runtime.start_ready(&Bundle::sleeper().mapped_with_rootfs());
+    let bundle = Bundle::new()
+        .mapped_with_rootfs()
         .without("/linux/uidMappings")
         .without("/linux/gidMappings")
         .namespace(json!({ "type": "user", "path": first.proc("ns/user") }))
@@ -188,10 +176,11 @@ fn a_user_namespace_can_be_joined() {
 fn namespaces_can_be_joined_with_a_new_user_namespace() {
     not_on_runc_1_1!("it mounts no sysfs then");
     let runtime = Runtime::new();
-    let first = runtime.start_ready(&sleeper());
+    let first = runtime.start_ready(&Bundle::sleeper());
     for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"), ("cgroup", "cgroup")] {
-        let bundle =
-            mapped(Bundle::new()).namespace(json!({ "type": kind, "path": first.proc(&format!("ns/{name}")) }));
+        let bundle = Bundle::new()
+            .mapped_with_rootfs()
+            .namespace(json!({ "type": kind, "path": first.proc(&format!("ns/{name}")) }));
         let bundle = bundle.edit(|spec| {
             // What shows a namespace that belongs to another user namespace cannot be mounted.
             let mounts = spec["mounts"].as_array_mut().expect("mounts");
@@ -316,7 +305,7 @@ fn without_a_cgroup_namespace_the_path_is_the_hosts() {
 #[test]
 fn a_user_namespace_maps_the_ids() {
     let runtime = Runtime::new();
-    let container = runtime.start_ready(&mapped(sleeper()));
+    let container = runtime.start_ready(&Bundle::sleeper().mapped_with_rootfs());
     let status = fs::read_to_string(container.proc("status")).expect("status");
     assert!(status.contains("Uid:\t100000\t100000\t100000\t100000"), "{status}");
     assert!(status.contains("Gid:\t100000\t100000\t100000\t100000"), "{status}");
@@ -327,7 +316,7 @@ fn a_user_namespace_maps_the_ids() {
 /// Inside it is root all the same, with the capabilities that were given.
 #[test]
 fn in_a_user_namespace_the_program_is_root() {
-    let facts = facts(&mapped(Bundle::new().capabilities(&["CAP_CHOWN", "CAP_SYS_ADMIN"])));
+    let facts = facts(&Bundle::new().capabilities(&["CAP_CHOWN", "CAP_SYS_ADMIN"]).mapped_with_rootfs());
     assert_eq!((&facts["uid"], &facts["gid"]), (&json!(0), &json!(0)));
     assert_eq!(facts["uid_map"], json!([[0, 100_000, 65_536]]));
     assert_eq!(facts["gid_map"], json!([[0, 100_000, 65_536]]));
@@ -339,7 +328,7 @@ fn in_a_user_namespace_the_program_is_root() {
 #[test]
 fn in_a_user_namespace_the_program_may_be_another_user() {
     let user = json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 6] });
-    let bundle = mapped(Bundle::new()).set("/process/user", user);
+    let bundle = Bundle::new().mapped_with_rootfs().set("/process/user", user);
     let facts = facts(&bundle);
     assert_eq!((&facts["uid"], &facts["gid"]), (&json!(1000), &json!(1001)));
     assert_eq!(facts["groups"], json!([5, 6]));
@@ -353,7 +342,8 @@ fn a_user_namespace_may_have_several_ranges() {
         { "containerID": 1000, "hostID": 300_000, "size": 1 },
         { "containerID": 1001, "hostID": 101_001, "size": 64_000 },
     ]);
-    let bundle = mapped(Bundle::new()).set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
+    let bundle =
+        Bundle::new().mapped_with_rootfs().set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
     assert_eq!(facts(&bundle)["uid_map"], json!([[0, 100_000, 1000], [1000, 300_000, 1], [1001, 101_001, 64_000]]));
 }
 
@@ -384,7 +374,7 @@ fn overlapping_mappings_are_refused() {
         { "containerID": 5, "hostID": 200_000, "size": 10 },
     ]);
     let runtime = Runtime::new();
-    let bundle = mapped(Bundle::new()).set("/linux/uidMappings", maps);
+    let bundle = Bundle::new().mapped_with_rootfs().set("/linux/uidMappings", maps);
     let _ = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
     assert!(!bundle.cgroup().exists(), "the cgroup was left");
 }
@@ -393,7 +383,7 @@ fn overlapping_mappings_are_refused() {
 #[test]
 fn a_user_outside_the_mapping_is_refused() {
     let runtime = Runtime::new();
-    let bundle = mapped(Bundle::new()).set("/process/user", json!({ "uid": 70_000, "gid": 0 }));
+    let bundle = Bundle::new().mapped_with_rootfs().set("/process/user", json!({ "uid": 70_000, "gid": 0 }));
     let _ = runtime.try_create(&bundle).expect_err("create succeeds").exits(1).in_one_line();
 }
 
@@ -429,7 +419,8 @@ fn a_time_namespace_needs_no_offsets() {
 fn a_time_namespace_can_go_with_a_user_namespace() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let offsets = json!({ "boottime": { "secs": 1000, "nanosecs": 5 } });
-    let bundle = mapped(Bundle::new()).namespace(json!({ "type": "time" })).set("/linux/timeOffsets", offsets);
+    let bundle =
+        Bundle::new().mapped_with_rootfs().namespace(json!({ "type": "time" })).set("/linux/timeOffsets", offsets);
     let facts = facts(&bundle);
     let offsets = facts["timens_offsets"].as_str().unwrap_or_default();
     assert!(offsets.contains("1000") && offsets.contains('5'), "{offsets:?}");
@@ -440,7 +431,7 @@ fn a_time_namespace_can_go_with_a_user_namespace() {
 fn a_time_namespace_can_be_joined() {
     not_on_runc_1_1!("time namespaces came with 1.2");
     let runtime = Runtime::new();
-    let first = runtime.start_ready(&sleeper().namespace(json!({ "type": "time" })));
+    let first = runtime.start_ready(&Bundle::sleeper().namespace(json!({ "type": "time" })));
     let facts = runtime.json(&Bundle::new().namespace(json!({ "type": "time", "path": first.proc("ns/time") })));
     assert_eq!(facts["namespaces"]["time"], of(&first, "time"));
 }

@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::chown;
 use std::path::Path;
 
 use integration::network::{self, Address, Device, Network};
@@ -242,8 +241,8 @@ fn other_addresses_stay_behind() {
 
 // --- other namespaces --------------------------------------------------------------------------------
 
-/// A namespace given by path: the device is in it, and stays when the container is deleted: "The
-/// runtime MUST NOT attempt to move the interface out of the namespace before deletion."
+/// A namespace given by path: the device is in it, and stays when the container is deleted. "The runtime MUST NOT
+/// attempt to move the interface out of the namespace before deletion."
 #[test]
 fn a_device_stays_in_a_joined_namespace() {
     not_on_runc_1_1!("it does not know network devices");
@@ -319,7 +318,7 @@ fn a_device_moves_into_a_user_namespace() {
     not_on_runc_1_1!("it does not know network devices");
     let _network = Network::enter();
     network::add_veth("cleat0", "peer0");
-    let bundle = mapped(bundle(json!({ "cleat0": { "name": "eth0" } })));
+    let bundle = bundle(json!({ "cleat0": { "name": "eth0" } })).mapped_with_rootfs();
     let runtime = Runtime::new();
     let container = runtime.start_ready(&bundle);
     assert_eq!(names(&devices_of(&container)), ["eth0"]);
@@ -332,23 +331,16 @@ fn a_device_moves_into_a_namespace_of_a_joined_user_namespace() {
     let _network = Network::enter();
     network::add_veth("cleat0", "peer0");
     let runtime = Runtime::new();
-    let first = mapped(Bundle::new().args(["/probe", "sleep"]));
+    let first = Bundle::new().args(["/probe", "sleep"]).mapped_with_rootfs();
     let first = runtime.start_ready(&first);
-    let bundle = mapped(bundle(json!({ "cleat0": { "name": "eth0" } })))
+    let bundle = bundle(json!({ "cleat0": { "name": "eth0" } }))
+        .mapped_with_rootfs()
         .without("/linux/uidMappings")
         .without("/linux/gidMappings")
         .namespace(json!({ "type": "user", "path": first.proc("ns/user") }));
     let container = runtime.start_ready(&bundle);
     assert_eq!(names(&devices_of(&container)), ["eth0"]);
     assert!(devices_of(&first).is_empty());
-}
-
-/// The root file system of a mapped container belongs to its root.
-fn mapped(bundle: Bundle) -> Bundle {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle.mapped()
 }
 
 // --- its place among the other steps -----------------------------------------------------------------
@@ -579,7 +571,7 @@ fn a_run_that_fails_brings_the_devices_back() {
     let devices = json!({ "cleat0": { "name": "eth%d" }, "cleat1": { "name": "eth0" } });
     let new = bundle(devices.clone());
     let joined = joining(bundle(devices.clone()), &path);
-    let with_user = mapped(bundle(devices));
+    let with_user = bundle(devices).mapped_with_rootfs();
     let steps = runtime.call(["plan", "--steps"]).outcome().ok().stdout;
     let later = steps.lines().skip_while(|step| *step != "net-devices").filter(|step| *step != "poststart-hooks");
     let later: Vec<_> = later.collect();

@@ -13,10 +13,6 @@ fn facts(bundle: &Bundle) -> Value {
     Runtime::new().json(bundle)
 }
 
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// `exec --process` of the probe with these properties.
 fn exec_file(runtime: &Runtime, container: &Container<'_>, properties: &Value) -> Outcome {
     let mut process =
@@ -89,9 +85,7 @@ fn real_time_priorities_hold_in_a_user_namespace() {
         .mapped()
         .set("/process/scheduler", json!({ "policy": "SCHED_FIFO", "priority": 3 }))
         .set("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_RT", "priority": 2 }));
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
+    bundle.chown_rootfs();
     let facts = facts(&bundle);
     assert_scheduled(&facts, &json!({ "policy": 1, "priority": 3 }), "mapped");
     assert_eq!(facts["io_priority"], json!({ "class": 1, "level": 2 }));
@@ -102,7 +96,7 @@ fn real_time_priorities_hold_in_a_user_namespace() {
 fn the_process_of_a_joined_pid_namespace_is_the_one_that_is_scheduled() {
     not_on_runc_1_1!("it has no scheduler");
     let runtime = Runtime::new();
-    let first = sleeper();
+    let first = Bundle::sleeper();
     let owner = runtime.start_ready(&first);
     let bundle = Bundle::new()
         .namespace(json!({ "type": "pid", "path": owner.proc("ns/pid") }))
@@ -118,7 +112,7 @@ fn the_process_of_a_joined_pid_namespace_is_the_one_that_is_scheduled() {
 fn exec_is_scheduled_as_the_container_or_its_file_says() {
     not_on_runc_1_1!("it has no scheduler");
     let runtime = Runtime::new();
-    let bundle = sleeper()
+    let bundle = Bundle::sleeper()
         .set("/process/scheduler", json!({ "policy": "SCHED_BATCH", "nice": 19 }))
         .set("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 4 }));
     let container = runtime.start_ready(&bundle);
@@ -148,7 +142,7 @@ fn exec_is_scheduled_as_the_container_or_its_file_says() {
 fn exec_refuses_wrong_properties_with_their_place() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for (properties, expected) in [
         (json!({ "scheduler": { "policy": "SCHED_FAST" } }), ": scheduler.policy: \"SCHED_FAST\" is not one of"),
@@ -194,7 +188,7 @@ fn what_the_kernel_refuses_is_an_error() {
         cases.push((clamped, "sched_setattr SCHED_OTHER: EOPNOTSUPP; SCHED_FLAG_UTIL_CLAMP_* need a kernel with"));
     }
     for (scheduler, expected) in cases {
-        let bundle = sleeper().set("/process/scheduler", scheduler);
+        let bundle = Bundle::sleeper().set("/process/scheduler", scheduler);
         let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused(expected).in_one_line();
         assert_nothing_left(&runtime, &bundle);
     }
@@ -243,7 +237,7 @@ fn the_callers_affinity_is_not_the_containers() {
     let id = integration::unique_name();
     let args = ["run".as_ref(), "--bundle".as_ref(), bundle.path().as_os_str(), id.as_ref()];
     assert_eq!(pinned(&runtime, &first, &args).json()["affinity"], json!(all));
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let args = ["exec", container.id(), "/probe"].map(AsRef::as_ref);
     assert_eq!(pinned(&runtime, &first, &args).json()["affinity"], json!(all));
@@ -256,7 +250,7 @@ fn exec_runs_on_the_processors_that_were_asked_for() {
     not_on_runc_1_1!("it has no execCPUAffinity");
     let (first, all) = processors();
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/process/execCPUAffinity", json!({ "initial": all, "final": first }));
+    let bundle = Bundle::sleeper().set("/process/execCPUAffinity", json!({ "initial": all, "final": first }));
     let container = runtime.start_ready(&bundle);
     let status = fs::read_to_string(container.proc("status")).expect("status");
     assert!(status.contains(&format!("Cpus_allowed_list:\t{all}\n")), "the first process: {status}");
@@ -284,7 +278,7 @@ fn exec_runs_on_the_processors_that_were_asked_for() {
 fn processors_that_are_not_there_are_an_error() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     for key in ["initial", "final"] {
         let own = json!({ "execCPUAffinity": { key: "8000-8191" } });
@@ -316,7 +310,7 @@ fn the_memory_policy_is_as_configured() {
         (json!({ "mode": "MPOL_LOCAL" }), 4, json!([])),
         (json!({ "mode": "MPOL_PREFERRED_MANY", "nodes": " 0," }), 5, json!([0])),
     ] {
-        let bundle = sleeper().set("/linux/memoryPolicy", policy.clone());
+        let bundle = Bundle::sleeper().set("/linux/memoryPolicy", policy.clone());
         let container = runtime.start_ready(&bundle);
         for seen in [container.exec(["/probe"]).json(), exec_file(&runtime, &container, &json!({})).json()] {
             assert_eq!(seen["memory_policy"], json!({ "mode": mode, "nodes": nodes }), "exec with {policy}");
@@ -332,7 +326,7 @@ fn a_memory_node_that_is_not_there_is_an_error_of_create() {
     not_on_peer!("their first with it, runc 1.5, is not packaged yet");
     let runtime = Runtime::new();
     for nodes in ["1000", "65535"] {
-        let bundle = sleeper().set("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": nodes }));
+        let bundle = Bundle::sleeper().set("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": nodes }));
         let outcome = runtime.try_create(&bundle).expect_err("create succeeds").in_one_line();
         let _ = outcome.refused("memory-policy: set_mempolicy: EINVAL; ").refused("see /sys/devices/system/node");
         assert_nothing_left(&runtime, &bundle);
@@ -345,7 +339,7 @@ fn the_personality_is_as_configured() {
     not_on_runc_1_1!("it has no personality");
     let runtime = Runtime::new();
     let machine = facts(&Bundle::new())["machine"].clone();
-    let bundle = sleeper().set("/linux/personality", json!({ "domain": "LINUX32" }));
+    let bundle = Bundle::sleeper().set("/linux/personality", json!({ "domain": "LINUX32" }));
     if cfg!(target_arch = "x86_64") {
         let container = runtime.start_ready(&bundle);
         for seen in [container.exec(["/probe"]).json(), exec_file(&runtime, &container, &json!({})).json()] {

@@ -8,7 +8,7 @@ use std::fs;
 use integration::{Bundle, Runtime};
 use serde_json::{Value, json};
 
-use crate::mounts::{assert_options, chown_all, facts, has, mount_on, tmpfs};
+use crate::mounts::{assert_options, facts, has, mount_on, tmpfs};
 
 // --- root ---------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ fn an_unknown_kind_of_device_is_refused() {
 #[test]
 fn the_default_devices_work_in_a_user_namespace() {
     let bundle = Bundle::new().mapped();
-    chown_all(&bundle);
+    bundle.chown_rootfs();
     let runtime = Runtime::new();
     let facts = runtime.json(&bundle);
     assert_eq!((&facts["dev"]["null"]["type"], &facts["dev"]["null"]["minor"]), (&json!("char"), &json!(3)));

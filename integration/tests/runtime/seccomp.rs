@@ -53,14 +53,6 @@ fn run(bundle: Bundle, args: &[&str]) -> Outcome {
     Runtime::new().run(&bundle.args(args.iter().copied()))
 }
 
-/// A root file system for [`Bundle::mapped`], which belongs to its root.
-fn mapped(bundle: Bundle) -> Bundle {
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-    bundle.mapped()
-}
-
 fn sorted(list: &Value) -> Vec<&str> {
     let mut names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     names.sort_unstable();
@@ -330,8 +322,8 @@ fn shapes() -> Vec<(&'static str, Bundle)> {
         ("as a user", bundle().set("/process/user", user.clone())),
         ("in the host's pid namespace", bundle().without_namespace("pid")),
         ("as a user in the host's pid namespace", bundle().without_namespace("pid").set("/process/user", user.clone())),
-        ("in a user namespace", mapped(bundle())),
-        ("as a user in a user namespace", mapped(bundle()).set("/process/user", user)),
+        ("in a user namespace", bundle().mapped_with_rootfs()),
+        ("as a user in a user namespace", bundle().mapped_with_rootfs().set("/process/user", user)),
         ("with a tracer's capability", bundle().capabilities(&["CAP_SYS_PTRACE", "CAP_KILL"])),
         ("without capabilities", bundle().capabilities(&[])),
         ("with CAP_SYS_ADMIN", bundle().capabilities(&["CAP_SYS_ADMIN", "CAP_CHOWN"])),
@@ -450,7 +442,7 @@ fn a_profile_need_not_allow_what_the_runtime_does() {
                 "/process/rlimits",
                 json!([{ "type": "RLIMIT_NOFILE", "soft": 0, "hard": 0 }, { "type": "RLIMIT_AS", "soft": 1 << 20, "hard": 1 << 20 }]),
             ),
-            mapped(strict(no_new_privileges)),
+            strict(no_new_privileges).mapped_with_rootfs(),
         ] {
             let _ = runtime.run(&bundle).exits(7);
             let container = runtime.start(&bundle);

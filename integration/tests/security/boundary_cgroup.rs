@@ -80,10 +80,6 @@ fn place(pid: i32) -> String {
     text.lines().find_map(|line| line.strip_prefix("0::")).expect("a cgroup v2").to_owned()
 }
 
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// In the cgroup of another bundle.
 fn in_place_of(other: &Bundle, bundle: Bundle) -> Bundle {
     bundle.set("/linux/cgroupsPath", other.spec()["linux"]["cgroupsPath"].clone())
@@ -132,7 +128,7 @@ fn exec_joins_the_first_process_where_its_cgroup_is_gone() {
     let name = elsewhere.0.file_name().expect("a name").to_string_lossy().into_owned();
     for option in ["--rootless=auto", "--rootless=true"] {
         let runtime = Runtime::new().with_option(option);
-        let bundle = sees_the_tree(sleeper());
+        let bundle = sees_the_tree(Bundle::sleeper());
         let container = that_has_left(&runtime, &bundle, &name);
         let joined = container.exec(["/probe", "read", "/proc/self/cgroup"]).ok();
         assert!(joined.stdout.contains(&format!("0::/{name}\\n")), "{option}: it is in the caller's cgroup: {joined}");
@@ -149,7 +145,7 @@ fn exec_waits_for_nobody_where_the_first_process_is_frozen() {
     not_on_peer!("runc hangs, crun refuses all");
     let elsewhere = Group::new();
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     fs::write(elsewhere.0.join("cgroup.procs"), container.pid().to_string()).expect("it moves");
     fs::remove_dir(bundle.cgroup()).expect("its cgroup goes");
@@ -203,7 +199,7 @@ fn a_core_file_is_no_limit_of_an_update() {
     let runtime = Runtime::new();
     let mut host = OfHost::new();
     let before = place(host.pid());
-    let container = runtime.start_ready(&sleeper());
+    let container = runtime.start_ready(&Bundle::sleeper());
     for (file, text) in REFUSED {
         let outcome = update(&container, &json!({"unified": { file: host.pid().to_string() }}));
         assert_eq!(place(host.pid()), before, "{file}: a process of the host was moved: {outcome}");
@@ -218,7 +214,7 @@ fn a_core_file_is_no_limit_of_an_update() {
 #[test]
 fn bounds_of_the_tree_are_limits() {
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/linux/resources/unified", json!({"cgroup.max.depth": "3"}));
+    let bundle = Bundle::sleeper().set("/linux/resources/unified", json!({"cgroup.max.depth": "3"}));
     let container = runtime.start_ready(&bundle);
     let bound = |file: &str| fs::read_to_string(bundle.cgroup().join(file)).expect("a bound").trim().to_owned();
     assert_eq!(bound("cgroup.max.depth"), "3");
@@ -268,7 +264,7 @@ fn a_tree_has_bounds_that_config_json_does_not_name() {
     not_on_peer!("theirs has none");
     let runtime = Runtime::new();
     let cgroup = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]});
-    let bundle = sleeper().mapped().without_mount("/sys/fs/cgroup").mount(cgroup).given_to(100_000);
+    let bundle = Bundle::sleeper().mapped().without_mount("/sys/fs/cgroup").mount(cgroup).given_to(100_000);
     let container = runtime.start_ready(&bundle);
     drop(chain(&bundle.cgroup(), 63));
     let deep = vec!["d"; 63].join("/");
@@ -289,7 +285,7 @@ fn a_bound_that_is_there_is_not_raised() {
     let own = Group::at(above.0.join("own"));
     fs::write(own.0.join("cgroup.max.depth"), "2").expect("a bound");
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/linux/cgroupsPath", json!(above.path_of("own")));
+    let bundle = Bundle::sleeper().set("/linux/cgroupsPath", json!(above.path_of("own")));
     let container = runtime.start_ready(&bundle);
     let bound = |file: &str| fs::read_to_string(own.0.join(file)).expect("a bound");
     assert_eq!((bound("cgroup.max.depth").as_str(), bound("cgroup.max.descendants").as_str()), ("2\n", "8192\n"));
@@ -303,10 +299,10 @@ fn the_end_of_a_container_is_not_that_of_another_in_the_same_cgroup() {
     not_on_peer!("crun kills it");
     for shared in [false, true] {
         let (one, two) = (Runtime::new(), Runtime::new());
-        let bundle = if shared { sleeper().without_namespace("pid") } else { sleeper() };
+        let bundle = if shared { Bundle::sleeper().without_namespace("pid") } else { Bundle::sleeper() };
         let first = one.start_ready(&bundle);
         stop(&first);
-        let second = two.start_ready(&in_place_of(&bundle, sleeper()));
+        let second = two.start_ready(&in_place_of(&bundle, Bundle::sleeper()));
         let _ = first.call(["kill", "--all"]).arg("KILL").outcome().ok();
         lives(&second);
         let of_first = one.call(["ps", "--format", "json", first.id()]).outcome();
@@ -361,7 +357,7 @@ fn plain_proc(bundle: Bundle, shared: bool) -> Bundle {
 fn the_end_of_a_container_is_not_that_of_a_process_of_the_host() {
     not_on_peer!("crun kills it");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     stop(&container);
     let mut host = OfHost::new();
@@ -379,7 +375,7 @@ fn the_end_of_a_container_is_not_that_of_a_process_of_the_host() {
 fn a_process_that_was_joining_a_frozen_container_ends_with_it() {
     not_on_peer!("they hang");
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let _ = container.call(["pause"]).outcome().ok();
     let joining = container.exec_call(["--ignore-paused"], ["/probe"]).spawn();
@@ -400,10 +396,10 @@ fn a_container_that_has_left_its_cgroup_does_nothing_to_who_has_taken_it() {
     not_on_peer!("they freeze and kill it");
     let elsewhere = Group::new();
     let runtime = Runtime::new();
-    let bundle = sleeper().without_namespace("pid");
+    let bundle = Bundle::sleeper().without_namespace("pid");
     let first = runtime.start_ready(&bundle);
     fs::write(elsewhere.0.join("cgroup.procs"), first.pid().to_string()).expect("it moves");
-    let second = runtime.start_ready(&in_place_of(&bundle, sleeper()));
+    let second = runtime.start_ready(&in_place_of(&bundle, Bundle::sleeper()));
     let _ = first.call(["pause"]).outcome().refused("has no cgroup of its own");
     let _ = update(&first, &json!({"unified": {"cgroup.max.depth": "1"}})).refused("has no cgroup of its own");
     let joined = first.exec(["/probe", "facts"]).ok();
@@ -424,7 +420,7 @@ fn a_container_that_has_left_its_cgroup_does_nothing_to_who_has_taken_it() {
 #[test]
 fn a_creation_that_fails_takes_no_cgroup() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let first = runtime.start_ready(&bundle);
     stop(&first);
     let fails = in_place_of(&bundle, Bundle::new().args(["/none"]));
@@ -519,7 +515,7 @@ fn a_path_below_a_domain_of_threads_is_a_place() {
     let above = Group::new();
     let beside = threaded(&above, "beside");
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/linux/cgroupsPath", json!(above.path_of("a/b")));
+    let bundle = Bundle::sleeper().set("/linux/cgroupsPath", json!(above.path_of("a/b")));
     let checked = runtime.command(runtime.program()).arg("check").arg(bundle.path()).outcome();
     assert!(integration::is_peer() || checked.succeeded(), "{checked}");
     let container = runtime.start_ready(&bundle);
@@ -533,7 +529,7 @@ fn a_path_below_a_domain_of_threads_is_a_place() {
 #[test]
 fn processes_are_listed_where_a_container_has_threaded_cgroups() {
     let runtime = Runtime::new();
-    let bundle = sleeper();
+    let bundle = Bundle::sleeper();
     let container = runtime.start_ready(&bundle);
     let inside = Group::at(bundle.cgroup().join("t"));
     fs::write(inside.0.join("cgroup.type"), "threaded").expect("a threaded cgroup");

@@ -310,9 +310,7 @@ fn cve_2023_25809_a_delegated_cgroup_without_a_namespace() {
             }
         }
     });
-    for path in [bundle.rootfs(), bundle.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
+    bundle.chown_rootfs();
     fs::create_dir(bundle.cgroup()).expect("a cgroup");
     for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
         std::os::unix::fs::chown(bundle.cgroup().join(file), Some(100_000), Some(100_000)).expect("chown");

@@ -145,9 +145,7 @@ fn cve_2019_5736_a_pod_that_lies_in_wait_for_a_user_namespace() {
         .without("/linux/maskedPaths")
         .without("/linux/readonlyPaths")
         .args(["/probe", "exit", "0"]);
-    for path in [next.rootfs(), next.rootfs().join("probe")] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
+    next.chown_rootfs();
     let failed = (0..tries() / 2).map(|_| runtime.run(&next)).find(|outcome| !outcome.succeeded());
     container.kill("KILL");
     let _ = container.wait();

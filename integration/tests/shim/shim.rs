@@ -20,14 +20,9 @@ const ALREADY_EXISTS: i32 = 6;
 const FAILED_PRECONDITION: i32 = 9;
 const UNIMPLEMENTED: i32 = 12;
 
-/// A container of `/probe sleep`, which ends when it gets a signal.
-fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 #[test]
 fn start_answers_with_an_address_and_nothing_else() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let json: serde_json::Value = serde_json::from_str(&host.start(bundle.path(), "a")).expect("JSON");
     assert_eq!((json["version"].as_u64(), json["protocol"].as_str()), (Some(3), Some("ttrpc")), "{json}");
     let path = json["address"].as_str().expect("an address").trim_start_matches("unix://");
@@ -79,7 +74,7 @@ fn the_version_and_the_features_are_reported() {
 /// CVE-2020-15257: a process that may connect owns the containers.
 #[test]
 fn cve_2020_15257_the_socket_is_its_owners() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mode = |path: &std::path::Path| path.metadata().expect("metadata").permissions().mode() & 0o777;
     assert_eq!((mode(shim.socket()), mode(&host.sockets())), (0o600, 0o700));
@@ -107,7 +102,7 @@ fn cve_2020_15257_the_socket_is_its_owners() {
 /// CVE-2021-41103, CVE-2024-25621: directories that are open to others.
 #[test]
 fn cve_2021_41103_a_socket_directory_that_others_write_to_is_refused() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     std::fs::create_dir(host.sockets()).expect("mkdir");
     let start = || {
         let mut command = host.command(bundle.path(), "a");
@@ -129,7 +124,7 @@ fn cve_2021_41103_a_socket_directory_that_others_write_to_is_refused() {
 fn each_engines_annotation_names_a_group() {
     for name in ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID"] {
         let host = ShimHost::new();
-        let [one, two] = [(); 2].map(|()| sleeper().set("/annotations", serde_json::json!({ name: "pod" })));
+        let [one, two] = [(); 2].map(|()| Bundle::sleeper().set("/annotations", serde_json::json!({ name: "pod" })));
         assert_eq!(host.start(one.path(), "a"), host.start(two.path(), "b"), "{name}");
         host.kill_servers();
     }
@@ -139,7 +134,8 @@ fn each_engines_annotation_names_a_group() {
 fn a_group_has_one_server_and_a_dead_ones_socket_is_replaced() {
     let host = ShimHost::new();
     let annotation = serde_json::json!({ "io.kubernetes.cri.sandbox-id": "pod" });
-    let (one, two) = (sleeper().set("/annotations", annotation.clone()), sleeper().set("/annotations", annotation));
+    let (one, two) =
+        (Bundle::sleeper().set("/annotations", annotation.clone()), Bundle::sleeper().set("/annotations", annotation));
     let first = host.start(one.path(), "a");
     assert_eq!(host.start(two.path(), "b"), first);
     assert_eq!(host.servers().len(), 1);
@@ -157,7 +153,8 @@ fn a_client_of_a_server_that_exits_is_served() {
     let tries: u64 = std::env::var("CLEAT_TRIES").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let host = ShimHost::new();
     let annotation = serde_json::json!({ "io.kubernetes.cri.sandbox-id": "pod" });
-    let (one, two) = (sleeper().set("/annotations", annotation.clone()), sleeper().set("/annotations", annotation));
+    let (one, two) =
+        (Bundle::sleeper().set("/annotations", annotation.clone()), Bundle::sleeper().set("/annotations", annotation));
     for round in 0..tries {
         let first = host.serve(one.path(), "a");
         let mut client = first.connect();
@@ -177,7 +174,7 @@ fn a_client_of_a_server_that_exits_is_served() {
 /// Who only sees whether it is there, such as `delete`, does not keep a server that is about to end.
 #[test]
 fn a_server_that_ends_is_not_kept_by_who_only_looks() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     shim.run(&mut client, &Streams::default());
@@ -197,7 +194,7 @@ fn a_server_that_ends_is_not_kept_by_who_only_looks() {
 /// Who connects and says nothing is not `start`, which announces a task at once.
 #[test]
 fn a_silent_connection_does_not_keep_a_server_that_ends() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     shim.run(&mut client, &Streams::default());
@@ -213,7 +210,7 @@ fn a_silent_connection_does_not_keep_a_server_that_ends() {
 
 #[test]
 fn a_lifetime_is_published_in_order() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     let pid = shim.create(&mut client, &Streams::default());
@@ -238,7 +235,7 @@ fn a_lifetime_is_published_in_order() {
 #[test]
 fn every_call_of_either_service_does_what_it_says() {
     for service in ["containerd.task.v2.Task", "containerd.task.v3.Task"] {
-        let (host, bundle) = (ShimHost::new(), sleeper());
+        let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
         let shim = host.serve(bundle.path(), "a");
         let mut client = shim.connect();
         client.service = service;
@@ -296,7 +293,7 @@ fn every_call_of_either_service_does_what_it_says() {
 
 #[test]
 fn a_wrong_order_has_its_code_and_a_word() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     for method in
@@ -349,7 +346,7 @@ fn a_wrong_order_has_its_code_and_a_word() {
 
 #[test]
 fn events_come_in_order_and_wait_for_a_containerd_that_is_away() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     shim.run(&mut client, &Streams::default());
@@ -387,7 +384,7 @@ fn an_oom_kill_is_published_before_the_exit() {
     let eat = ["/probe", "eat", "100000000"];
     for exec in ["", "e"] {
         let host = ShimHost::new();
-        let bundle = sleeper().set("/linux/resources/memory", limit.clone());
+        let bundle = Bundle::sleeper().set("/linux/resources/memory", limit.clone());
         let bundle = if exec.is_empty() { bundle.args(eat) } else { bundle };
         let shim = host.serve(bundle.path(), "a");
         let mut client = shim.connect();

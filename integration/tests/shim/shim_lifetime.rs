@@ -13,10 +13,6 @@ use containerd_shim_cleat::messages::{
 use integration::shim::{OPTIONS, Reply, Shim, ShimHost, Streams, fifo, frame};
 use integration::{Bundle, DEADLINE, eventually, proc, tries};
 
-pub(crate) fn sleeper() -> Bundle {
-    Bundle::new().args(["/probe", "sleep"])
-}
-
 /// It still answers.
 fn lives(shim: &Shim<'_>) {
     assert!(shim.pid(&mut shim.connect()) > 0);
@@ -24,7 +20,7 @@ fn lives(shim: &Shim<'_>) {
 
 #[test]
 fn nonsense_is_refused_and_harms_nobody() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     let raw = |bytes: &[u8]| client.stream().write_all(bytes).expect("write");
@@ -69,7 +65,7 @@ fn nonsense_is_refused_and_harms_nobody() {
 
 #[test]
 fn names_that_could_be_paths_are_refused() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
@@ -101,7 +97,7 @@ fn names_that_could_be_paths_are_refused() {
 
 #[test]
 fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
@@ -143,7 +139,7 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
 /// Who connects and says nothing makes room; who has asked something is not sent away.
 #[test]
 fn a_flood_of_peers_locks_nobody_out() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut first = shim.connect();
     lives(&shim);
@@ -164,7 +160,7 @@ fn a_flood_of_peers_locks_nobody_out() {
 /// Who never reads its answers is dropped some time, and until then keeps nobody waiting.
 #[test]
 fn a_peer_that_never_reads_keeps_nobody_waiting() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut good = shim.connect();
     shim.create(&mut good, &Streams::default());
@@ -207,7 +203,7 @@ fn an_exit_is_written_down_before_it_is_published_and_known_after_the_server() {
 #[test]
 fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
     let host = ShimHost::new();
-    let rootfs = sleeper();
+    let rootfs = Bundle::sleeper();
     let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
@@ -238,7 +234,7 @@ fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
 #[test]
 fn a_pod_whose_server_is_killed_is_removed_with_all_in_it() {
     let host = ShimHost::new();
-    let of = |group: &str| sleeper().set("/annotations/io.kubernetes.cri.sandbox-id", group.into());
+    let of = |group: &str| Bundle::sleeper().set("/annotations/io.kubernetes.cri.sandbox-id", group.into());
     let (pod, member, other) = (of("pod"), of("pod"), of("other"));
     let shim = host.serve(pod.path(), "pod");
     let _ = shim.run(&mut shim.connect(), &Streams::default());
@@ -267,7 +263,7 @@ fn a_pod_whose_server_is_killed_is_removed_with_all_in_it() {
 #[test]
 fn what_an_init_in_anothers_pid_namespace_leaves_is_killed() {
     let host = ShimHost::new();
-    let first = sleeper();
+    let first = Bundle::sleeper();
     let owner = host.serve(first.path(), "first");
     let pid = owner.run(&mut owner.connect(), &Streams::default());
     let path = format!("/proc/{pid}/ns/pid");
@@ -296,7 +292,7 @@ fn what_an_init_in_anothers_pid_namespace_leaves_is_killed() {
 /// A server that is stopped, and has more peers waiting than it may have.
 #[test]
 fn a_server_that_hangs_keeps_neither_start_nor_delete_waiting() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let said = host.start(bundle.path(), "a");
     let shim = host.serve(bundle.path(), "a");
     let pid =
@@ -325,7 +321,7 @@ fn a_server_that_hangs_keeps_neither_start_nor_delete_waiting() {
 
 #[test]
 fn a_server_that_nobody_needs_ends() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     let pid = shim.pid(&mut client);
@@ -342,7 +338,7 @@ fn a_server_that_nobody_needs_ends() {
 /// Nor does one stay, or do anything, that has a peer and no task.
 #[test]
 fn a_server_without_a_task_does_nothing_until_it_ends() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let client = shim.connect();
     let pid = *host.servers().first().expect("a server");
@@ -364,7 +360,7 @@ fn a_server_without_a_task_does_nothing_until_it_ends() {
 #[test]
 fn nothing_grows() {
     let execs: u32 = std::env::var("CLEAT_EXECS").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     shim.run(&mut client, &Streams::default());
@@ -402,7 +398,7 @@ fn nothing_grows() {
 #[test]
 fn a_servers_tasks_leave_nothing_in_it() {
     let host = ShimHost::new();
-    let (keeper, bundle) = (sleeper(), sleeper());
+    let (keeper, bundle) = (Bundle::sleeper(), Bundle::sleeper());
     let shim = host.serve(keeper.path(), "keeper");
     let mut client = shim.connect();
     shim.run(&mut client, &Streams::default());
@@ -469,7 +465,7 @@ fn a_server_that_is_ending_is_distinguished_from_one_that_is_busy() {
 /// The server is killed while a container is being made, and `delete` is faster than its maker.
 #[test]
 fn a_create_ends_with_its_server() {
-    let (host, bundle) = (ShimHost::new(), sleeper());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper());
     let (pid, runtime) = (host.dir().join("pid"), host.dir().join("slow"));
     let text = format!(
         "#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}; sleep 2; exec {cleat} \"$@\"\n",
@@ -498,7 +494,7 @@ fn a_create_ends_with_its_server() {
 #[test]
 fn whenever_the_server_is_killed_delete_leaves_nothing() {
     let rounds = tries().min(if std::env::var_os("CLEAT_TRIES").is_some() { u32::MAX } else { 20 });
-    let rootfs = sleeper();
+    let rootfs = Bundle::sleeper();
     let source = rootfs.rootfs().to_str().expect("UTF-8").to_owned();
     for round in 0..rounds {
         let host = ShimHost::new();
@@ -549,7 +545,7 @@ fn every_exit_is_published_whatever_is_killed_during_execs() {
     let pid_of = |pid: u32| i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let mut expected = 0;
     for round in 0..tries() {
-        let bundle = sleeper();
+        let bundle = Bundle::sleeper();
         let shim = host.serve(bundle.path(), &format!("a{round}"));
         let mut client = shim.connect();
         let init = shim.run(&mut client, &Streams::default());

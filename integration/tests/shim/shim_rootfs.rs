@@ -7,13 +7,11 @@ use containerd_shim_cleat::messages::{CreateRequest, Mount, PidResponse};
 use integration::shim::{Reply, Shim, ShimHost, Streams};
 use integration::{Bundle, eventually, skip};
 
-use crate::shim_lifetime::sleeper;
-
 /// Root's files are the mapped root's, in a bind mount and in an overlay, whose layers are not left
 /// mounted anywhere; also when the server was killed with them.
 #[test]
 fn a_root_file_system_may_have_other_owners() {
-    let (host, bundle) = (ShimHost::new(), sleeper().mapped());
+    let (host, bundle) = (ShimHost::new(), Bundle::sleeper().mapped());
     let (root, lower) = (bundle.path().join("rootfs"), bundle.path().join("lower"));
     let path = |name: &str| host.dir().join(name).to_str().expect("UTF-8").to_owned();
     let copied = std::process::Command::new("cp").arg("-a").arg(&root).arg(path("layer")).status();
@@ -64,7 +62,7 @@ fn devices_of(file: &std::path::Path) -> Vec<String> {
 fn a_root_file_system_may_be_in_a_file() {
     let host = ShimHost::new();
     let image = host.dir().join("image");
-    let files = ["/proc", "/dev", "/sys"].into_iter().fold(sleeper(), Bundle::with_dir);
+    let files = ["/proc", "/dev", "/sys"].into_iter().fold(Bundle::sleeper(), Bundle::with_dir);
     let mut make = std::process::Command::new("mke2fs");
     make.args(["-q", "-t", "ext4", "-d"]).arg(files.rootfs()).arg(&image).arg("32M");
     if !fs::exists("/dev/loop-control").is_ok_and(|is_there| is_there)

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use cleat::plan::Findings;
-use cleat::plan::seccomp::reference::{Call, meaning, run};
+use cleat::plan::seccomp::reference::{SystemCall, meaning, run};
 use cleat::plan::seccomp::{ACTIONS, Arch, FLAGS, Family, OPERATORS, calls, compile, decide, profile};
 use cleat::spec;
 
@@ -47,7 +47,7 @@ fn value(u: &mut Unstructured<'_>) -> Result<u64> {
 struct Case {
     config: spec::Seccomp,
     family: Family,
-    calls: Vec<Call>,
+    calls: Vec<SystemCall>,
 }
 
 fn rule(u: &mut Unstructured<'_>) -> Result<spec::SyscallRule> {
@@ -114,7 +114,7 @@ impl<'a> Arbitrary<'a> for Case {
             for argument in &mut arguments {
                 *argument = value(u)?;
             }
-            calls.push(Call { audit, number, arguments });
+            calls.push(SystemCall { audit, number, arguments });
         }
         if u.ratio(1, 8)? {
             lengthen(&mut config, u.int_in_range(1..=30)?);

@@ -4,7 +4,7 @@
 use serde_json::{Map, Number, Value, json};
 
 /// Property names and values that mean something.
-const WORDS: &[&str] = &include!("words.in");
+const WORDS: &[&str] = &include!("json_words.in");
 
 /// splitmix64
 pub struct Random(u64);

@@ -1,8 +1,8 @@
 //! How does the program get its AppArmor profile or SELinux label (apparmor(7), selinux(8))?
 //!
-//! Written to this process's own attributes while nothing of the container is in the way: through
-//! the host's procfs, verified to be one, before `pivot_root` or before the container's namespaces
-//! are joined (CVE-2019-16884, CVE-2025-52881). They take effect with `execve`.
+//! Written to this process's own attributes while nothing of the container is in the way. It goes through the
+//! host's procfs, verified to be one, before `pivot_root` or before the container's namespaces are joined
+//! (CVE-2019-16884, CVE-2025-52881). They take effect with `execve`.
 
 use alloc::vec::Vec;
 use core::ffi::CStr;

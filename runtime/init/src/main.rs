@@ -46,7 +46,7 @@ struct Prepared {
     interpreter: Option<alloc::ffi::CString>,
     /// Of `startContainer` hooks.
     streams: Vec<hooks::Streams>,
-    /// Decides for its filter, and is yet to be handed over.
+    /// Decides for its filter, and is yet to be sent to who decides.
     listener: Option<OwnedFd>,
 }
 
@@ -73,10 +73,10 @@ fn run(socket: OwnedFd) -> ! {
             sys::exit(70);
         }
     };
-    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open
-    // its descriptors or its executable, before it has given its privileges up. Not earlier: then an
-    // ordinary user's host half could not write our files in /proc; up to here we are in no
-    // namespace that others live in, or have capabilities that they have not.
+    // Not dumpable: in a shared pid namespace no process of a container may trace this one, open its descriptors
+    // or its executable, before it has given its privileges up. Not earlier: then an ordinary user's host half
+    // could not write our files in /proc. Up to here we are in no namespace that others live in, or have
+    // capabilities that they have not.
     let _ = sys::prctl(linux_raw_sys::prctl::PR_SET_DUMPABLE, 0, 0);
     let mut init = Init { plan, fds, mount_fds: Vec::new(), host, step: Step::ReceivePlan, pid_namespace: None };
     let Err(error) = init.perform();
@@ -157,9 +157,9 @@ impl Init {
         self.make_root(root)
     }
 
-    /// A process that joins a container gives up its privileges while it is still outside of the
-    /// container's pid namespace, where nobody can trace it: what `CAP_SYS_PTRACE` gives inside is
-    /// then no more than the container has. So does one that is made in a pid namespace of others.
+    /// A process that joins a container gives up its privileges while it is still outside of the container's pid
+    /// namespace, where nobody can trace it. What `CAP_SYS_PTRACE` gives inside is then no more than the container
+    /// has. So does one that is made in a pid namespace of others.
     fn join_container(&mut self) -> Result<()> {
         self.step(Step::Session)?;
         namespaces::session(self)?;

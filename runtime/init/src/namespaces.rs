@@ -97,9 +97,9 @@ pub(crate) fn enter_pid_namespace(init: &mut Init) -> Result<()> {
     }
 }
 
-/// Goes on in a child. The child is a sibling, so that the host half waits for it and not for this
-/// process, which ends. It has a copy of our memory, which sharing it would spare: who may trace it
-/// could write into ours, and have us run what they like outside of their pid namespace.
+/// Goes on in a child. The child is a sibling, so that the host half waits for it and not for this process, which
+/// ends. It has a copy of our memory, which sharing it would spare. Who may trace it could write into ours, and
+/// have us run anything outside of their pid namespace.
 ///
 /// A filter may be in force: these are calls that every profile allows.
 fn fork(init: &Init, flags: u64) -> Result<()> {

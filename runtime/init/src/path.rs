@@ -1,8 +1,8 @@
 //! How does the init name a file in a root file system that an attacker may be changing?
 //!
-//! Every look-up is one `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)` from the root's own
-//! descriptor; what is then created, is created relative to the descriptor found, with a call
-//! that does not follow links (CVE-2021-30465, CVE-2024-45310).
+//! Every look-up is one `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)` from the root's own descriptor. What is
+//! then created is created relative to the descriptor found, with a call that does not follow links
+//! (CVE-2021-30465, CVE-2024-45310).
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;

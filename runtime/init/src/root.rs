@@ -186,8 +186,8 @@ fn leave_host_mounts(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Propagation and write protection of the root, and of mounts that had to be filled first: after the last bind mount, which an unbindable
-/// tree would refuse and which a shared one would copy to others.
+/// Propagation and write protection of the root, and of mounts that had to be filled first. It comes after the last bind
+/// mount, which an unbindable tree would refuse and which a shared one would copy to others.
 pub(crate) fn finish(root: &Root, dir: &OwnedFd, readonly: &[(Text, OwnedFd)]) -> Result<()> {
     let read_only = |mount: &OwnedFd, path: &CStr| {
         sys::mount_setattr(mount.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", path)

@@ -7,18 +7,18 @@ use nix::errno::Errno;
 use crate::cgroup::Cgroup;
 use crate::plan::Limit;
 
-use super::facts::Subject;
+use super::facts::ProcDir;
 use super::report::{Report, Verdict};
 use super::{Expected, why};
 
 /// Where a process is, in the tree as this process sees it.
-pub(super) fn of(subject: &Subject) -> Option<String> {
+pub(super) fn of(subject: &ProcDir) -> Option<String> {
     let text = subject.read("cgroup").ok()?;
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
 /// One process's place.
-pub(super) fn compare_place(cgroup: &Path, subject: &Subject, report: &mut Report) {
+pub(super) fn compare_place(cgroup: &Path, subject: &ProcDir, report: &mut Report) {
     let place = "linux.cgroupsPath";
     let Some(found) = of(subject) else {
         if !subject.is_gone() {

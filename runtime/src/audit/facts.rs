@@ -12,17 +12,17 @@ use crate::sys::path::{Proc, open_beneath};
 use crate::sys::query;
 
 /// A process: its directory in the host's procfs belongs to it alone, even if another process gets its number.
-pub(super) struct Subject {
+pub(super) struct ProcDir {
     pub(super) pid: i32,
     dir: OwnedFd,
 }
 
 /// A namespace: device and inode of its file.
-pub(super) type Namespace = (u64, u64);
+pub(super) type NamespaceId = (u64, u64);
 
-impl Subject {
-    pub(super) fn open(proc: &Proc, pid: i32) -> nix::Result<Subject> {
-        Ok(Subject { pid, dir: proc.file(&pid.to_string(), OFlag::O_RDONLY | OFlag::O_DIRECTORY)? })
+impl ProcDir {
+    pub(super) fn open(proc: &Proc, pid: i32) -> nix::Result<ProcDir> {
+        Ok(ProcDir { pid, dir: proc.file(&pid.to_string(), OFlag::O_RDONLY | OFlag::O_DIRECTORY)? })
     }
 
     /// One of its files.
@@ -36,7 +36,7 @@ impl Subject {
     }
 
     /// Its namespace of the kind with that file.
-    pub(super) fn namespace(&self, file: &str) -> nix::Result<Namespace> {
+    pub(super) fn namespace(&self, file: &str) -> nix::Result<NamespaceId> {
         let stat = nix::sys::stat::fstatat(&self.dir, &*format!("ns/{file}"), AtFlags::empty())?;
         Ok((stat.st_dev, stat.st_ino))
     }
@@ -56,7 +56,7 @@ impl Subject {
 }
 
 /// Whether a user namespace lies below another one.
-pub(super) fn is_below(namespace: &OwnedFd, above: Namespace) -> bool {
+pub(super) fn is_below(namespace: &OwnedFd, above: NamespaceId) -> bool {
     let mut at = query::parent_namespace(namespace.as_fd());
     // The kernel nests 32 at most.
     for _ in 0..33 {
@@ -70,12 +70,12 @@ pub(super) fn is_below(namespace: &OwnedFd, above: Namespace) -> bool {
 }
 
 /// Whether a namespace of whatever kind belongs to a user namespace, or to one below it.
-pub(super) fn belongs_to(namespace: &OwnedFd, user: Namespace) -> bool {
+pub(super) fn belongs_to(namespace: &OwnedFd, user: NamespaceId) -> bool {
     let owner = query::owner_of_namespace(namespace.as_fd());
     owner.is_ok_and(|owner| identity(&owner) == Some(user) || is_below(&owner, user))
 }
 
 /// Which namespace a descriptor is of.
-pub(super) fn identity(namespace: &OwnedFd) -> Option<Namespace> {
+pub(super) fn identity(namespace: &OwnedFd) -> Option<NamespaceId> {
     nix::sys::stat::fstat(namespace).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }

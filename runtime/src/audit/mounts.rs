@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use crate::error::{Context, Result};
 use crate::sys::path::Proc;
 
-use super::facts::Subject;
+use super::facts::ProcDir;
 use super::report::{Report, Verdict};
 use super::{Expected, why};
 
@@ -41,7 +41,7 @@ const CONFINING: &[(u64, &str)] = &[
 
 /// One line of mountinfo.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct MountLine {
     pub(super) id: u64,
     pub(super) parent: u64,
     /// From the process's root.
@@ -53,7 +53,7 @@ pub(super) struct Line {
     pub(super) super_options: Vec<String>,
 }
 
-impl Line {
+impl MountLine {
     fn has(&self, option: &str) -> bool {
         self.options.iter().any(|known| known == option)
             || option == "ro" && self.super_options.iter().any(|known| known == "ro")
@@ -65,7 +65,7 @@ impl Line {
 }
 
 /// The lines of mountinfo.
-pub(super) fn parse(text: &str) -> Vec<Line> {
+pub(super) fn parse(text: &str) -> Vec<MountLine> {
     let words = |list: &str| list.split(',').map(str::to_owned).collect();
     let line = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
@@ -77,7 +77,7 @@ pub(super) fn parse(text: &str) -> Vec<Line> {
         let mut right = right.split(' ');
         let fstype = right.next()?.to_owned();
         let super_options = words(right.nth(1).unwrap_or_default());
-        Some(Line { id, parent, target, options, propagation, fstype, super_options })
+        Some(MountLine { id, parent, target, options, propagation, fstype, super_options })
     };
     text.lines().filter_map(line).collect()
 }
@@ -97,18 +97,18 @@ fn unescape(text: &str) -> PathBuf {
 
 /// What is at the end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum PathEnd {
     /// Nothing.
     Missing,
     /// It cannot be looked up.
     Unknown(Errno),
     /// The mount with that number.
-    There { mount: u64, is_root: bool, kind: Kind, file: (u64, u64) },
+    There { mount: u64, is_root: bool, kind: FileKind, file: (u64, u64) },
 }
 
 /// As far as masks need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// A directory without anything in it.
     EmptyDirectory,
     Directory,
@@ -121,11 +121,11 @@ pub(super) enum Kind {
 
 /// All that was looked at.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) lines: Vec<Line>,
+pub(super) struct MountFacts {
+    pub(super) lines: Vec<MountLine>,
     /// The number of the mount that is the process's root; `None`: it has another root.
     pub(super) root: Option<u64>,
-    pub(super) places: Vec<(PathBuf, At)>,
+    pub(super) places: Vec<(PathBuf, PathEnd)>,
     /// Device and inode of directories of the host that are bound, by their paths.
     pub(super) sources: Vec<(PathBuf, (u64, u64))>,
     /// What is mounted below directories of the host, relative to them.
@@ -141,11 +141,11 @@ fn path(text: &Text) -> PathBuf {
 ///
 /// # Errors
 /// mountinfo or the root of the process cannot be read.
-pub(super) fn look(root: &Root, first: &Subject) -> nix::Result<Facts> {
+pub(super) fn look(root: &Root, first: &ProcDir) -> nix::Result<MountFacts> {
     let top = first.follow("root", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     let text = first.read("mountinfo")?;
-    let mut facts = Facts { lines: parse(&text), ..Facts::default() };
-    if let At::There { mount, is_root: true, .. } = at(&top, Path::new("/")) {
+    let mut facts = MountFacts { lines: parse(&text), ..MountFacts::default() };
+    if let PathEnd::There { mount, is_root: true, .. } = at(&top, Path::new("/")) {
         facts.root = Some(mount);
     }
     let all = root.mounts.iter().map(|mount| &mount.target).chain(&root.masked).chain(&root.readonly_paths);
@@ -165,7 +165,7 @@ pub(super) fn look(root: &Root, first: &Subject) -> nix::Result<Facts> {
         if let Some(stat) = nix::sys::stat::stat(&real).ok().filter(|stat| is_dir(stat.st_mode)) {
             facts.sources.push((source.clone(), (stat.st_dev, stat.st_ino)));
         }
-        let relative = |line: &Line| line.target.strip_prefix(&real).ok().map(Path::to_path_buf);
+        let relative = |line: &MountLine| line.target.strip_prefix(&real).ok().map(Path::to_path_buf);
         facts.below.push((source, ours.iter().filter_map(relative).collect()));
     }
     Ok(facts)
@@ -205,10 +205,10 @@ impl MountPoints {
     pub fn of(root: &Root, pid: i32) -> Result<MountPoints> {
         let place = format!("the mounts of process {pid}");
         let proc = Proc::open()?;
-        let first = Subject::open(&proc, pid).context(&place)?;
+        let first = ProcDir::open(&proc, pid).context(&place)?;
         let facts = look(root, &first).context(&place)?;
         let planned = facts.places.iter().filter_map(|(path, at)| {
-            let At::There { mount, is_root: true, kind, .. } = at else { return None };
+            let PathEnd::There { mount, is_root: true, kind, .. } = at else { return None };
             let target = facts.line(*mount)?.target.clone();
             let is_directory = matches!(kind, Kind::Directory | Kind::EmptyDirectory);
             Some((path.clone(), MountPoint { target, is_null: *kind == Kind::Null, is_directory }))
@@ -222,7 +222,7 @@ impl MountPoints {
 }
 
 /// What is at the end of a path in a root.
-fn at(root: &OwnedFd, path: &Path) -> At {
+fn at(root: &OwnedFd, path: &Path) -> PathEnd {
     let look = || {
         // A path of the container's: absolute links are its own, and magic ones are not followed.
         let how = OpenHow::new()
@@ -239,19 +239,19 @@ fn at(root: &OwnedFd, path: &Path) -> At {
             .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
         let file_type = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
         let kind = match () {
-            () if file_type == SFlag::S_IFCHR && stat.st_rdev == libc::makedev(1, 3) => Kind::Null,
-            () if file_type == SFlag::S_IFCHR || file_type == SFlag::S_IFBLK => Kind::Device,
-            () if is_dir(stat.st_mode) && is_empty(&file) => Kind::EmptyDirectory,
-            () if is_dir(stat.st_mode) => Kind::Directory,
-            () => Kind::Other,
+            () if file_type == SFlag::S_IFCHR && stat.st_rdev == libc::makedev(1, 3) => FileKind::Null,
+            () if file_type == SFlag::S_IFCHR || file_type == SFlag::S_IFBLK => FileKind::Device,
+            () if is_dir(stat.st_mode) && is_empty(&file) => FileKind::EmptyDirectory,
+            () if is_dir(stat.st_mode) => FileKind::Directory,
+            () => FileKind::Other,
         };
         let is_root = statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
-        Ok(At::There { mount: statx.stx_mnt_id, is_root, kind, file: (stat.st_dev, stat.st_ino) })
+        Ok(PathEnd::There { mount: statx.stx_mnt_id, is_root, kind, file: (stat.st_dev, stat.st_ino) })
     };
     match look() {
         Ok(there) => there,
-        Err(Errno::ENOENT | Errno::ENOTDIR) => At::Missing,
-        Err(errno) => At::Unknown(errno),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => PathEnd::Missing,
+        Err(errno) => PathEnd::Unknown(errno),
     }
 }
 
@@ -279,7 +279,7 @@ struct Wanted<'a> {
 }
 
 /// Everything that has to do with the mount namespace.
-pub(super) fn compare(expected: &Expected<'_>, first: &Subject, report: &mut Report) {
+pub(super) fn compare(expected: &Expected<'_>, first: &ProcDir, report: &mut Report) {
     let Some(root) = expected.plan.init.root.as_ref().filter(|root| root.pivot != Pivot::Chroot) else { return };
     let facts = match look(root, first) {
         Ok(facts) => facts,
@@ -292,7 +292,7 @@ pub(super) fn compare(expected: &Expected<'_>, first: &Subject, report: &mut Rep
 }
 
 /// The pure part.
-pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts, report: &mut Report) {
+pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &MountFacts, report: &mut Report) {
     let Some(top) = facts.root.and_then(|id| facts.line(id)) else {
         let changed = "its first process has changed its root directory (chroot), which only it can look behind";
         return report.skip("mounts", changed);
@@ -344,17 +344,17 @@ pub(super) fn compare_facts(expected: &Expected<'_>, root: &Root, facts: &Facts,
     unplanned(expected, root, &wanted, facts, report);
 }
 
-impl Facts {
-    fn place(&self, path: &Path) -> Option<At> {
+impl MountFacts {
+    fn place(&self, path: &Path) -> Option<PathEnd> {
         self.places.iter().find(|(place, _)| place == path).map(|(_, at)| *at)
     }
 
-    fn line(&self, id: u64) -> Option<&Line> {
+    fn line(&self, id: u64) -> Option<&MountLine> {
         self.lines.iter().find(|line| line.id == id)
     }
 
     /// Whether a mount has come along with the root file system.
-    fn is_from_host(&self, line: &Line, root: &Root) -> bool {
+    fn is_from_host(&self, line: &MountLine, root: &Root) -> bool {
         let (relative, source) = (line.target.strip_prefix("/"), path(&root.path));
         let below = self.below.iter().find(|(known, _)| *known == source);
         let planned = root.mounts.iter().any(|mount| line.target.starts_with(path(&mount.target)));
@@ -363,19 +363,20 @@ impl Facts {
     }
 
     /// Whether it is what lies on a device node or a masked path: made after all mounts.
-    fn covers_file(&self, line: &Line, root: &Root) -> bool {
-        let is_there = |place: PathBuf| matches!(self.place(&place), Some(At::There { mount, .. }) if mount == line.id);
+    fn covers_file(&self, line: &MountLine, root: &Root) -> bool {
+        let is_there =
+            |place: PathBuf| matches!(self.place(&place), Some(PathEnd::There { mount, .. }) if mount == line.id);
         line.target == Path::new("/dev/console")
             || root.masked.iter().map(path).any(is_there)
             || root.devices.iter().map(|device| path(&device.path)).any(is_there)
     }
 
     /// The mounts below one.
-    fn below<'a>(&'a self, top: &'a Line) -> impl Iterator<Item = &'a Line> {
+    fn below<'a>(&'a self, top: &'a MountLine) -> impl Iterator<Item = &'a MountLine> {
         self.lines.iter().filter(|line| line.id != top.id && line.target != top.target && self.is_below(line, top.id))
     }
 
-    fn is_below(&self, line: &Line, top: u64) -> bool {
+    fn is_below(&self, line: &MountLine, top: u64) -> bool {
         let mut at = line;
         // No more steps than there are mounts.
         for _ in 0..self.lines.len() {
@@ -389,15 +390,15 @@ impl Facts {
     }
 
     /// The mount at the end of a path, where there is something.
-    fn mounted(&self, path: &Path, place: &str, report: &mut Report) -> Option<(&Line, Kind)> {
+    fn mounted(&self, path: &Path, place: &str, report: &mut Report) -> Option<(&MountLine, FileKind)> {
         match self.place(path) {
-            Some(At::There { mount, kind, .. }) => match self.line(mount) {
+            Some(PathEnd::There { mount, kind, .. }) => match self.line(mount) {
                 Some(line) => return Some((line, kind)),
                 None => report.skip(place, "the mount there was changed meanwhile"),
             },
-            Some(At::Unknown(errno)) => report.skip(place, &why(errno)),
+            Some(PathEnd::Unknown(errno)) => report.skip(place, &why(errno)),
             // What is not there needs no protection.
-            Some(At::Missing) | None => report.holds(place),
+            Some(PathEnd::Missing) | None => report.holds(place),
         }
         None
     }
@@ -436,9 +437,12 @@ fn wanted(root: &Root, named: usize) -> Vec<Wanted<'_>> {
 }
 
 /// Whether another mount, a mask or a read-only path lies over it.
-fn is_covered(mount: &Wanted<'_>, later: &[Wanted<'_>], root: &Root, facts: &Facts) -> bool {
+fn is_covered(mount: &Wanted<'_>, later: &[Wanted<'_>], root: &Root, facts: &MountFacts) -> bool {
     let same_mount = |other: &Wanted<'_>| match (facts.place(&mount.target), facts.place(&other.target)) {
-        (Some(At::There { mount: a, is_root: true, .. }), Some(At::There { mount: b, is_root: true, .. })) => a == b,
+        (
+            Some(PathEnd::There { mount: a, is_root: true, .. }),
+            Some(PathEnd::There { mount: b, is_root: true, .. }),
+        ) => a == b,
         _ => false,
     };
     later.iter().any(|other| mount.target.starts_with(&other.target) || same_mount(other))
@@ -451,19 +455,19 @@ fn planned(
     mount: &Wanted<'_>,
     later: &[Wanted<'_>],
     root: &Root,
-    facts: &Facts,
+    facts: &MountFacts,
     judge: &dyn Fn(bool) -> Verdict,
     report: &mut Report,
 ) {
-    let at = facts.place(&mount.target).unwrap_or(At::Missing);
+    let at = facts.place(&mount.target).unwrap_or(PathEnd::Missing);
     let fstype = mount.fstype.map(CStr::to_string_lossy).unwrap_or("a mount".into());
     let asked = format!("{fstype} on {}", mount.target.display());
     let (line, kind, file) = match at {
-        At::Unknown(errno) => return report.skip(&mount.place, &why(errno)),
-        At::Missing | At::There { is_root: false, .. } => {
+        PathEnd::Unknown(errno) => return report.skip(&mount.place, &why(errno)),
+        PathEnd::Missing | PathEnd::There { is_root: false, .. } => {
             return report.note(&mount.place, None, judge(false), &asked, &"nothing is mounted there");
         }
-        At::There { mount: id, kind, file, .. } => match facts.line(id) {
+        PathEnd::There { mount: id, kind, file, .. } => match facts.line(id) {
             Some(line) => (line, kind, file),
             None => return report.skip(&mount.place, "the mount there was changed meanwhile"),
         },
@@ -480,12 +484,12 @@ fn planned(
         report.note(&place, None, judge(source.1 == file), &source.0.display(), &found);
     }
     let place = format!("{}.options", mount.place);
-    let nodev = if mount.nodev && !matches!(kind, Kind::Null | Kind::Device) { NODEV } else { 0 };
+    let nodev = if mount.nodev && !matches!(kind, FileKind::Null | FileKind::Device) { NODEV } else { 0 };
     let set_below = mount.set_below | nodev;
     let lacks = missing(line, mount.set | set_below);
     report.note(&place, None, judge(lacks.is_empty()), &lacks.join(","), &line.options.join(","));
     if set_below != 0 {
-        let is_later = |below: &Line| {
+        let is_later = |below: &MountLine| {
             later.iter().any(|other| below.target.starts_with(&other.target)) || facts.covers_file(below, root)
         };
         let open = facts.below(line).filter(|below| !is_later(below));
@@ -501,7 +505,7 @@ fn planned(
 }
 
 /// Options that were asked for and are not there.
-fn missing(line: &Line, set: u64) -> Vec<&'static str> {
+fn missing(line: &MountLine, set: u64) -> Vec<&'static str> {
     let mut missing: Vec<&'static str> =
         CONFINING.iter().filter(|(bit, name)| set & bit != 0 && !line.has(name)).map(|(_, name)| *name).collect();
     match set & ATIME {
@@ -513,29 +517,29 @@ fn missing(line: &Line, set: u64) -> Vec<&'static str> {
 }
 
 /// One masked path: covered by the null device or an empty read-only directory.
-fn mask(path: &Path, place: &str, facts: &Facts, judge: &dyn Fn(bool) -> Verdict, report: &mut Report) {
+fn mask(path: &Path, place: &str, facts: &MountFacts, judge: &dyn Fn(bool) -> Verdict, report: &mut Report) {
     let Some((line, kind)) = facts.mounted(path, place, report) else { return };
-    let is_root = matches!(facts.place(path), Some(At::There { is_root: true, .. }));
+    let is_root = matches!(facts.place(path), Some(PathEnd::There { is_root: true, .. }));
     let covered = match kind {
-        Kind::Null => is_root && line.has("ro"),
-        Kind::EmptyDirectory => is_root && line.fstype == "tmpfs" && line.has("ro"),
-        Kind::Directory | Kind::Device | Kind::Other => false,
+        FileKind::Null => is_root && line.has("ro"),
+        FileKind::EmptyDirectory => is_root && line.fstype == "tmpfs" && line.has("ro"),
+        FileKind::Directory | FileKind::Device | FileKind::Other => false,
     };
     let found = match kind {
         _ if !is_root => "nothing covers it".to_owned(),
-        Kind::Directory => format!("a {} that is not empty", line.fstype),
+        FileKind::Directory => format!("a {} that is not empty", line.fstype),
         _ => format!("a {} ({})", line.fstype, line.options.join(",")),
     };
     report.note(place, None, judge(covered), &"masked", &found);
 }
 
 /// Mounts that nothing in the plan explains.
-fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts: &Facts, report: &mut Report) {
+fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts: &MountFacts, report: &mut Report) {
     let mut known: Vec<&Path> = vec![Path::new("/")];
     for (place, at) in &facts.places {
         known.push(place);
         // Where links in the image have led.
-        if let At::There { mount, is_root: true, .. } = at {
+        if let PathEnd::There { mount, is_root: true, .. } = at {
             known.extend(facts.line(*mount).map(|line| line.target.as_path()));
         }
     }
@@ -547,14 +551,14 @@ fn unplanned(expected: &Expected<'_>, root: &Root, wanted: &[Wanted<'_>], facts:
         wanted.iter().filter(|mount| mount.recursive).filter_map(|mount| Some((&mount.target, mount.source.as_ref()?)));
     let (slash, rootfs) = (PathBuf::from("/"), path(&root.path));
     let trees: Vec<_> = trees.chain([(&slash, &rootfs)]).collect();
-    let from_host = |line: &Line| {
+    let from_host = |line: &MountLine| {
         trees.iter().any(|(target, source)| {
             let relative = line.target.strip_prefix(target).ok();
             let below = facts.below.iter().find(|(known, _)| known == *source);
             relative.zip(below).is_some_and(|(relative, (_, below))| below.iter().any(|path| path == relative))
         })
     };
-    let readonly = |line: &Line| {
+    let readonly = |line: &MountLine| {
         line.has("ro") && root.readonly_paths.iter().any(|readonly| line.target.starts_with(path(readonly)))
     };
     let hooked = expected.plan.init.runtime_hooks
@@ -640,23 +644,23 @@ mod tests {
         }
     }
 
-    fn there(mount: u64, kind: Kind) -> At {
-        At::There { mount, is_root: true, kind, file: (1, mount) }
+    fn there(mount: u64, kind: FileKind) -> PathEnd {
+        PathEnd::There { mount, is_root: true, kind, file: (1, mount) }
     }
 
-    fn facts() -> Facts {
+    fn facts() -> MountFacts {
         let places = [
-            ("/a b", there(22, Kind::Directory)),
-            ("/a b/below", there(25, Kind::Directory)),
-            ("/proc/keys", there(24, Kind::Null)),
-            ("/proc/gone", At::Missing),
+            ("/a b", there(22, FileKind::Directory)),
+            ("/a b/below", there(25, FileKind::Directory)),
+            ("/proc/keys", there(24, FileKind::Null)),
+            ("/proc/gone", PathEnd::Missing),
         ];
         let places = places.into_iter().map(|(path, at)| (path.into(), at)).collect();
-        Facts { lines: parse(MOUNTINFO), root: Some(21), places, ..Facts::default() }
+        MountFacts { lines: parse(MOUNTINFO), root: Some(21), places, ..MountFacts::default() }
     }
 
     /// Differences, and what is the container's own, by their places.
-    fn compared(root: &Root, facts: &Facts, may_mount: bool) -> (Vec<String>, Vec<String>) {
+    fn compared(root: &Root, facts: &MountFacts, may_mount: bool) -> (Vec<String>, Vec<String>) {
         let plan = Plan { host: HostHalf::default(), init: cleat_plan::Plan::default(), warnings: Vec::new() };
         let spec =
             Spec { mounts: root.mounts.iter().map(|_| crate::spec::Mount::default()).collect(), ..Spec::default() };
@@ -681,7 +685,7 @@ mod tests {
         let root = root(vec![mount("/proc", 0), mount("/a b", 0x6), mount("/a b/below", 1)]);
         let mut facts = facts();
         facts.lines[2].fstype = "tmpfs".into();
-        facts.places.push(("/proc".into(), there(23, Kind::Directory)));
+        facts.places.push(("/proc".into(), there(23, FileKind::Directory)));
         assert_eq!(compared(&root, &facts, false), (vec![], vec![]));
     }
 
@@ -691,7 +695,7 @@ mod tests {
         let mut facts = facts();
         facts.lines[0].options = vec!["rw".into()];
         facts.lines[0].propagation = vec!["shared".into()];
-        facts.places[2].1 = there(23, Kind::Directory);
+        facts.places[2].1 = there(23, FileKind::Directory);
         let wrong =
             ["root.readonly", "linux.rootfsPropagation", "mounts[0].options", "mounts[1]", "linux.maskedPaths[0]"];
         let wrong = [&wrong[..], &["mounts"]].concat();
@@ -711,7 +715,7 @@ mod tests {
     fn a_mount_that_is_covered_is_not_looked_for() {
         let mut facts = facts();
         facts.lines.truncate(4);
-        facts.places.push(("/proc".into(), there(23, Kind::Directory)));
+        facts.places.push(("/proc".into(), there(23, FileKind::Directory)));
         facts.lines[2].fstype = "tmpfs".into();
         let root = root(vec![mount("/a b", 0x8), mount("/a b", 0x6), mount("/proc", 0), mount("/proc/keys", 8)]);
         assert_eq!(compared(&root, &facts, false), (vec![], vec![]));

@@ -9,8 +9,8 @@ use crate::plan::host::Host;
 use crate::plan::{IdMap, NAMESPACES, NEWUSER};
 use crate::probe::host;
 
-use super::facts::{self, Namespace, Subject, is_below};
-use super::process::Ids;
+use super::facts::{self, NamespaceId, ProcDir, is_below};
+use super::process::MappedIds;
 use super::report::{Report, Verdict};
 use super::{Expected, why};
 
@@ -27,28 +27,28 @@ fn file(kind: &str) -> &str {
 
 /// The namespaces of a process; those that cannot be seen are missing.
 #[derive(Default)]
-pub(super) struct Namespaces(Vec<(u64, Namespace)>);
+pub(super) struct Namespaces(Vec<(u64, NamespaceId)>);
 
 impl Namespaces {
     /// That of a kind, `CLONE_NEW*`.
-    pub(super) fn get(&self, flag: u64) -> Option<Namespace> {
+    pub(super) fn get(&self, flag: u64) -> Option<NamespaceId> {
         self.0.iter().find(|(kind, _)| *kind == flag).map(|(_, namespace)| *namespace)
     }
 }
 
 /// Those of a process.
-pub(super) fn of(subject: &Subject) -> Namespaces {
+pub(super) fn of(subject: &ProcDir) -> Namespaces {
     let seen = |(kind, flag): &(&str, u64)| Some((*flag, subject.namespace(file(kind)).ok()?));
     Namespaces(NAMESPACES.iter().filter_map(seen).collect())
 }
 
 /// Whether a process lives in a user namespace below that one.
-pub(super) fn lives_below(subject: &Subject, user: Namespace) -> bool {
+pub(super) fn lives_below(subject: &ProcDir, user: NamespaceId) -> bool {
     subject.follow("ns/user", OFlag::O_RDONLY).is_ok_and(|namespace| is_below(&namespace, user))
 }
 
 /// The first process's namespaces: new ones, or those that were to be joined.
-pub(super) fn compare_first(expected: &Expected<'_>, first: &Subject, ours: &Namespaces, report: &mut Report) {
+pub(super) fn compare_first(expected: &Expected<'_>, first: &ProcDir, ours: &Namespaces, report: &mut Report) {
     for (index, namespace) in expected.spec.linux.namespaces.iter().enumerate() {
         let place = format!("linux.namespaces[{index}]");
         let Some((kind, flag)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else { continue };
@@ -59,7 +59,7 @@ pub(super) fn compare_first(expected: &Expected<'_>, first: &Subject, ours: &Nam
                 continue;
             }
         };
-        let text = |(_, inode): Namespace| format!("{kind}:[{inode}]");
+        let text = |(_, inode): NamespaceId| format!("{kind}:[{inode}]");
         if namespace.path.is_empty() {
             let verdict = if ours.get(*flag) == Some(found) { Verdict::Differs } else { Verdict::Holds };
             report.note(&place, None, verdict, &format_args!("a new {kind} namespace"), &"that of the host");
@@ -85,7 +85,7 @@ pub(super) fn compare_first(expected: &Expected<'_>, first: &Subject, ours: &Nam
 /// Another process: in the namespaces of the first one, or in some that were made inside.
 pub(super) fn compare_other(
     expected: &Expected<'_>,
-    subject: &Subject,
+    subject: &ProcDir,
     first: &Namespaces,
     ours: &Namespaces,
     report: &mut Report,
@@ -113,20 +113,20 @@ pub(super) fn compare_other(
 }
 
 /// How this process sees the ids of the first one's user namespace.
-pub(super) fn ids(first: &Subject, ours: &Namespaces) -> Ids {
+pub(super) fn ids(first: &ProcDir, ours: &Namespaces) -> MappedIds {
     // For its own namespace a process sees the parent's ids.
     if first.namespace("user").ok() == ours.get(NEWUSER) {
-        return Ids { uids: None, gids: None };
+        return MappedIds { uids: None, gids: None };
     }
-    Ids { uids: map(first, "uid_map"), gids: map(first, "gid_map") }
+    MappedIds { uids: map(first, "uid_map"), gids: map(first, "gid_map") }
 }
 
-fn map(subject: &Subject, file: &str) -> Option<Vec<IdMap>> {
+fn map(subject: &ProcDir, file: &str) -> Option<Vec<IdMap>> {
     Some(host::id_map_of(&subject.read(file).ok()?))
 }
 
 /// `linux.uidMappings`, `linux.gidMappings` and `setgroups`.
-pub(super) fn compare_id_maps(expected: &Expected<'_>, first: &Subject, now: &Host, report: &mut Report) {
+pub(super) fn compare_id_maps(expected: &Expected<'_>, first: &ProcDir, now: &Host, report: &mut Report) {
     let Some(asked) = &expected.plan.host.id_maps else { return };
     let basis = expected.basis;
     let elsewhere = basis.is_some_and(|basis| (&basis.own_uids, &basis.own_gids) != (&now.own_uids, &now.own_gids));
@@ -165,7 +165,7 @@ pub(super) fn compare_id_maps(expected: &Expected<'_>, first: &Subject, now: &Ho
 }
 
 /// `linux.timeOffsets`
-pub(super) fn compare_clocks(expected: &Expected<'_>, first: &Subject, report: &mut Report) {
+pub(super) fn compare_clocks(expected: &Expected<'_>, first: &ProcDir, report: &mut Report) {
     let Some(TimeOffsets { monotonic, boottime }) = expected.plan.init.time else { return };
     let text = match first.read("timens_offsets") {
         Ok(text) => text,

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::plan::{IdMap, caps, seccomp};
 
-use super::facts::Subject;
+use super::facts::ProcDir;
 use super::report::{Report, Verdict};
 use super::{Expected, why};
 
@@ -24,7 +24,7 @@ const EXECUTED: &str = "a program of the image gives it (setuid or file capabili
 
 /// What the kernel says of a thread (proc_pid_status(5)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct ProcStatus {
     pub(super) zombie: bool,
     /// Real, effective, saved, of the file system.
     pub(super) uids: Vec<u32>,
@@ -39,15 +39,15 @@ pub(super) struct Status {
     pub(super) caps: Caps,
 }
 
-impl Status {
+impl ProcStatus {
     /// `None`: it is not the text of a process.
-    pub(super) fn parse(text: &str) -> Option<Status> {
+    pub(super) fn parse(text: &str) -> Option<ProcStatus> {
         let field =
             |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         let list =
             |name| -> Option<Vec<u32>> { field(name)?.split_ascii_whitespace().map(|id| id.parse().ok()).collect() };
         let set = |name| u64::from_str_radix(field(name)?, 16).ok();
-        Some(Status {
+        Some(ProcStatus {
             zombie: field("State")?.starts_with(['Z', 'X']),
             uids: list("Uid")?,
             gids: list("Gid")?,
@@ -82,11 +82,11 @@ pub(super) struct Thread<'a> {
     pub(super) role: Role,
     /// It lives in a user namespace made inside, whose capabilities reach no further.
     pub(super) inside: bool,
-    pub(super) status: &'a Status,
+    pub(super) status: &'a ProcStatus,
 }
 
 /// The ids of the container's user namespace as this process sees them.
-pub(super) struct Ids {
+pub(super) struct MappedIds {
     /// `None`: as they are.
     pub(super) uids: Option<Vec<IdMap>>,
     pub(super) gids: Option<Vec<IdMap>>,
@@ -108,7 +108,13 @@ fn names(set: u64) -> String {
 }
 
 /// Compares a thread with what its role allows.
-pub(super) fn compare(expected: &Expected<'_>, ids: &Ids, first: &Status, thread: &Thread<'_>, report: &mut Report) {
+pub(super) fn compare(
+    expected: &Expected<'_>,
+    ids: &MappedIds,
+    first: &ProcStatus,
+    thread: &Thread<'_>,
+    report: &mut Report,
+) {
     filter(expected, thread, report);
     let Some(asked) = &expected.plan.init.process else {
         report.skip("process", "config.json has none");
@@ -188,7 +194,7 @@ fn capabilities(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<
     }
 }
 
-fn user(expected: &Expected<'_>, asked: &wire::Process, ids: &Ids, thread: &Thread<'_>, report: &mut Report) {
+fn user(expected: &Expected<'_>, asked: &wire::Process, ids: &MappedIds, thread: &Thread<'_>, report: &mut Report) {
     // Which users others are config.json does not say.
     if thread.role == Role::Other {
         return;
@@ -212,8 +218,8 @@ fn user(expected: &Expected<'_>, asked: &wire::Process, ids: &Ids, thread: &Thre
 fn groups(
     expected: &Expected<'_>,
     asked: &wire::Process,
-    ids: &Ids,
-    first: &Status,
+    ids: &MappedIds,
+    first: &ProcStatus,
     thread: &Thread<'_>,
     report: &mut Report,
 ) {
@@ -257,7 +263,7 @@ fn umask(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, re
 }
 
 /// What is read of a process as a whole, not of its threads.
-pub(super) fn compare_rest(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut Report) {
+pub(super) fn compare_rest(expected: &Expected<'_>, subject: &ProcDir, role: Role, report: &mut Report) {
     label(expected, subject, role, report);
     limits(expected, subject, role, report);
     oom_score(expected, subject, role, report);
@@ -269,7 +275,7 @@ fn profile_of(current: &str) -> &str {
     current.rsplit_once(" (").map_or(current, |(name, _)| name)
 }
 
-fn label(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut Report) {
+fn label(expected: &Expected<'_>, subject: &ProcDir, role: Role, report: &mut Report) {
     let Some(asked) = &expected.plan.init.process else { return };
     for (place, wanted, files) in [
         ("process.apparmorProfile", &asked.apparmor, ["attr/apparmor/current", "attr/current"]),
@@ -318,7 +324,7 @@ pub(super) fn parse_limits(text: &str) -> Vec<(u64, u64)> {
     text.lines().skip(1).filter_map(line).collect()
 }
 
-fn limits(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut Report) {
+fn limits(expected: &Expected<'_>, subject: &ProcDir, role: Role, report: &mut Report) {
     let Some(asked) = expected.plan.init.process.as_ref().filter(|asked| !asked.rlimits.is_empty()) else { return };
     let list = match subject.read("limits") {
         _ if !expected.started && role == Role::First => {
@@ -350,7 +356,7 @@ fn limits(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut R
     }
 }
 
-fn oom_score(expected: &Expected<'_>, subject: &Subject, role: Role, report: &mut Report) {
+fn oom_score(expected: &Expected<'_>, subject: &ProcDir, role: Role, report: &mut Report) {
     let (place, Some(asked)) = ("process.oomScoreAdj", expected.plan.host.oom_score_adj) else { return };
     let found = match subject.read("oom_score_adj").map(|text| text.trim().parse::<i32>()) {
         Ok(Ok(found)) => found,
@@ -412,12 +418,12 @@ Seccomp_filters:\t1
         }
     }
 
-    fn compared(asked: wire::Process, status: &Status, role: Role, started: bool) -> (Vec<String>, Vec<String>) {
+    fn compared(asked: wire::Process, status: &ProcStatus, role: Role, started: bool) -> (Vec<String>, Vec<String>) {
         let init = wire::Plan { process: Some(asked), ..wire::Plan::default() };
         let (plan, spec) = (Plan { host: HostHalf::default(), init, warnings: Vec::new() }, Spec::default());
         let mut report = Report::default();
         let thread = Thread { pid: 7, role, inside: false, status };
-        let ids = Ids { uids: None, gids: None };
+        let ids = MappedIds { uids: None, gids: None };
         compare(&Expected { started, ..Expected::of_plan(&spec, &plan) }, &ids, status, &thread, &mut report);
         let places = |list: &[super::super::Difference]| {
             list.iter().map(|difference| difference.place.replace("process.", "")).collect()
@@ -425,24 +431,25 @@ Seccomp_filters:\t1
         (places(&report.differences), places(&report.own_right))
     }
 
-    fn differences(status: &Status, role: Role, started: bool) -> Vec<String> {
+    fn differences(status: &ProcStatus, role: Role, started: bool) -> Vec<String> {
         compared(asked(), status, role, started).0
     }
 
     #[test]
     fn a_process_as_asked_for_is_no_difference() {
-        let status = Status::parse(STATUS).unwrap();
+        let status = ProcStatus::parse(STATUS).unwrap();
         assert_eq!((status.seccomp, status.filters, status.umask), (2, 1, Some(0o022)));
         assert_eq!(compared(asked(), &status, Role::First, true), (vec![], vec![]));
-        let less = Status { caps: Caps::default(), groups: vec![8], ..status };
+        let less = ProcStatus { caps: Caps::default(), groups: vec![8], ..status };
         assert_eq!(compared(asked(), &less, Role::First, false), (vec![], vec![]));
     }
 
     #[test]
     fn more_than_asked_for_is_a_difference() {
-        let status = Status::parse(STATUS).unwrap();
+        let status = ProcStatus::parse(STATUS).unwrap();
         let caps = Caps { bounding: 0x21, permitted: 0x21, effective: 0x21, inheritable: 1, ambient: 1 };
-        let more = Status { caps, no_new_privileges: false, groups: vec![7, 9], uids: vec![5; 4], ..status.clone() };
+        let more =
+            ProcStatus { caps, no_new_privileges: false, groups: vec![7, 9], uids: vec![5; 4], ..status.clone() };
         let all = [
             "noNewPrivileges",
             "capabilities.bounding",
@@ -463,10 +470,10 @@ Seccomp_filters:\t1
     /// The kernel gives a program of root what is in the bounding set, and who may change ids does.
     #[test]
     fn what_the_kernel_gives_is_its_own_right() {
-        let status = Status::parse(STATUS).unwrap();
+        let status = ProcStatus::parse(STATUS).unwrap();
         let root = wire::Process { caps: Caps { bounding: 0xff, ..asked().caps }, no_new_privileges: false, ..asked() };
         let caps = Caps { bounding: 0xff, permitted: 0xff, effective: 0xff, ..Caps::default() };
-        let status = Status { caps, uids: vec![5; 4], no_new_privileges: false, ..status };
+        let status = ProcStatus { caps, uids: vec![5; 4], no_new_privileges: false, ..status };
         let own = ["capabilities.permitted", "capabilities.effective", "user.uid"].map(str::to_owned);
         assert_eq!(compared(root.clone(), &status, Role::First, true), (vec![], own.to_vec()));
         assert_eq!(compared(root, &status, Role::First, false), (own.to_vec(), vec![]));
@@ -474,7 +481,7 @@ Seccomp_filters:\t1
 
     #[test]
     fn groups_that_nobody_may_set_are_those_of_the_first() {
-        let status = Status::parse(STATUS).unwrap();
+        let status = ProcStatus::parse(STATUS).unwrap();
         let denied = wire::Process { groups: None, ..asked() };
         assert_eq!(compared(denied.clone(), &status, Role::First, true), (vec![], vec![]));
         let (plan, spec) = (
@@ -485,10 +492,10 @@ Seccomp_filters:\t1
             },
             Spec::default(),
         );
-        let joined = Status { groups: vec![7, 42], ..status.clone() };
+        let joined = ProcStatus { groups: vec![7, 42], ..status.clone() };
         let thread = Thread { pid: 8, role: Role::Other, inside: false, status: &joined };
         let mut report = Report::default();
-        let ids = Ids { uids: None, gids: None };
+        let ids = MappedIds { uids: None, gids: None };
         compare(&Expected::of_plan(&spec, &plan), &ids, &status, &thread, &mut report);
         assert_eq!(report.differences[0].found, "also [42]");
     }

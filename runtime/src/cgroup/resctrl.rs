@@ -98,12 +98,12 @@ impl ResctrlState {
 
     /// What the group may use, for `events`; nothing where it has gone.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> ResctrlStats {
         let schemata = || {
             let root = open_root(&self.root).ok()?;
             Some((read(&root, "schemata").ok()?, read(&open_group(&root, &self.group).ok()?, "schemata").ok()?))
         };
-        schemata().map(|(all, own)| Stats::of(&all, &own)).unwrap_or_default()
+        schemata().map(|(all, own)| ResctrlStats::of(&all, &own)).unwrap_or_default()
     }
 
     /// Removes what was made for the container.
@@ -136,7 +136,7 @@ impl ResctrlState {
 /// What a group may use, and what the machine has, as `runc events` shows it.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
-pub struct Stats {
+pub struct ResctrlStats {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub l3_cache_schema_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,12 +149,12 @@ pub struct Stats {
     pub schemata: Vec<String>,
 }
 
-impl Stats {
-    fn of(all: &str, own: &str) -> Stats {
+impl ResctrlStats {
+    fn of(all: &str, own: &str) -> ResctrlStats {
         let line = |text: &str, resource: &str| {
             text.lines().map(str::trim).rfind(|line| line.starts_with(resource)).map(str::to_owned)
         };
-        Stats {
+        ResctrlStats {
             l3_cache_schema_root: line(all, "L3"),
             l3_cache_schema: line(own, "L3"),
             mem_bw_schema_root: line(all, "MB"),

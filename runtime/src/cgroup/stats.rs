@@ -17,7 +17,7 @@ pub struct Stats {
     pub pids: Pids,
     pub blkio: BlockIo,
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    pub intel_rdt: crate::cgroup::resctrl::Stats,
+    pub intel_rdt: crate::cgroup::resctrl::ResctrlStats,
     pub network_interfaces: Option<Vec<u64>>,
 }
 

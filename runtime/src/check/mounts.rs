@@ -21,7 +21,7 @@ use crate::plan::{IdmapSource, NEWUSER, Tree};
 use crate::probe::kernel_features::Which;
 use crate::sys;
 use crate::sys::clean_path::clean;
-use crate::sys::query::Options;
+use crate::sys::query::FsContext;
 
 const NOEXEC: u64 = 0x8;
 const NOSYMFOLLOW: u64 = 0x20_0000;
@@ -270,7 +270,7 @@ impl<'a> Preflight<'a> {
             return;
         }
         // Who may not mount here cannot ask either.
-        let Ok(fs) = Options::of(fstype) else { return };
+        let Ok(fs) = FsContext::of(fstype) else { return };
         // The namespace that an ordinary user is in by now has no ids to name.
         let has_ids = self.survey.user_namespaces.works.is_none();
         let mut said = |property: &str, option: String, answer: nix::Result<()>| {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cleat_plan::Root;
 
-use crate::audit::{Asked, MountPoints};
+use crate::audit::{Reference, MountPoints};
 use crate::cli::Checkpoint;
 use crate::container::{Container, Status};
 use crate::criu::conversation::Execution;
@@ -35,7 +35,7 @@ const LOG: &str = "dump.log";
 pub fn dump(container: &Container, options: &Checkpoint, warn: &dyn Fn(&str)) -> Result<()> {
     check_state(container)?;
     check_privileges()?;
-    let asked = Asked::of(container)?;
+    let asked = Reference::of(container)?;
     if asked.was_changed() {
         warn("config.json was changed since the container was made: what it names now is taken for what is there");
     }
@@ -158,7 +158,7 @@ pub(super) fn failed(failure: &criu::Failure, work: &Images, log: &str, config: 
 struct Dump<'a> {
     container: &'a Container,
     options: &'a Checkpoint,
-    asked: &'a Asked,
+    asked: &'a Reference,
     mode: i32,
     parent: Option<String>,
 }

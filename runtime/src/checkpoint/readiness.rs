@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::audit::Asked;
+use crate::audit::Reference;
 use crate::container::Container;
 use crate::criu::conversation::{self, Execution};
 use crate::criu::{Criu, messages::Features};
@@ -62,7 +62,7 @@ impl Readiness {
 /// All that a dump of this container finds before it begins.
 fn possible(container: &Container) -> Result<()> {
     dump::check_state(container)?;
-    let asked = Asked::of(container)?;
+    let asked = Reference::of(container)?;
     dump::refuse(asked.spec())?;
     match &asked.plan().init.root {
         Some(root) => dump::look(container, root, asked.plan()).map(drop),

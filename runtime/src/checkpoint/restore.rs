@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use cleat_plan::Step;
 use nix::fcntl::OFlag;
 
-use crate::audit::{self, Asked, Moment};
+use crate::audit::{self, Reference, Moment};
 use crate::cgroup::{CgroupGuard, OomWatch, resctrl};
 use crate::cli;
 use crate::container::{self, Basis, Container, Record, StateDirGuard};
@@ -304,7 +304,7 @@ impl Restoration<'_> {
     }
 
     fn compare(&self, container: &Container, criu: i32) -> Result<()> {
-        let report = audit::compare(container, &Asked::of(container)?, Moment::Restored, Some(criu))?;
+        let report = audit::compare(container, &Reference::of(container)?, Moment::Restored, Some(criu))?;
         let told = report.differences.iter().map(|difference| {
             let audit::Difference { place, asked, found, .. } = difference;
             format!("{place}: asked for {asked}; is {found}")

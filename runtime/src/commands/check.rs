@@ -26,7 +26,7 @@ struct Document<'a> {
 
 /// Global options that change the answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct GlobalOptions {
     /// `--rootless`
     pub rootless: Rootless,
     /// `--cgroup-manager`
@@ -38,7 +38,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// `/proc` is not there; no systemd answers, without a bundle; those of write(2).
-pub fn check(asked: Asked, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
+pub fn check(asked: GlobalOptions, state: &Result<PathBuf>, bundle: Option<&Path>, json: bool) -> Result<u8> {
     let mut host = Host::probe(asked.rootless)?;
     let refused = host.find_manager(asked.manager).err();
     let mut survey = Survey::take(&host);

@@ -109,8 +109,8 @@ fn change_rdt(container: &Container, schemata: &[&str]) -> Result<()> {
     own.change(schemata)
 }
 
-/// Leaves out what changes nothing, as engines send it when they are asked for something else
-/// (`docker update --restart`): no value, and the 0 by which runc, too, knows what was not given.
+/// Leaves out what changes nothing. Engines send it when they are asked for something else (`docker update
+/// --restart`): no value, and the 0 by which runc, too, knows what was not given.
 fn forget_what_asks_for_nothing(wanted: &mut Value) {
     const ZEROS: &[(&str, &[&str])] = &[
         ("blockIO", &["weight", "leafWeight"]),

@@ -75,7 +75,7 @@ pub(super) fn decide(
     }
     if let Some(systemd) = &host.systemd {
         let mount = findings.keep(mount(host).map(Some));
-        let asked = systemd::Asked {
+        let asked = systemd::UnitRequest {
             id: &request.id,
             path: &spec.linux.cgroups_path,
             annotations: &spec.annotations,

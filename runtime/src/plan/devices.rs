@@ -260,7 +260,7 @@ pub fn compile(rules: &[Rule]) -> Result<Vec<Insn>> {
         return Err(Error::new(format!("config.json: linux.resources.devices: {} rules", rules.len()))
             .remedy(format_args!("at most {MAX_RULES} are possible")));
     }
-    let mut program = Program::default();
+    let mut program = DeviceProgram::default();
     // w2 kind, w3 access, w4 major, w5 minor, out of struct bpf_cgroup_dev_ctx in r1; w6 both
     // numbers as the kernel's dev_t has them: twelve and twenty bits.
     program.insns.extend([
@@ -313,7 +313,7 @@ const ALLOW: usize = 0;
 const DENY: usize = 1;
 
 /// Instructions with jumps to places that are not known yet.
-struct Program {
+struct DeviceProgram {
     insns: Vec<Insn>,
     /// Where each label is.
     labels: Vec<usize>,
@@ -321,13 +321,13 @@ struct Program {
     jumps: Vec<(usize, usize)>,
 }
 
-impl Default for Program {
-    fn default() -> Program {
-        Program { insns: Vec::new(), labels: vec![0, 0], jumps: Vec::new() }
+impl Default for DeviceProgram {
+    fn default() -> DeviceProgram {
+        DeviceProgram { insns: Vec::new(), labels: vec![0, 0], jumps: Vec::new() }
     }
 }
 
-impl Program {
+impl DeviceProgram {
     fn label(&mut self) -> usize {
         self.labels.push(0);
         self.labels.len() - 1

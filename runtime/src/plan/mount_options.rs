@@ -94,7 +94,7 @@ pub(super) fn propagation(word: &str) -> Option<Propagation> {
 
 /// What one mount's options say.
 #[derive(Default)]
-pub(super) struct Options {
+pub(super) struct MountOptions {
     pub(super) attr: Attr,
     pub(super) attr_recursive: Attr,
     pub(super) propagation: Vec<Propagation>,
@@ -120,10 +120,10 @@ pub(super) fn apply(attr: &mut Attr, set: u64, clear: u64) {
     attr.clear = attr.clear & !set | clear;
 }
 
-impl Options {
+impl MountOptions {
     /// Reads them all. The last of two contrary ones holds.
-    pub(super) fn parse(options: &[String], place: &Place) -> Result<Options> {
-        let mut parsed = Options::default();
+    pub(super) fn parse(options: &[String], place: &Place) -> Result<MountOptions> {
+        let mut parsed = MountOptions::default();
         for (index, option) in options.iter().enumerate() {
             for word in words(option) {
                 parsed.word(word, &place.at(format_args!("options[{index}]")))?;

@@ -10,7 +10,9 @@ use super::clone_flags::NEWNET;
 use super::clone_flags::NEWPID;
 use super::clone_flags::NEWUSER;
 use super::ids::Ids;
-use super::mount_options::{ATIME, Mapping, Mappings, NODEV, NODIRATIME, Options, RDONLY, SUPERBLOCK, apply, words};
+use super::mount_options::{
+    ATIME, Mapping, Mappings, MountOptions, NODEV, NODIRATIME, RDONLY, SUPERBLOCK, apply, words,
+};
 use super::namespaces::Namespaces;
 use super::place::Place;
 use super::place::text;
@@ -82,7 +84,7 @@ pub(super) fn decide(mount: &spec::Mount, place: &Place, context: &mut Context<'
         return Err(place.at("destination").error("is missing"));
     }
     let destination = clean(Path::new("/"), Path::new(&mount.destination));
-    let mut options = Options::parse(&mount.options, place)?;
+    let mut options = MountOptions::parse(&mount.options, place)?;
     let is_root = destination == Path::new("/");
     if is_root && (!context.earlier.is_empty() || options.remount) {
         return Err(place
@@ -220,7 +222,7 @@ fn check_proc(planned: &mut Mount, destination: &Path, mount: &spec::Mount, plac
 
 fn bind_kind(
     mount: &spec::Mount,
-    options: &mut Options,
+    options: &mut MountOptions,
     place: &Place,
     context: &mut Context<'_>,
 ) -> Result<MountKind> {
@@ -250,7 +252,7 @@ fn bind_kind(
 
 /// Options of file systems mean nothing to a bind mount. Those of all file systems are ignored as by the peers,
 /// and so is a value, with a warning. Any other word may be a typing error in what was to confine.
-fn ignore_data(options: &mut Options, place: &Place, context: &mut Context<'_>) -> Result<()> {
+fn ignore_data(options: &mut MountOptions, place: &Place, context: &mut Context<'_>) -> Result<()> {
     for FsOption { key, value } in std::mem::take(&mut options.fs) {
         let key = key.to_string_lossy();
         if value.is_some() {
@@ -286,7 +288,7 @@ fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_
 
 fn idmap_source(
     mount: &spec::Mount,
-    options: &Options,
+    options: &MountOptions,
     place: &Place,
     context: &Context<'_>,
 ) -> Result<Option<IdmapSource>> {
@@ -327,7 +329,12 @@ fn idmap_source(
     }
 }
 
-fn new_kind(mount: &spec::Mount, options: &mut Options, place: &Place, context: &mut Context<'_>) -> Result<MountKind> {
+fn new_kind(
+    mount: &spec::Mount,
+    options: &mut MountOptions,
+    place: &Place,
+    context: &mut Context<'_>,
+) -> Result<MountKind> {
     let fstype = if mount.kind == "cgroup" { "cgroup2" } else { &mount.kind };
     if let Some(instead) = instead_of_new(fstype, options, place, context)? {
         return Ok(instead);
@@ -376,7 +383,7 @@ const OF_NAMESPACES: &[(&str, u64, &str)] = &[
 /// what takes its place, or why nothing can.
 fn instead_of_new(
     fstype: &str,
-    options: &mut Options,
+    options: &mut MountOptions,
     place: &Place,
     context: &mut Context<'_>,
 ) -> Result<Option<MountKind>> {

@@ -281,7 +281,7 @@ impl Filter {
         let instructions: Vec<_> = self.program.instructions().collect();
         let allows = |(name, [first, second]): &(&str, [u64; 2])| {
             let Some(number) = native.number_of(name) else { return true };
-            let mut call = reference::Call { number, audit: native.audit(), arguments: [0; 6] };
+            let mut call = reference::SystemCall { number, audit: native.audit(), arguments: [0; 6] };
             (call.arguments[0], call.arguments[1]) = (*first, *second);
             // What is no filter of ours the kernel refuses.
             let answer = reference::run(&instructions, &call);
@@ -378,8 +378,8 @@ pub fn profile(config: &spec::Seccomp, family: Family, findings: &mut Findings) 
         let decided = decide_rule(rule, &place.at(format_args!("syscalls[{index}]")), findings);
         rules.extend(findings.keep(decided));
     }
-    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to
-    // hear of all else: it may know better.
+    // A profile that lets everything else pass has no quarrel with what is new, and a tracer is to learn of all
+    // else: it may know better.
     let permissive = matches!(default & verdict::ACTION, verdict::ALLOW | verdict::LOG | verdict::TRACE);
     let newer = if permissive { default } else { verdict::ERRNO | ENOSYS };
     Profile { default, newer, architectures: architectures(config, family, &place, findings), rules }

@@ -84,7 +84,7 @@ const NAME_CHARS: &[u8] = b":-_.\\";
 const NAME_MAX: usize = 255;
 
 /// What the unit is made from.
-pub(super) struct Asked<'a> {
+pub(super) struct UnitRequest<'a> {
     pub(super) id: &'a str,
     pub(super) path: &'a str,
     pub(super) annotations: &'a BTreeMap<String, String>,
@@ -93,7 +93,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// The unit, and its cgroup.
-pub(super) fn decide(asked: &Asked<'_>, systemd: &Systemd, findings: &mut Findings) -> Option<(Unit, PathBuf)> {
+pub(super) fn decide(asked: &UnitRequest<'_>, systemd: &Systemd, findings: &mut Findings) -> Option<(Unit, PathBuf)> {
     let annotated = annotated(asked.annotations, findings);
     let (slice, name) = findings.keep(names(asked.path, asked.id, systemd.user).map(Some))?;
     let mut units = findings.keep(expand(&slice).map(Some))?;

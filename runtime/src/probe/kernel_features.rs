@@ -252,7 +252,7 @@ fn has_memfd_flag(flag: u32) -> bool {
 
 /// Without anything mounted. Who may not make a procfs cannot ask.
 fn has_procfs_pidns() -> Option<bool> {
-    let options = query::Options::of(c"proc").ok()?;
+    let options = query::FsContext::of(c"proc").ok()?;
     Some(options.set(c"pidns", Some(c"/proc/self/ns/pid")) != Err(Errno::EINVAL))
 }
 

@@ -120,23 +120,23 @@ pub fn parent_namespace(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 }
 
 /// The options of a file system that is not mounted (fsopen(2)); gone with the descriptor.
-pub struct Options(OwnedFd);
+pub struct FsContext(OwnedFd);
 
-impl Options {
+impl FsContext {
     /// Of the file system of that name.
     ///
     /// # Errors
     /// `ENODEV`: there is none of that name. `EPERM`: this process may not mount.
-    pub fn of(name: &CStr) -> nix::Result<Options> {
+    pub fn of(name: &CStr) -> nix::Result<FsContext> {
         const CLOEXEC: c_int = 1;
         // SAFETY: the name is a C string that outlives the call.
-        new_fd(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), CLOEXEC) }).map(Options)
+        new_fd(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), CLOEXEC) }).map(FsContext)
     }
 
     /// Sets an option, with a value or as a flag.
     ///
     /// # Errors
-    /// `EINVAL`: the file system does not know it, or not this value; [`said`](Options::said) tells.
+    /// `EINVAL`: the file system does not know it, or not this value; [`said`](FsContext::said) tells.
     pub fn set(&self, key: &CStr, value: Option<&CStr>) -> nix::Result<()> {
         const SET_FLAG: c_int = 0;
         const SET_STRING: c_int = 1;

@@ -10,7 +10,7 @@ mod random;
 use std::ops::Range;
 
 use cleat::plan::seccomp::compile::compile;
-use cleat::plan::seccomp::reference::{self, Call};
+use cleat::plan::seccomp::reference::{self, SystemCall};
 use cleat::plan::seccomp::{self, Arch, Family, Profile, verdict};
 use cleat::spec;
 use cleat_plan::seccomp::Instruction;
@@ -144,7 +144,7 @@ fn what_is_always_allowed_needs_no_run_of_the_filter() {
                     let known = is_known_to_be_allowed(&program, arch.audit(), number);
                     assert!(known, "seed {seed}: {name} on {arch:?} of {profile}");
                 }
-                let call = Call { audit: arch.audit(), number, arguments: [random.value(); 6] };
+                let call = SystemCall { audit: arch.audit(), number, arguments: [random.value(); 6] };
                 let answer = reference::meaning(&meant, &call);
                 assert!(answers.contains(&answer), "seed {seed}: {name}: {answer:#x} is not among {answers:x?}");
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cleat::plan::seccomp::compile::compile;
-use cleat::plan::seccomp::reference::{self, Call};
+use cleat::plan::seccomp::reference::{self, SystemCall};
 use cleat::plan::seccomp::{Arch, Family, calls, verdict};
 use cleat_plan::seccomp::Instruction;
 use seccompiler::{
@@ -96,7 +96,7 @@ impl Comparable {
         Self { last }
     }
 
-    fn has(&self, call: &Call) -> bool {
+    fn has(&self, call: &SystemCall) -> bool {
         let arch = arch_of(call);
         let known = arch.is_none_or(|arch| call.number <= self.last[arch as usize] || call.number == u32::MAX);
         let wide = arch == Some(Arch::X32) && call.arguments.iter().any(|argument| argument >> 32 != 0);
@@ -107,7 +107,7 @@ impl Comparable {
 
 const ALL: [Arch; 5] = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Arm64, Arch::Arm];
 
-fn arch_of(call: &Call) -> Option<Arch> {
+fn arch_of(call: &SystemCall) -> Option<Arch> {
     let x32 = call.audit == Arch::X32.audit() && call.number >= 0x4000_0000 && call.number != u32::MAX;
     ALL.into_iter().find(|arch| arch.audit() == call.audit && (*arch == Arch::X32) == x32)
 }
@@ -215,7 +215,7 @@ fn loads_the_number(program: &[Instruction]) -> bool {
     [Arch::X86_64, Arch::X86, Arch::Arm64, Arch::Arm].into_iter().all(loads)
 }
 
-fn assert_same(ours: &[Instruction], theirs: &[Instruction], call: &Call, of: std::fmt::Arguments<'_>) {
+fn assert_same(ours: &[Instruction], theirs: &[Instruction], call: &SystemCall, of: std::fmt::Arguments<'_>) {
     let (our, their) = (reference::run(ours, call), reference::run(theirs, call));
     assert!(our == their && our.is_some(), "ours {our:x?}, theirs {their:x?}: {call:x?} of {of}");
 }
@@ -341,7 +341,7 @@ fn libseccomp_answers_the_same_with_the_profiles_of_engines() {
             for number in (first..=last).filter(|number| !unknown.contains(number)) {
                 let has_conditions = reference::answers(&meant, arch, number).len() > 1;
                 for _ in 0..if has_conditions { 3000 } else { 5 } {
-                    let call = Call { audit: arch.audit(), number, ..edges.call(random) };
+                    let call = SystemCall { audit: arch.audit(), number, ..edges.call(random) };
                     let call = if arch == Arch::X32 { narrowed(call) } else { call };
                     assert_same(&ours, &theirs, &call, format_args!("{arch:?} with {file}"));
                 }
@@ -351,6 +351,6 @@ fn libseccomp_answers_the_same_with_the_profiles_of_engines() {
     assert!(seen > 3, "only {seen} profiles");
 }
 
-fn narrowed(call: Call) -> Call {
-    Call { arguments: call.arguments.map(|argument| argument & 0xffff_ffff), ..call }
+fn narrowed(call: SystemCall) -> SystemCall {
+    SystemCall { arguments: call.arguments.map(|argument| argument & 0xffff_ffff), ..call }
 }

@@ -1,6 +1,6 @@
 //! Profiles and calls that nobody would think of, from a seed that is printed when something is wrong.
 
-use cleat::plan::seccomp::reference::Call;
+use cleat::plan::seccomp::reference::SystemCall;
 use cleat::plan::seccomp::{ACTIONS, Arch, Family, OPERATORS, calls};
 use serde_json::{Value, json};
 
@@ -158,7 +158,7 @@ impl Edges {
     }
 
     /// A call at an edge, or beside it.
-    pub(crate) fn call(&self, random: &mut Random) -> Call {
+    pub(crate) fn call(&self, random: &mut Random) -> SystemCall {
         let audit = if random.percent(3) {
             random.pick(&[0xc000_003e, 0x4000_0003, 0xc000_00b7, 0x4000_0028, 0x8000_0015])
         } else {
@@ -173,7 +173,7 @@ impl Edges {
             _ => number,
         };
         let arguments = std::array::from_fn(|_| self.argument(random));
-        Call { audit, number, arguments }
+        SystemCall { audit, number, arguments }
     }
 
     fn argument(&self, random: &mut Random) -> u64 {

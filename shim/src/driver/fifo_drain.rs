@@ -1,7 +1,7 @@
 //! Has the output of an ended init been read?
 //!
-//! containerd 1.6 (that of Debian 12) closes a container's streams as soon as it hears of the exit, and loses what is
-//! in a fifo by then. So the exit is published when the fifos are empty, if they have a reader.
+//! containerd 1.6 (that of Debian 12) closes a container's streams as soon as it learns of the exit, and loses
+//! what is in a fifo by then. So the exit is published when the fifos are empty, if they have a reader.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

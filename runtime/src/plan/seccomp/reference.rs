@@ -9,7 +9,7 @@ use super::{Arch, Condition, Operator, Profile, Rule, X32_BIT, holds_multiplexed
 
 /// One system call as a filter sees it (`struct seccomp_data`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct SystemCall {
     /// `AUDIT_ARCH_*`
     pub audit: u32,
     /// Its number.
@@ -18,7 +18,7 @@ pub struct Call {
     pub arguments: [u64; 6],
 }
 
-fn holds(condition: &Condition, call: &Call, narrow: bool) -> bool {
+fn holds(condition: &Condition, call: &SystemCall, narrow: bool) -> bool {
     let cut = |value: u64| if narrow { value & 0xffff_ffff } else { value };
     let argument = cut(call.arguments[usize::from(condition.argument)]);
     let value = cut(condition.value);
@@ -34,7 +34,7 @@ fn holds(condition: &Condition, call: &Call, narrow: bool) -> bool {
 }
 
 /// The architecture of a call among those of the profile.
-fn architecture(profile: &Profile, call: &Call) -> Option<Arch> {
+fn architecture(profile: &Profile, call: &SystemCall) -> Option<Arch> {
     // Numbers from there on are no call of x86_64, also where they lack the bit.
     let x32 = call.audit == Arch::X32.audit() && call.number >= X32_BIT && call.number != u32::MAX;
     let is_it = |arch: &&Arch| arch.audit() == call.audit && (**arch == Arch::X32) == x32;
@@ -91,7 +91,7 @@ pub fn answers(profile: &Profile, arch: Arch, number: u32) -> Vec<u32> {
 
 /// What the profile answers to a call.
 #[must_use]
-pub fn meaning(profile: &Profile, call: &Call) -> u32 {
+pub fn meaning(profile: &Profile, call: &SystemCall) -> u32 {
     let Some(arch) = architecture(profile, call) else {
         return if call.number == u32::MAX && profile.architectures.iter().any(|arch| arch.audit() == call.audit) {
             profile.default
@@ -108,7 +108,7 @@ pub fn meaning(profile: &Profile, call: &Call) -> u32 {
 /// What a program answers to a call, as the kernel's interpreter has it. `None` for an instruction that no filter
 /// of ours has, a jump out of the program, or no end.
 #[must_use]
-pub fn run(program: &[Instruction], call: &Call) -> Option<u32> {
+pub fn run(program: &[Instruction], call: &SystemCall) -> Option<u32> {
     let word = |offset: u32| -> Option<u32> {
         let half = |value: u64, high: bool| u32::try_from(if high { value >> 32 } else { value & 0xffff_ffff }).ok();
         match offset {

@@ -22,7 +22,7 @@ fn decide_on(value: Value) -> std::result::Result<Filter, String> {
 /// What the filter answers to a call of the native architecture.
 fn answer(filter: &Filter, name: &str, arguments: [u64; 6]) -> u32 {
     let number = Arch::X86_64.number(row(name).unwrap()).unwrap();
-    let call = reference::Call { audit: Arch::X86_64.audit(), number, arguments };
+    let call = reference::SystemCall { audit: Arch::X86_64.audit(), number, arguments };
     let program: Vec<_> = filter.program.instructions().collect();
     reference::run(&program, &call).expect("an answer")
 }
@@ -60,7 +60,7 @@ fn a_call_within_a_call_is_no_way_around_a_rule() {
         let profile = json!({"defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": [rule]});
         let program: Vec<_> = filter(profile).unwrap().program.instructions().collect();
         let number = Arch::X86.number_of(name).unwrap();
-        let call = reference::Call { audit: Arch::X86.audit(), number, arguments: [first, 0, 0, 0, 0, 0] };
+        let call = reference::SystemCall { audit: Arch::X86.audit(), number, arguments: [first, 0, 0, 0, 0, 0] };
         reference::run(&program, &call).expect("an answer")
     };
     let (allow, deny) = (verdict::ALLOW, verdict::ERRNO | 1);

@@ -17,7 +17,7 @@ fn decide_with(
     let limits = resources::decide(&resources, &Host::default(), &mut findings);
     let rules = devices::rules(&resources.devices, &mut findings);
     let annotations = serde_json::from_value(annotations).unwrap();
-    let asked = Asked {
+    let asked = UnitRequest {
         id: "web+1",
         path,
         annotations: &annotations,
