@@ -569,6 +569,9 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
         return Err(Refusal { text: command.render_help().to_string(), asked: true });
     };
     let action = action(name, sub).map_err(|error| refusal(name, &command, &error))?;
+    if matches!(&action, Action::Kill(kill) if ["-h", "--help"].contains(&kill.signal.as_str())) {
+        return parse(&["kill".to_owned(), "--help".to_owned()]);
+    }
     Ok(Invocation { global, action })
 }
 
@@ -797,8 +800,19 @@ mod tests {
 
     #[test]
     fn help_is_no_error() {
-        for line in ["--help", "run --help", "", "-h", "help", "help run", "--debug help", "help --help", "h", "h run"]
-        {
+        for line in [
+            "--help",
+            "run --help",
+            "",
+            "-h",
+            "help",
+            "help run",
+            "--debug help",
+            "help --help",
+            "h",
+            "h run",
+            "kill a -h",
+        ] {
             assert!(parse_line(line).unwrap_err().asked, "{line:?}");
         }
         assert_eq!(parse_line("help run now").unwrap_err().text, parse_line("run --help").unwrap_err().text);
