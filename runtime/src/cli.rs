@@ -717,6 +717,9 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
         return Err(Refusal { text: command.render_help().to_string(), asked: true });
     };
     let action = action(name, sub).map_err(|error| refusal(name, &command, &error))?;
+    if matches!(&action, Action::Kill(kill) if ["-h", "--help"].contains(&kill.signal.as_str())) {
+        return parse(&["kill".to_owned(), "--help".to_owned()]);
+    }
     Ok(Invocation { global, action })
 }
 

@@ -45,6 +45,10 @@ fn works(host: &EngineHost) {
     host.prints("echo words | docker run --rm -i $I cat", "words\n");
     host.fails("docker run --rm $I nosuch", 127, "nosuch");
     host.fails("docker run --rm $I /etc", 126, "ermission denied");
+    // As on runc: it has started, and says so itself.
+    host.write("/srv/script", "#!/no/such/interpreter\n");
+    let script = "chmod 755 /srv/script; docker run --rm -v /srv/script:/script $I /script";
+    host.fails(script, 255, "exec /script: no such file or directory");
     sleeps(host, "");
     host.prints(
         "docker exec -u user:postgres -e A=b -w /tmp aa sh -c 'echo $A; pwd; id -u; id -g'",
@@ -53,6 +57,11 @@ fn works(host: &EngineHost) {
     host.prints("echo in | docker exec -i aa cat; docker exec aa sh -c 'exit 33' || echo $?", "in\n33\n");
     host.fails("docker exec aa nosuch", 127, "nosuch");
     host.fails("docker exec aa /etc", 126, "ermission denied");
+    host.fails(
+        "docker cp /srv/script aa:/script; docker exec aa /script",
+        255,
+        "exec /script: no such file or directory",
+    );
     host.prints("docker top aa -o pid,comm | grep -o '[a-z]*$'", "sleep\n");
     host.prints("docker pause aa; docker inspect -f '{{.State.Status}}' aa; docker unpause aa", "aa\npaused\naa\n");
     host.prints("docker update --restart always aa; docker update --restart no aa", "aa\naa\n");

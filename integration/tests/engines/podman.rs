@@ -30,7 +30,7 @@ fn what_a_container_says_and_how_it_ends_comes_back() {
     nothing_is_left(&host);
 }
 
-/// 127: no such program; 126: it cannot be executed; 125: Podman's own.
+/// 127: no such program; 126: it cannot be executed; 125: Podman's own; 255: what only execve finds out, as on runc.
 #[test]
 fn a_program_that_cannot_be_run_has_its_own_exit_code() {
     let host = EngineHost::podman();
@@ -39,7 +39,11 @@ fn a_program_that_cannot_be_run_has_its_own_exit_code() {
     host.fails("podman run --rm --net none $I /etc", 126, "ermission denied");
     host.fails("podman run --rm --net none --workdir /none $I true", 126, "/none");
     host.fails("podman run --rm --net none --volume /none:/x $I true", 125, "/none");
-    let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
+    host.write("/srv/script", "#!/no/such/interpreter\n");
+    let script = "chmod 755 /srv/script; podman run --rm --net none -v /srv/script:/script $I /script";
+    host.fails(script, 255, "exec /script: no such file or directory");
+    let _ = host.sh("podman run -d --net none --name a -v /srv/script:/script $I sleep 1000").ok();
+    host.fails("podman exec a /script", 255, "exec /script: no such file or directory");
     host.fails("podman exec a nosuch", 127, "nosuch");
     host.fails("podman exec a /etc", 126, "ermission denied");
     host.fails("podman exec --workdir /none a true", 127, "/none");

@@ -411,7 +411,8 @@ fn what_hooks_print_goes_to_plain_files_alone() {
             let bundle = Bundle::new().args(["/probe", "exit", "0"]).raw_hook(kind, hook);
             let bundle = bundle.set("/annotations", json!({ "run.oci.hooks.stdout": path }));
             let outcome = runtime.run(&bundle);
-            assert!(outcome.code() == 1 && outcome.stderr.contains(why), "{kind}, {}: {outcome}", path.display());
+            let refused = outcome.code() == 1 && outcome.stderr.contains(why);
+            assert!(refused, "{kind}: {} is written to: {outcome}", path.display());
         }
     }
     assert_eq!(fs::read_to_string(target).expect("the file"), "");

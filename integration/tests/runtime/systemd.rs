@@ -126,6 +126,30 @@ fn a_container_without_a_path_has_its_id() {
     container.delete();
 }
 
+/// crun's annotation: the container is in a cgroup below its scope, and every command finds it there.
+#[test]
+fn an_annotation_names_a_cgroup_below_the_scope() {
+    require_systemd();
+    let runtime = runtime();
+    let (bundle, unit) = bundle();
+    let bundle = bundle
+        .set("/annotations", json!({ "run.oci.systemd.subgroup": "container" }))
+        .set("/linux/resources", json!({ "pids": { "limit": 50 } }));
+    let container = runtime.start_ready(&bundle);
+    let path = format!("/cleat.slice/cleat-test.slice/{unit}/container");
+    assert_eq!(own_cgroup(container.pid()), path);
+    assert_eq!((file(&unit, "container/pids.max").as_str(), file(&unit, "pids.max").as_str()), ("50", "50"));
+    let _ = update(&container, &json!({ "pids": { "limit": 60 } })).ok();
+    assert_eq!((file(&unit, "container/pids.max").as_str(), file(&unit, "pids.max").as_str()), ("60", "60"));
+    let facts = container.exec(["/probe"]).json();
+    assert_eq!(facts["cgroup"], "0::/", "{facts}");
+    let _ = container.call(["pause"]).outcome().ok();
+    assert_eq!(file(&unit, "container/cgroup.freeze"), "1");
+    let _ = container.call(["resume"]).outcome().ok();
+    container.kill_and_delete();
+    is_gone(&unit);
+}
+
 /// What later commands do by the cgroup they do to the scope; processes that join are in it.
 #[test]
 fn every_command_finds_the_scope() {

@@ -481,7 +481,7 @@ fn an_image_cannot_speak_to_our_terminal() {
     let runtime = Runtime::new();
     let evil = "#!/\u{1b}]0;owned\u{7}\u{1b}[2J\rcleat: all is well\n";
     let bundle = Bundle::new().with_file("/evil", evil).with_mode("/evil", 0o755).args(["/evil"]);
-    let outcome = runtime.run(&bundle).refused("interpreter").in_one_line();
+    let outcome = runtime.run(&bundle).fails(255, "interpreter").in_one_line();
     let controls: Vec<char> = outcome.stderr.trim_end_matches('\n').chars().filter(|c| c.is_control()).collect();
     assert!(controls.is_empty(), "control characters {controls:?} in {outcome}");
 }

@@ -197,11 +197,12 @@ impl Init {
         let program = program::find(&process)?;
         let env = program::prepare(&process)?;
         // For the two arrays of execve, and messages.
-        let state = &self.plan.start_container;
+        let hooks = &self.plan.start_container;
         let strings = (process.args.len() + env.len()) * size_of::<usize>();
-        sys::reserve_memory(strings + (state.state.len() + state.state_after_pid.len()) * 4 + 8192);
+        let words = if hooks.list.is_empty() { 8192 } else { 32 * 1024 };
+        sys::reserve_memory(strings + words + (hooks.state.len() + hooks.state_after_pid.len()) * 4);
         let interpreter = program::missing_interpreter(&program);
-        let streams = hooks::prepare(state)?;
+        let streams = hooks::prepare(hooks)?;
         self.step = Step::Seccomp;
         let listener = seccomp::early(&process)?;
         Ok(Some(Prepared { process, program, env, interpreter, streams, listener }))

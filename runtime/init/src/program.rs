@@ -6,6 +6,7 @@
 use alloc::borrow::Cow;
 use alloc::ffi::CString;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -180,7 +181,12 @@ pub(crate) fn execute(path: &CStr, args: &sys::Strings<'_>, env: &sys::Strings<'
     let error = Error::new("exec", sys::execve(path, args, env)).on(path.to_bytes());
     let missing = interpreter.filter(|_| error.errno == Some(Errno::NOENT));
     give_up(&match missing {
-        Some(interpreter) => error.hint(&format!("its interpreter {} is missing", interpreter.to_string_lossy())),
+        Some(interpreter) => {
+            // It is the image's, and must not speak to a terminal.
+            let shown: String =
+                interpreter.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            error.hint(&format!("its interpreter {shown} is missing"))
+        }
         None => error,
     })
 }

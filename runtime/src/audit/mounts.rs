@@ -210,8 +210,8 @@ impl MountPoints {
         let planned = facts.places.iter().filter_map(|(path, at)| {
             let PathEnd::There { mount, is_root: true, kind, .. } = at else { return None };
             let target = facts.line(*mount)?.target.clone();
-            let is_directory = matches!(kind, Kind::Directory | Kind::EmptyDirectory);
-            Some((path.clone(), MountPoint { target, is_null: *kind == Kind::Null, is_directory }))
+            let is_directory = matches!(kind, FileKind::Directory | FileKind::EmptyDirectory);
+            Some((path.clone(), MountPoint { target, is_null: *kind == FileKind::Null, is_directory }))
         });
         Ok(MountPoints {
             planned: planned.collect(),

@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, Result, printable};
+use crate::error::{Context, Error, Result, printable};
 use crate::plan::host::Systemd;
 use crate::plan::systemd::{Property, Unit, Value};
 
@@ -47,6 +47,8 @@ pub struct UnitState {
     pub name: String,
     /// The user's manager has it.
     pub user: bool,
+    /// The container's own cgroup below that of the scope; empty: it is the scope's.
+    pub subgroup: PathBuf,
 }
 
 /// Asks systemd what a plan needs to know.
@@ -194,7 +196,8 @@ fn refused(what: &str, refusal: &Refusal) -> Error {
 }
 
 impl CgroupGuard {
-    /// Has systemd make the scope around a process of ours.
+    /// Has systemd make the scope around a process of ours, which goes on to the cgroup at `path`: the scope's, or
+    /// one that is made below it.
     ///
     /// # Errors
     /// It refuses, does not answer, or has put the process elsewhere. A scope that is there all the
@@ -202,27 +205,48 @@ impl CgroupGuard {
     pub fn scope(mount: &Path, path: &Path, unit: &Unit, pid: i32) -> Result<CgroupGuard> {
         let mut manager = Manager::connect(unit.user)?;
         manager.start(unit, pid)?;
+        let depth = unit.subgroup.iter().count();
+        let of_scope = path.ancestors().nth(depth).unwrap_or(path);
         let elsewhere = |why: String| {
-            let full = crate::plan::cgroup_path::directory(mount, path);
+            let full = crate::plan::cgroup_path::directory(mount, of_scope);
             Error::new(format!("systemd: the process is not in cgroup {}: {why}", full.display()))
                 .remedy("is it the systemd of this machine?")
         };
-        let cgroup = Cgroup::open(mount, path).map_err(|errno| elsewhere(format!("open: {errno:?}")))?;
-        let inside = cgroup.processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok());
+        let scope = Cgroup::open(mount, of_scope).map_err(|errno| elsewhere(format!("open: {errno:?}")))?;
+        let inside = scope.processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok());
         if !inside {
             return Err(elsewhere("it is not listed there".into()));
         }
         // What systemd does not manage, such as hugetlb, is not enabled in its slices.
         if let Ok(mut above) = super::path::open_dir(mount) {
-            for name in path.strip_prefix("/").unwrap_or(path).iter() {
+            for name in of_scope.strip_prefix("/").unwrap_or(of_scope).iter() {
                 limits::enable_controllers(&above);
                 let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY;
                 let Ok(next) = super::open_beneath(above.as_fd(), Path::new(name), flags) else { break };
                 above = next;
             }
         }
-        let unit = UnitState { name: unit.name.clone(), user: unit.user };
-        Ok(CgroupGuard::of(cgroup, false, 0, Some(unit)))
+        let state = UnitState { name: unit.name.clone(), user: unit.user, subgroup: unit.subgroup.clone() };
+        CgroupGuard::of(scope, false, 0, Some(state)).descend(&unit.subgroup, pid)
+    }
+
+    /// Makes the cgroup below the scope, and moves the process there: it has run nothing but our init, which waits.
+    fn descend(mut self, subgroup: &Path, pid: i32) -> Result<CgroupGuard> {
+        let mut above = Vec::new();
+        for name in subgroup.iter().map(Path::new) {
+            let mode = nix::sys::stat::Mode::from_bits_truncate(0o755);
+            let place = format!("cgroup {}: mkdir {}", self.cgroup.full().display(), name.display());
+            nix::sys::stat::mkdirat(&self.cgroup.dir, name, mode).context(place)?;
+            let below = self.cgroup.below(name)?;
+            above.push(std::mem::replace(&mut self.cgroup, below));
+            self.made_above += 1;
+        }
+        if !above.is_empty() {
+            self.cgroup.write("cgroup.procs", &pid.to_string())?;
+        }
+        // Only now: a cgroup with processes in it has no children with controllers.
+        above.iter().for_each(|cgroup| limits::enable_controllers(&cgroup.dir));
+        Ok(self)
     }
 
     /// The scope, if it is one.
@@ -253,7 +277,8 @@ impl UnitState {
     /// # Errors
     /// It refuses, or does not answer.
     pub fn attach(&self, pid: i32) -> Result<()> {
-        let mut arguments = Writer::of(&[&self.name, "/"]);
+        let below = Path::new("/").join(&self.subgroup);
+        let mut arguments = Writer::of(&[self.name.as_str(), &below.to_string_lossy()]);
         arguments.array(4, |pids| u32::try_from(pid).into_iter().for_each(|pid| pids.number(pid)));
         let answer = Manager::connect(self.user)?.bus.call(&MANAGER, "AttachProcessesToUnit", "ssau", &arguments)?;
         answer.map(drop).map_err(|refusal| refused(&format!("attach a process to {}", self.name), &refusal))

@@ -237,7 +237,11 @@ impl Container {
     #[must_use]
     pub fn unit(&self) -> Option<UnitState> {
         let own = self.record.cleat.cgroup.as_ref()?;
-        (!own.unit.is_empty()).then(|| UnitState { name: own.unit.clone(), user: own.of_user })
+        (!own.unit.is_empty()).then(|| UnitState {
+            name: own.unit.clone(),
+            user: own.of_user,
+            subgroup: plan::systemd::below_unit(&own.path, &own.unit),
+        })
     }
 
     /// Whether its memory is limited: then its processes may be OOM-killed.

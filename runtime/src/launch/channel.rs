@@ -138,7 +138,12 @@ impl Channel {
     /// Not a message; those of recvmsg(2).
     pub fn recv(&self) -> Result<Received> {
         let mut packet = [0; wire::MAX_ANSWER];
-        let (got, mut fds) = match sys::receive(self.socket.as_fd(), &mut packet) {
+        let received = match sys::receive(self.socket.as_fd(), &mut packet) {
+            // It has ended and left something of ours unread: what it has said before that is still there.
+            Err(Errno::ECONNRESET) => sys::receive(self.socket.as_fd(), &mut packet),
+            other => other,
+        };
+        let (got, mut fds) = match received {
             Err(Errno::ECONNRESET) => return Ok(Received::Closed),
             other => other.context("recvmsg")?,
         };
@@ -211,6 +216,18 @@ fn failed_call(failure: &wire::Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The kernel reports what was left unread before what was said.
+    #[test]
+    fn what_an_init_said_is_heard_when_it_has_ended_without_listening() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::over(theirs);
+        ours.send(ToInit::Prepared).unwrap();
+        theirs.send_bytes(&wire::encode(&FromInit::Ready).unwrap(), &[]).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.recv().unwrap(), Received::Message(FromInit::Ready, None)));
+        assert!(matches!(ours.recv().unwrap(), Received::Closed));
+    }
 
     /// Boundary 14: who has taken over the init's end sends another file as the terminal.
     #[test]

@@ -520,6 +520,9 @@ impl Creation<'_> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         let Some(unit) = &wanted.unit else { return Ok(None) };
         let made = CgroupGuard::scope(&wanted.mount, &wanted.path, unit, init.pid)?;
+        if let Some(own) = &mut record.cleat.cgroup {
+            own.made_above = made.made_above;
+        }
         record.set_cgroup(made.cgroup());
         reserved.save(record)?;
         let _ = made.mark(&record.mark());

@@ -83,7 +83,8 @@ fn id_maps(maps: &IdMaps) -> Vec<String> {
 
 /// A unit of systemd, and its properties.
 fn unit_lines(unit: &super::systemd::Unit, lines: &mut Vec<String>) {
-    lines.push(format!("{} of {}", unit.name, if unit.user { "the user's systemd" } else { "systemd" }));
+    let below = if unit.subgroup.as_os_str().is_empty() { "" } else { "below " };
+    lines.push(format!("{below}{} of {}", unit.name, if unit.user { "the user's systemd" } else { "systemd" }));
     for (properties, when) in [(&unit.properties, ""), (&unit.late, ", when all is ready")] {
         for property in properties {
             lines.push(format!("  {property}{when}"));

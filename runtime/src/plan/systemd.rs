@@ -7,10 +7,11 @@
 //! Source: systemd.unit(5), systemd.resource-control(5), org.freedesktop.systemd1(5).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::annotations::SUBGROUP;
 use super::devices::Rule as DeviceRule;
 use super::devices::{self, DeviceKind};
 use super::findings::Findings;
@@ -27,6 +28,8 @@ pub struct Unit {
     pub name: String,
     /// The user's manager has it, not the machine's.
     pub user: bool,
+    /// The container's own cgroup below that of the scope; empty: it is the scope's.
+    pub subgroup: PathBuf,
     /// What it is made with; its first process comes on top.
     pub properties: Vec<Property>,
     /// Limits under which no process can be started.
@@ -95,11 +98,13 @@ pub(super) struct UnitRequest<'a> {
 /// The unit, and its cgroup.
 pub(super) fn decide(asked: &UnitRequest<'_>, systemd: &Systemd, findings: &mut Findings) -> Option<(Unit, PathBuf)> {
     let annotated = annotated(asked.annotations, findings);
+    let subgroup = findings.keep(subgroup(asked.annotations));
     let (slice, name) = findings.keep(names(asked.path, asked.id, systemd.user).map(Some))?;
     let mut units = findings.keep(expand(&slice).map(Some))?;
     units.push(name.clone());
     let mut path = systemd.cgroup.clone();
     units.iter().for_each(|unit| path.push(directory(unit)));
+    path.extend(&subgroup);
     let mut properties = vec![
         property("Description", Value::Text(format!("cleat container {}", asked.id))),
         property("Slice", Value::Text(slice)),
@@ -117,7 +122,19 @@ pub(super) fn decide(asked: &UnitRequest<'_>, systemd: &Systemd, findings: &mut 
     properties.extend(of_limits(&early, systemd.version));
     properties.extend(annotated);
     let late = of_limits(&late, systemd.version);
-    Some((Unit { name, user: systemd.user, properties, late }, path))
+    Some((Unit { name, user: systemd.user, subgroup, properties, late }, path))
+}
+
+/// The cgroup below the scope that an annotation asks for. It may be the image's: it leads nowhere else.
+fn subgroup(annotations: &BTreeMap<String, String>) -> Result<PathBuf> {
+    let Some(asked) = annotations.get(SUBGROUP) else { return Ok(PathBuf::new()) };
+    let relative = asked.trim_matches('/');
+    let is_name = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= NAME_MAX && !part.contains('\0');
+    if relative.is_empty() || relative.split('/').all(is_name) {
+        return Ok(relative.into());
+    }
+    Err(Place::new(format!("annotations[{SUBGROUP:?}]"))
+        .error(format_args!("{asked:?} is not the name of a cgroup below the scope, such as container")))
 }
 
 /// Slice and scope of a `linux.cgroupsPath`, `slice:prefix:name`.
@@ -177,6 +194,13 @@ fn expand(slice: &str) -> Result<Vec<String>> {
 fn directory(unit: &str) -> String {
     let escape = if unit.starts_with(['_', '.']) { "_" } else { "" };
     format!("{escape}{unit}")
+}
+
+/// What of a container's cgroup lies below that of its unit.
+#[must_use]
+pub fn below_unit(path: &Path, unit: &str) -> PathBuf {
+    let unit = directory(unit);
+    path.iter().skip_while(|part| *part != unit.as_str()).skip(1).collect()
 }
 
 /// Limits as properties, where systemd has one for a file.

@@ -55,6 +55,23 @@ fn a_path_is_a_scope_in_a_slice() {
     assert_eq!(path_of("", &user).unwrap(), "/user.slice/user-7.slice/user@7.service/user.slice/cleat-web\\x2b1.scope");
 }
 
+/// It may be an image's annotation: it leads nowhere but below the scope (crun 1.28).
+#[test]
+fn an_annotation_names_a_cgroup_below_the_scope() {
+    let of = |subgroup: &str| decide_with("a.slice:b:c", json!({ SUBGROUP: subgroup }), json!({}), &SYSTEM());
+    for (asked, below) in [("", ""), ("/", ""), ("container", "container"), ("/a/b/", "a/b"), ("..a", "..a")] {
+        let (unit, path) = of(asked).unwrap();
+        assert_eq!((unit.subgroup.as_path(), unit.name.as_str()), (Path::new(below), "b-c.scope"), "{asked}");
+        assert_eq!(path, Path::new("/a.slice/b-c.scope").join(below), "{asked}");
+        assert_eq!(below_unit(&path, &unit.name), Path::new(below), "{asked}");
+    }
+    for wrong in ["..", "a/..", "../../other.scope", "a//b", ".", "a\0b"] {
+        let decided = of(wrong).map(drop);
+        let is_refused = |error: &String| error.contains("is not the name of a cgroup below the scope");
+        assert!(decided.as_ref().is_err_and(is_refused), "{wrong} leads out of the scope: {decided:?}");
+    }
+}
+
 #[test]
 fn a_path_of_another_form_names_the_form() {
     let long = format!("a.slice:b:{}", "c".repeat(250));
