@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest, and what `make integration` is cut down to when it is given.
-CHAPTERS := lifecycle pause exec leaks limits update events nested engines audit apparmor io shim matrix selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits update events nested engines audit apparmor io shim matrix compare selinux systemd
 
 # The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
 # theirs; a chapter NAME_sid is the file NAME.rs on another containerd.
@@ -100,7 +100,7 @@ test: check unit integration ## All tests: what CI runs
 unit: ## Tests that need neither root nor a kernel feature
 	@echo "== unit tests"
 	$(CARGO) test -p cleat -p cleat-plan -p containerd-shim-cleat -p bench -p packaging
-	$(CARGO) test -p compare --lib
+	$(CARGO) test -p compare
 
 COUNTED = $(COUNT)
 integration: bundles ## Tests against the kernel, as root; CHAPTERS="mounts exec" FILTER=the_root for some
@@ -114,7 +114,6 @@ integration: bundles ## Tests against the kernel, as root; CHAPTERS="mounts exec
 	@rm -f $(REPORT)
 	$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) CLEAT_TEST_REPORT=$(REPORT) $(CARGO) test --no-fail-fast -p integration $(CHOSEN) $(FILTER) || { $(COUNT); exit 1; }
 	@$(COUNTED)
-	$(if $(filter-out file,$(origin CHAPTERS)),,$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) $(CARGO) test -p compare)
 
 compare: bundles ## The same inputs on cleat, runc and crun (Debian's newest, or those of PEERS_ROOT), and what differs; ONLY="mounts/* …"
 	@echo "== the same on cleat, runc and crun"
@@ -139,8 +138,9 @@ mutations: bundles ## Take each defence out of a copy, see its tests fail (slow)
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
+	@[ -z "$(filter compare,$(CHAPTERS))" ] || [ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers || echo "== without it the comparison with runc and crun is SKIPPED"
 	@$(if $(GUEST),,rm -f $(REPORT))
-	$(BUILT) CLEAT_TEST_REPORT=$(REPORT) integration/guest/test $(GUEST) $(CHAPTERS) $(if $(FILTER),-- $(FILTER))
+	$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) CLEAT_TEST_REPORT=$(REPORT) integration/guest/test $(GUEST) $(CHAPTERS) $(if $(FILTER),-- $(FILTER))
 	@$(if $(GUEST),,$(COUNT))
 
 matrix: bundles ## What holds in every combination (integration/MATRIX.md), looked at here and in the guest; BLESS=1 writes what is found here

@@ -66,7 +66,7 @@ pub use harness::skip;
 pub use host::{cgroup_root, in_guest};
 pub use mutation::{Edit, Failure, Mutation};
 pub use orphans::{reap_orphans, reap_orphans_in};
-pub use programs::{is_peer, peer_version, probe};
+pub use programs::{is_peer, peer_version, probe, program};
 pub use requires::{
     has_controllers, has_systemd, require_controllers, require_guest, require_idmap_helpers, require_keyrings,
     require_systemd,

@@ -20,7 +20,12 @@ pub(crate) fn built(program: &str, variable: &str) -> PathBuf {
     })
 }
 
-pub(crate) fn program() -> PathBuf {
+/// The runtime under test.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn program() -> PathBuf {
     built("cleat", "CLEAT_RUNTIME")
 }
 

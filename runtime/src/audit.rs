@@ -69,7 +69,7 @@ impl Reference {
     pub fn of(container: &Container) -> Result<Reference> {
         let own = &container.record.cleat;
         let basis = own.basis.as_ref();
-        let text = spec::read_from(&own.bundle, basis.and_then(|basis| basis.file.as_deref()))?;
+        let text = spec::read_again(&own.bundle, basis.and_then(|basis| basis.file.as_deref()))?;
         let spec: Spec = spec::parse("config.json", &text)?;
         let now = Host::of_bundle(basis.map(|basis| basis.rootless).unwrap_or_default(), &spec)?;
         let host = basis.map_or_else(|| now.clone(), |basis| basis.host(now.clone()));

@@ -615,6 +615,16 @@ pub struct Refusal {
     pub text: String,
     /// Help was asked for: standard output, and no error.
     pub asked: bool,
+    /// There is no such command, for which runc has an exit code of its own.
+    pub no_command: bool,
+}
+
+impl Refusal {
+    /// The exit code, runc's.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.no_command { 3 } else { 1 }
+    }
 }
 
 type Build = fn(Command) -> Command;
@@ -714,7 +724,7 @@ pub fn parse(arguments: &[String]) -> std::result::Result<Invocation, Refusal> {
         return Ok(Invocation { global, action: Action::Version });
     }
     let Some((name, sub)) = matches.subcommand() else {
-        return Err(Refusal { text: command.render_help().to_string(), asked: true });
+        return Err(Refusal { text: command.render_help().to_string(), asked: true, no_command: false });
     };
     let action = action(name, sub).map_err(|error| refusal(name, &command, &error))?;
     if matches!(&action, Action::Kill(kill) if ["-h", "--help"].contains(&kill.signal.as_str())) {
@@ -757,12 +767,13 @@ fn refusal(called: &str, command: &Command, error: &clap::Error) -> Refusal {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
     if asked {
-        return Refusal { text: error.to_string(), asked };
+        return Refusal { text: error.to_string(), asked, no_command: false };
     }
     if error.kind() == ErrorKind::InvalidSubcommand {
         let name = text_of(ContextKind::InvalidSubcommand);
         let why = unknown_command(&name);
-        return Refusal { text: format!("Incorrect Usage. {name:?} {why}; see cleat --help\n"), asked };
+        let text = format!("Incorrect Usage. {name:?} {why}; see cleat --help\n");
+        return Refusal { text, asked, no_command: true };
     }
     if error.kind() == ErrorKind::UnknownArgument {
         let word = text_of(ContextKind::InvalidArg);
@@ -774,6 +785,7 @@ fn refusal(called: &str, command: &Command, error: &clap::Error) -> Refusal {
         return Refusal {
             text: format!("Incorrect Usage. {what} {word}{hint}\n\n{usage}\n\nSee cleat {}\n", help.trim_start()),
             asked,
+            no_command: false,
         };
     }
     let needs_value = error.kind() == ErrorKind::InvalidValue && text_of(ContextKind::InvalidValue).is_empty();
@@ -784,7 +796,7 @@ fn refusal(called: &str, command: &Command, error: &clap::Error) -> Refusal {
         (_, "ps", ErrorKind::MissingRequiredArgument) => "cleat list lists the containers, ps the processes of one: ",
         _ => "",
     };
-    Refusal { text: format!("Incorrect Usage. {hint}{text}"), asked: false }
+    Refusal { text: format!("Incorrect Usage. {hint}{text}"), asked: false, no_command: false }
 }
 
 /// A path may have bytes that are no UTF-8.

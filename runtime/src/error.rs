@@ -154,12 +154,15 @@ pub fn errno_text(errno: Errno) -> String {
     errno_hint(errno).map_or_else(|| name.clone(), |hint| format!("{name}; {hint}"))
 }
 
-fn errno_name(errno: Errno) -> String {
+/// The kernel's name of an error, with the words that engines look for.
+#[must_use]
+pub fn errno_name(errno: Errno) -> String {
     match errno {
         Errno::ENOENT => "no such file or directory (ENOENT)".into(),
         Errno::EACCES => "permission denied (EACCES)".into(),
         Errno::EPERM => "operation not permitted (EPERM)".into(),
         Errno::ENOTDIR => "not a directory (ENOTDIR)".into(),
+        Errno::EISDIR => "is a directory (EISDIR)".into(),
         Errno::ENOEXEC => "exec format error (ENOEXEC)".into(),
         Errno::UnknownErrno => "unknown error".into(),
         errno => format!("{errno:?}"),

@@ -30,7 +30,7 @@ fn command(words: Vec<OsString>) -> u8 {
         Err(refusal) if refusal.asked => return u8::from(commands::print(&refusal.text).is_err()),
         Err(refusal) => {
             eprint!("{}", raw_words::shown(&refusal.text));
-            return 1;
+            return refusal.exit_code();
         }
     };
     let global = &invocation.global;

@@ -289,12 +289,13 @@ pub fn idmap_mount(mount: BorrowedFd<'_>, recursive: bool, user_namespace: Borro
     set_mount_attr(mount, recursive, &attr)
 }
 
-/// Makes a detached mount receive events of its origin's peer group and send none.
+/// Makes a detached mount receive events of its origin's peer group and send none, or if `private` not even receive.
 ///
 /// # Errors
 /// Those of mount_setattr(2).
-pub fn enslave_mount(mount: BorrowedFd<'_>) -> nix::Result<()> {
-    let attr = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_SLAVE, userns_fd: 0 };
+pub fn enslave_mount(mount: BorrowedFd<'_>, private: bool) -> nix::Result<()> {
+    let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+    let attr = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
     set_mount_attr(mount, true, &attr)
 }
 

@@ -95,8 +95,6 @@ fn compare_all(user_namespace: bool) {
         let rows: Vec<_> = rows
             .iter()
             .filter(|row| row.user_namespace == user_namespace)
-            // Which says nothing, and is no error of cleat's where the source is relatime and locked.
-            .filter(|row| is_peer() || row.options != "norelatime" || row.flags[index] != "error")
             .map(|row| (row, expected(row, row.flags[index])))
             .collect();
         compare(&runtime, &source, &rows, &format!("source {flags}"), &mut seen);

@@ -228,7 +228,7 @@ fn a_bundle_that_is_none_has_one_problem() {
         check(&runtime, &bundle).is_about(place, words);
     }
     fs::remove_file(bundle.path().join("config.json")).expect("config.json");
-    check(&runtime, &bundle).is_about("", "config.json: no such file or directory");
+    check(&runtime, &bundle).is_about("", "config.json: not found");
 }
 
 /// What the specification does not know is ignored by `run`, and reported by `check`, with what was meant.

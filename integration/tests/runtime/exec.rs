@@ -648,7 +648,8 @@ fn exec_says_that_the_root_has_been_removed() {
     fs::remove_dir_all(bundle.rootfs()).expect("the root file system goes");
     let outcome = container.exec(["/probe", "facts"]);
     assert!(!outcome.stderr.contains("outside"), "{outcome}");
-    let _ = outcome.fails(255, "process.cwd: chdir /: the directory has been removed");
+    let _ =
+        outcome.fails(255, "process.cwd: chdir /: no such file or directory (ENOENT); the directory has been removed");
     container.kill_and_delete();
 }
 

@@ -321,7 +321,10 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
         ),
         (
             json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 5 }] }),
-            ["hugepageLimits[0]", "write hugetlb.3MB.max: ENOENT; this kernel has no such limit"],
+            [
+                "hugepageLimits[0]",
+                "write hugetlb.3MB.max: no such file or directory (ENOENT); this kernel has no such limit",
+            ],
         ),
         (
             json!({ "rdma": { "mlx5_1": { "hcaHandles": 3 } } }),
@@ -337,11 +340,17 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
         ),
         (
             json!({ "pids": { "limit": 5 }, "unified": { "memory.nosuch": "1" } }),
-            ["unified[\"memory.nosuch\"]", "write memory.nosuch: ENOENT; this kernel has no such limit"],
+            [
+                "unified[\"memory.nosuch\"]",
+                "write memory.nosuch: no such file or directory (ENOENT); this kernel has no such limit",
+            ],
         ),
         (
             json!({ "unified": { "nosuch.max": "1" } }),
-            ["unified[\"nosuch.max\"]", "write nosuch.max: ENOENT; this kernel has no such limit"],
+            [
+                "unified[\"nosuch.max\"]",
+                "write nosuch.max: no such file or directory (ENOENT); this kernel has no such limit",
+            ],
         ),
     ] {
         let bundle = limited(&resources);

@@ -391,7 +391,7 @@ fn a_network_of_the_same_user_can_be_joined() {
         assert_eq!(facts["namespaces"][name], of_first(name), "{name}");
     }
     let outcome = runtime.run(&runtime.bundle().namespace(network));
-    let outcome = outcome.refused(&format!("setns {}: EPERM", path("net").display()));
+    let outcome = outcome.refused(&format!("setns {}: operation not permitted (EPERM)", path("net").display()));
     let _ = outcome.refused("it belongs to a user namespace in which the caller has no privilege; join that one, too");
 }
 

@@ -75,7 +75,7 @@ fn locked_options_of_the_hosts_mounts_stay() {
     );
     let runtime = setup.after(&script);
     let locked = ["ro", "nosuid", "nodev", "noexec"];
-    for options in [json!(["bind"]), json!(["rbind", "nosuid", "rprivate"]), json!(["bind", "ro", "atime"])] {
+    for options in [json!(["bind"]), json!(["rbind", "nosuid", "rprivate"]), json!(["bind", "ro"])] {
         let bundle = runtime.bundle();
         let bind = json!({ "destination": "/data", "type": "bind", "source": source, "options": options });
         let facts = runtime.json(&bundle.mount(bind));
@@ -107,6 +107,14 @@ fn locked_access_times_are_reported() {
     let runtime = setup.after(&format!("mount -t tmpfs -o noatime,mode=755 tmpfs {}", source.display()));
     let bundle = runtime.bundle().bind(&source, "/data", &["bind", "strictatime"]);
     let outcome = runtime.run(&bundle);
+    let _ = outcome.refused("mounts: mount_setattr /data").refused("cannot change access-time options");
+    // What takes away an option is noticed where another flag is locked, as with runc.
+    let _ = runtime.run(&runtime.bundle().bind(&source, "/data", &["bind", "atime"])).ok();
+    let setup = Runtime::as_user();
+    let source = setup.dir().join("source");
+    fs::create_dir(&source).expect("a directory");
+    let runtime = setup.after(&format!("mount -t tmpfs -o noatime,nosuid,mode=755 tmpfs {}", source.display()));
+    let outcome = runtime.run(&runtime.bundle().bind(&source, "/data", &["bind", "atime"]));
     let _ = outcome.refused("mounts: mount_setattr /data").refused("cannot change access-time options");
 }
 

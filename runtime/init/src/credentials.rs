@@ -79,13 +79,10 @@ pub(crate) fn limit(limits: &[Rlimit]) -> Result<()> {
 pub(crate) fn verify_cwd(cwd: &CStr) -> Result<()> {
     let refused = || {
         // Of what has been removed the kernel tells no path, either.
-        let gone = rustix::fs::stat(c".").is_ok_and(|here| here.st_nlink == 0);
-        let why = if gone {
-            "the directory has been removed"
-        } else {
-            "the working directory is outside the container's root"
-        };
-        Error::refused("chdir", cwd.to_bytes(), why)
+        if rustix::fs::stat(c".").is_ok_and(|here| here.st_nlink == 0) {
+            return Error::new("chdir", Errno::NOENT).on(cwd.to_bytes()).hint("the directory has been removed");
+        }
+        Error::refused("chdir", cwd.to_bytes(), "the working directory is outside the container's root")
     };
     match rustix::process::getcwd(alloc::vec::Vec::new()) {
         Ok(path) if path.to_bytes().first() == Some(&b'/') => Ok(()),

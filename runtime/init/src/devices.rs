@@ -52,7 +52,8 @@ fn node(dir: &OwnedFd, name: &CString, device: &Device) -> Result<()> {
             if !device.default || is_device && (stat.st_rdev == rdev || &*device.path != c"/dev/null") {
                 return Ok(());
             }
-            return Err(Error::new("mknodat", Errno::EXIST)
+            let is_dir = stat.st_mode & raw::S_IFMT == raw::S_IFDIR;
+            return Err(Error::new("mknodat", if is_dir { Errno::ISDIR } else { Errno::EXIST })
                 .on(device.path.to_bytes())
                 .hint("the image or a mount has another file there, and every container has this device"));
         }

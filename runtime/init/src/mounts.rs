@@ -8,7 +8,7 @@ use cleat_plan::{Attr, FsOption, Mount, MountKind, Text};
 use core::ffi::CStr;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, OpenTreeFlags};
 use rustix::process::{WaitId, WaitIdOptions};
@@ -270,8 +270,12 @@ fn set_attr(mount: &OwnedFd, recursive: bool, attr: Attr) -> Result<()> {
     let set = |unlocked| sys::mount_setattr(mount.as_fd(), recursive, attr.set, attr.clear | unlocked, 0);
     let mut outcome = set(attr.clear_unlocked);
     if outcome == Err(Errno::PERM) && attr.clear_unlocked != 0 {
-        let there = rustix::fs::fstatvfs(mount).call("statfs")?.f_flag.bits();
-        outcome = set(attr.clear_unlocked & !(there & LOCKABLE));
+        let there = rustix::fs::fstatvfs(mount).call("statfs")?.f_flag;
+        let enumerated = StatVfsMountFlags::NOATIME | StatVfsMountFlags::RELATIME;
+        let strict = if there.intersects(enumerated) { 0 } else { Attr::STRICT };
+        if (there.bits() | strict) & attr.unwanted_times == 0 {
+            outcome = set(attr.clear_unlocked & !(there.bits() & LOCKABLE));
+        }
     }
     outcome.call("mount_setattr").map_err(|e| {
         let hint = if attr.clear & LOCKABLE != 0 {

@@ -19,6 +19,8 @@ use crate::procfs::PROC_SUPER_MAGIC;
 use crate::sys;
 
 const SYSFS_MAGIC: u64 = 0x6265_6572;
+const PRIVATE: Propagation = Propagation { kind: PropagationKind::Private, recursive: false };
+const SLAVE: Propagation = Propagation { kind: PropagationKind::Slave, recursive: false };
 
 /// A handle on an existing directory, by a path of the host.
 fn open_dir(path: &CStr) -> rustix::io::Result<OwnedFd> {
@@ -31,6 +33,11 @@ pub(crate) fn prepare(root: &Root) -> Result<Option<OwnedFd>> {
         let slash = open_dir(c"/").call_on("open", c"/")?;
         // Before the first mount: none of the container's mounts may reach the host's namespace.
         propagate(slash.as_fd(), root.propagation).call_on("mount_setattr", c"/")?;
+        if reaches_host(root) {
+            // Neither attaching below a shared mount nor pivot_root from there stays in here.
+            let parent = parent_mount(place_of(root)?.as_fd())?;
+            propagate(parent.as_fd(), of_its_own(root)).call("mount_setattr")?;
+        }
     }
     if root.masked.is_empty() {
         return Ok(None);
@@ -67,10 +74,10 @@ fn own_null(root: &Root) -> Result<OwnedFd> {
 }
 
 /// A node of the host that the container will see: the device works as ever, but owner, mode and
-/// times, which are the host's, cannot be changed through this mount.
+/// times, which are the host's, cannot be changed through this mount. Nothing can be mounted on it for others, either.
 pub(crate) fn harden_node(mount: &OwnedFd) -> rustix::io::Result<()> {
     let attrs = raw::MOUNT_ATTR_RDONLY | raw::MOUNT_ATTR_NOSUID | raw::MOUNT_ATTR_NOEXEC;
-    sys::mount_setattr(mount.as_fd(), false, u64::from(attrs), 0, 0)
+    sys::mount_setattr(mount.as_fd(), false, u64::from(attrs), 0, u64::from(raw::MS_PRIVATE))
 }
 
 /// Makes the root directory a mount of its own and returns its descriptor.
@@ -78,20 +85,7 @@ pub(crate) fn mount_rootfs(init: &mut Init, root: &Root) -> Result<OwnedFd> {
     if root.pivot == Pivot::Chroot {
         return open_dir(&root.path).call_on("open", &root.path);
     }
-    let target = match open_dir(&root.path) {
-        // A mapped user may not be allowed on the way to the root file system, which the host half
-        // has opened for it. Hooks that look for it there find it only where it can be reached.
-        Err(Errno::ACCESS) => open_dir(c"/"),
-        other => other,
-    }
-    .call_on("open", &root.path)?;
-    if root.propagation.kind == PropagationKind::Shared {
-        // Neither attaching below a shared mount nor pivot_root from there stays in here.
-        let parent = parent_mount(target.as_fd())?;
-        propagate(parent.as_fd(), Propagation { kind: PropagationKind::Private, recursive: false })
-            .call("mount_setattr")?;
-    }
-    // After the change above: a copy of a shared mount would be shared, and pivot_root refuses one.
+    let target = place_of(root)?;
     let tree = match root.tree {
         Some(index) => init.take_mount(index)?,
         None => {
@@ -99,11 +93,39 @@ pub(crate) fn mount_rootfs(init: &mut Init, root: &Root) -> Result<OwnedFd> {
             rustix::mount::open_tree(CWD, &*root.path, flags).call_on("open_tree", &root.path)?
         }
     };
+    if !root.propagation.recursive {
+        // Mounts of the host in there: what is mounted below them must not reach the host, either.
+        propagate(tree.as_fd(), Propagation { recursive: true, ..SLAVE }).call_on("mount_setattr", &root.path)?;
+    }
+    // A copy of a shared mount is shared, which pivot_root refuses.
+    propagate(tree.as_fd(), of_its_own(root)).call_on("mount_setattr", &root.path)?;
     if root.nodev {
         no_devices(&tree).call_on("mount_setattr", &root.path)?;
     }
     attach(tree.as_fd(), target.as_fd()).call_on("move_mount", &root.path)?;
     Ok(tree)
+}
+
+/// Where the root is mounted.
+fn place_of(root: &Root) -> Result<OwnedFd> {
+    match open_dir(&root.path) {
+        // A mapped user may not be allowed on the way to the root file system, which the host half
+        // has opened for it. Hooks that look for it there find it only where it can be reached.
+        Err(Errno::ACCESS) => open_dir(c"/"),
+        other => other,
+    }
+    .call_on("open", &root.path)
+}
+
+/// Propagation of the root's own mount: what is mounted on the host comes in only if that was asked for.
+fn of_its_own(root: &Root) -> Propagation {
+    if root.root_propagation.is_some_and(|how| how.kind == PropagationKind::Slave) { SLAVE } else { PRIVATE }
+}
+
+/// Whether mounts of the new namespace may still be shared with the host's: all are changed only by a word with an r in
+/// front, and shared ones stay so.
+fn reaches_host(root: &Root) -> bool {
+    !root.propagation.recursive || root.propagation.kind == PropagationKind::Shared
 }
 
 /// The root of the mount that holds `dir`, found by walking up: nothing reads mountinfo.
@@ -137,10 +159,9 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
             rustix::process::pivot_root(c".", c".")
                 .call_on("pivot_root", &root.path)
                 .map_err(|e| e.hint_if(Errno::INVAL, "on an initramfs, use --no-pivot"))?;
-            if root.propagation.kind == PropagationKind::Shared {
+            if reaches_host(root) {
                 // The unmount below must not reach the host.
-                propagate(old.as_fd(), Propagation { kind: PropagationKind::Slave, recursive: true })
-                    .call("mount_setattr")?;
+                propagate(old.as_fd(), Propagation { recursive: true, ..SLAVE }).call("mount_setattr")?;
             }
             drop(old);
             // The old root lies on top of the new one; the working directory is below it.
@@ -150,8 +171,7 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
             // Neither what is unmounted here nor what is moved over `/` may reach the host, whose
             // mounts a shared propagation leaves these shared with.
             let slash = open_dir(c"/").call_on("open", c"/")?;
-            propagate(slash.as_fd(), Propagation { kind: PropagationKind::Private, recursive: false })
-                .call("mount_setattr")?;
+            propagate(slash.as_fd(), PRIVATE).call("mount_setattr")?;
             attach(dir.as_fd(), slash.as_fd()).call_on("move_mount", c"/")?;
             // Up to here paths still begin below what has been moved over `/`.
             leave_host_mounts(root)?;
@@ -160,6 +180,9 @@ pub(crate) fn enter(root: &Root, dir: OwnedFd) -> Result<OwnedFd> {
         Pivot::Chroot => rustix::process::chroot(c".").call("chroot")?,
     }
     rustix::process::chdir(c"/").call_on("chdir", c"/")?;
+    if let Some(how) = root.root_propagation.filter(|how| how.kind != PropagationKind::Unbindable) {
+        propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
+    }
     Ok(dir)
 }
 
@@ -186,8 +209,8 @@ fn leave_host_mounts(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Propagation and write protection of the root, and of mounts that had to be filled first. It comes after the last bind
-/// mount, which an unbindable tree would refuse and which a shared one would copy to others.
+/// Write protection of the root, and of mounts that had to be filled first. It comes after the last bind mount, which an
+/// unbindable root would refuse.
 pub(crate) fn finish(root: &Root, dir: &OwnedFd, readonly: &[(Text, OwnedFd)]) -> Result<()> {
     let read_only = |mount: &OwnedFd, path: &CStr| {
         sys::mount_setattr(mount.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY), 0, 0).call_on("mount_setattr", path)
@@ -195,7 +218,7 @@ pub(crate) fn finish(root: &Root, dir: &OwnedFd, readonly: &[(Text, OwnedFd)]) -
     for (target, mount) in readonly {
         read_only(mount, target)?;
     }
-    if let Some(how) = root.root_propagation {
+    if let Some(how) = root.root_propagation.filter(|how| how.kind == PropagationKind::Unbindable) {
         propagate(dir.as_fd(), how).call_on("mount_setattr", c"/")?;
     }
     if root.readonly {

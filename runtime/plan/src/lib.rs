@@ -239,9 +239,15 @@ pub struct Attr {
     pub clear: u64,
     /// `MOUNT_ATTR_*` to clear, too, but those that a user namespace may not stay.
     pub clear_unlocked: u64,
+    /// Times as `statfs` shows them (`ST_*ATIME`, [`Attr::STRICT`]) that were asked not to be: where something is
+    /// locked, so are they.
+    pub unwanted_times: u64,
 }
 
 impl Attr {
+    /// Neither `ST_NOATIME` nor `ST_RELATIME`, which has no flag of its own.
+    pub const STRICT: u64 = 1 << 32;
+
     /// Nothing to change.
     #[must_use]
     pub fn is_empty(self) -> bool {

@@ -611,7 +611,7 @@ mod tests {
         cleat_plan::Mount {
             target: text(target),
             kind: MountKind::New { fstype: text("tmpfs"), source: None, options: Vec::new() },
-            attr: Attr { set, clear: 0, clear_unlocked: 0 },
+            attr: Attr { set, clear: 0, clear_unlocked: 0, unwanted_times: 0 },
             attr_recursive: Attr::default(),
             propagation: Vec::new(),
             nodev: false,

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::unistd::{Gid, Uid, fchownat};
 
-use crate::error::{Context, Error, Result, errno_text};
+use crate::error::{Context, Error, Result, errno_name, errno_text};
 use crate::plan::Limit;
 use crate::sys::path;
 use crate::sys::path::open_beneath;
@@ -164,7 +164,8 @@ impl Cgroup {
                 format!("processes live in {parent}, so its cgroups get no controllers; move them, then: {tried}")
             }
         };
-        Error::at(&limit.place, format_args!("{}: ENOENT", self.file("write", &file))).remedy(format_args!("{why}"))
+        Error::at(&limit.place, format_args!("{}: {}", self.file("write", &file), errno_name(Errno::ENOENT)))
+            .remedy(format_args!("{why}"))
     }
 
     /// Gives the cgroup to a user who may then divide it further, as far as the kernel says that

@@ -73,7 +73,7 @@ fn tell_stats(cgroup: &Cgroup, container: &Container) -> Result<()> {
 /// The container does not run or has no cgroup.
 pub fn events(shell: &Shell<'_>, id: &str, interval: Duration, once: bool) -> Result<()> {
     let container = shell.store.open(id)?;
-    let not_running = || Error::of(Kind::NotRunning, format!("container not running: {id}"));
+    let not_running = || Error::of(Kind::NotRunning, format!("container with id {id} is not running"));
     if !running(&container)? {
         return Err(not_running());
     }

@@ -21,7 +21,7 @@ pub fn pause(shell: &Shell<'_>, id: &str) -> Result<()> {
     let container = shell.store.open(id)?;
     match container.status()? {
         Status::Running | Status::Created => set(&container, true),
-        Status::Paused => Err(Error::new(format!("container {id} is paused already"))),
+        Status::Paused => Err(Error::new(format!("container not running: {id}: it is paused already"))),
         Status::Checkpointing => Err(Error::new(format!("container {id} is being checkpointed: wait for that"))),
         _ => Err(Error::of(Kind::NotRunning, format!("container not running: {id}"))),
     }

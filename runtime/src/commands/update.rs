@@ -223,6 +223,10 @@ fn from_file(path: &Path) -> Result<Value> {
 }
 
 fn from_json(name: &str, text: &[u8]) -> Result<Value> {
+    // As with runc, whose reader takes it for an object without properties.
+    if text.trim_ascii() == b"null" {
+        return Ok(json!({}));
+    }
     // Once for the types of all properties, once for which of them are there.
     let _: Resources = spec::parse(name, text)?;
     let mut all: Map<String, Value> = spec::parse(name, text)?;

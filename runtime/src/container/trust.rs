@@ -27,7 +27,10 @@ impl Trusted {
     /// # Errors
     /// It is somebody else's, or others may write to it.
     pub(super) fn open(path: &Path) -> Result<Option<Trusted>> {
-        Trusted::of(path::open_dir(path), path.into())
+        match path::open_dir(path) {
+            Err(Errno::ENOTDIR) => Err(Errno::ENOTDIR).context(format_args!("state directory {}", path.display())),
+            opened => Trusted::of(opened, path.into()),
+        }
     }
 
     /// Opens one in it, which is no link.

@@ -11,7 +11,7 @@ use cleat_plan::wire::{self, FromInit, ToInit};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
 
-use crate::error::{Context, Error, Kind, Result, errno_text, printable};
+use crate::error::{Context, Error, Kind, Result, errno_name, errno_text, printable};
 use crate::sys;
 
 /// One end of a `SOCK_SEQPACKET` channel.
@@ -198,10 +198,11 @@ fn failed_call(failure: &wire::Failure) -> String {
     let errno = Errno::from_raw(failure.errno);
     let hint = if failure.hint.is_empty() { reason(failure.step, errno).to_owned() } else { part(&failure.hint) };
     if failure.errno != 0 {
-        // A hint that says the same in words takes the place of the plain name.
-        let words = if hint.is_empty() { errno_text(errno) } else { format!("{errno:?}") };
+        let words = if hint.is_empty() { errno_text(errno) } else { errno_name(errno) };
+        // A hint that says the same takes the place of the words.
+        let says_it = words.split_once(" (").is_some_and(|(words, _)| hint.starts_with(words));
         text.push_str(": ");
-        text.push_str(&words);
+        text.push_str(&if says_it { format!("{errno:?}") } else { words });
         if !hint.is_empty() {
             text.push_str("; ");
             text.push_str(&hint);

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cleat_plan::Step;
 use cleat_plan::wire::ToInit;
+use cleat_plan::{Propagation, PropagationKind, Step};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
@@ -644,12 +644,14 @@ impl Creation<'_> {
     /// Opens mounts for the init, from inside its mount namespace where it has one.
     fn open_mounts(&self, child: &Child) -> Result<Vec<OwnedFd>> {
         let mounts = &self.plan.host.mount_fds;
+        let private = Propagation { kind: PropagationKind::Private, recursive: true };
+        let private = self.plan.init.root.as_ref().is_some_and(|root| root.propagation == private);
         if !mounts.is_empty() && self.plan.host.namespaces & plan::NEWUSER != 0 {
-            let opened = setns_helper::open_in_mounts_of(child, mounts, |tree| open_tree(tree, child));
+            let opened = setns_helper::open_in_mounts_of(child, mounts, |tree| open_tree(tree, child, private));
             // A copy of this process says in a text what has failed.
             return opened.map_err(|error| error.with_kind(Kind::NoSource));
         }
-        mounts.iter().map(|tree| open_tree(tree, child)).collect()
+        mounts.iter().map(|tree| open_tree(tree, child, private)).collect()
     }
 
     pub(crate) fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
@@ -694,14 +696,14 @@ fn network_error(call: &str, errno: Errno) -> Error {
     Error::new(format!("{}: {call}: {errno:?}{hint}", Step::NetworkNamespace.name()))
 }
 
-pub(crate) fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
+fn open_tree(tree: &Tree, child: &Child, private: bool) -> Result<OwnedFd> {
     let place = format!("open_tree {}", tree.path.display());
     let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes())
         .map_err(|_| Error::new(format!("{place}: zero byte")))?;
     let flags = sys::TreeFlags { recursive: tree.recursive, nofollow: tree.nofollow };
     let fd = sys::open_tree(&path, flags).context(&place)?;
     // Our mount namespace's propagation must not reach the container's.
-    sys::enslave_mount(fd.as_fd()).context(&place)?;
+    sys::enslave_mount(fd.as_fd(), private).context(&place)?;
     if let Some(source) = &tree.idmap {
         let namespace = match source {
             IdmapSource::Container => idmap::user_namespace_of(child.pid)?,

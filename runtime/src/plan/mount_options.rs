@@ -44,6 +44,14 @@ const ATTRIBUTES: &[(&str, u64, u64)] = &[
     ("symfollow", 0, NOSYMFOLLOW),
 ];
 
+/// Options of access times that ask for the opposite of what a mount may have, and those that take them back.
+const UNWANTED_TIMES: &[(&str, &str, u64)] = &[
+    ("atime", "noatime", 0x400),
+    ("diratime", "nodiratime", 0x800),
+    ("norelatime", "relatime", 0x1000),
+    ("nostrictatime", "strictatime", Attr::STRICT),
+];
+
 /// Options of the file system as a whole that the kernel knows by these names (fsconfig(2)).
 pub(super) const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
 
@@ -139,6 +147,11 @@ impl MountOptions {
     fn word(&mut self, word: &str, place: &Place) -> Result<()> {
         let attribute = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
         self.flags |= SUPERBLOCK.contains(&word) || FLAGS_WITHOUT_EFFECT.contains(&word);
+        match UNWANTED_TIMES.iter().find(|(unwanted, wanted, _)| [unwanted, wanted].contains(&&word)) {
+            Some((unwanted, _, flag)) if *unwanted == word => self.attr.unwanted_times |= flag,
+            Some((.., flag)) => self.attr.unwanted_times &= !flag,
+            None => {}
+        }
         match word {
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
@@ -173,7 +186,7 @@ impl MountOptions {
     /// asked for; else those of the source. Access times are changed only if they are asked for. In a
     /// user namespace what is locked stays unless its opposite is among the options.
     pub(super) fn bind_flags(&mut self) {
-        let Attr { set, clear, clear_unlocked } = &mut self.attr;
+        let Attr { set, clear, clear_unlocked, .. } = &mut self.attr;
         let times = ATIME | NODIRATIME;
         *clear = if self.access_times { *clear | times } else { *clear & !times };
         if self.flags {

@@ -406,10 +406,12 @@ fn instead_of_new(
             } else {
                 "bind-mount the host's"
             };
-            return Err(place.error(format_args!(
-                "a new {fstype} shows the {kind} namespace, which must belong to the container's user namespace: add \
-                 {{\"type\": \"{kind}\"}} to linux.namespaces, or {instead}"
-            )));
+            return Err(place
+                .error(format_args!(
+                    "a new {fstype} shows the {kind} namespace, which must belong to the container's user namespace: \
+                     operation not permitted (EPERM)"
+                ))
+                .remedy(format_args!("add {{\"type\": \"{kind}\"}} to linux.namespaces, or {instead}")));
         }
     };
     apply(&mut options.attr, RDONLY, 0);
@@ -469,7 +471,10 @@ mod tests {
     fn recursive_attributes_are_kept_apart() {
         let mount =
             decide_json(r#"{"destination":"/a","source":"x","options":["rbind","rro","rnoatime","rslave"]}"#).unwrap();
-        assert_eq!(mount.attr_recursive, Attr { set: RDONLY | NOATIME, clear: ATIME, clear_unlocked: 0 });
+        assert_eq!(
+            mount.attr_recursive,
+            Attr { set: RDONLY | NOATIME, clear: ATIME, clear_unlocked: 0, unwanted_times: 0 }
+        );
         assert_eq!(mount.propagation, [Propagation { kind: PropagationKind::Slave, recursive: true }]);
         assert!(
             matches!(mount.kind, MountKind::Bind { recursive: true, ref source, .. } if source.to_bytes() == b"/bundle/x")
@@ -518,7 +523,7 @@ mod tests {
         for namespaces in [USER, "[]", r#"[{"type":"user"},{"type":"cgroup","path":"/c"}]"#] {
             let mount = decide_in(namespaces, true, cgroup).unwrap();
             assert_eq!(source(&mount), ("/sys/fs/cgroup/a", false));
-            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0, clear_unlocked: 0 });
+            assert_eq!(mount.attr, Attr { set: RDONLY, clear: 0, clear_unlocked: 0, unwanted_times: 0 });
         }
         let own = decide_in(r#"[{"type":"user"},{"type":"cgroup"}]"#, true, cgroup).unwrap();
         assert!(matches!(own.kind, MountKind::New { .. }), "{own:?}");
@@ -536,7 +541,7 @@ mod tests {
         assert_eq!(
             error,
             "config.json: mounts[0]: a new sysfs shows the network namespace, which must belong to the container's user \
-             namespace: add {\"type\": \"network\"} to linux.namespaces, or \"ro\" to the options, which binds the \
+             namespace: operation not permitted (EPERM); add {\"type\": \"network\"} to linux.namespaces, or \"ro\" to the options, which binds the \
              host's"
         );
     }

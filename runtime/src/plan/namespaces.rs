@@ -171,6 +171,9 @@ pub(super) fn sysctls(spec: &Spec, namespaces: &Namespaces, findings: &mut Findi
         let sane = |part: &str| {
             !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
         };
+        if path.trim_end_matches('/') != path && path.trim_end_matches('/').split('/').all(sane) {
+            return Err(place.error("is a directory of kernel parameters, and none of them"));
+        }
         if !path.split('/').all(sane) {
             return Err(place.error("is not the name of a kernel parameter"));
         }

@@ -29,7 +29,10 @@ use super::{devices, label, mount_options, mounts};
 /// `root.path`, which there must be.
 pub(super) fn root_path(spec: &Spec) -> Result<&str> {
     let root = spec.root.as_ref().ok_or_else(|| place("root").error("is missing"))?;
-    if root.path.is_empty() { Err(place("root.path").error("is missing")) } else { Ok(&root.path) }
+    if root.path.is_empty() {
+        return Err(place("root.path").error("is missing: no such file or directory (ENOENT)"));
+    }
+    Ok(&root.path)
 }
 
 /// What decides on it.
@@ -202,9 +205,9 @@ fn host_mounts(mounts: &[HostMount], locked: bool) -> Result<(Vec<Text>, Vec<Tex
 const DEFAULT_PROPAGATION: (wire::Propagation, Option<wire::Propagation>) =
     (wire::Propagation { kind: PropagationKind::Slave, recursive: true }, None);
 
-/// Propagation before the first mount, and of `/` at the end.
+/// Propagation of the host's mounts before the first one is made, and of `/` after the last. As with runc a word without
+/// an r in front is about the mount on `/` alone: those of volumes stay as they are.
 fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propagation>)> {
-    let recursive = |kind| wire::Propagation { kind, recursive: true };
     if word.is_empty() {
         return Ok(DEFAULT_PROPAGATION);
     }
@@ -213,9 +216,9 @@ fn root_propagation(word: &str) -> Result<(wire::Propagation, Option<wire::Propa
             .wrong(word, "shared, slave, private, unbindable, and the same with an r in front")
     })?;
     Ok(match asked.kind {
-        PropagationKind::Slave | PropagationKind::Private => (recursive(asked.kind), None),
-        PropagationKind::Shared => (recursive(asked.kind), Some(asked)),
+        PropagationKind::Private => (asked, None),
+        PropagationKind::Slave | PropagationKind::Shared => (asked, Some(asked)),
         // An unbindable tree could not be made the root.
-        PropagationKind::Unbindable => (recursive(PropagationKind::Private), Some(asked)),
+        PropagationKind::Unbindable => (wire::Propagation { kind: PropagationKind::Private, ..asked }, Some(asked)),
     })
 }

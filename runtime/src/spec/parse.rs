@@ -16,17 +16,30 @@ const MAX_LEN: u64 = 16 << 20;
 /// It cannot be opened, or is longer than 16 MiB.
 pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
-    // A fifo, which would have to be waited for, is no bundle's.
     match std::fs::metadata(&path) {
-        Ok(metadata) if !metadata.is_file() => Err(Error::new(format!("{}: not a regular file", path.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => read_json(&path).map_err(|error| {
-            error.remedy(
-                "a bundle is a directory with config.json and a root file system: -b DIR names it, and cleat spec \
-                 writes a config.json",
-            )
-        }),
+        // Without the words for ENOENT, from which engines conclude that the program is missing.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::new(format!(
+            "{}: not found",
+            path.display()
+        ))
+        .remedy(
+            "a bundle has a config.json and a root file system: -b DIR names it, and cleat spec writes a config.json",
+        )),
         _ => read_json(&path),
     }
+}
+
+/// Reads it once more, long after the container was created.
+///
+/// # Errors
+/// Those of [`read_from`]; it was a pipe, which may have no writer any more.
+pub fn read_again(bundle: &Path, file: Option<&Path>) -> Result<Vec<u8>> {
+    use std::os::unix::fs::FileTypeExt;
+    let path = file.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
+    if std::fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return Err(Error::new(format!("{}: is a pipe, which can be read once", path.display())));
+    }
+    read_from(bundle, file)
 }
 
 /// Reads the file that is to be in the place of a bundle's `config.json`, if there is one.
