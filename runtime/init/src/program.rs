@@ -27,7 +27,7 @@ pub(crate) fn find(process: &Process) -> Result<CString> {
         return Ok((**name).into());
     }
     if name.is_empty() {
-        return Err(Error::refused("exec", b"\"\"", "no such file or directory"));
+        return Err(Error::refused("exec", b"\"\"", "executable file not found in $PATH"));
     }
     let path = process.env.iter().find_map(|var| var.to_bytes().strip_prefix(b"PATH=")).unwrap_or(b"");
     let mut denied = false;
@@ -165,7 +165,10 @@ pub(crate) fn prepare(process: &Process) -> Result<Vec<Text>> {
         env.extend(Text::new(format!("LISTEN_FDS={count}")));
     }
     // Nothing of the host leaks into the program (CVE-2024-21626).
-    sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;
+    sys::cloexec_from(3).call("close_range")?;
+    for fd in &process.preserve_fds {
+        sys::pass_on(*fd).call("fcntl")?;
+    }
     Ok(env)
 }
 
