@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest, and what `make integration` is cut down to when it is given.
-CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits nested engines engine_limits audit apparmor io shim matrix selinux systemd
 
 # The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
 # theirs; a chapter NAME_sid is the file NAME.rs on another containerd.
@@ -130,7 +130,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"
 	@integration/engines/prepare target/engines
-	$(BUILT) $(CARGO) test -p integration $(call chapters,podman podman_pods docker)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,podman podman_pods docker engine_limits)
 
 mutations: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its mutations (integration/SECURITY.md)"
@@ -139,6 +139,7 @@ mutations: bundles ## Take each defence out of a copy, see its tests fail (slow)
 guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SELinux; CHAPTERS="apparmor …"
 	@echo "== tests in a guest"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
+	@integration/engines/prepare target/engines || echo "== without it the tests of engines' limits are SKIPPED"
 	@$(if $(GUEST),,rm -f $(REPORT))
 	$(BUILT) CLEAT_TEST_REPORT=$(REPORT) integration/guest/test $(GUEST) $(CHAPTERS) $(if $(FILTER),-- $(FILTER))
 	@$(if $(GUEST),,$(COUNT))

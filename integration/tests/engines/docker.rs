@@ -5,12 +5,12 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use integration::{EngineHost, engine_runtime, eventually};
+use integration::{EngineHost, docker_runtime, eventually};
 
 /// dockerd with cleat by path, or the end of the test where there is none.
 macro_rules! docker {
     () => {
-        docker!(&by_path())
+        docker!(&docker_runtime())
     };
     ($configuration:expr) => {
         match EngineHost::docker($configuration) {
@@ -18,15 +18,6 @@ macro_rules! docker {
             None => integration::skip("it is not here; make engines fetches it"),
         }
     };
-}
-
-/// Below Go's shim, which executes it.
-fn by_path() -> String {
-    let path = match engine_runtime().as_str() {
-        "cleat" => "/usr/local/bin/cleat".to_owned(),
-        peer => format!("/usr/bin/{peer}"),
-    };
-    format!("\"runtimes\": {{\"it\": {{\"path\": \"{path}\"}}}}, \"default-runtime\": \"it\"")
 }
 
 /// With its own shim.
@@ -74,8 +65,8 @@ fn works(host: &EngineHost) {
 }
 
 #[test]
-fn it_works_by_path() {
-    works(&docker!(&by_path()));
+fn it_works_docker_runtime() {
+    works(&docker!(&docker_runtime()));
 }
 
 #[test]
@@ -232,7 +223,7 @@ fn names_sysctls_limits_and_namespaces_are_those_asked_for() {
 
 #[test]
 fn users_are_mapped_where_dockerd_says_so() {
-    let host = docker!(&format!("{}, \"userns-remap\": \"alice\"", by_path()));
+    let host = docker!(&format!("{}, \"userns-remap\": \"alice\"", docker_runtime()));
     host.prints("docker run --rm $I sh -c \"tr -s ' ' </proc/self/uid_map; id -u\"", " 0 100000 65536\n0\n");
     host.prints("docker run --rm -u 1000 $I sh -c 'touch /tmp/x; stat -c %u /tmp/x'", "1000\n");
     host.prints("docker run --rm -v vol:/v $I touch /v/x; docker run --rm --userns host $I sh -c \"tr -s ' ' </proc/self/uid_map\"",
@@ -247,7 +238,7 @@ fn users_are_mapped_where_dockerd_says_so() {
 /// status dockerd takes for 255 with runc, too.
 #[test]
 fn containers_outlive_dockerd() {
-    for way in [by_path(), BY_TYPE.to_owned()] {
+    for way in [docker_runtime(), BY_TYPE.to_owned()] {
         let mut host = docker!(&format!("{way}, \"live-restore\": true"));
         let _ =
             host.sh("docker run -d --name aa $I sh -c 'while [ ! -e /end ]; do echo x; sleep 0.05; done; exit 6'").ok();
@@ -285,7 +276,7 @@ fn services_are_composed() {
 
 #[test]
 fn settings_are_updated_and_usage_is_told() {
-    let host = docker!(&by_path());
+    let host = docker!(&docker_runtime());
     sleeps(&host, "");
     host.prints(
         "docker update --restart on-failure:3 aa; docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' aa",
