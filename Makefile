@@ -130,7 +130,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"
 	@integration/engines/prepare target/engines
-	$(BUILT) $(CARGO) test -p integration $(call chapters,podman podman_pods docker engine_limits)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,podman podman_pods docker engine_pages engine_limits)
 
 mutations: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its mutations (integration/SECURITY.md)"

@@ -13,6 +13,7 @@ mod cri;
 mod cri_sid;
 mod docker;
 mod engine_limits;
+mod engine_pages;
 mod engines;
 mod podman;
 mod podman_pods;
