@@ -274,6 +274,63 @@ fn services_are_composed() {
     nothing_is_left(&host);
 }
 
+/// Root prepares its files, and the service runs as another user, with a signal and a volume of its own.
+#[test]
+fn an_image_like_postgres_runs() {
+    let host = docker!();
+    host.write(
+        "/tmp/start",
+        "if [ $(id -u) = 0 ]; then mkdir -p /data/db && chown -R postgres /data && chmod 700 /data/db && \
+         exec su postgres -c 'sh /start'; fi\ntrap 'echo fast; exit 0' INT\n\
+         echo $((1 + $(cat /data/db/starts 2>/dev/null || echo 0))) >/data/db/starts\necho ready $(cat /data/db/starts)\n\
+         while :; do sleep 0.1; done\n",
+    );
+    let _ = host
+        .sh("docker run -d --name aa --shm-size 1m --stop-signal INT -v named:/data -v /tmp/start:/start:ro $I sh /start")
+        .ok();
+    host.comes("docker logs aa", "ready 1");
+    host.prints("docker exec -u postgres aa stat -c '%U %a' /data/db", "postgres 700\n");
+    host.prints("docker stop aa; docker inspect -f '{{.State.ExitCode}}' aa; docker start aa", "aa\n0\naa\n");
+    host.comes("docker logs aa", "fast\nready 2");
+    let _ = host.sh("docker rm -f aa && docker volume rm named").ok();
+    nothing_is_left(&host);
+}
+
+/// As little as a web server needs, with a health check.
+#[test]
+fn an_image_like_nginx_runs() {
+    let host = docker!();
+    let _ = host.sh("mkdir /tmp/www && echo hello >/tmp/www/index.html").ok();
+    let confined = "--read-only --tmpfs /run --cap-drop ALL --cap-add NET_BIND_SERVICE --sysctl net.core.somaxconn=999";
+    let healthy = "--health-cmd 'wget -q -O - http://127.0.0.1/' --health-interval 200ms";
+    runs(&host, &format!("{confined} {healthy} -v /tmp/www:/www:ro"), "httpd -f -vv -p 80 -h /www");
+    host.comes("docker inspect -f '{{.State.Health.Status}}' aa | grep -x healthy", "healthy");
+    host.prints("docker exec aa cat /proc/sys/net/core/somaxconn", "999\n");
+    host.fails("docker exec aa touch /www/x", 1, "Read-only");
+    removed(&host);
+}
+
+/// Its first process is a shell script that does what systemd does at first.
+#[test]
+fn an_image_like_systemds_runs() {
+    let host = docker!();
+    host.write(
+        "/tmp/init",
+        "trap 'echo halted; exit 0' 37\nmkdir /sys/fs/cgroup/init.scope && echo 1 >/sys/fs/cgroup/init.scope/cgroup.procs\n\
+         mount -t tmpfs tmpfs /run && touch /run/x && echo up\nwhile :; do sleep 0.1; done\n",
+    );
+    runs(&host, "--privileged --stop-signal RTMIN+3 -v /tmp/init:/init:ro", "sh /init");
+    host.comes("docker logs aa", "up");
+    host.prints("docker exec aa cat /proc/1/cgroup | grep ^0:", "0::/init.scope\n");
+    host.prints("docker stop aa; docker inspect -f '{{.State.ExitCode}}' aa; docker logs aa", "aa\n0\nup\nhalted\n");
+    removed(&host);
+}
+
+/// Starts a container `aa` that runs a program.
+fn runs(host: &EngineHost, options: &str, program: &str) {
+    let _ = host.sh(&format!("docker run -d --name aa {options} $I {program}")).ok();
+}
+
 #[test]
 fn settings_are_updated_and_usage_is_told() {
     let host = docker!(&docker_runtime());
