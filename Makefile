@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest, and what `make integration` is cut down to when it is given.
-CHAPTERS := lifecycle pause exec leaks limits update events nested engines audit apparmor io shim matrix compare selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits update events nested engines engine_limits audit apparmor io shim matrix compare selinux systemd
 
 # The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
 # theirs; a chapter NAME_sid is the file NAME.rs on another containerd.
@@ -129,7 +129,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"
 	@integration/engines/prepare target/engines
-	$(BUILT) $(CARGO) test -p integration $(call chapters,podman podman_pods docker)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,podman podman_pods docker engine_pages engine_limits)
 
 mutations: bundles ## Take each defence out of a copy, see its tests fail (slow); ONLY="NAME …" for some
 	@echo "== the security record without its mutations (integration/SECURITY.md)"
@@ -139,6 +139,7 @@ guest: bundles ## Tests in an emulated machine with pure cgroup v2, AppArmor, SE
 	@echo "== tests in a guest"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd || echo "== without it the tests of pods are SKIPPED"
 	@[ -z "$(filter compare,$(CHAPTERS))" ] || [ -n "$(PEERS_ROOT)" ] || integration/compare/prepare target/peers || echo "== without it the comparison with runc and crun is SKIPPED"
+	@integration/engines/prepare target/engines || echo "== without it the tests of engines' limits are SKIPPED"
 	@$(if $(GUEST),,rm -f $(REPORT))
 	$(BUILT) PEERS_ROOT=$(abspath $(PEERS_ROOT)) CLEAT_TEST_REPORT=$(REPORT) integration/guest/test $(GUEST) $(CHAPTERS) $(if $(FILTER),-- $(FILTER))
 	@$(if $(GUEST),,$(COUNT))

@@ -8,21 +8,24 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::cgroups::remove_cgroup_when_empty;
 use crate::containerd::Said;
 use crate::harness::skip;
-use crate::host::cgroup_root;
+use crate::host::{cgroup_root, in_guest};
 use crate::programs::{built, program};
 use crate::temp::{TempDir, unique_name};
 use crate::terminal::Pty;
-use crate::wait::{DEADLINE, ended_within, eventually};
+use crate::wait::{DEADLINE, ended_within, eventually, eventually_within};
 
 /// The image that is there: busybox under its names. `$I` in [`EngineHost::sh`].
 pub const ENGINE_IMAGE: &str = "localhost/busybox:1";
 
-/// No command takes longer, in seconds.
-const LIMIT: &str = "90";
+/// No command takes longer, and no daemon to start.
+fn limit() -> Duration {
+    Duration::from_secs(if in_guest() { 300 } else { 90 })
+}
 
 /// The cgroup and its namespace: `$0` is its path, `$1` the next script, the others are that one's.
 ///
@@ -137,7 +140,7 @@ impl EngineHost {
         let mut command = self.command("dockerd");
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
         self.dockerd = Some(command.spawn().expect("dockerd"));
-        eventually("dockerd to answer", || {
+        eventually_within(limit(), "dockerd to answer", || {
             let said = self.sh("docker version");
             if said.code == 0 { Ok(()) } else { Err(format!("{said:?}\n{}", self.dockerd_log())) }
         });
@@ -222,7 +225,7 @@ impl EngineHost {
     #[must_use]
     pub fn sh(&self, script: &str) -> Said {
         let mut command = self.command("timeout");
-        command.args(["-s", "KILL", LIMIT, "sh", "-c", script]);
+        command.args(["-s", "KILL", &limit().as_secs().to_string(), "sh", "-c", script]);
         Said::of(&command.output().expect("nsenter(1)"))
     }
 
@@ -235,7 +238,7 @@ impl EngineHost {
         let mut command = self.command("setpriv");
         command.args(["--reuid", "1001", "--regid", "1001", "--clear-groups", "--inh-caps=-all"]);
         command.args(["env", "HOME=/home/alice", "USER=alice", "STORAGE_DRIVER=vfs", "XDG_RUNTIME_DIR=/run/user/1001"]);
-        command.args(["timeout", "-s", "KILL", LIMIT, "sh", "-c", &format!("cd\n{script}")]);
+        command.args(["timeout", "-s", "KILL", &limit().as_secs().to_string(), "sh", "-c", &format!("cd\n{script}")]);
         Said::of(&command.output().expect("nsenter(1)"))
     }
 
@@ -249,7 +252,7 @@ impl EngineHost {
         pty.resize(33, 99);
         let stream = || Stdio::from(slave.try_clone().expect("a descriptor"));
         let mut command = self.command("timeout");
-        command.args(["--foreground", "-s", "KILL", LIMIT, "sh", "-c", script]);
+        command.args(["--foreground", "-s", "KILL", &limit().as_secs().to_string(), "sh", "-c", script]);
         let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().expect("nsenter(1)");
         drop((command, slave));
         let text = pty.to_end().replace('\r', "");
@@ -261,6 +264,16 @@ impl EngineHost {
 #[must_use]
 pub fn engine_runtime() -> String {
     std::env::var("CLEAT_ENGINE_RUNTIME").unwrap_or_else(|_| "cleat".into())
+}
+
+/// The same for Docker's configuration, by path: below Go's shim, which executes it.
+#[must_use]
+pub fn docker_runtime() -> String {
+    let path = match engine_runtime().as_str() {
+        "cleat" => "/usr/local/bin/cleat".to_owned(),
+        peer => format!("/usr/bin/{peer}"),
+    };
+    format!("\"runtimes\": {{\"it\": {{\"path\": \"{path}\"}}}}, \"default-runtime\": \"it\"")
 }
 
 impl Drop for EngineHost {

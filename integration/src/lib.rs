@@ -61,7 +61,7 @@ pub use call::{Call, Outcome, Running};
 pub use chapters::{chapter_file, program_of};
 pub use container::{Container, Orphan};
 pub use containerd::{Containerd, IMAGE, Release, Said, is_cleat_shim, runtime_type};
-pub use engine::{ENGINE_IMAGE, EngineHost, engine_runtime};
+pub use engine::{ENGINE_IMAGE, EngineHost, docker_runtime, engine_runtime};
 pub use harness::skip;
 pub use host::{cgroup_root, in_guest};
 pub use mutation::{Edit, Failure, Mutation};

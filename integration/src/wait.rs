@@ -18,12 +18,17 @@ pub fn tries() -> u32 {
 ///
 /// # Panics
 /// After [`DEADLINE`], with `what` and the last thing `seen`.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + DEADLINE;
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
+    eventually_within(DEADLINE, what, ask)
+}
+
+/// The same after `limit`, for what takes minutes in an emulated machine.
+pub(crate) fn eventually_within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + limit;
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(seen) => assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}; seen: {seen}"),
+            Err(seen) => assert!(Instant::now() < end, "waited {limit:?} for {what}; seen: {seen}"),
         }
         // Nothing to wait on here: a poll without descriptors gives the processor up for a tick.
         let tick = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };

@@ -38,18 +38,30 @@ pub struct Shell<'a> {
     pub report: &'a dyn Fn(&str),
     /// Receives what is done, with `--debug`.
     pub debug: Option<&'a dyn Fn(&str)>,
-    /// Descriptors from 3 on that were open when this process started, in a row.
-    pub inherited: u32,
+    /// Descriptors from 3 on that were open when this process started, as far as the caller passes any.
+    pub inherited: &'a [u32],
     /// `--rootless`
     pub rootless: Rootless,
     /// `--cgroup-manager`
     pub manager: CgroupManager,
 }
 
-/// Counts the descriptors from 3 on that are open, before any is opened here.
+/// More descriptors than any process has.
+const MOST_FDS: u32 = 1 << 20;
+
+/// How many sockets systemd passes, if it passes them to us.
+fn listen_fds() -> Option<u32> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let for_us = number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(|count| for_us && *count > 0)
+}
+
+/// Of `preserve` descriptors from 3 on, and of those that systemd passes, the ones that are open: to be asked before
+/// any is opened here.
 #[must_use]
-pub fn count_inherited_fds() -> u32 {
-    (3u32..).take_while(|raw| crate::sys::is_open(i32::try_from(*raw).unwrap_or(-1))).map(|_| 1).sum()
+pub fn open_fds(preserve: u32) -> Vec<u32> {
+    let total = preserve.saturating_add(listen_fds().unwrap_or(0)).min(MOST_FDS);
+    (3..3 + total).filter(|raw| crate::sys::is_open(i32::try_from(*raw).unwrap_or(-1))).collect()
 }
 
 /// The revision that versions show: that of the release, with the commit that it was built from, if that is known.
@@ -123,23 +135,21 @@ pub fn listen_fdnames(listen_fds: Option<u32>) -> Option<String> {
     listen_fds.and_then(|_| std::env::var("LISTEN_FDNAMES").ok())
 }
 
-/// The descriptors that the program gets besides the standard streams: those asked for, and those
-/// of socket activation (sd_listen_fds(3)).
+/// The descriptors that the program gets besides the standard streams: those asked for, as far as they are open, and
+/// those of socket activation (sd_listen_fds(3)), with their number. A gap stays one: nothing of ours takes its place.
 ///
 /// # Errors
-/// One of them is not open.
-pub fn inherited_fds(shell: &Shell<'_>, preserve: u32) -> Result<(u32, Option<u32>)> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    let for_us = number("LISTEN_PID") == Some(std::process::id());
-    let listen = number("LISTEN_FDS").filter(|count| for_us && *count > 0);
-    let total = preserve.checked_add(listen.unwrap_or(0)).filter(|total| *total < 1 << 20);
+/// One that systemd passes is not open.
+pub fn inherited_fds(shell: &Shell<'_>, preserve: u32) -> Result<(Vec<u32>, Option<u32>)> {
+    let listen = listen_fds();
+    let total = preserve.checked_add(listen.unwrap_or(0)).filter(|total| *total < MOST_FDS);
     let total = total.ok_or_else(|| Error::new(format!("--preserve-fds {preserve}: too many")))?;
-    if total > shell.inherited {
-        return Err(Error::new(format!("--preserve-fds {preserve}: descriptor {} is not open", 3 + shell.inherited)));
+    if let Some(missing) = (3 + preserve..3 + total).find(|fd| !shell.inherited.contains(fd)) {
+        return Err(Error::new(format!("LISTEN_FDS={}: descriptor {missing} is not open", total - preserve)));
     }
     // Whatever else the caller left open must not reach the container (CVE-2024-21626).
     crate::sys::cloexec_from(3 + total).context("close_range")?;
-    Ok((total, listen))
+    Ok((shell.inherited.to_vec(), listen))
 }
 
 /// The absolute path of a bundle.

@@ -23,7 +23,6 @@ cleat::entry!(command);
 
 #[allow(clippy::needless_pass_by_value, reason = "what calls it hands them over")]
 fn command(words: Vec<OsString>) -> u8 {
-    let inherited = commands::count_inherited_fds();
     let arguments: Vec<String> = words.iter().map(|word| raw_words::escape(word)).collect();
     let invocation = match cli::parse(&arguments) {
         Ok(invocation) => invocation,
@@ -33,6 +32,11 @@ fn command(words: Vec<OsString>) -> u8 {
             return refusal.exit_code();
         }
     };
+    let inherited = commands::open_fds(match &invocation.action {
+        Action::Create(options) | Action::Run(options, _) => options.preserve_fds,
+        Action::Exec(options) => options.preserve_fds,
+        _ => 0,
+    });
     let global = &invocation.global;
     let options = log::LogOptions {
         file: global.log.as_deref(),
@@ -52,7 +56,7 @@ fn command(words: Vec<OsString>) -> u8 {
         }
     };
     let log = if is_for_shim(&invocation.action) { log.for_shim() } else { log };
-    perform(&invocation, &log, inherited).unwrap_or_else(|error| {
+    perform(&invocation, &log, &inherited).unwrap_or_else(|error| {
         log.send(Level::Error, &raw_words::shown(&error.within(subject(&invocation.action)).to_string()));
         // The runtime's own failure must not look like one of the program's.
         match invocation.action {
@@ -100,7 +104,7 @@ fn subject(action: &Action) -> String {
     }
 }
 
-fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
+fn perform(invocation: &Invocation, log: &Log, inherited: &[u32]) -> Result<u8> {
     let global = &invocation.global;
     if matches!(invocation.action, Action::Version) {
         let version = env!("CARGO_PKG_VERSION");

@@ -352,7 +352,7 @@ impl Plan {
         let join = joined(&namespaces, &mut fds, findings);
         let users = Users { namespaces: &namespaces, id_maps: id_maps.as_ref(), ids };
         let (mut process, drop_groups) = init_process(request, spec, host, &users, findings);
-        annotations::unknown(&spec.annotations, findings);
+        annotations::unknown(&spec.annotations, host.rootless(), findings);
         let filter = init_filter(spec, process.as_mut(), &namespaces, findings);
         let scheduling = init_scheduling(spec, findings);
         let rdt = spec.linux.intel_rdt.as_ref();

@@ -37,7 +37,7 @@ pub fn delete(args: &Args) -> Result<()> {
         warn: &warn,
         report: &warn,
         debug: None,
-        inherited: 0,
+        inherited: &[],
         rootless: cleat::cli::Rootless::Auto,
         manager: CgroupManager::systemd_if(options.systemd_cgroup),
     };

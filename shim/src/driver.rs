@@ -163,7 +163,7 @@ impl Driver {
             warn,
             report: warn,
             debug: None,
-            inherited: 0,
+            inherited: &[],
             rootless: cleat::cli::Rootless::Auto,
             manager: CgroupManager::systemd_if(options.systemd_cgroup),
         }

@@ -5,15 +5,8 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
-use integration::{EngineHost, engine_runtime, eventually};
+use integration::{EngineHost, docker_runtime, eventually};
 
-/// Below Go's shim, which executes it.
-fn by_path() -> String {
-    let path = match engine_runtime().as_str() {
-        "cleat" => "/usr/local/bin/cleat".to_owned(),
-        peer => format!("/usr/bin/{peer}"),
-    };
-    format!("\"runtimes\": {{\"it\": {{\"path\": \"{path}\"}}}}, \"default-runtime\": \"it\"")
 }
 
 /// With its own shim.
@@ -71,7 +64,7 @@ fn works(host: &EngineHost) {
 
 #[test]
 fn it_works_by_path() {
-    works(&EngineHost::docker(&by_path()));
+    works(&EngineHost::docker(&docker_runtime()));
 }
 
 #[test]
@@ -98,7 +91,7 @@ fn it_works_as_runc() {
 
 #[test]
 fn a_terminal_is_one() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let said = host.on_a_terminal("docker run --rm -it $I sh -c 'tty; stty size; test -t 1; echo $?'");
     assert_eq!(said, (0, "/dev/pts/0\n33 99\n0\n".to_owned()));
     let _ = host.sh("docker run -dit --name aa $I sh").ok();
@@ -110,7 +103,7 @@ fn a_terminal_is_one() {
 
 #[test]
 fn who_attaches_sees_what_comes_and_logs_keep_it() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let _ = host.sh("docker run -di --name aa $I sh -c 'read l; echo got $l; echo err >&2; read l; exit 5'").ok();
     host.prints("(echo one; until docker logs aa | grep -q got; do sleep 0.1; done; echo two) | docker attach aa 2>/dev/null || echo $?",
         "got one\n5\n",
@@ -122,7 +115,7 @@ fn who_attaches_sees_what_comes_and_logs_keep_it() {
 
 #[test]
 fn a_container_is_stopped_killed_and_restarted() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let trap = "trap 'exit 7' TERM; trap 'echo usr' USR1; echo up; while :; do sleep 0.05; done";
     let _ = host.sh(&format!("docker run -d --name aa $I sh -c \"{trap}\"")).ok();
     host.comes("docker logs aa", "up");
@@ -152,7 +145,7 @@ fn sleeps_anew(host: &EngineHost) {
 
 #[test]
 fn files_are_copied_compared_and_committed() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let _ = host.sh("docker run -d --name aa $I sh -c 'echo x >/new; rm /etc/group; sleep 1000'").ok();
     host.comes("docker diff aa", "D /etc/group");
     host.prints("docker diff aa | sort", "A /new\nC /etc\nD /etc/group\n");
@@ -163,7 +156,7 @@ fn files_are_copied_compared_and_committed() {
 
 #[test]
 fn an_init_a_read_only_root_and_a_tmpfs_are_there() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     host.prints("docker run --rm --init $I cat /proc/1/comm", "docker-init\n");
     host.prints("docker run --rm --init $I sh -c 'kill -9 $$' || echo $?", "137\n");
     host.prints(
@@ -176,7 +169,7 @@ fn an_init_a_read_only_root_and_a_tmpfs_are_there() {
 /// A mount that is made after the start is seen where its propagation says so.
 #[test]
 fn volumes_propagate_as_asked_for() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let _ = host
         .sh("mkdir /tmp/v && mount -t tmpfs tmpfs /tmp/v && mount --make-shared /tmp/v && mkdir /tmp/v/m /tmp/v/n")
         .ok();
@@ -196,7 +189,7 @@ fn volumes_propagate_as_asked_for() {
 
 #[test]
 fn devices_capabilities_and_filters_are_those_asked_for() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let device = "true </dev/mine && echo read; true 2>/dev/null >/dev/mine || echo refused";
     host.prints(&format!("docker run --rm --device /dev/fuse:/dev/mine:r $I sh -c '{device}'"), "read\nrefused\n");
     let status = |options: &str, line: &str| format!("docker run --rm {options} $I grep {line} /proc/self/status");
@@ -211,7 +204,7 @@ fn devices_capabilities_and_filters_are_those_asked_for() {
 
 #[test]
 fn names_sysctls_limits_and_namespaces_are_those_asked_for() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     let run = |options: &str, program: &str| format!("docker run --rm {options} $I {program}");
     host.prints(&run("--hostname box", "hostname"), "box\n");
     host.prints(&run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
@@ -228,7 +221,7 @@ fn names_sysctls_limits_and_namespaces_are_those_asked_for() {
 
 #[test]
 fn users_are_mapped_where_dockerd_says_so() {
-    let host = EngineHost::docker(&format!("{}, \"userns-remap\": \"alice\"", by_path()));
+    let host = EngineHost::docker(&format!("{}, \"userns-remap\": \"alice\"", docker_runtime()));
     host.prints("docker run --rm $I sh -c \"tr -s ' ' </proc/self/uid_map; id -u\"", " 0 100000 65536\n0\n");
     host.prints("docker run --rm -u 1000 $I sh -c 'touch /tmp/x; stat -c %u /tmp/x'", "1000\n");
     host.prints("docker run --rm -v vol:/v $I touch /v/x; docker run --rm --userns host $I sh -c \"tr -s ' ' </proc/self/uid_map\"",
@@ -243,7 +236,7 @@ fn users_are_mapped_where_dockerd_says_so() {
 /// status dockerd takes for 255 with runc, too.
 #[test]
 fn containers_outlive_dockerd() {
-    for way in [by_path(), BY_TYPE.to_owned()] {
+    for way in [docker_runtime(), BY_TYPE.to_owned()] {
         let mut host = EngineHost::docker(&format!("{way}, \"live-restore\": true"));
         let _ =
             host.sh("docker run -d --name aa $I sh -c 'while [ ! -e /end ]; do echo x; sleep 0.05; done; exit 6'").ok();
@@ -266,7 +259,7 @@ fn containers_outlive_dockerd() {
 
 #[test]
 fn services_are_composed() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     host.write(
         "/tmp/c/compose.yaml",
         "services:\n  db:\n    image: localhost/busybox:1\n    network_mode: none\n    command: [sh, -c, 'echo ready >/d/db; sleep 1000']\n    volumes: ['data:/d']\n    \
@@ -279,9 +272,66 @@ fn services_are_composed() {
     nothing_is_left(&host);
 }
 
+/// Root prepares its files, and the service runs as another user, with a signal and a volume of its own.
+#[test]
+fn an_image_like_postgres_runs() {
+    let host = EngineHost::docker(&docker_runtime());
+    host.write(
+        "/tmp/start",
+        "if [ $(id -u) = 0 ]; then mkdir -p /data/db && chown -R postgres /data && chmod 700 /data/db && \
+         exec su postgres -c 'sh /start'; fi\ntrap 'echo fast; exit 0' INT\n\
+         echo $((1 + $(cat /data/db/starts 2>/dev/null || echo 0))) >/data/db/starts\necho ready $(cat /data/db/starts)\n\
+         while :; do sleep 0.1; done\n",
+    );
+    let _ = host
+        .sh("docker run -d --name aa --shm-size 1m --stop-signal INT -v named:/data -v /tmp/start:/start:ro $I sh /start")
+        .ok();
+    host.comes("docker logs aa", "ready 1");
+    host.prints("docker exec -u postgres aa stat -c '%U %a' /data/db", "postgres 700\n");
+    host.prints("docker stop aa; docker inspect -f '{{.State.ExitCode}}' aa; docker start aa", "aa\n0\naa\n");
+    host.comes("docker logs aa", "fast\nready 2");
+    let _ = host.sh("docker rm -f aa && docker volume rm named").ok();
+    nothing_is_left(&host);
+}
+
+/// As little as a web server needs, with a health check.
+#[test]
+fn an_image_like_nginx_runs() {
+    let host = EngineHost::docker(&docker_runtime());
+    let _ = host.sh("mkdir /tmp/www && echo hello >/tmp/www/index.html").ok();
+    let confined = "--read-only --tmpfs /run --cap-drop ALL --cap-add NET_BIND_SERVICE --sysctl net.core.somaxconn=999";
+    let healthy = "--health-cmd 'wget -q -O - http://127.0.0.1/' --health-interval 200ms";
+    runs(&host, &format!("{confined} {healthy} -v /tmp/www:/www:ro"), "httpd -f -vv -p 80 -h /www");
+    host.comes("docker inspect -f '{{.State.Health.Status}}' aa | grep -x healthy", "healthy");
+    host.prints("docker exec aa cat /proc/sys/net/core/somaxconn", "999\n");
+    host.fails("docker exec aa touch /www/x", 1, "Read-only");
+    removed(&host);
+}
+
+/// Its first process is a shell script that does what systemd does at first.
+#[test]
+fn an_image_like_systemds_runs() {
+    let host = EngineHost::docker(&docker_runtime());
+    host.write(
+        "/tmp/init",
+        "trap 'echo halted; exit 0' 37\nmkdir /sys/fs/cgroup/init.scope && echo 1 >/sys/fs/cgroup/init.scope/cgroup.procs\n\
+         mount -t tmpfs tmpfs /run && touch /run/x && echo up\nwhile :; do sleep 0.1; done\n",
+    );
+    runs(&host, "--privileged --stop-signal RTMIN+3 -v /tmp/init:/init:ro", "sh /init");
+    host.comes("docker logs aa", "up");
+    host.prints("docker exec aa cat /proc/1/cgroup | grep ^0:", "0::/init.scope\n");
+    host.prints("docker stop aa; docker inspect -f '{{.State.ExitCode}}' aa; docker logs aa", "aa\n0\nup\nhalted\n");
+    removed(&host);
+}
+
+/// Starts a container `aa` that runs a program.
+fn runs(host: &EngineHost, options: &str, program: &str) {
+    let _ = host.sh(&format!("docker run -d --name aa {options} $I {program}")).ok();
+}
+
 #[test]
 fn settings_are_updated_and_usage_is_reported() {
-    let host = EngineHost::docker(&by_path());
+    let host = EngineHost::docker(&docker_runtime());
     sleeps(&host, "");
     host.prints(
         "docker update --restart on-failure:3 aa; docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' aa",

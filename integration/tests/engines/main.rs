@@ -12,6 +12,8 @@ mod cri;
 #[allow(clippy::duplicate_mod, reason = "the same chapter, on another containerd")]
 mod cri_sid;
 mod docker;
+mod engine_limits;
+mod engine_pages;
 mod engines;
 mod podman;
 mod podman_pods;

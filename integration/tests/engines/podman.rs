@@ -25,6 +25,15 @@ fn what_a_container_says_and_how_it_ends_comes_back() {
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (7, "out\n", "err\n"), "{said:?}");
     host.prints("echo words | podman run --rm -i --net none $I cat", "words\n");
     host.prints("podman run --rm --net none --preserve-fds 1 $I sh -c 'cat <&3' 3</etc/debian_version", "forky/sid\n");
+    // Those in between are not open, and the program finds none there.
+    host.write(
+        "/tmp/fds",
+        "for fd in $(seq 3 9) $(seq 11 25); do [ ! -e /proc/self/fd/$fd ] || echo $fd; done; cat <&20\n",
+    );
+    host.prints(
+        "podman run --rm --net none --preserve-fd 9,20 -v /tmp/fds:/fds $I sh -c '. /fds' 9</dev/null 20</etc/debian_version",
+        "9\n20\nforky/sid\n",
+    );
     // The first process of a pid namespace cannot kill itself.
     assert_eq!(host.sh("podman run --rm --init --net none $I sh -c 'kill -9 $$'").code, 137);
     nothing_is_left(&host);

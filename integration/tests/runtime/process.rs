@@ -424,16 +424,27 @@ fn preserve_fds_passes_that_many_descriptors() {
     assert!(target(3).ends_with("/three") && target(4).ends_with("/four"), "{seen}");
 }
 
-/// A descriptor that was promised and is not open is an error.
+/// Podman's `--preserve-fd 3,6` asks for all up to the last. What is not open stays so: nothing of the runtime's own
+/// takes its place, of either half.
 #[test]
-fn preserve_fds_refuses_a_descriptor_that_is_not_open() {
+fn preserve_fds_leaves_gaps() {
     not_on_peer!("runc 1.3 hands out its own descriptor of /sys/fs/cgroup in such a place");
     let runtime = Runtime::new();
     let bundle = Bundle::new();
-    let script = "exec 3</dev/null 4<&-; exec \"$0\" \"$@\"";
-    let run = runtime.through_shell(script, ["run", "--preserve-fds", "2", "-b"]).arg(bundle.path()).arg(unique_name());
-    let outcome = run.outcome();
-    assert!(!outcome.succeeded(), "{outcome}");
+    let script = "exec 3</dev/null 4<&- 5<&- 6</dev/null 7</dev/null; exec \"$0\" \"$@\"";
+    let seen = |run: integration::Call| run.outcome().json()["fds"].clone();
+    let fds = |seen: &serde_json::Value| -> Vec<_> {
+        seen.as_array().expect("descriptors").iter().map(|d| d["fd"].clone()).collect()
+    };
+    for (count, expected) in [("4", vec![0, 1, 2, 3, 6]), ("3", vec![0, 1, 2, 3]), ("6", vec![0, 1, 2, 3, 6, 7])] {
+        let run = runtime.through_shell(script, ["run", "--preserve-fds", count, "-b"]);
+        let seen = seen(run.arg(bundle.path()).arg(unique_name()));
+        assert_eq!(fds(&seen), expected, "{count}: {seen}");
+    }
+    let bundle = Bundle::new().args(["/probe", "sleep"]);
+    let container = runtime.start_ready(&bundle);
+    let seen = seen(runtime.through_shell(script, ["exec", "--preserve-fds", "4", container.id(), "/probe"]));
+    assert_eq!(fds(&seen), [0, 1, 2, 3, 6], "{seen}");
 }
 
 /// systemd's socket activation: the descriptors come after those of --preserve-fds, LISTEN_PID

@@ -164,7 +164,10 @@ pub(crate) fn prepare(process: &Process) -> Result<Vec<Text>> {
         env.extend(Text::new(format!("LISTEN_FDS={count}")));
     }
     // Nothing of the host leaks into the program (CVE-2024-21626).
-    sys::cloexec_from(process.preserve_fds.saturating_add(3)).call("close_range")?;
+    sys::cloexec_from(3).call("close_range")?;
+    for fd in &process.preserve_fds {
+        sys::pass_on(*fd).call("fcntl")?;
+    }
     Ok(env)
 }
 

@@ -154,6 +154,13 @@ pub(crate) fn cloexec_from(first: u32) -> Result<(), Errno> {
     unsafe { syscall(raw::__NR_close_range, args) }.map(drop)
 }
 
+/// Takes the mark of [`cloexec_from`] from one descriptor.
+pub(crate) fn pass_on(fd: u32) -> Result<(), Errno> {
+    const F_SETFD: usize = 2;
+    // SAFETY: numbers only; the call changes a flag and closes nothing.
+    unsafe { syscall(raw::__NR_fcntl, [fd as usize, F_SETFD, 0, 0, 0, 0]) }.map(drop)
+}
+
 /// Standard input.
 pub(crate) fn stdin() -> BorrowedFd<'static> {
     // SAFETY: this program never closes its standard streams, which cleat makes sure are open.

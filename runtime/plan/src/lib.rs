@@ -411,7 +411,7 @@ pub struct Process {
     /// Resource limits; the host half has raised hard limits where that takes a privilege.
     pub rlimits: Vec<Rlimit>,
     /// Descriptors from 3 on that the program gets.
-    pub preserve_fds: u32,
+    pub preserve_fds: Vec<u32>,
     /// Set `LISTEN_PID` to the program's own pid.
     pub listen_fds: Option<u32>,
 }

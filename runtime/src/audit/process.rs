@@ -413,7 +413,7 @@ Seccomp_filters:\t1
             apparmor: None,
             selinux: None,
             rlimits: Vec::new(),
-            preserve_fds: 0,
+            preserve_fds: Vec::new(),
             listen_fds: None,
         }
     }

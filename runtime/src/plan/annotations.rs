@@ -37,8 +37,15 @@ pub(super) fn mount_context(annotations: &BTreeMap<String, String>) -> Result<&'
     known.into_iter().find(|word| word == asked).ok_or_else(|| place.wrong(asked, &known.join(", ")))
 }
 
-/// Warns of those that decide nothing here: with crun they would.
-pub(super) fn unknown(annotations: &BTreeMap<String, String>, findings: &mut Findings) {
+/// Warns of those that decide nothing here: with crun they would. For root's containers (not `rootless`) the groups of
+/// the caller are among them.
+pub(super) fn unknown(annotations: &BTreeMap<String, String>, rootless: bool, findings: &mut Findings) {
+    if !rootless && annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0") {
+        findings.warnings.push(format!(
+            "annotations[{KEEP_GROUPS:?}]: the groups of root stay in no container; name what it needs in \
+             process.user.additionalGids"
+        ));
+    }
     let known = [RECEIVER, MOUNT_CONTEXT, KEEP_GROUPS, HOOKS_STDOUT, HOOKS_STDERR, SUBGROUP];
     let asked = annotations.keys().filter(|key| key.starts_with(PREFIX) && !known.contains(&key.as_str()));
     findings
@@ -65,10 +72,14 @@ mod tests {
     #[test]
     fn what_decides_nothing_is_named() {
         let mut findings = Findings::default();
-        unknown(&one("run.oci.handler", "krun"), &mut findings);
-        unknown(&one(RECEIVER, "/x"), &mut findings);
-        unknown(&one("org.example", "y"), &mut findings);
-        assert_eq!(findings.warnings.len(), 1, "{:?}", findings.warnings);
+        unknown(&one("run.oci.handler", "krun"), false, &mut findings);
+        unknown(&one(KEEP_GROUPS, "1"), false, &mut findings);
+        unknown(&one(KEEP_GROUPS, "1"), true, &mut findings);
+        unknown(&one(KEEP_GROUPS, "0"), false, &mut findings);
+        unknown(&one(RECEIVER, "/x"), false, &mut findings);
+        unknown(&one("org.example", "y"), false, &mut findings);
+        assert_eq!(findings.warnings.len(), 2, "{:?}", findings.warnings);
         assert!(findings.warnings[0].contains("run.oci.handler"), "{:?}", findings.warnings);
+        assert!(findings.warnings[1].contains("groups of root"), "{:?}", findings.warnings);
     }
 }

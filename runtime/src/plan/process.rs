@@ -128,7 +128,7 @@ pub(crate) fn process(
         apparmor: findings.keep(label::apparmor(process, host)),
         selinux: findings.keep(label::selinux(process, host)),
         rlimits: rlimits(&process.rlimits, findings),
-        preserve_fds: request.preserve_fds,
+        preserve_fds: request.preserve_fds.clone(),
         listen_fds: request.listen_fds,
     }
 }

@@ -20,7 +20,7 @@ pub struct Request {
     /// The name of a new session keyring.
     pub keyring: Option<String>,
     /// Descriptors from 3 on that the program gets.
-    pub preserve_fds: u32,
+    pub preserve_fds: Vec<u32>,
     /// How many of them `LISTEN_FDS` counts.
     pub listen_fds: Option<u32>,
     /// Their names, `LISTEN_FDNAMES`.
