@@ -6,7 +6,7 @@
 //! instruction, all that was restored is audited, and killed with its cgroup where it is more than config.json asks for.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cleat_plan::Step;
 use nix::fcntl::OFlag;
@@ -222,7 +222,8 @@ impl Restoration<'_> {
         let config = opts.config_file.clone();
         let answer = criu.request(Kind::Restore, opts.clone(), &mut notice).map_err(|error| oom.annotate(error))?;
         match answer {
-            Ok(_) => Ok(()),
+            // Audited: now it may run.
+            Ok(_) => made.map_or(Ok(()), |made| made.cgroup().set_frozen(false)),
             Err(failure) => Err(oom.annotate(dump::failed(&failure, &self.work, LOG, config.as_deref()))),
         }
     }
@@ -289,8 +290,10 @@ impl Restoration<'_> {
         self.creation.faults.at(Step::SaveState)?;
         let container = self.creation.parameters.store.open(&record.id)?;
         let root = self.creation.plan.init.root.as_ref();
-        let settled = root.map_or(Ok(()), |root| attributes::set_again(root, child.get()));
-        let verdict = settled.and_then(|()| self.compare(&container, criu));
+        let verdict = made
+            .map_or(Ok(()), |made| hold(made, criu))
+            .and_then(|()| root.map_or(Ok(()), |root| attributes::set_again(root, child.get())))
+            .and_then(|()| self.compare(&container, criu));
         if let Err(error) = verdict {
             // CRIU lets them run whatever is answered.
             match made {
@@ -436,6 +439,17 @@ impl Restoration<'_> {
         let spec = &self.creation.spec.linux.namespaces;
         spec.iter().find(|own| own.kind == kind).map(|own| own.path.as_str()).filter(|path| !path.is_empty())
     }
+}
+
+/// Freezes what was restored. Else CRIU alone would hold it: should that be killed while we look, for the memory that the
+/// images have it take, all would run. CRIU itself leaves the cgroup before, as it makes no more processes.
+fn hold(made: &CgroupGuard, criu: i32) -> Result<()> {
+    let place = "move CRIU out of the container's cgroup";
+    let text = std::fs::read_to_string("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let own = own.ok_or_else(|| Error::new(format!("{place}: this process is in none")))?;
+    made.cgroup().elsewhere(Path::new(own)).context(place)?.join(criu).context(place)?;
+    made.cgroup().set_frozen(true)
 }
 
 /// The number that CRIU will have the last of these as.
