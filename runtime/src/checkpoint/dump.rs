@@ -17,6 +17,7 @@ use crate::criu::{self, Criu, Notice};
 use crate::error::{Context, Error, Kind as ErrorKind, Result, printable};
 use crate::plan::Plan;
 use crate::spec::Spec;
+use crate::sys::clean_path::clean;
 
 use super::images::{ExternalFile, Images};
 use super::{external, options};
@@ -43,6 +44,12 @@ pub fn dump(container: &Container, options: &Checkpoint, warn: &dyn Fn(&str)) ->
     let parent = parent(options)?;
     let mode = options::cgroups_mode(options.manage_cgroups_mode.as_deref())?;
     options::empty_namespaces(&options.empty_ns)?;
+    let left = external::outsiders(container);
+    if !left.is_empty() {
+        warn(&format!(
+            "processes {left:?} are not saved: CRIU saves the first process and its descendants, not those of exec"
+        ));
+    }
     let dump = Dump { container, options, asked: &asked, mode, parent };
     let mut opts = dump.opts()?;
     let criu = Criu::prepare(Execution::default())?;
@@ -60,7 +67,7 @@ pub(super) fn look(
 ) -> Result<(Vec<ExtMount>, Vec<String>, Vec<ExternalFile>)> {
     let pid = container.record.init_process_pid;
     let points = MountPoints::of(root, pid)?;
-    let mounts = external::dumped_mounts(root, &points)?;
+    let mounts = external::dumped_mounts(plan, root, &points)?;
     let files = external::open_files(container, &points)?;
     let mut names = external::namespaces(plan, pid)?;
     names.extend(files.iter().map(|file| file.key.clone()));
@@ -115,7 +122,9 @@ fn parent(options: &Checkpoint) -> Result<Option<String>> {
         return Err(Error::of(ErrorKind::Usage, "--parent-path must be relative")
             .remedy("it is relative to --image-path, such as ../parent"));
     }
-    let full = images_path(options.image_path.as_deref()).join(given);
+    let images = std::path::absolute(images_path(options.image_path.as_deref())).context("--image-path")?;
+    // By its name: the directory of the images may not be there yet.
+    let full = clean(&images, given);
     match std::fs::metadata(&full) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {
