@@ -177,6 +177,6 @@ fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner<'_>) -> ! {
 fn close_others(runner: &Runner<'_>) -> core::result::Result<(), Errno> {
     let Some((process, _)) = runner.process else { return sys::cloexec_from(3) };
     // All but these is closed by execve already, and a filter may know no close_range(2).
-    (3..process.preserve_fds.saturating_add(3)).for_each(sys::close);
+    process.preserve_fds.iter().for_each(|fd| sys::close(*fd));
     Ok(())
 }

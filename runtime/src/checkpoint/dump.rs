@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cleat_plan::Root;
 
-use crate::audit::{Reference, MountPoints};
+use crate::audit::{MountPoints, Reference};
 use crate::cli::Checkpoint;
 use crate::container::{Container, Status};
 use crate::criu::conversation::Execution;

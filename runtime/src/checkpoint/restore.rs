@@ -11,7 +11,7 @@ use std::path::Path;
 use cleat_plan::Step;
 use nix::fcntl::OFlag;
 
-use crate::audit::{self, Reference, Moment};
+use crate::audit::{self, Moment, Reference};
 use crate::cgroup::{CgroupGuard, OomWatch, resctrl};
 use crate::cli;
 use crate::container::{self, Basis, Container, Record, StateDirGuard};
@@ -60,6 +60,7 @@ pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Res
     dump::check_privileges()?;
     let request = &parameters.request;
     container::check_id(&request.id)?;
+    parameters.store.check_unused(&request.id)?;
     let images = Images::open(&dump::images_path(options.image_path.as_deref()))?;
     images.is_complete()?;
     let work = Images::make(options.work_path.as_deref().unwrap_or(&images.path))?;
@@ -235,6 +236,12 @@ impl Restoration<'_> {
     fn set_up_namespaces(&self, notice: &Notice, record: &mut Record, reserved: &StateDirGuard) -> Result<()> {
         let child = child_of(notice)?;
         if self.creation.plan.init.loopback || self.creation.plan.host.network.is_some() {
+            if is_in_own_network(child.pid)? {
+                return Err(Error::at(
+                    "linux.namespaces",
+                    "criu has restored no network namespace of the container's own",
+                ));
+            }
             netdev::raise_loopback(&child)?;
         }
         self.creation.run_hooks(&child, record, reserved)
@@ -261,7 +268,8 @@ impl Restoration<'_> {
         reserved: &StateDirGuard,
         progress: &mut Progress,
     ) -> Result<()> {
-        let child = forked(child_of(notice)?.pidfd)?;
+        // Kept whatever happens: it is waited for when CRIU, which traces it, has ended.
+        let child = progress.child.insert(forked(child_of(notice)?.pidfd)?);
         let pid = child.get().pid;
         self.creation.set_pid(record, pid)?;
         if made.is_some_and(|made| !made.cgroup().processes().is_ok_and(|pids| pids.binary_search(&pid).is_ok())) {
@@ -275,9 +283,7 @@ impl Restoration<'_> {
         }
         self.creation.limit(made, true)?;
         self.creation.give_streams(child.get())?;
-        reserved.save(record)?;
-        progress.child = Some(child);
-        Ok(())
+        reserved.save(record)
     }
 
     /// Nothing has run yet, and all is as it will be then: the one moment to look at it.
@@ -481,6 +487,15 @@ fn child_of(notice: &Notice) -> Result<Child> {
     Ok(Child { pid, pidfd })
 }
 
+/// Whether a process is in this one's network namespace.
+fn is_in_own_network(pid: i32) -> Result<bool> {
+    let inode = |who: &str| {
+        let place = format!("/proc/{who}/ns/net");
+        nix::sys::stat::stat(place.as_str()).map(|stat| stat.st_ino).context(format_args!("stat {place}"))
+    };
+    Ok(inode("self")? == inode(&pid.to_string())?)
+}
+
 /// CRIU restores clocks that go on in a time namespace, where the kernel has them.
 fn is_in_other_time_namespace(pid: i32) -> Result<bool> {
     let inode = |who: &str| nix::sys::stat::stat(format!("/proc/{who}/ns/time").as_str()).map(|stat| stat.st_ino);
@@ -515,7 +530,7 @@ fn clone_of(path: &Path) -> Result<OwnedFd> {
     let flags = sys::TreeFlags { recursive: true, nofollow: false };
     let tree = sys::open_tree(&text, flags).context(format_args!("open_tree {}", path.display()))?;
     // Mounts made in it must not reach the host's, whatever images say of its peers.
-    sys::enslave_mount(std::os::fd::AsFd::as_fd(&tree)).context("mount_setattr")?;
+    sys::enslave_mount(std::os::fd::AsFd::as_fd(&tree), false).context("mount_setattr")?;
     Ok(tree)
 }
 

@@ -47,19 +47,9 @@ fn a_missing_value_says_so_in_the_words_that_engines_look_for() {
 
 #[test]
 fn help_is_no_error() {
-    for line in [
-        "--help",
-        "run --help",
-        "",
-        "-h",
-        "help",
-        "help run",
-        "--debug help",
-        "help --help",
-        "h",
-        "h run",
-        "kill a -h",
-    ] {
+    for line in
+        ["--help", "run --help", "", "-h", "help", "help run", "--debug help", "help --help", "h", "h run", "kill a -h"]
+    {
         assert!(parse_line(line).unwrap_err().asked, "{line:?}");
     }
     assert_eq!(parse_line("help run now").unwrap_err().text, parse_line("run --help").unwrap_err().text);

@@ -273,8 +273,7 @@ impl Store {
         match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
-                return Err(Error::new(format!("container with given ID already exists: {id}"))
-                    .remedy("delete it first, or choose another id"));
+                return Err(exists(id));
             }
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
@@ -286,6 +285,14 @@ impl Store {
                 Err(errno).context(format_args!("lock {}", path.display()))
             }
         }
+    }
+
+    /// Says early that an id is in use. (It is reserved by [`Store::reserve`] alone.)
+    ///
+    /// # Errors
+    /// It is.
+    pub fn check_unused(&self, id: &str) -> Result<()> {
+        if self.root.join(id).exists() { Err(exists(id)) } else { Ok(()) }
     }
 
     /// Looks up a container.
@@ -366,6 +373,10 @@ impl Store {
     pub fn directory(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
+}
+
+fn exists(id: &str) -> Error {
+    Error::new(format!("container with given ID already exists: {id}")).remedy("delete it first, or choose another id")
 }
 
 pub(super) fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
