@@ -29,6 +29,7 @@ mod chapters;
 mod container;
 mod containerd;
 pub mod cri;
+pub mod criu;
 mod engine;
 pub mod grpc;
 pub mod harness;

@@ -9,6 +9,7 @@ mod bad_input;
 mod bind_flags;
 mod caller;
 mod check;
+mod checkpoint;
 mod devices;
 mod exec;
 mod hooks;
