@@ -29,6 +29,7 @@ mod process;
 mod report;
 
 use facts::Subject;
+pub use mounts::{MountPoint, MountPoints};
 use namespaces::Namespaces;
 use process::{Role, Thread};
 use report::Verdict;
@@ -82,6 +83,24 @@ impl Asked {
         findings.warnings()?;
         let same = basis.map(|basis| basis.config.is_of(&text));
         Ok(Asked { spec, plan, limits, now, same })
+    }
+
+    /// config.json.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// What was decided of it.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whether config.json was changed since the container was made.
+    #[must_use]
+    pub fn was_changed(&self) -> bool {
+        self.same == Some(false)
     }
 }
 

@@ -111,6 +111,14 @@ impl Cgroup {
         nix::unistd::write(&file, value.as_bytes()).context(self.file(&format!("write {value:?} to"), name)).map(drop)
     }
 
+    /// Puts a process into it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn join(&self, pid: i32) -> Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
     /// One number of a flat keyed file, such as `populated` of `cgroup.events`.
     fn keyed(&self, name: &str, key: &str) -> nix::Result<Option<u64>> {
         let text = self.read(name)?;

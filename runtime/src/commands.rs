@@ -10,6 +10,7 @@ use crate::plan::host::CgroupManager;
 
 pub mod audit;
 pub mod check;
+pub mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod list;
 pub mod pause;
 pub mod plan;
 pub mod ps;
+pub mod restore;
 pub mod spec;
 pub mod start;
 pub mod state;

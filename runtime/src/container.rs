@@ -12,5 +12,5 @@ mod trust;
 pub use basis::Basis;
 pub use oci_state::{OCI_VERSION, state_json};
 pub use own_cgroup::CgroupOwner;
-pub use status::{Alive, Container, Waiting, process_start};
+pub use status::{Alive, CheckpointMark, Container, Waiting, process_start};
 pub use store::*;

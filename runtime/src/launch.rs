@@ -20,5 +20,5 @@ pub mod sd_notify;
 pub mod seccomp_agent;
 pub(crate) mod setns_helper;
 mod settings;
-mod standard_streams;
+pub(crate) mod standard_streams;
 pub mod start;

@@ -39,7 +39,10 @@ fn command(words: Vec<OsString>) -> u8 {
         json: global.log_format == "json",
         debug: global.debug,
         level: global.log_level.as_deref().map(Level::of_word),
-        shares_stderr: matches!(invocation.action, Action::Create(_) | Action::Run(..) | Action::Exec(_)),
+        shares_stderr: matches!(
+            invocation.action,
+            Action::Create(_) | Action::Run(..) | Action::Exec(_) | Action::Restore(_)
+        ),
     };
     let log = match Log::open(options) {
         Ok(log) => log,
@@ -89,6 +92,8 @@ fn subject(action: &Action) -> String {
         Action::Update(options) => format!("update {}", options.id),
         Action::Pause(options) => format!("pause {}", options.id),
         Action::Resume(options) => format!("resume {}", options.id),
+        Action::Checkpoint(options) => format!("checkpoint {}", options.id),
+        Action::Restore(options) => format!("restore {}", options.id),
         Action::Spec(_) => "spec".into(),
         Action::Features => "features".into(),
         Action::Plan(options) => format!("plan {}", options.bundle().display()),
@@ -165,6 +170,8 @@ fn act(shell: &Shell<'_>, action: &Action, named: bool) -> Result<u8> {
         Action::Update(options) => done(commands::update::update(shell, options)),
         Action::Pause(options) => done(commands::pause::pause(shell, &options.id)),
         Action::Resume(options) => done(commands::pause::resume(shell, &options.id)),
+        Action::Checkpoint(options) => done(commands::checkpoint::checkpoint(shell, options)),
+        Action::Restore(options) => commands::restore::restore(shell, options),
         Action::Spec(options) => done(commands::spec::spec(options.bundle.as_deref(), options.rootless)),
         Action::Features => done(commands::features::features()),
         Action::Plan(options) if options.steps => done(commands::plan::steps()),

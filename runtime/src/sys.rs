@@ -105,6 +105,23 @@ pub fn is_open(raw: RawFd) -> bool {
     unsafe { libc::fcntl(raw, libc::F_GETFD) >= 0 }
 }
 
+/// A copy of a descriptor of that number, which must be open for writing.
+///
+/// # Errors
+/// `EBADF`: it is not.
+pub fn take_writable(raw: RawFd) -> nix::Result<OwnedFd> {
+    if raw < 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: asking a number what it is changes nothing.
+    let flags = check(unsafe { libc::fcntl(raw, libc::F_GETFL) }.into())?;
+    if flags & c_long::from(libc::O_ACCMODE) == c_long::from(libc::O_RDONLY) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: as above.
+    new_fd(unsafe { libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, 3) }.into())
+}
+
 /// Marks every descriptor from `first` on close-on-exec (close_range(2)).
 ///
 /// # Errors

@@ -102,7 +102,11 @@ pub fn destroy(container: Container, warn: &dyn Fn(&str)) -> Result<()> {
     }
 }
 
-fn destroy_locked(container: &Container, lock: Flock<std::os::fd::OwnedFd>, warn: &dyn Fn(&str)) -> Result<()> {
+pub(super) fn destroy_locked(
+    container: &Container,
+    lock: Flock<std::os::fd::OwnedFd>,
+    warn: &dyn Fn(&str),
+) -> Result<()> {
     let first = container.alive()?;
     empty_cgroup(container, first.is_some(), warn)?;
     if let Some(first) = first {

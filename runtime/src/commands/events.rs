@@ -42,7 +42,7 @@ pub fn parse_interval(text: &str) -> Result<Duration> {
 }
 
 fn running(container: &Container) -> Result<bool> {
-    Ok(matches!(container.status()?, Status::Created | Status::Running | Status::Paused))
+    Ok(matches!(container.status()?, Status::Created | Status::Running | Status::Paused | Status::Checkpointing))
 }
 
 /// One line, with runc's keys in runc's order.

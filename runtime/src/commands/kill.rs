@@ -19,7 +19,7 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
     let container = shell.store.open(id)?;
     let status = container.status()?;
     let stopped = || Error::of(Kind::NotRunning, format!("container not running: {id}"));
-    if !matches!(status, Status::Created | Status::Running | Status::Paused) {
+    if !matches!(status, Status::Created | Status::Running | Status::Paused | Status::Checkpointing) {
         let others = number == Signal::SIGKILL as i32 && !container.record.ends_with_init();
         let others = others && container.cgroup().is_some_and(|own| own.processes().is_ok_and(|pids| !pids.is_empty()));
         return if all || others { kill_leftovers(&container, number) } else { Err(stopped()) };

@@ -22,6 +22,7 @@ pub fn pause(shell: &Shell<'_>, id: &str) -> Result<()> {
     match container.status()? {
         Status::Running | Status::Created => set(&container, true),
         Status::Paused => Err(Error::new(format!("container {id} is paused already"))),
+        Status::Checkpointing => Err(Error::new(format!("container {id} is being checkpointed: wait for that"))),
         _ => Err(Error::of(Kind::NotRunning, format!("container not running: {id}"))),
     }
 }

@@ -40,7 +40,7 @@ pub fn update_with(shell: &Shell<'_>, id: &str, resources: &[u8]) -> Result<()> 
 
 fn change(shell: &Shell<'_>, id: &str, mut wanted: Value, schemata: &[&str]) -> Result<()> {
     let (mut container, _lock) = shell.store.open(id)?.locked()?;
-    if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused) {
+    if !matches!(container.status()?, Status::Created | Status::Running | Status::Paused | Status::Checkpointing) {
         return Err(Error::of(Kind::NotRunning, format!("container not running: {id}")));
     }
     forget_what_asks_for_nothing(&mut wanted);

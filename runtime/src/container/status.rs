@@ -18,7 +18,7 @@ use crate::sys::path;
 use crate::sys::path::Proc;
 
 use super::trust::Trusted;
-use super::{FILE, FILTER, Phase, Record, START_SOCKET, Status, lock, save, start_address, state_json};
+use super::{CHECKPOINTING, FILE, FILTER, Phase, Record, START_SOCKET, Status, lock, save, start_address, state_json};
 
 /// A container that has been created.
 #[derive(Debug)]
@@ -166,10 +166,34 @@ impl Container {
         if self.alive()?.is_none() {
             return Ok(Status::Stopped);
         }
+        if self.is_checkpointing() {
+            return Ok(Status::Checkpointing);
+        }
         if self.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
             return Ok(Status::Paused);
         }
         Ok(if matches!(self.connect()?, Waiting::Nobody) { Status::Running } else { Status::Created })
+    }
+
+    /// Whether a command is at work that writes a checkpoint: it holds a lock as long as it lives.
+    fn is_checkpointing(&self) -> bool {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = nix::fcntl::open(&self.path.join(CHECKPOINTING), flags, nix::sys::stat::Mode::empty());
+        let Ok(file) = file else { return false };
+        matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
+    }
+
+    /// Its status is `checkpointing` until what this returns is dropped.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn mark_checkpointing(&self) -> Result<CheckpointMark> {
+        let path = self.path.join(CHECKPOINTING);
+        let place = format!("open {}", path.display());
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = nix::fcntl::open(&path, flags, nix::sys::stat::Mode::from_bits_truncate(0o600)).context(&place)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).context("flock")?;
+        Ok(CheckpointMark { path, _lock: lock })
     }
 
     /// Connects to an init that waits for its order to start. A container
@@ -249,6 +273,18 @@ impl Container {
         let mut findings = plan::Findings::default();
         let hooks = plan::hooks(list, kind, &mut findings);
         findings.warnings().map(|_| hooks)
+    }
+}
+
+/// A container whose checkpoint is being written.
+pub struct CheckpointMark {
+    path: PathBuf,
+    _lock: Flock<OwnedFd>,
+}
+
+impl Drop for CheckpointMark {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) const FILE: &str = "state.json";
 pub(super) const FILTER: &str = "seccomp.bpf";
 /// The socket on which a created container waits; its presence alone means nothing.
 pub(super) const START_SOCKET: &str = "start.sock";
+/// Locked by the command that writes a checkpoint of it.
+pub(super) const CHECKPOINTING: &str = "checkpointing";
 
 /// The file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -200,6 +202,8 @@ pub enum Status {
     Running,
     /// Its cgroup is frozen.
     Paused,
+    /// Its processes are being written to a checkpoint.
+    Checkpointing,
     /// Its process is not there.
     Stopped,
 }
@@ -213,6 +217,7 @@ impl Status {
             Status::Created => "created",
             Status::Running => "running",
             Status::Paused => "paused",
+            Status::Checkpointing => "checkpointing",
             Status::Stopped => "stopped",
         }
     }

@@ -161,7 +161,7 @@ fn name_missing_source(error: Error, spec: &Spec, bundle: &Path) -> Error {
 }
 
 /// Before anything is made: a better message than the one of a mount call.
-fn check_rootfs(rootfs: &Path) -> Result<()> {
+pub(crate) fn check_rootfs(rootfs: &Path) -> Result<()> {
     let place = format!("config.json: root.path: {}", rootfs.display());
     match std::fs::metadata(rootfs) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
@@ -176,20 +176,21 @@ fn check_rootfs(rootfs: &Path) -> Result<()> {
     }
 }
 
-struct Creation<'a> {
-    parameters: &'a CreateParameters<'a>,
-    plan: Plan,
-    kept: RawSpec<'a>,
+/// A container in the making: `restore` has some of the steps, too.
+pub(crate) struct Creation<'a> {
+    pub(crate) parameters: &'a CreateParameters<'a>,
+    pub(crate) plan: Plan,
+    pub(crate) kept: RawSpec<'a>,
     /// What the plan was made from.
-    basis: Basis,
-    spec: &'a Spec,
-    faults: Faults<'a>,
+    pub(crate) basis: Basis,
+    pub(crate) spec: &'a Spec,
+    pub(crate) faults: Faults<'a>,
     /// The new network namespace, in the making.
-    network: Option<Network>,
+    pub(crate) network: Option<Network>,
     /// The state as `poststop` hooks get it, once there is something to stop.
-    poststop_state: &'a std::cell::RefCell<Option<String>>,
+    pub(crate) poststop_state: &'a std::cell::RefCell<Option<String>>,
     /// Network devices that have left the host.
-    moved: &'a std::cell::RefCell<MovedDevices>,
+    pub(crate) moved: &'a std::cell::RefCell<MovedDevices>,
 }
 
 impl Creation<'_> {
@@ -280,8 +281,64 @@ impl Creation<'_> {
         })
     }
 
+    /// Makes what mounts are put on, where the root file system lacks it, as every creation does: an init mounts all
+    /// in namespaces that end with it.
+    ///
+    /// # Errors
+    /// Those of the init's steps up to the root.
+    pub(crate) fn make_mount_points(&self) -> Result<()> {
+        let init = cleat_plan::Plan {
+            process: None,
+            sysctl: Vec::new(),
+            keyring: None,
+            terminal: None,
+            hostname: None,
+            domainname: None,
+            time: None,
+            runtime_hooks: false,
+            create_container: cleat_plan::Hooks::default(),
+            start_container: cleat_plan::Hooks::default(),
+            start: cleat_plan::Start::Channel,
+            fault: None,
+            ..self.plan.init.clone()
+        };
+        let (channel, theirs) = Channel::pair()?;
+        let child = self.clone_init(None, &theirs)?;
+        drop(theirs);
+        if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
+            idmap::write(child.get().pid, maps)?;
+            channel.send(ToInit::Mapped)?;
+        }
+        let fds = self.open_fds(None)?;
+        let mounts = if self.mounts_follow() { Vec::new() } else { self.open_mounts(child.get())? };
+        channel.send_plan(&init, &fds)?;
+        channel.send_mounts(&mounts)?;
+        let mut handshake = Handshake::new(&channel, child, &init, OomWatch::from_now(None), self.parameters.warn);
+        loop {
+            match handshake.next()? {
+                Event::Unshared => {
+                    if let Some(maps) = &self.plan.host.id_maps {
+                        idmap::write(handshake.child().pid, maps)?;
+                        channel.send(ToInit::Mapped)?;
+                    }
+                    if self.mounts_follow() {
+                        channel.send_mounts(&self.open_mounts(handshake.child())?)?;
+                    }
+                }
+                Event::Ready => return Ok(()),
+                Event::Listener(_) | Event::RunHooks => return Err(super::handshake::out_of_turn()),
+            }
+        }
+    }
+
     /// From now on it is there for other commands.
-    fn save(&self, reserved: &StateDirGuard, record: &mut Record, made: Option<&CgroupGuard>, pid: i32) -> Result<()> {
+    pub(crate) fn save(
+        &self,
+        reserved: &StateDirGuard,
+        record: &mut Record,
+        made: Option<&CgroupGuard>,
+        pid: i32,
+    ) -> Result<()> {
         record.cleat.phase = Phase::Created;
         if let Some(made) = made {
             record.set_cgroup(made.cgroup());
@@ -331,7 +388,7 @@ impl Creation<'_> {
         }
     }
 
-    fn run_hooks(&self, child: &Child, record: &mut Record, reserved: &StateDirGuard) -> Result<()> {
+    pub(crate) fn run_hooks(&self, child: &Child, record: &mut Record, reserved: &StateDirGuard) -> Result<()> {
         // After most that can go wrong: routes of the host over a device do not come back.
         self.faults.at(Step::NetDevices)?;
         self.moved.borrow_mut().take(&self.plan.host.net_devices, child)?;
@@ -367,7 +424,7 @@ impl Creation<'_> {
     }
 
     /// Once it is in its user namespace, which may be one that it has joined.
-    fn give_streams(&self, child: &Child) -> Result<()> {
+    pub(crate) fn give_streams(&self, child: &Child) -> Result<()> {
         let Some(process) = self.plan.init.process.as_ref().filter(|_| !self.plan.host.terminal) else {
             return Ok(());
         };
@@ -376,13 +433,13 @@ impl Creation<'_> {
         standard_streams::give(ids, mapped.then_some(child.pid), self.parameters.options.give_fifos)
     }
 
-    fn forget_pid_file(&self) {
+    pub(crate) fn forget_pid_file(&self) {
         if let Some(path) = &self.parameters.options.pid_file {
             let _ = std::fs::remove_file(path);
         }
     }
 
-    fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         let host = &self.plan.host;
         let cgroup = host.cgroup.as_ref();
         let full = cgroup.map(|c| crate::plan::cgroup_path::directory(&c.mount, &c.path));
@@ -400,7 +457,7 @@ impl Creation<'_> {
             rootless: nix::unistd::geteuid().as_raw() != 0,
             cgroup_paths: full.into_iter().map(|path| (String::new(), path)).collect(),
             namespace_paths: std::collections::BTreeMap::new(),
-            external_descriptors: None,
+            external_descriptors: (!host.terminal).then(standard_streams::names),
             intel_rdt_path: String::new(),
             cleat: CleatState {
                 phase: Phase::Creating,
@@ -434,7 +491,7 @@ impl Creation<'_> {
     }
 
     /// Makes the cgroup.
-    fn cgroup(&self, reserved: &StateDirGuard, record: &mut Record) -> Result<Option<CgroupGuard>> {
+    pub(crate) fn cgroup(&self, reserved: &StateDirGuard, record: &mut Record) -> Result<Option<CgroupGuard>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         reserved.save(record)?;
         if wanted.unit.is_some() {
@@ -453,7 +510,12 @@ impl Creation<'_> {
     }
 
     /// Has systemd make the cgroup around the init, and sets its limits.
-    fn scope(&self, reserved: &StateDirGuard, record: &mut Record, init: &Child) -> Result<Option<CgroupGuard>> {
+    pub(crate) fn scope(
+        &self,
+        reserved: &StateDirGuard,
+        record: &mut Record,
+        init: &Child,
+    ) -> Result<Option<CgroupGuard>> {
         let Some(wanted) = &self.plan.host.cgroup else { return Ok(None) };
         let Some(unit) = &wanted.unit else { return Ok(None) };
         let made = CgroupGuard::scope(&wanted.mount, &wanted.path, unit, init.pid)?;
@@ -466,7 +528,7 @@ impl Creation<'_> {
     }
 
     /// Sets limits: before the first process is there, or those under which none can be started.
-    fn limit(&self, made: Option<&CgroupGuard>, late: bool) -> Result<()> {
+    pub(crate) fn limit(&self, made: Option<&CgroupGuard>, late: bool) -> Result<()> {
         match (made, &self.plan.host.cgroup) {
             (Some(made), Some(wanted)) if !wanted.limits.is_empty() => {
                 self.faults.at(Step::Limits)?;
@@ -481,7 +543,7 @@ impl Creation<'_> {
         }
     }
 
-    fn give_cgroup(&self, made: Option<&CgroupGuard>) -> Result<()> {
+    pub(crate) fn give_cgroup(&self, made: Option<&CgroupGuard>) -> Result<()> {
         match (made, self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.owner)) {
             (Some(made), Some((uid, gid))) => made.cgroup().give_to(uid, gid),
             _ => Ok(()),
@@ -490,7 +552,7 @@ impl Creation<'_> {
 
     /// Sets who may use which device, while the init is at work: before any program but the init
     /// runs in the cgroup, be it a hook.
-    fn set_devices(&self, made: Option<&CgroupGuard>) -> Result<()> {
+    pub(crate) fn set_devices(&self, made: Option<&CgroupGuard>) -> Result<()> {
         self.faults.at(Step::DeviceAccess)?;
         let rules = self.plan.host.cgroup.as_ref().and_then(|wanted| wanted.devices.as_ref());
         made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
@@ -584,7 +646,7 @@ impl Creation<'_> {
         mounts.iter().map(|tree| open_tree(tree, child)).collect()
     }
 
-    fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
+    pub(crate) fn set_pid(&self, record: &mut Record, pid: i32) -> Result<()> {
         let proc = Proc::open()?;
         let (start, _) = container::process_start(&proc, pid)
             .ok_or_else(|| Error::new(format!("process {pid} of the container is gone")))?;
@@ -607,7 +669,7 @@ impl Creation<'_> {
 }
 
 /// Has a new network namespace made while we go on.
-fn begin_network(spec: &Spec) -> Result<Option<Network>> {
+pub(crate) fn begin_network(spec: &Spec) -> Result<Option<Network>> {
     let Some(wanted) = plan::Network::wanted(spec, nix::unistd::geteuid().as_raw()) else { return Ok(None) };
     let kind = if wanted.sysfs_readonly { Sysfs::ReadOnly } else { Sysfs::Writable };
     let begun = Network::begin(Proc::open()?.into(), wanted.sysfs.then_some(kind));
@@ -626,7 +688,7 @@ fn network_error(call: &str, errno: Errno) -> Error {
     Error::new(format!("{}: {call}: {errno:?}{hint}", Step::NetworkNamespace.name()))
 }
 
-fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
+pub(crate) fn open_tree(tree: &Tree, child: &Child) -> Result<OwnedFd> {
     let place = format!("open_tree {}", tree.path.display());
     let path = std::ffi::CString::new(tree.path.as_os_str().as_encoded_bytes())
         .map_err(|_| Error::new(format!("{place}: zero byte")))?;

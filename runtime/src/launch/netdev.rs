@@ -66,6 +66,17 @@ impl MovedDevices {
     }
 }
 
+/// Sets `lo` of another network namespace up.
+///
+/// # Errors
+/// Those of setns(2), and of the kernel.
+pub(crate) fn raise_loopback(child: &Child) -> Result<()> {
+    let place = "set lo up";
+    let mut mover = NetnsMover::prepare(child).context(place)?;
+    // The first device that a network namespace has.
+    mover.there.netlink.change(1, &Change { up: true, ..Change::default() }).context(place)
+}
+
 /// Both sides of a move, and what has been moved.
 struct NetnsMover {
     here: Side,

@@ -26,7 +26,7 @@ use crate::sys::path::Proc;
 ///
 /// # Errors
 /// Those of fchown(2), but that the stream is not ours to give: it stays usable through its descriptor.
-pub(super) fn give((uid, gid): (u32, u32), first: Option<i32>, named: bool) -> Result<()> {
+pub(crate) fn give((uid, gid): (u32, u32), first: Option<i32>, named: bool) -> Result<()> {
     let (uid, gid) = match first {
         None => (Some(uid), None),
         Some(pid) => (
@@ -40,13 +40,19 @@ pub(super) fn give((uid, gid): (u32, u32), first: Option<i32>, named: bool) -> R
     [input.as_fd(), output.as_fd(), error.as_fd()].into_iter().try_for_each(|stream| give_one(stream, uid, gid, named))
 }
 
+/// What our standard streams are, as `descriptors.json` of a checkpoint has them.
+pub(super) fn names() -> Vec<String> {
+    let name = |number| std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
+    (0..3).map(|number| name(number).to_string_lossy().into_owned()).collect()
+}
+
 /// Puts devices among our standard streams, which a program is handed, behind a mount through which
 /// nobody changes them, such as `/dev/null`: root of a container without a user namespace owns the host's
 /// node, and could take it away from everybody else with `chmod 0 /proc/self/fd/0`. Terminals stay as they are.
 ///
 /// # Errors
 /// A stream is the null device of another mount namespace, and there is none in ours.
-pub(super) fn protect_devices(warn: &dyn Fn(&str)) -> Result<()> {
+pub(crate) fn protect_devices(warn: &dyn Fn(&str)) -> Result<()> {
     for (number, result) in (0..).zip([
         protect_one(std::io::stdin().as_fd(), nix::unistd::dup2_stdin),
         protect_one(std::io::stdout().as_fd(), nix::unistd::dup2_stdout),
@@ -84,6 +90,17 @@ fn protect_one(stream: BorrowedFd<'_>, replace: impl FnOnce(OwnedFd) -> nix::Res
     let access = OFlag::from_bits_truncate(fcntl(stream, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
     let proc = Proc::open().map_err(|_| Errno::ENOENT)?;
     replace(proc.follow(&format!("self/fd/{}", mount.as_raw_fd()), access)?)
+}
+
+/// The null device, behind a mount through which nobody changes it.
+///
+/// # Errors
+/// There is none, or it cannot be opened.
+pub(crate) fn protected_null() -> Result<OwnedFd> {
+    let place = "open /dev/null";
+    let mount = null().context(place)?;
+    sys::protect_node(mount.as_fd()).context("mount_setattr /dev/null")?;
+    Proc::open()?.follow(&format!("self/fd/{}", mount.as_raw_fd()), OFlag::O_RDWR).context(place)
 }
 
 /// Our own `/dev/null`.

@@ -1,8 +1,8 @@
-//! System calls of a process that stays: the shim.
+//! System calls for programs that are started: by the shim, and CRIU by the runtime.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -132,6 +132,41 @@ pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
             Errno::result(unsafe { libc::dup2(raw, number) }).map_err(std::io::Error::from)?;
         }
         cloexec_from(u32::try_from(first).unwrap_or(3)).map_err(std::io::Error::from)
+    };
+    // SAFETY: every call is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// A directory tree that a program sees in a mount namespace of its own.
+pub struct OwnRoot {
+    /// The tree, detached.
+    pub tree: OwnedFd,
+    /// The directory that it is mounted on.
+    pub at: CString,
+    /// The mount that the directory is on, which becomes private there: the host does not get the new one.
+    pub below: CString,
+}
+
+/// The command's process gets a mount namespace of its own, with a tree mounted there.
+pub fn with_own_root(command: &mut Command, root: OwnRoot) {
+    let prepare = move || {
+        let nothing = std::ptr::null::<libc::c_char>();
+        // SAFETY: a number is passed.
+        Errno::result(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+        // SAFETY: the path is a C string that outlives the call; the rest is not read for a change of propagation.
+        let done = unsafe { libc::mount(nothing, root.below.as_ptr(), nothing, libc::MS_PRIVATE, nothing.cast()) };
+        Errno::result(done)?;
+        attach_mount(root.tree.as_fd(), &root.at).map_err(std::io::Error::from)
+    };
+    // SAFETY: every call is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// The command's process has the signals that this one was started with.
+pub fn restore_signals(command: &mut Command) {
+    let prepare = || {
+        super::restore_signals();
+        Ok(())
     };
     // SAFETY: every call is async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(prepare) };
