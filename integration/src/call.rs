@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
+use crate::host::in_guest;
 use crate::orphans::reap_orphans_but;
 use crate::programs::is_peer;
 use crate::temp::unique_name;
@@ -93,6 +94,14 @@ impl Call {
     pub fn stdin_of(mut self, end: &OwnedFd) -> Self {
         self.command.stdin(end.try_clone().expect("dup of stdin"));
         self.has_stdin = true;
+        self
+    }
+
+    /// stdout is this.
+    #[must_use]
+    pub fn stdout_to(mut self, end: &OwnedFd) -> Self {
+        self.command.stdout(end.try_clone().expect("dup of stdout"));
+        self.has_stdout = true;
         self
     }
 
@@ -197,9 +206,11 @@ impl Running {
     /// When it takes over [`DEADLINE`].
     #[must_use]
     pub fn outcome(mut self) -> Outcome {
-        self.outcome_within(DEADLINE).unwrap_or_else(|| {
+        // An emulated machine checkpoints a small container in ten seconds, when it has its processors for itself.
+        let limit = if in_guest() { 5 * DEADLINE } else { DEADLINE };
+        self.outcome_within(limit).unwrap_or_else(|| {
             let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
-            panic!("{} has not ended within {DEADLINE:?}; stderr {stderr:?}", self.line)
+            panic!("{} has not ended within {limit:?}; stderr {stderr:?}", self.line)
         })
     }
 

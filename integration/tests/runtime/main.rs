@@ -10,6 +10,7 @@ mod bind_flags;
 mod caller;
 mod check;
 mod checkpoint;
+mod criu;
 mod devices;
 mod exec;
 mod hooks;
