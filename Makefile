@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest, and what `make integration` is cut down to when it is given.
-CHAPTERS := lifecycle pause exec leaks limits nested engines audit apparmor io shim matrix selinux systemd criu
+CHAPTERS := lifecycle pause exec leaks limits update events nested engines audit apparmor io shim matrix selinux systemd criu
 
 # The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
 # theirs; a chapter NAME_sid is the file NAME.rs on another containerd.
@@ -125,7 +125,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_streams shim_lifetime shim_boundary)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_rootfs shim_streams shim_lifetime shim_boundary)
 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"
@@ -184,12 +184,12 @@ bench: ## Compare with crun, runc (PATH or PEERS_ROOT) and the kernel floor; BEN
 	cp $(OUT)/cleat target/cleat-bench
 	target/$(GLIBC)/release/bench --cleat target/cleat-bench --init $$(ls -t $(OUT)/build/cleat-*/out/init/$(TARGET)/release/cleat-init | head -1) $(BENCH_ARGS)
 
-bench-memory: ## The smallest memory.max under which a container starts, beside crun and runc, in the guest
+bench-memory: ## The smallest memory.max under which a container starts, with crun and runc, in the guest
 	@echo "== building (static, release)"
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p cleat -p bench
 	integration/guest/run env PEERS_ROOT=$(PEERS_ROOT) $(CURDIR)/$(OUT)/bench --cleat $(CURDIR)/$(OUT)/cleat --memory 8
 
-bench-shim: bundles ## The shim beside containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty api output"
+bench-shim: bundles ## The shim compared with containerd's own and conmon (PATH or PEERS_ROOT); ROUNDS=N, ONLY="memory latency fifty api output"
 	@integration/containerd/prepare target/containerd
 	$(STATIC) $(CARGO) build --release --target $(TARGET) -p integration --bin engine
 	integration/containerd/bench $(OUT)/containerd-shim-cleat-v2 $(OUT)/cleat $(OUT)/engine target/containerd/image.tar $(ROUNDS)

@@ -5,28 +5,35 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Context as _, Error, Result};
 use integration::report::Report;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().unwrap_or_default();
     let is_complete = arguments.next().is_some_and(|word| word == "--complete");
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"));
-    let report = match text.and_then(|text| Report::parse(&text)) {
-        Ok(report) => report,
+    match summarize(&path, is_complete) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("test-report: {error}");
-            return ExitCode::FAILURE;
+            eprintln!("test-report: {error:#}");
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+/// Prints the summary; whether every proof of security ran somewhere, if every place has been.
+fn summarize(path: &str, is_complete: bool) -> Result<bool> {
+    let text = std::fs::read_to_string(path).with_context(|| path.to_owned())?;
+    let report = Report::parse(&text).map_err(Error::msg)?;
     print!("{}", report.summary());
     let unproven = report.unproven();
     if !is_complete || unproven.is_empty() {
-        return ExitCode::SUCCESS;
+        return Ok(true);
     }
     println!("proofs of security that were skipped in every place:");
     for (test, why) in unproven {
         println!("  {test}: {why}");
     }
-    ExitCode::FAILURE
+    Ok(false)
 }

@@ -2,7 +2,7 @@
 //! `create`, and executes the next program of that name with all arguments.
 //!
 //! For a host whose kernel has the controllers of cgroup v2 elsewhere, below a containerd that asks for limits
-//! whatever it is told: containerd 2 gives every container shares of the CPU.
+//! however it is configured. containerd 2 gives every container shares of the CPU.
 
 use std::env::{args_os, current_exe, split_paths, var_os};
 use std::ffi::{OsStr, OsString};

@@ -10,13 +10,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
+use anyhow::{Context as _, Error, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
 use integration::{Failure, Mutation, program_of};
 use serde_json::Value;
 
 /// What must work with every change, or a failure proves nothing.
 const SMOKE: [(&str, &str); 2] =
-    [("exec", "exec_joins_the_containers_namespaces_and_cgroup"), ("mounts", "the_root_is_the_bundles_rootfs")];
+    [("exec", "exec_joins_the_containers_namespaces_and_cgroup"), ("rootfs", "the_root_is_the_bundles_rootfs")];
 
 /// It is built and tested with the runtime.
 const SHIM: &str = "containerd-shim-cleat-v2";
@@ -95,7 +98,7 @@ impl Copy {
     }
 
     /// Builds the tree as it is now; the program, in a directory of its own.
-    fn build(&self, name: &str) -> Result<PathBuf, String> {
+    fn build(&self, name: &str) -> Result<PathBuf> {
         let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let flags = "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no";
         let mut cargo = self.cargo();
@@ -104,7 +107,7 @@ impl Copy {
         cargo.args(PROFILE.iter().flat_map(|option| ["--config", option]));
         let output = cargo.env("RUSTFLAGS", flags).output().expect("cargo");
         if !output.status.success() {
-            return Err(format!("it cannot be built: {}", String::from_utf8_lossy(&output.stderr)));
+            bail!("it cannot be built: {}", String::from_utf8_lossy(&output.stderr));
         }
         let dir = self.out.join("bin").join(name);
         let _ = fs::remove_dir_all(&dir);
@@ -117,7 +120,7 @@ impl Copy {
     }
 
     /// Whether one test passes with this runtime, and what was printed.
-    fn passes(&self, file: &str, test: &str, runtime: &Path, tries: u32) -> Result<(bool, String), String> {
+    fn passes(&self, file: &str, test: &str, runtime: &Path, tries: u32) -> Result<(bool, String)> {
         let mut command = Command::new("timeout");
         command.arg("1200");
         if file == "unit" {
@@ -125,7 +128,7 @@ impl Copy {
             command.current_dir(&self.tree).env("CARGO_TARGET_DIR", self.out.join("build"));
         } else {
             let program = program_of(file).and_then(|program| self.tests.get(&program));
-            let program = program.ok_or_else(|| format!("there is no chapter {file} in integration/tests"))?;
+            let program = program.with_context(|| format!("there is no chapter {file} in integration/tests"))?;
             command.arg(program).current_dir(self.workspace.join("integration"));
         }
         let name = if file == "unit" { test.to_owned() } else { format!("{file}::{test}") };
@@ -136,29 +139,29 @@ impl Copy {
         match (output.status.success(), text.contains("1 passed"), text.contains("1 failed")) {
             (true, true, _) => Ok((true, text)),
             (false, _, true) => Ok((false, text)),
-            (true, ..) if text.contains("1 ignored") => Err(format!("{file}::{test} is skipped here: {text}")),
-            _ => Err(format!("there is no test {file}::{test}, or it does not end: {text}")),
+            (true, ..) if text.contains("1 ignored") => bail!("{file}::{test} is skipped here: {text}"),
+            _ => bail!("there is no test {file}::{test}, or it does not end: {text}"),
         }
     }
 
-    fn smoke(&self, runtime: &Path) -> Result<(), String> {
+    fn smoke(&self, runtime: &Path) -> Result<()> {
         for (file, test) in SMOKE {
             let (passed, text) = self.passes(file, test, runtime, 10)?;
             if !passed {
-                return Err(format!("with this change nothing works, {file}::{test}: {}", reason(&text)));
+                bail!("with this change nothing works, {file}::{test}: {}", reason(&text));
             }
         }
         Ok(())
     }
 
     /// The tests of a defence pass with it, and fail without it for the reason that is given.
-    fn prove(&self, defence: &Mutation, control: &Path) -> Result<Vec<String>, String> {
-        let changed = defence.take_out(&self.workspace)?;
+    fn prove(&self, defence: &Mutation, control: &Path) -> Result<Vec<String>> {
+        let changed = defence.take_out(&self.workspace).map_err(Error::msg)?;
         let mut proofs = Vec::new();
         for Failure { file, test, .. } in &defence.failures {
             let (passed, text) = self.passes(file, test, control, defence.tries)?;
             if !passed {
-                return Err(format!("{file}::{test} fails with the defence in place: {}", reason(&text)));
+                bail!("{file}::{test} fails with the defence in place: {}", reason(&text));
             }
         }
         for (path, text) in &changed {
@@ -177,15 +180,15 @@ impl Copy {
         result.map(|()| proofs)
     }
 
-    fn fails(&self, failure: &Failure, runtime: &Path, tries: u32) -> Result<String, String> {
+    fn fails(&self, failure: &Failure, runtime: &Path, tries: u32) -> Result<String> {
         let Failure { file, test, says } = failure;
         let (passed, text) = self.passes(file, test, runtime, tries)?;
         if passed {
-            return Err(format!("{file}::{test} passes without the defence"));
+            bail!("{file}::{test} passes without the defence");
         }
         match says.iter().find(|words| text.contains(words.as_str())) {
             Some(words) => Ok(format!("{file}::{test} fails: {words}")),
-            None => Err(format!("{file}::{test} fails, but not with {says:?}: {}", reason(&text))),
+            None => bail!("{file}::{test} fails, but not with {says:?}: {}", reason(&text)),
         }
     }
 }
@@ -210,33 +213,57 @@ fn test_programs(workspace: &Path) -> BTreeMap<String, PathBuf> {
     built.collect()
 }
 
-fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+/// A line on standard error that counts the defences; nothing where that is no terminal.
+fn progress(length: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg}: {pos} of {len} {bar:30} {elapsed_precise}, {eta} to go");
+    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Proves those that are named, or all, and prints what was seen; whether all are proven.
+fn prove(wanted: &[String]) -> Result<bool> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("a workspace")?;
     let mut defences = Mutation::all();
     let unknown: Vec<_> = wanted.iter().filter(|name| defences.iter().all(|defence| defence.name != **name)).collect();
-    assert!(unknown.is_empty(), "there are no integration/mutations/{unknown:?}");
+    ensure!(unknown.is_empty(), "there are no integration/mutations/{unknown:?}");
     defences.retain(|defence| wanted.is_empty() || wanted.contains(&defence.name));
     let copy = Copy::new(workspace);
     let control = copy.build("control").and_then(|control| copy.smoke(&control).map(|()| control));
-    let control = control.unwrap_or_else(|error| panic!("the runtime as it is: {error}"));
+    let control = control.context("the runtime as it is")?;
     let mut bad = Vec::new();
+    let bar = progress(defences.len());
     for defence in &defences {
-        match copy.prove(defence, &control) {
+        bar.set_message(defence.name.clone());
+        let proofs = copy.prove(defence, &control);
+        bar.inc(1);
+        bar.suspend(|| match proofs {
             Ok(proofs) => {
                 println!("without {}:", defence.name);
                 proofs.iter().for_each(|proof| println!("  {proof}"));
             }
             Err(error) => {
-                println!("without {}:\n  NOT PROVEN: {error}", defence.name);
+                println!("without {}:\n  NOT PROVEN: {error:#}", defence.name);
                 bad.push(&defence.name);
             }
+        });
+    }
+    bar.finish_and_clear();
+    println!("{} of {} defences are seen by their tests", defences.len() - bad.len(), defences.len());
+    if !bad.is_empty() {
+        println!("not proven: {bad:?}");
+    }
+    Ok(bad.is_empty())
+}
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    match prove(&wanted) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("mutations: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    println!("{} of {} defences are seen by their tests", defences.len() - bad.len(), defences.len());
-    if bad.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    println!("not proven: {bad:?}");
-    ExitCode::FAILURE
 }

@@ -234,8 +234,8 @@ impl Bundle {
         this.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps)
     }
 
-    /// For an ordinary user, as `spec --rootless` has it: he is root inside, the network and `/sys`
-    /// are the host's. All files are his.
+    /// For an ordinary user, as `spec --rootless` has it: the user is root inside, the network and `/sys`
+    /// are the host's. All files belong to the user.
     #[must_use]
     pub fn rootless(self, uid: u32) -> Self {
         let maps = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);

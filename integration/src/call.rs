@@ -214,8 +214,8 @@ impl Running {
         })
     }
 
-    /// Waits for its end, and reaps meanwhile what others have left to us, as the host's init
-    /// would: a pid namespace does not end before the last of its processes has been reaped.
+    /// Waits for its end, and reaps meanwhile what others have left to us, as the host's init would. A pid
+    /// namespace does not end before the last of its processes has been reaped.
     ///
     /// # Panics
     /// When it takes over [`DEADLINE`].

@@ -42,7 +42,7 @@ pub const ROOT_WITH_OPTIONS: &str = "/run/containerd/with-options";
 /// The same with one that there is not.
 pub const HANDLER_WITH_UNKNOWN_OPTIONS: &str = "cleat-with-unknown-options";
 /// No answer takes longer, in the guest either.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// As much of containerd's log is shown with a failure.
 const LOG_LINES: usize = 120;
@@ -59,7 +59,7 @@ pub struct Node {
 
 impl Node {
     /// Starts it. Where there is no containerd, the test is skipped. Where the kernel has no limits, and it asks
-    /// for some whatever it is told, the program `without_limits` comes before the runtime.
+    /// for some however it is configured, the program `without_limits` comes before the runtime.
     ///
     /// # Panics
     /// It does not come up.
@@ -108,8 +108,8 @@ impl Node {
     pub fn ask<R: Request>(&self, request: &R) -> Result<R::Answer, Refused> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (socket, message) = (self.containerd.socket(), request.encode_to_vec());
-        let late = |_| Refused { code: 4, message: format!("no answer to {} in {PATIENCE:?}", R::METHOD) };
-        let work = async { tokio::time::timeout(PATIENCE, call(&socket, R::METHOD, &message)).await };
+        let late = |_| Refused { code: 4, message: format!("no answer to {} in {TIMEOUT:?}", R::METHOD) };
+        let work = async { tokio::time::timeout(TIMEOUT, call(&socket, R::METHOD, &message)).await };
         let bytes = runtime.block_on(work).map_err(late)??;
         Ok(R::Answer::decode(bytes.as_slice()).expect("the message that answers"))
     }
@@ -264,7 +264,7 @@ impl Drop for Node {
     }
 }
 
-/// What containerd is told: the plugin, the shim, the network.
+/// containerd's configuration: the plugin, the shim, the network.
 fn configuration(containerd: &Containerd, limits: bool, is_1: bool) -> String {
     let of = |dir: PathBuf| dir.canonicalize().ok().filter(|dir| dir.join("cni/bridge").is_file());
     let given = std::env::var_os("CLEAT_CONTAINERD").map(PathBuf::from).and_then(of);

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::cgroups::remove_cgroup_when_empty;
 use crate::containerd::Said;
+use crate::harness::skip;
 use crate::host::cgroup_root;
 use crate::programs::{built, program};
 use crate::temp::{TempDir, unique_name};
@@ -72,17 +73,13 @@ pub struct EngineHost {
 }
 
 impl EngineHost {
-    /// Starts it; `None`, with a word, where nothing has been fetched.
+    /// Starts it; skips the test where nothing has been fetched.
     ///
     /// # Panics
     /// It does not come up.
-    #[must_use]
-    pub fn start() -> Option<EngineHost> {
+    fn start() -> EngineHost {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/engines/root");
-        let Ok(root) = root.canonicalize() else {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: no Podman and no Docker are there; see make engines");
-            return None;
-        };
+        let Ok(root) = root.canonicalize() else { skip("no Podman and no Docker are here; make engines fetches them") };
         let (dir, cgroup) = (TempDir::new(), cgroup_root().join(unique_name()));
         let machine = dir.path().join("machine");
         fs::create_dir(&machine).expect("mkdir");
@@ -94,14 +91,14 @@ impl EngineHost {
         holder.stdout.as_mut().expect("a pipe").read_exact(&mut ready).expect("namespaces, with cgroup v2");
         let children = format!("/proc/{0}/task/{0}/children", holder.id());
         let first = fs::read_to_string(children).expect("its children").trim().to_owned();
-        Some(EngineHost { dir, holder, first, cgroup, dockerd: None })
+        EngineHost { dir, holder, first, cgroup, dockerd: None }
     }
 
     /// Starts it with a Podman that knows the image and takes the runtime under test: cleat, or that of
-    /// `CLEAT_ENGINE_RUNTIME`, to see that the tests are right.
+    /// `CLEAT_ENGINE_RUNTIME`, to see that the tests are right. Skips the test where there is none.
     #[must_use]
-    pub fn podman() -> Option<EngineHost> {
-        let host = EngineHost::start()?;
+    pub fn podman() -> EngineHost {
+        let host = EngineHost::start();
         let runtime = engine_runtime();
         // A limit of processes that Podman sets by itself is an error where its controller is version 1's.
         let pids = if host.has_controller("pids") { "" } else { "pids_limit = 0\n" };
@@ -115,19 +112,20 @@ impl EngineHost {
             ),
         );
         let _ = host.sh("podman import -q -c 'CMD [\"sh\"]' /image.tar $I").ok();
-        Some(host)
+        host
     }
 
     /// Starts it with a dockerd, which has the image, and more of its configuration, in JSON without braces.
+    /// Skips the test where there is none.
     #[must_use]
-    pub fn docker(more: &str) -> Option<EngineHost> {
-        let mut host = EngineHost::start()?;
+    pub fn docker(more: &str) -> EngineHost {
+        let mut host = EngineHost::start();
         // Its own networks want modules that not each kernel has.
         let base = r#""bridge": "none", "iptables": false, "ip6tables": false, "features": {"buildkit": true}"#;
         host.write("/etc/docker/daemon.json", &format!("{{{base}{}{more}}}", if more.is_empty() { "" } else { ", " }));
         host.dockerd_up();
         let _ = host.sh("docker import -c 'CMD [\"sh\"]' /image.tar $I").ok();
-        Some(host)
+        host
     }
 
     /// Starts dockerd, and waits until it answers.

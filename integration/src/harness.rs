@@ -88,7 +88,7 @@ fn run(threads: Option<usize>) -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-/// A test's name without its crate: `mounts::the_root_is_the_bundles_rootfs`.
+/// A test's name without its crate: `rootfs::the_root_is_the_bundles_rootfs`.
 fn name_of(test: &Test) -> &'static str {
     test.path.split_once("::").map_or(test.path, |(_, name)| name)
 }

@@ -8,10 +8,10 @@
 //! assert_eq!(container.status(), "created");
 //! ```
 //!
-//! The runtime under test is the program that `CLEAT_RUNTIME` names, by default this workspace's
-//! release build. When that program is called `runc` or `crun` it is a *peer*: the same tests
-//! then check the tests themselves, and a test that asks for more than the peers can do says so
-//! with [`not_on_peer!`]. The program inside the containers is `probe` (`CLEAT_PROBE`).
+//! The runtime under test is the program that `CLEAT_RUNTIME` names, by default this workspace's release build.
+//! When that program is called `runc` or `crun` it is a *peer*. The same tests then check the tests themselves. A
+//! test that asks for more than the peers can do says so with [`not_on_peer!`]. The program inside the containers
+//! is `probe` (`CLEAT_PROBE`).
 //!
 //! A test owns all that it makes: temporary directory, state root, cgroups, containers. They go
 //! when they leave scope, also when the test fails. Every wait is for an event and has a deadline.
@@ -39,6 +39,7 @@ pub mod matrix;
 mod mutation;
 pub mod network;
 mod orphans;
+pub mod proc;
 mod programs;
 pub mod report;
 mod requires;

@@ -85,8 +85,8 @@ impl Runtime {
         self
     }
 
-    /// The same, called by an ordinary user who owns its directory. The program is a copy that he
-    /// can reach.
+    /// The same, called by an ordinary user who owns its directory. The program is a copy within
+    /// reach.
     #[must_use]
     pub fn as_user() -> Self {
         let mut runtime = Self::copied();
@@ -139,7 +139,7 @@ impl Runtime {
         Call::new(program, self.dir.path()).user(self.uid())
     }
 
-    /// The same, called by root of a user namespace, as an engine's. The program is a copy that he can reach.
+    /// The same, called by root of a user namespace, as an engine's. The program is a copy within reach.
     #[must_use]
     pub fn in_user_namespace(namespace: &EngineNamespace) -> Self {
         let mut runtime = Self::copied();

@@ -39,7 +39,7 @@ const INITIAL: &[&str] = &[
     "devnull",
 ];
 
-/// The classes are what the kernel insists on, and what is told apart here; all else is allowed.
+/// The classes are what the kernel insists on, and what tests distinguish; all else is allowed.
 /// Everybody may do everything, but `confined` cannot read what is `secret`. There are the types
 /// `host`, `confined`, `secret` and `volume`.
 fn policy() -> String {

@@ -37,7 +37,7 @@ pub const OPTIONS: &str = "containerd.runc.v1.Options";
 /// What an answer is: a message, or a code of gRPC and a text.
 pub type Reply<T> = Result<T, (i32, String)>;
 
-/// Where shims of one test live: their sockets, the state of their containers, and who hears their
+/// Where shims of one test live: their sockets, the state of their containers, and who receives their
 /// events. Everything goes with it.
 #[derive(Debug)]
 pub struct ShimHost {
@@ -379,8 +379,8 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn create(&self, client: &mut Client, streams: &Streams) -> u32 {
-        let told: Reply<PidResponse> = client.call("Create", &self.create_request(streams));
-        told.unwrap_or_else(|refusal| panic!("Create: {refusal:?}")).pid
+        let reply: Reply<PidResponse> = client.call("Create", &self.create_request(streams));
+        reply.unwrap_or_else(|refusal| panic!("Create: {refusal:?}")).pid
     }
 
     /// Create and Start: the pid.
@@ -389,8 +389,8 @@ impl Shim<'_> {
     /// It is refused.
     pub fn run(&self, client: &mut Client, streams: &Streams) -> u32 {
         let pid = self.create(client, streams);
-        let told: Reply<PidResponse> = client.call("Start", &self.process(""));
-        assert_eq!(told.as_ref().map(|told| told.pid), Ok(pid), "{told:?}");
+        let reply: Reply<PidResponse> = client.call("Start", &self.process(""));
+        assert_eq!(reply.as_ref().map(|reply| reply.pid), Ok(pid), "{reply:?}");
         pid
     }
 
@@ -424,8 +424,8 @@ impl Shim<'_> {
     /// It is refused.
     pub fn exec(&self, client: &mut Client, exec: &str, args: &[&str], streams: &Streams) -> u32 {
         client.done("Exec", &self.exec_request(exec, args, streams)).expect("Exec");
-        let told: Reply<PidResponse> = client.call("Start", &self.process(exec));
-        told.unwrap_or_else(|refusal| panic!("Start {exec}: {refusal:?}")).pid
+        let reply: Reply<PidResponse> = client.call("Start", &self.process(exec));
+        reply.unwrap_or_else(|refusal| panic!("Start {exec}: {refusal:?}")).pid
     }
 
     /// Wait: the exit status.
@@ -433,8 +433,8 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn wait(&self, client: &mut Client, exec: &str) -> u32 {
-        let told: Reply<WaitResponse> = client.call("Wait", &self.process(exec));
-        told.unwrap_or_else(|refusal| panic!("Wait {exec:?}: {refusal:?}")).exit_status
+        let reply: Reply<WaitResponse> = client.call("Wait", &self.process(exec));
+        reply.unwrap_or_else(|refusal| panic!("Wait {exec:?}: {refusal:?}")).exit_status
     }
 
     /// State: the status, and the pid.
@@ -442,9 +442,9 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn state(&self, client: &mut Client, exec: &str) -> (TaskStatus, u32) {
-        let told: Reply<StateResponse> = client.call("State", &self.process(exec));
-        let told = told.unwrap_or_else(|refusal| panic!("State {exec:?}: {refusal:?}"));
-        (told.status(), told.pid)
+        let reply: Reply<StateResponse> = client.call("State", &self.process(exec));
+        let reply = reply.unwrap_or_else(|refusal| panic!("State {exec:?}: {refusal:?}"));
+        (reply.status(), reply.pid)
     }
 
     /// Kill.
@@ -460,8 +460,8 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn delete(&self, client: &mut Client, exec: &str) -> u32 {
-        let told: Reply<DeleteResponse> = client.call("Delete", &self.process(exec));
-        told.unwrap_or_else(|refusal| panic!("Delete {exec:?}: {refusal:?}")).exit_status
+        let reply: Reply<DeleteResponse> = client.call("Delete", &self.process(exec));
+        reply.unwrap_or_else(|refusal| panic!("Delete {exec:?}: {refusal:?}")).exit_status
     }
 
     /// The server's pid.
@@ -469,8 +469,8 @@ impl Shim<'_> {
     /// # Panics
     /// It is refused.
     pub fn pid(&self, client: &mut Client) -> u32 {
-        let told: Reply<ConnectResponse> = client.call("Connect", &self.process(""));
-        told.expect("Connect").shim_pid
+        let reply: Reply<ConnectResponse> = client.call("Connect", &self.process(""));
+        reply.expect("Connect").shim_pid
     }
 
     /// Kill, Wait, Delete and Shutdown: the container and the server are gone.

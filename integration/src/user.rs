@@ -1,4 +1,4 @@
-//! Who is an ordinary user, and what was delegated to him?
+//! Who is an ordinary user, and what was delegated to that user?
 //!
 //! Nothing of the host's `/etc` is touched: entries of subuid(5) are seen by the runtime under test
 //! alone, in a mount namespace of its own. Delegated cgroups are made by root as systemd makes

@@ -1,10 +1,10 @@
 //! Is the living container what was asked for?
 //!
-//! Host half. Reads what the kernel says of a container's processes, namespaces, mounts and cgroup,
-//! and compares it with config.json, and with the plan that is made of that again. Nothing is
-//! changed, nothing is believed that the container says of itself, and what cannot be read is reported.
-//! A process may have less than it was given; where it has more, its own rights may have let it
-//! get that far: then it is distinguished from a container that was made wrong.
+//! Host half. Reads what the kernel says of a container's processes, namespaces, mounts and cgroup, and compares
+//! it with config.json, and with the plan that is made of that again. Nothing is changed, nothing is believed that
+//! the container says of itself, and what cannot be read is reported. A process may have less than it was given.
+//! Where it has more, its own rights may have let it get that far. Then it is distinguished from a container that
+//! was made wrong.
 
 use std::os::fd::AsFd;
 
@@ -37,6 +37,17 @@ pub use report::{Difference, NotChecked, Report};
 
 /// `CAP_SYS_ADMIN`, which mounts, and unmounts.
 const SYS_ADMIN: u64 = 1 << 21;
+
+/// When a container is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before its program runs.
+    Created,
+    /// Its program runs: from then on a container has rights of its own.
+    Running,
+    /// It has just been restored: as above, but nobody has joined it with another process.
+    Restored,
+}
 
 /// What a container is compared with.
 pub struct Asked {
@@ -112,6 +123,8 @@ struct Expected<'a> {
     basis: Option<&'a Basis>,
     /// Its program runs: from then on a container has rights of its own.
     started: bool,
+    /// Nobody can have joined it.
+    restored: bool,
     /// It may mount in its own mount namespace.
     may_mount: bool,
     /// It may write files of its own cgroup.
@@ -125,7 +138,7 @@ struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
-    fn new(asked: &'a Asked, container: &'a Container, started: bool) -> Expected<'a> {
+    fn new(asked: &'a Asked, container: &'a Container, moment: Moment) -> Expected<'a> {
         let own = &container.record.cleat;
         let plan = &asked.plan;
         let caps = plan.init.process.as_ref().map(|process| process.caps).unwrap_or_default();
@@ -138,7 +151,8 @@ impl<'a> Expected<'a> {
             plan,
             limits: &asked.limits,
             basis,
-            started,
+            started: moment != Moment::Created,
+            restored: moment == Moment::Restored,
             may_mount,
             owns_cgroup: plan.host.namespaces & NEWUSER == 0 && (may_mount || mounted),
             joined: own.joined,
@@ -156,6 +170,7 @@ impl<'a> Expected<'a> {
             limits: &[],
             basis: None,
             started: true,
+            restored: false,
             may_mount: false,
             owns_cgroup: false,
             joined: 0,
@@ -201,17 +216,17 @@ pub fn audit(container: &Container) -> Result<Report> {
         return Err(Error::of(Kind::NotRunning, what));
     }
     // A paused one may not have been started, either.
-    let started = matches!(container.connect()?, Waiting::Nobody);
-    let report = compare(container, &Asked::of(container)?, started)?;
+    let moment = if matches!(container.connect()?, Waiting::Nobody) { Moment::Running } else { Moment::Created };
+    let report = compare(container, &Asked::of(container)?, moment, None)?;
     Ok(Report { status: status.name(), ..report })
 }
 
-/// Compares a container's processes with what was asked for; `started`: they run its program.
+/// Compares a container's processes with what was asked for. `not_its` is one in its cgroup that is not the container's.
 ///
 /// # Errors
 /// Its first process has ended, or `/proc` is not there.
-pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Report> {
-    let expected = Expected::new(asked, container, started);
+pub fn compare(container: &Container, asked: &Asked, moment: Moment, not_its: Option<i32>) -> Result<Report> {
+    let expected = Expected::new(asked, container, moment);
     let ended =
         || Error::of(Kind::NotRunning, format!("container not running: {}; it has ended meanwhile", container.id()));
     let alive = container.alive()?.ok_or_else(ended)?;
@@ -234,7 +249,8 @@ pub fn compare(container: &Container, asked: &Asked, started: bool) -> Result<Re
     }
     let own = Subject::open(&proc, std::process::id().try_into().unwrap_or(0));
     let ours = own.map(|own| namespaces::of(&own)).unwrap_or_default();
-    let all = processes(&expected, &proc, &first, cgroup.as_ref());
+    let mut all = processes(&expected, &proc, &first, cgroup.as_ref());
+    all.retain(|pid| Some(*pid) != not_its);
     compare_processes(&expected, &proc, &first, &all, &ours, path, &mut report).ok_or_else(ended)?;
     report.processes = all;
     namespaces::compare_first(&expected, &first, &ours, &mut report);
@@ -280,7 +296,8 @@ fn compare_processes(
     let theirs = namespaces::of(first);
     let ids = namespaces::ids(first, ours);
     for pid in all {
-        let role = if *pid == first.pid { Role::First } else { Role::Other };
+        // What one that joined may have, no descendant of the first one can get; of a restored one that is known.
+        let role = if *pid == first.pid || expected.restored { Role::First } else { Role::Other };
         let Ok(subject) = Subject::open(proc, *pid) else { continue };
         let mut own = Report::default();
         let inside = theirs.get(NEWUSER).is_some_and(|user| namespaces::lives_below(&subject, user));
@@ -293,7 +310,7 @@ fn compare_processes(
         if let Some(cgroup) = cgroup {
             cgroup::compare_place(cgroup, &subject, &mut own);
         }
-        if role == Role::Other {
+        if *pid != first.pid {
             namespaces::compare_other(expected, &subject, &theirs, ours, &mut own);
         }
         process::compare_rest(expected, &subject, role, &mut own);

@@ -34,7 +34,7 @@ mod threads;
 mod tree;
 
 /// How long the kernel may take to freeze or to end the processes of a cgroup.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An existing cgroup.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ impl Cgroup {
     pub fn set_frozen(&self, frozen: bool) -> Result<()> {
         self.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
         let wanted = Some(u64::from(frozen));
-        if self.wait_for_event("frozen", wanted, PATIENCE)? {
+        if self.wait_for_event("frozen", wanted, TIMEOUT)? {
             return Ok(());
         }
         // Half-frozen is worse than not at all.
@@ -175,7 +175,7 @@ impl Cgroup {
         Err(Error::new(format!(
             "cgroup {}: processes did not change their state in {} s",
             self.full().display(),
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         )))
     }
 
@@ -197,15 +197,15 @@ impl Cgroup {
     /// # Errors
     /// Those of reading `cgroup.events`.
     pub fn wait_empty(&self) -> Result<bool> {
-        self.wait_empty_for(PATIENCE)
+        self.wait_empty_for(TIMEOUT)
     }
 
     /// The same for another time.
     ///
     /// # Errors
     /// As above.
-    pub fn wait_empty_for(&self, patience: Duration) -> Result<bool> {
-        let empty = self.wait_for_event("populated", Some(0), patience);
+    pub fn wait_empty_for(&self, timeout: Duration) -> Result<bool> {
+        let empty = self.wait_for_event("populated", Some(0), timeout);
         // systemd removes a scope when it is empty.
         if empty.is_err() && self.is_gone() { Ok(true) } else { empty }
     }
@@ -215,8 +215,8 @@ impl Cgroup {
     }
 
     /// The kernel wakes pollers of `cgroup.events` whenever a value in it changes.
-    fn wait_for_event(&self, key: &str, wanted: Option<u64>, patience: Duration) -> Result<bool> {
-        let deadline = Instant::now() + patience;
+    fn wait_for_event(&self, key: &str, wanted: Option<u64>, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
         let name = self.file("read", "cgroup.events");
         let events = open_beneath(&self.dir, Path::new("cgroup.events"), OFlag::O_RDONLY).context(&name)?;
         loop {

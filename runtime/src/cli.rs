@@ -1,9 +1,9 @@
 //! What did the caller type?
 //!
-//! The command line of runc: the same commands, options and defaults. clap parses it and writes
-//! the help; what clap cannot do is done before: long options with one dash, as Go programs take
-//! them, and the end of options at the first word that is none (`exec ID ls -l`). Only the command
-//! that was called is built, which keeps the start-up short.
+//! The command line of runc: the same commands, options and defaults. clap parses it and writes the help. What
+//! clap cannot do is done before: long options with one dash, as Go programs take them, and the end of options at
+//! the first word that is none (`exec ID ls -l`). Only the command that was called is built, which keeps the
+//! start-up short.
 
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -158,6 +158,9 @@ pub struct Kill {
     /// No error when the container is not running (its remaining processes get the signal)
     #[arg(short, long, hide = true)]
     pub all: bool,
+    /// The ID is a regular expression: all containers whose ids it is found in
+    #[arg(short, long)]
+    pub regex: bool,
     /// The container
     #[arg(value_name = "ID")]
     pub id: String,
@@ -172,6 +175,9 @@ pub struct Delete {
     /// Kill a running container first; no error when it does not exist
     #[arg(short, long)]
     pub force: bool,
+    /// The ID is a regular expression: all containers whose ids it is found in
+    #[arg(short, long)]
+    pub regex: bool,
     /// The container
     #[arg(value_name = "ID")]
     pub id: String,
@@ -541,6 +547,9 @@ pub struct Check {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// Print instead whether checkpoints can be made here, and with ID of this container
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
+    pub checkpoint: Option<String>,
     /// Directory of a bundle to check, too
     #[arg(value_name = "BUNDLE", value_parser = path)]
     pub bundle: Option<PathBuf>,

@@ -7,6 +7,7 @@ use crate::cli::Rootless;
 use crate::container::Store;
 use crate::error::{Context, Error, Result};
 use crate::plan::host::CgroupManager;
+use crate::sys::regex::Regex;
 
 pub mod audit;
 pub mod check;
@@ -58,6 +59,26 @@ pub fn revision(commit: Option<&str>) -> String {
     commit
         .filter(|commit| !commit.is_empty())
         .map_or_else(|| format!("v{version}"), |commit| format!("v{version}-g{commit}"))
+}
+
+/// Does it to one container; or, with a regular expression, as with crun, to all whose ids it is found in: what fails
+/// with one of them is a warning.
+///
+/// # Errors
+/// Those of `act` for one container; it is no expression; the containers cannot be listed.
+pub fn each(shell: &Shell<'_>, id: &str, is_expression: bool, act: impl Fn(&str) -> Result<()>) -> Result<()> {
+    if !is_expression {
+        return act(id);
+    }
+    let expression = Regex::new(id).ok_or_else(|| {
+        Error::new(format!("--regex {id:?}: not a regular expression")).remedy("see regex(7), extended ones")
+    })?;
+    for id in shell.store.ids()?.iter().filter(|id| expression.is_in(id)) {
+        if let Err(error) = act(id) {
+            (shell.report)(&error.within(id).to_string());
+        }
+    }
+    Ok(())
 }
 
 /// Prints to standard output. A reader that has gone away is an error like any other.

@@ -10,7 +10,7 @@ mod store;
 mod trust;
 
 pub use basis::Basis;
-pub use oci_state::{OCI_VERSION, state_json};
+pub use oci_state::{OCI_VERSION, state_around_pid, state_json};
 pub use own_cgroup::CgroupOwner;
 pub use status::{Alive, CheckpointMark, Container, Waiting, process_start};
 pub use store::*;

@@ -15,8 +15,6 @@ pub enum Kind {
     NoContainer,
     /// The container's process is not there any more.
     NotRunning,
-    /// All was created, and then the program could not be executed, or a hook just before it failed.
-    NotStarted,
     /// A state may have been written by others than the caller and root.
     Untrusted,
     /// Something that is to be mounted is not there.

@@ -53,13 +53,10 @@ fn command(words: Vec<OsString>) -> u8 {
     };
     let log = if is_for_shim(&invocation.action) { log.for_shim() } else { log };
     perform(&invocation, &log, inherited).unwrap_or_else(|error| {
-        let late = error.kind() == Kind::NotStarted;
         log.send(Level::Error, &raw_words::shown(&error.within(subject(&invocation.action)).to_string()));
         // The runtime's own failure must not look like one of the program's.
         match invocation.action {
             Action::Exec(_) => 255,
-            // As with runc, whose init has this exit status then.
-            Action::Run(..) if late => 255,
             // 1 is a container that is not what was asked for.
             Action::Audit(_) => 2,
             _ => 1,
@@ -114,6 +111,9 @@ fn perform(invocation: &Invocation, log: &Log, inherited: u32) -> Result<u8> {
     }
     if let Action::Check(options) = &invocation.action {
         let state = root(global.root.as_deref(), false);
+        if let Some(id) = &options.checkpoint {
+            return commands::check::checkpoint(&Store::new(state?), id, options.json);
+        }
         let asked = commands::check::Asked { rootless: global.rootless, manager: manager(global)? };
         return commands::check::check(asked, &state, options.bundle(), options.json);
     }
@@ -158,8 +158,14 @@ fn act(shell: &Shell<'_>, action: &Action, named: bool) -> Result<u8> {
         Action::Run(options, run) => commands::create::run(shell, options, *run),
         Action::Start(options) => done(commands::start::start(shell, &options.id)),
         Action::State(options) => done(commands::state::state(shell, &options.id)),
-        Action::Kill(options) => done(commands::kill::kill(shell, &options.id, &options.signal, options.all)),
-        Action::Delete(options) => done(commands::delete::delete(shell, &options.id, options.force)),
+        Action::Kill(options) => {
+            let kill = |id: &str| commands::kill::kill(shell, id, &options.signal, options.all);
+            done(commands::each(shell, &options.id, options.regex, kill))
+        }
+        Action::Delete(options) => {
+            let delete = |id: &str| commands::delete::delete(shell, id, options.force);
+            done(commands::each(shell, &options.id, options.regex, delete))
+        }
         Action::List(options) => done(commands::list::list(shell, options, named)),
         Action::Ps(options) => done(commands::ps::ps(shell, &options.id, options.format == "json", &options.arguments)),
         Action::Exec(options) => commands::exec::exec(shell, options),

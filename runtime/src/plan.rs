@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cleat_plan as wire;
-use cleat_plan::Hooks;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::plan::host::Host;
-use crate::spec;
 use crate::spec::Spec;
 use crate::sys::clean_path::clean;
 
@@ -48,6 +46,7 @@ pub use cgroup::Cgroup;
 pub use clone_flags::*;
 pub use devices::Rule as DeviceRule;
 pub use findings::Findings;
+pub use hooks::HookLog;
 pub(crate) use hooks::hooks;
 use ids::{Ids, id_maps};
 pub use namespaces::reaches_host;
@@ -81,7 +80,7 @@ pub struct HostHalf {
     pub id: String,
     /// The root directory, absolute.
     pub rootfs: PathBuf,
-    /// A network namespace that is made beside the rest, and how; the init joins it.
+    /// A network namespace that is made concurrently with the rest, and how; the init joins it.
     pub network: Option<Network>,
     /// Namespaces made by `clone3`, `CLONE_NEW*`.
     pub clone_flags: u64,
@@ -111,6 +110,8 @@ pub struct HostHalf {
     pub poststart: Vec<wire::Hook>,
     /// `poststop` hooks.
     pub poststop: Vec<wire::Hook>,
+    /// Where they print.
+    pub hook_log: HookLog,
     /// The container has a terminal.
     pub terminal: bool,
     /// The filter of system calls, for processes that join later.
@@ -230,7 +231,7 @@ fn joined(namespaces: &Namespaces, fds: &mut Vec<CreateFd>, findings: &mut Findi
 struct Entry {
     /// The init enters these.
     join: Vec<wire::Join>,
-    /// One that is made beside the rest, and joined, too.
+    /// One that is made concurrently with the rest, and joined, too.
     network: Option<Network>,
     /// `clone3` makes these.
     by_clone: u64,
@@ -252,14 +253,14 @@ impl Entry {
         host: &Host,
         findings: &mut Findings,
     ) -> Entry {
-        // cgroup and time namespaces are made by the init: their contents depend on where it is; and an
-        // ipc namespace's message queues belong to who makes it, who is to be root of a new user namespace.
+        // The init makes cgroup and time namespaces: their contents depend on where it is. It also makes the ipc
+        // namespace: its message queues belong to its creator, who is to be root of a new user namespace.
         let queues = if namespaces.new & NEWUSER == 0 { 0 } else { NEWIPC };
         let by_init = namespaces.new & (NEWCGROUP | NEWTIME | queues);
         let mut by_clone = namespaces.new & !by_init;
-        // What belongs to our user namespace can be entered only before there is a new one, and a new
-        // one must be made in the others: by the init, since a process there sees it being made
-        // and what program it is then (CVE-2019-5736).
+        // What belongs to our user namespace can be entered only before there is a new one. A new one must be made
+        // in the others: by the init, since a process there sees it being made and what program it is then
+        // (CVE-2019-5736).
         let inside = namespaces.joins(NEWUSER) || namespaces.new & NEWUSER != 0 && !join.is_empty();
         let network = Network::of(namespaces, spec, host.euid);
         if network.is_some() {
@@ -305,16 +306,19 @@ fn init_settings(request: &Request, spec: &Spec, namespaces: &Namespaces, findin
         hostname: findings.keep(name_in_uts(&spec.hostname, "hostname", namespaces)),
         domainname: findings.keep(name_in_uts(&spec.domainname, "domainname", namespaces)),
         sysctl: sysctls(spec, namespaces, findings),
-        create_container: of_init(&spec.hooks.create_container, "createContainer", findings),
-        start_container: of_init(&spec.hooks.start_container, "startContainer", findings),
         inherited: memory::inherited(spec, findings),
         ..wire::Plan::default()
     }
 }
 
-/// Hooks that the init runs. Their state is known when it is.
-fn of_init(list: &[spec::Hook], kind: &str, findings: &mut Findings) -> Hooks {
-    Hooks { list: hooks(list, kind, findings), state: Vec::new() }
+/// Where hooks print, if there are any: an annotation decides nothing else.
+fn hook_log(spec: &Spec, findings: &mut Findings) -> HookLog {
+    let hooks = &spec.hooks;
+    let of_host = [&hooks.prestart, &hooks.create_runtime, &hooks.poststart, &hooks.poststop];
+    if of_host.iter().chain(&[&hooks.create_container, &hooks.start_container]).all(|list| list.is_empty()) {
+        return HookLog::default();
+    }
+    findings.keep(HookLog::of(&spec.annotations))
 }
 
 impl Plan {
@@ -339,7 +343,7 @@ impl Plan {
         let rootfs = clean(&request.bundle, Path::new(findings.keep(root_path(spec))));
         let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
-        let ids = Ids::of_birth(id_maps.as_ref(), &namespaces, host);
+        let ids = Ids::of_create(id_maps.as_ref(), &namespaces, host);
         let user_namespace = namespaces.has(NEWUSER);
         let cgroup = cgroup::decide(request, spec, host, &namespaces, limits, findings);
         let owner = cgroup::owner(spec, &namespaces, id_maps.as_ref());
@@ -355,6 +359,11 @@ impl Plan {
         let rdt =
             findings.keep(rdt.map(|asked| resctrl::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         let entry = Entry::decide(&namespaces, join, &mut fds, spec, host, findings);
+        let hook_log = hook_log(spec, findings);
+        let create_container = (spec.hooks.create_container.as_slice(), "createContainer");
+        let start_container = (spec.hooks.start_container.as_slice(), "startContainer");
+        let mut of_init = |list| hooks::of_init(list, &hook_log, &mut fds, findings);
+        let (create_container, start_container) = (of_init(create_container), of_init(start_container));
         let listener = request.start_later.then(|| push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen));
         let start = findings.keep(listener.transpose()).unwrap_or_default();
         let mut mount_fds = Vec::new();
@@ -382,6 +391,8 @@ impl Plan {
             root: Some(init_root),
             terminal,
             runtime_hooks: !runtime_hooks.is_empty() || !net_devices.is_empty(),
+            create_container,
+            start_container,
             process,
             start,
             ..init_settings(request, spec, &namespaces, findings)
@@ -405,6 +416,7 @@ impl Plan {
             runtime_hooks,
             poststart: hooks(&spec.hooks.poststart, "poststart", findings),
             poststop: hooks(&spec.hooks.poststop, "poststop", findings),
+            hook_log,
             terminal: terminal.is_some(),
             seccomp: filter,
             annotations: spec.annotations.clone(),

@@ -1,7 +1,7 @@
 //! Who is connected, which requests came, and who gets which answer?
 //!
-//! The socket is a file of mode 0600 in a directory of root's, and every peer's user is asked, too
-//! (CVE-2020-15257: abstract sockets, which any process of the host's network namespace could reach).
+//! The socket is a file of mode 0600 in a directory of root's, and every peer's user is asked, too.
+//! (CVE-2020-15257: abstract sockets, which any process of the host's network namespace could reach.)
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

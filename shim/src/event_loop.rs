@@ -213,8 +213,8 @@ impl Server {
         }
     }
 
-    /// Accepts a peer. Where no descriptor is left, one that has not sent a request makes room, or else the new one is
-    /// disconnected: left in the queue, it would keep epoll reporting the listener.
+    /// Accepts a peer. Where no descriptor is left, one that has not sent a request makes room, or else the new
+    /// one is disconnected. Left in the queue, it would keep epoll reporting the listener.
     fn accept_peer(&mut self) -> Option<OwnedFd> {
         match connections::accept(&self.listener) {
             Ok(socket) => socket,

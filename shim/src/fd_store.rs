@@ -1,9 +1,9 @@
 //! Where are descriptors that only have to be open?
 //!
-//! The other end of a fifo is held for the container's whole life and used once: when the container ends. Until then
-//! it should not count against `RLIMIT_NOFILE`, of which a pod's containers would take three each. It waits in a message
-//! that the shim has sent to itself, which the kernel keeps as open as a descriptor (unix(7), `SCM_RIGHTS`) and closes
-//! when the shim ends, however it does.
+//! The other end of a fifo is held for the container's whole life and used once: when the container ends. Until
+//! then it should not count against `RLIMIT_NOFILE`, of which a pod's containers would take three each. It waits
+//! in a message that the shim has sent to itself. The kernel keeps it as open as a descriptor (unix(7),
+//! `SCM_RIGHTS`) and closes when the shim ends, however it does.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -406,8 +406,8 @@ impl Tasks {
         self.report_init_exit(id, effects);
     }
 
-    /// Publishes the exit of an init after its start, after the exits of all other processes, and when its output has
-    /// been read: containerd 1.6 closes the streams as soon as it hears of the exit.
+    /// Publishes the exit of an init after its start, after the exits of all other processes, and when its output
+    /// has been read. containerd 1.6 closes the streams as soon as it learns of the exit.
     fn report_init_exit(&mut self, id: &str, effects: &mut Effects) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let starting = matches!(task.init.phase, Phase::Starting(_) | Phase::Creating(_));

@@ -114,8 +114,8 @@ pub(crate) fn mount(target: &str) -> ExitCode {
     }
 }
 
-/// Tries to read the host's file `canary` (an absolute path on the host) through everything that
-/// could lead out: the cwd, every open descriptor, the roots and cwds of all visible processes.
+/// Tries to read the host's file `canary` (an absolute path on the host) through everything that could lead out.
+/// That is the cwd, every open descriptor, and the roots and cwds of all visible processes.
 pub(crate) fn escape(canary: &str) -> Value {
     let relative = canary.trim_start_matches('/');
     let up = "../".repeat(32);
@@ -208,7 +208,7 @@ pub(crate) fn trace() -> ! {
 }
 
 /// A user namespace of its own, and a procfs and a sysfs there that have no masks (Linux fs/namespace.c,
-/// `mount_too_revealing`): root of it may have them if one without masks is in the mount namespace.
+/// `mount_too_revealing`). Root of it may have them if one without masks is in the mount namespace.
 pub(crate) fn fresh() {
     use nix::sched::{CloneFlags, unshare};
     let ids = [("uid_map", nix::unistd::getuid().as_raw()), ("gid_map", nix::unistd::getgid().as_raw())];

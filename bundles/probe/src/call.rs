@@ -1,6 +1,6 @@
 //! What does the kernel answer to a system call by its number, whatever the number?
 //!
-//! All `unsafe` of the probe: nothing else can be told apart by a filter of system calls.
+//! All `unsafe` of the probe: a filter of system calls can distinguish nothing else.
 #![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What does a container look like from within, told to a person in a few lines?
+//! What does a container look like from within, for a person, in a few lines?
 
 use std::fmt::Write as _;
 

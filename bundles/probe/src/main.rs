@@ -1,8 +1,8 @@
 //! `probe` runs inside a container and prints facts; the tests on the outside judge them.
 //!
-//! It runs in root file systems that hold nothing else, so it is linked statically and answers
-//! under many names: `probe facts` prints one JSON object, every other word does one small thing
-//! and prints what came of it. What cannot be learnt (no `/proc`, say) is `null`, never a failure.
+//! It runs in root file systems that hold nothing else, so it is linked statically and answers under many names.
+//! `probe facts` prints one JSON object, every other word does one small thing and prints what came of it. What
+//! cannot be learnt (no `/proc`, say) is `null`, never a failure.
 
 mod act;
 mod attack;
@@ -70,9 +70,9 @@ usage: probe [WORD [ARGUMENT…]]
   write-direct PATH BYTES     write past the page cache: the same
   allocate PATH BYTES         fallocate(2)
 
-  left PATH…                  beside containers: files below, mounts, processes, as one JSON object
-  console SOCKET              beside containers: receive a terminal's master, print what comes out of it
-  pty PROGRAM [ARGUMENT…]     beside containers: run a program on a new terminal, print what comes out of it
+  left PATH…                  outside containers: files below, mounts, processes, as one JSON object
+  console SOCKET              outside containers: receive a terminal's master, print what comes out of it
+  pty PROGRAM [ARGUMENT…]     outside containers: run a program on a new terminal, print what comes out of it
 
   attack-exe N                find the runtime's program in /proc N times and write to it
   attack-exchange A B         exchange two names for ever
@@ -82,7 +82,6 @@ usage: probe [WORD [ARGUMENT…]]
   attack-fresh                a procfs, then a sysfs, in namespaces of its own: what it shows of what is masked here
   attack-trace                trace every process that shows up, for ever";
 
-#[allow(clippy::too_many_lines, reason = "a table of verbs")]
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if args.len() > 2 && args[0] == "into" {
@@ -153,6 +152,31 @@ fn main() -> ExitCode {
         ("hook", [file, tag]) => return act::hook(file, tag, "0"),
         ("hook", [file, tag, status]) => return act::hook(file, tag, status),
         ("hook-sleep", [file, tag]) => act::hook_sleep(file, tag),
+        (attack, rest) if attack.starts_with("attack-") => return attack_with(attack, rest),
+        (outside, rest) => return outside_containers(outside, rest),
+    }
+    ExitCode::SUCCESS
+}
+
+/// What attacks.
+fn attack_with(word: &str, rest: &[&str]) -> ExitCode {
+    match (word, rest) {
+        ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
+        ("attack-exchange", [a, b]) => return attack::exchange(a, b),
+        ("attack-mount", [target]) => return attack::mount(target),
+        ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
+        ("attack-doors", [canary]) => attack::doors(canary),
+        ("attack-fresh", []) => attack::fresh(),
+        ("attack-fresh-mounts", []) => print_json(&attack::fresh_mounts()),
+        ("attack-trace", []) => attack::trace(),
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+/// What does not run in a container, but next to some.
+fn outside_containers(word: &str, rest: &[&str]) -> ExitCode {
+    match (word, rest) {
         ("left", paths) => print_json(&witness::left(paths)),
         ("console", [socket]) => {
             if let Err(error) = witness::console(socket) {
@@ -167,20 +191,14 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
-        ("attack-exe", [tries]) => attack::exe(tries.parse().unwrap_or(1000)),
-        ("attack-exchange", [a, b]) => return attack::exchange(a, b),
-        ("attack-mount", [target]) => return attack::mount(target),
-        ("attack-escape", [canary]) => print_json(&attack::escape(canary)),
-        ("attack-doors", [canary]) => attack::doors(canary),
-        ("attack-fresh", []) => attack::fresh(),
-        ("attack-fresh-mounts", []) => print_json(&attack::fresh_mounts()),
-        ("attack-trace", []) => attack::trace(),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     }
     ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
 
 fn print_json(value: &serde_json::Value) {

@@ -25,7 +25,7 @@ fn ok(result: c_long) -> Option<c_long> {
 pub(crate) fn scheduling() -> Option<SchedAttr> {
     let mut attr = SchedAttr::default();
     let size = size_of::<SchedAttr>();
-    // SAFETY: the kernel writes at most the size that it is told.
+    // SAFETY: the kernel writes at most the size that is passed.
     ok(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, size, 0) })?;
     Some(attr)
 }
@@ -57,7 +57,7 @@ pub(crate) fn session_keyring() -> Option<(c_long, String)> {
     let mut text = [0u8; 256];
     // SAFETY: numbers only.
     let serial = ok(unsafe { libc::syscall(libc::SYS_keyctl, ID, SESSION, 0) })?;
-    // SAFETY: the kernel writes at most the length that it is told.
+    // SAFETY: the kernel writes at most the length that is passed.
     let length = ok(unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, SESSION, text.as_mut_ptr(), text.len()) })?;
     // With the zero at its end.
     let length = usize::try_from(length).ok()?.saturating_sub(1).min(text.len());

@@ -1,4 +1,4 @@
-//! Not in a container but beside one: what is there when commands have ended, and what comes out of a terminal?
+//! Not in a container but outside: what is there when commands have ended, and what comes out of a terminal?
 
 use std::fs;
 use std::io::{self, IoSliceMut, Write as _};

@@ -8,7 +8,7 @@ use cleat::plan::Findings;
 use cleat::plan::seccomp::{Family, decide};
 use cleat::spec;
 
-use crate::error::{At as _, Result};
+use crate::error::{At as _, Context as _, Result, bail};
 use crate::statistics::median;
 
 /// Docker 28.5's default profile, as it writes it into config.json.
@@ -35,7 +35,7 @@ pub(crate) fn once() -> Result<()> {
     let parsed = start.elapsed();
     let start = Instant::now();
     let filter =
-        decide(black_box(&profile), None, Family::NATIVE, &mut Findings::default()).ok_or("compile: no filter")?;
+        decide(black_box(&profile), None, Family::NATIVE, &mut Findings::default()).context("compile: no filter")?;
     let compiled = start.elapsed();
     println!("{} {} {}", parsed.as_nanos(), compiled.as_nanos(), filter.program.count());
     Ok(())
@@ -50,7 +50,7 @@ pub(crate) fn measure() -> Result<Compile> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let numbers: Vec<f64> = text.split_whitespace().flat_map(str::parse).collect();
         let [parsed, compiled, _] = numbers[..] else {
-            return Err(format!("{WORD}: no figures, but {text:?} {}", String::from_utf8_lossy(&output.stderr)));
+            bail!("{WORD}: no figures, but {text:?} {}", String::from_utf8_lossy(&output.stderr));
         };
         parse.push(parsed / 1e6);
         compile.push(compiled / 1e6);

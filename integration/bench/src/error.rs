@@ -1,17 +1,28 @@
 //! What does an error say?
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
-/// An error is one line that says what, where and why; nothing here decides on its kind.
-pub(crate) type Result<T> = std::result::Result<T, String>;
+pub(crate) use anyhow::{Context, Result, anyhow, bail};
 
-/// Puts the place of an error before its cause.
+/// A signal has ended the measurement: the one error that is never a runtime's.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Puts the place of an error before its cause, as `anyhow::Context` does; the place is text at once.
 pub(crate) trait At<T> {
     fn at(self, place: impl Display) -> Result<T>;
 }
 
-impl<T, E: Display> At<T> for std::result::Result<T, E> {
+impl<T, E: Into<anyhow::Error>> At<T> for std::result::Result<T, E> {
     fn at(self, place: impl Display) -> Result<T> {
-        self.map_err(|cause| format!("{place}: {cause}"))
+        self.map_err(|cause| cause.into().context(place.to_string()))
     }
 }

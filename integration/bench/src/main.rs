@@ -1,8 +1,8 @@
-//! How fast is `cleat`, and how small, beside its peers and beside the kernel itself?
+//! How fast is `cleat`, and how small, compared with its peers and with the kernel itself?
 //!
-//! Every round takes one sample of every operation from every runtime, in an order that changes
-//! so that each runtime follows each other one equally often: whatever else the machine does, it
-//! does to all of them. Medians are compared, within this one run only.
+//! Every round takes one sample of every operation from every runtime, in an order that changes. So each runtime
+//! follows each other one equally often, and whatever else the machine does, it does to all of them. Medians are
+//! compared, within this one run only.
 //!
 //! | file | the one question it answers |
 //! |---|---|
@@ -18,6 +18,7 @@
 //! | `min_memory.rs` | under which limit of memory does a program still start? |
 //! | `compile.rs` | what does it cost to understand a profile of system calls? |
 //! | `report.rs` | what do the figures say, and are the budgets met? |
+//! | `progress.rs` | how far is it? |
 //! | `error.rs` | what does an error say? |
 //! | `floor/` | a program of its own: what does the kernel alone charge? |
 
@@ -27,6 +28,7 @@ mod error;
 mod min_memory;
 mod options;
 mod orphans;
+mod progress;
 mod report;
 mod rounds;
 mod runtimes;
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         return match compile::once() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("bench: {error}");
+                eprintln!("bench: {error:#}");
                 ExitCode::FAILURE
             }
         };
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
         Ok(Some(options)) => options,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {error}");
+            eprintln!("bench: {error:#}");
             return ExitCode::from(2);
         }
     };
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("bench: {error}");
+            eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -5,8 +5,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::error::{At as _, Result};
+use crate::error::{At as _, Interrupted, Result, bail};
 use crate::options::Options;
+use crate::progress;
 use crate::runtimes::{Operation, Subject};
 use crate::sample::{self, Signals};
 use crate::workdir::Workdir;
@@ -42,11 +43,10 @@ impl Smallest {
         }
         let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").at("cgroup.controllers")?;
         if !controllers.split_whitespace().any(|name| name == "memory") {
-            return Err("--memory: cgroup v2 has no memory controller here; integration/guest/run has".into());
+            bail!("--memory: cgroup v2 has no memory controller here; integration/guest/run has");
         }
         let mut found = Vec::new();
         for subject in subjects.iter().filter(|subject| !subject.is_floor()) {
-            eprintln!("bench: smallest memory.max of {}", subject.name);
             found.push((subject.name, search(place, signals, subject, options.memory)?));
         }
         Ok(Some(Self { tries: options.memory, found }))
@@ -64,7 +64,8 @@ fn search(place: &Workdir, signals: &Signals, subject: &Subject, tries: usize) -
     let before = fs::read_to_string(&path).at(path.display())?;
     let mut spec: Value = serde_json::from_str(&before).at(path.display())?;
     let mut smallest = None;
-    for kb in STEPS {
+    let bar = progress::bar(&format!("smallest memory.max of {}", subject.name), STEPS.len());
+    for kb in bar.wrap_iter(STEPS.into_iter()) {
         let bytes = kb * 1024;
         spec["linux"]["resources"]["memory"] = json!({ "limit": bytes, "swap": bytes });
         fs::write(&path, spec.to_string()).at(path.display())?;
@@ -85,7 +86,7 @@ fn runs_once(place: &Workdir, signals: &Signals, subject: &Subject) -> Result<bo
     let Some(command) = subject.command(place, Operation::Run, subject.name) else { return Ok(false) };
     match sample::measure(place, signals, &command) {
         Ok(_) => Ok(true),
-        Err(error) if error.ends_with("interrupted") => Err(error),
+        Err(error) if error.is::<Interrupted>() => Err(error),
         Err(_) => {
             // Some leave their state behind when they are killed.
             let _ = sample::output(signals, &subject.delete(place, subject.name));

@@ -3,10 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::error::{At as _, Result};
+use crate::error::{At as _, Context as _, Result, bail};
 
 const HELP: &str = "\
-bench: cleat beside crun, runc and the kernel's floor, interleaved in one run (needs root)
+bench: cleat compared with crun, runc and the kernel's floor, interleaved in one run (needs root)
 
     --cleat PATH    the runtime to judge; else CLEAT_RUNTIME, else the release build
     --init PATH     cleat's init, for its size
@@ -65,7 +65,7 @@ impl Options {
         let mut words = env::args_os().skip(1);
         while let Some(word) = words.next() {
             let name = word.to_string_lossy().into_owned();
-            let mut value = || words.next().ok_or(format!("{name}: a value is missing"));
+            let mut value = || words.next().with_context(|| format!("{name}: a value is missing"));
             let number = |value: std::ffi::OsString| {
                 let text = value.to_string_lossy();
                 text.parse::<usize>().at(format!("{name} {text}"))
@@ -83,12 +83,12 @@ impl Options {
                     print!("{HELP}");
                     return Ok(None);
                 }
-                _ => return Err(format!("{name}: no such option; see --help")),
+                _ => bail!("{name}: no such option; see --help"),
             }
         }
         if !options.floor.is_file() {
             let floor = options.floor.display();
-            return Err(format!("{floor}: not there; build it: cargo build --release -p bench"));
+            bail!("{floor}: not there; build it: cargo build --release -p bench");
         }
         Ok(Some(options))
     }

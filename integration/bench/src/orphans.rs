@@ -6,22 +6,22 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::error::Result;
+use crate::error::{Result, bail};
 
 /// After this, a process is taken for hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits until `pid`, orphaned to us, has ended.
 pub(crate) fn await_end(pid: i32) -> Result<()> {
-    let patience = Instant::now() + PATIENCE;
-    while Instant::now() < patience {
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
         match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(200)),
             Ok(_) | Err(Errno::ECHILD) => return Ok(()),
-            Err(error) => return Err(format!("wait for {pid}: {error}")),
+            Err(error) => bail!("wait for {pid}: {error}"),
         }
     }
-    Err(format!("{pid} lives on, {} s after its end", PATIENCE.as_secs()))
+    bail!("{pid} has not ended within {} s", TIMEOUT.as_secs())
 }
 
 /// Leaves no zombie of an orphan. Must not be called while a child of our own runs.

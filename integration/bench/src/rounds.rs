@@ -1,8 +1,9 @@
 //! In which order are samples taken?
 
-use crate::error::{At as _, Result};
+use crate::error::{At as _, Interrupted, Result, bail};
 use crate::options::Options;
 use crate::orphans;
+use crate::progress;
 use crate::runtimes::{Operation, Subject};
 use crate::sample::{self, Cost, Signals};
 use crate::workdir::Workdir;
@@ -60,9 +61,9 @@ pub(crate) fn fit(place: &Workdir, signals: &Signals, found: Vec<Subject>) -> Re
     for subject in found {
         match life(place, signals, &subject) {
             Ok(()) => fit.push(subject),
-            Err(error) if error.ends_with("interrupted") => return Err(error),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {
-                unfit.push(error);
+                unfit.push(format!("{error:#}"));
                 if !subject.is_floor() {
                     place.sweep();
                 }
@@ -134,10 +135,7 @@ pub(crate) fn take(
     };
     let mut figures: Vec<Figures> = subjects.iter().map(new).collect();
     let rounds = options.warmups + options.rounds;
-    for round in 0..rounds {
-        if round % 10 == 0 {
-            eprintln!("bench: round {round} of {rounds}");
-        }
+    for round in progress::bar("rounds", rounds).wrap_iter(0..rounds) {
         let counts = round >= options.warmups;
         for operation in Operation::ALL {
             let able = (0..subjects.len()).filter(|&at| subjects[at].does(operation));
@@ -179,7 +177,7 @@ fn calls(place: &Workdir, signals: &Signals, subject: &Subject, figures: &mut Fi
         let text = sample::output(signals, &subject.calls(place, bundle)).at(format!("{} {bundle}", subject.name))?;
         let numbers: Vec<f64> = text.split_whitespace().flat_map(str::parse).collect();
         let [getppid, personality] = numbers[..] else {
-            return Err(format!("{} {bundle}: no figures, but {text:?}", subject.name));
+            bail!("{} {bundle}: no figures, but {text:?}", subject.name);
         };
         figures.call_ns[plain as usize].push(getppid);
         figures.call_ns[with_arguments as usize].push(personality);

@@ -12,9 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use procfs::process::Process;
 
-use crate::error::{At as _, Result};
-use crate::orphans::PATIENCE;
+use crate::error::{At as _, Context as _, Interrupted, Result, bail};
+use crate::orphans::TIMEOUT;
 use crate::workdir::Workdir;
 
 /// An interrupt is an error like any other, so that what was made is removed.
@@ -60,12 +61,12 @@ pub(crate) fn measure(place: &Workdir, signals: &Signals, command: &[OsString]) 
     let answer = finish(child, signals)?;
     let numbers: Vec<f64> = answer.split(' ').flat_map(str::parse).collect();
     let [wall_ns, cpu_us, peak_kb, code] = numbers[..] else {
-        return Err(format!("floor time: no figures, but {answer:?}"));
+        bail!("floor time: no figures, but {answer:?}");
     };
     if code != 0.0 {
         let text = fs::read_to_string(&stderr).unwrap_or_default();
         let line = text.trim().lines().last().unwrap_or("it said nothing");
-        return Err(format!("exit code {code}: {line}"));
+        bail!("exit code {code}: {line}");
     }
     Ok(Cost { wall_ms: wall_ns / 1e6, cpu_ms: cpu_us / 1e3, peak_mb: peak_kb * 1024.0 / 1e6 })
 }
@@ -75,7 +76,7 @@ pub(crate) fn measure(place: &Workdir, signals: &Signals, command: &[OsString]) 
 /// # Errors
 /// It cannot be executed, it hangs, or we were interrupted.
 pub(crate) fn output(signals: &Signals, command: &[OsString]) -> Result<String> {
-    let (program, args) = command.split_first().ok_or("no command")?;
+    let (program, args) = command.split_first().context("no command")?;
     let child = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn();
     finish(child.at(program.to_string_lossy())?, signals)
 }
@@ -83,25 +84,25 @@ pub(crate) fn output(signals: &Signals, command: &[OsString]) -> Result<String> 
 fn finish(mut child: Child, signals: &Signals) -> Result<String> {
     let group = i32::try_from(child.id()).map(Pid::from_raw).at("pid")?;
     let mut answer = String::new();
-    let heard = wait_for_answer(&mut child, signals, &mut answer);
-    if heard.is_err() {
+    let answered = wait_for_answer(&mut child, signals, &mut answer);
+    if answered.is_err() {
         let _ = killpg(group, Signal::SIGKILL);
     }
     child.wait().at("floor time")?;
-    heard.map(|()| answer)
+    answered.map(|()| answer)
 }
 
 fn wait_for_answer(child: &mut Child, signals: &Signals, answer: &mut String) -> Result<()> {
-    let mut output = child.stdout.take().ok_or("floor time: no output")?;
+    let mut output = child.stdout.take().context("floor time: no output")?;
     let mut sources =
         [PollFd::new(output.as_fd(), PollFlags::POLLIN), PollFd::new(signals.0.as_fd(), PollFlags::POLLIN)];
-    let patience = PollTimeout::try_from(PATIENCE).at("patience")?;
-    let ready = poll(&mut sources, patience).at("poll")?;
+    let timeout = PollTimeout::try_from(TIMEOUT).at("timeout")?;
+    let ready = poll(&mut sources, timeout).at("poll")?;
     if sources[1].any() == Some(true) {
-        return Err("interrupted".into());
+        return Err(Interrupted.into());
     }
     if ready == 0 {
-        return Err(format!("no end after {} s", PATIENCE.as_secs()));
+        bail!("no end after {} s", TIMEOUT.as_secs());
     }
     output.read_to_string(answer).at("floor time").map(drop)
 }
@@ -119,10 +120,8 @@ pub(crate) fn pid(place: &Workdir, name: &str) -> Result<i32> {
 
 /// The proportional set size of a process: pages it shares count in parts.
 pub(crate) fn pss_mb(pid: i32) -> Result<f64> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path).at(&path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let words = line.and_then(|line| line.split_whitespace().next());
-    let kb: f64 = words.ok_or("no Pss").at(&path)?.parse().at(&path)?;
-    Ok(kb * 1024.0 / 1e6)
+    let rollup = Process::new(pid).and_then(|process| process.smaps_rollup()).at(format!("smaps_rollup of {pid}"))?;
+    let mapping = rollup.memory_map_rollup.0.first().with_context(|| format!("smaps_rollup of {pid}: it is empty"))?;
+    let bytes = *mapping.extension.map.get("Pss").with_context(|| format!("smaps_rollup of {pid}: no Pss"))?;
+    Ok(u32::try_from(bytes / 1024).map(f64::from).at("Pss")? * 1024.0 / 1e6)
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::error::{At as _, Result};
+use crate::error::{At as _, Result, anyhow};
 use crate::options::Options;
 use crate::orphans;
+use crate::progress;
 use crate::rounds::{Series, once};
 use crate::runtimes::{Operation, Subject};
 use crate::sample::Signals;
@@ -68,11 +69,11 @@ pub(crate) fn measure(
     let warm = |count| lives(place, signals, subject, count, &mut Default::default());
     let count = options.rounds.div_ceil(TURNS);
     let state = place.path("state").join(subject.name);
-    for turn in 1..=TURNS {
+    let bar = progress::bar(&format!("turns with {} containers by {}", names.len(), subject.name), TURNS);
+    for _ in bar.wrap_iter(0..TURNS) {
         warm(options.warmups)?;
         lives(place, signals, subject, count, &mut crowd.alone)?;
         charge(count, &mut crowd.floor[0])?;
-        eprintln!("bench: {} containers by {}, turn {turn} of {TURNS}", names.len(), subject.name);
         for name in &names {
             once(place, signals, subject, Operation::Create, name)?;
             once(place, signals, subject, Operation::Start, name)?;
@@ -96,7 +97,7 @@ fn lives(place: &Workdir, signals: &Signals, subject: &Subject, count: usize, in
         let mut take = |operation: Operation, index: usize| {
             let cost = once(place, signals, subject, operation, name)?;
             cost.into_iter().for_each(|cost| into[index].add(cost));
-            Ok::<(), String>(())
+            Ok::<(), anyhow::Error>(())
         };
         take(Operation::Create, 0)?;
         once(place, signals, subject, Operation::Start, name)?;
@@ -110,7 +111,7 @@ fn lives(place: &Workdir, signals: &Signals, subject: &Subject, count: usize, in
 
 /// `delete --force` of all of them, each by a process of its own, none of which waits for another.
 fn delete_at_once(place: &Workdir, subject: &Subject, names: &[String]) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(120);
+    const TIMEOUT: Duration = Duration::from_secs(120);
     let spawn = |name: &String| {
         let mut command = Command::new(&subject.program);
         command.arg("--root").arg(place.path("state").join(subject.name)).args(["delete", "--force"]);
@@ -118,7 +119,7 @@ fn delete_at_once(place: &Workdir, subject: &Subject, names: &[String]) -> Resul
     };
     let mut running: Vec<Child> = Vec::new();
     let spawned = names.iter().try_for_each(|name| spawn(name).map(|child| running.push(child)));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut failed = 0;
     for child in &mut running {
         // The bench has one thread, and these end by themselves.
@@ -133,6 +134,6 @@ fn delete_at_once(place: &Workdir, subject: &Subject, names: &[String]) -> Resul
     spawned.at("delete")?;
     match failed {
         0 => Ok(()),
-        _ => Err(format!("{failed} of {} deletes failed", names.len())),
+        _ => Err(anyhow!("{failed} of {} deletes failed", names.len())),
     }
 }

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use crate::error::{At as _, Result};
+use crate::error::{At as _, Context as _, Result, bail};
 use crate::options::Options;
 use crate::orphans::reap;
 
@@ -35,7 +35,7 @@ pub(crate) struct Workdir {
 /// Must be called by a process of one thread: namespaces belong to threads.
 pub(crate) fn enter(options: &Options) -> Result<Workdir> {
     if !nix::unistd::geteuid().is_root() {
-        return Err("not root; containers with cgroups and devices need it".into());
+        bail!("not root; containers with cgroups and devices need it");
     }
     unshare(CloneFlags::CLONE_NEWNS).at("unshare")?;
     // Before the mounts that may hide them, and after unshare: a mount of another namespace
@@ -78,7 +78,7 @@ fn attach(source: Option<&str>, target: &Path, kind: Option<&str>, flags: MsFlag
 
 /// Gives a bare root directory what a host has, in our mount namespace only.
 fn furnish(root: &Path) -> Result<()> {
-    let text = root.to_str().ok_or("PEERS_ROOT: not UTF-8")?;
+    let text = root.to_str().context("PEERS_ROOT: not UTF-8")?;
     attach(Some(text), root, None, MsFlags::MS_BIND)?;
     let dev = MsFlags::MS_BIND | MsFlags::MS_REC;
     attach(Some("/dev"), &root.join("dev"), None, dev)?;
@@ -116,7 +116,7 @@ impl Workdir {
         self.search(Path::new(CGROUPS), &mut found);
         for cgroup in &found {
             if let Err(error) = end(cgroup) {
-                eprintln!("bench: {error}");
+                eprintln!("bench: {error:#}");
             }
         }
         found.retain(|cgroup| *cgroup != self.cgroup(HELD));
@@ -152,12 +152,12 @@ fn end(cgroup: &Path) -> Result<()> {
     let kill = cgroup.join("cgroup.kill");
     let mut file = File::options().write(true).open(&kill).at(kill.display())?;
     file.write_all(b"1").at(kill.display())?;
-    let patience = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         reap();
         match remove(cgroup) {
             Ok(()) => return Ok(()),
-            Err(error) if Instant::now() > patience => return Err(error),
+            Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     }

@@ -1,4 +1,4 @@
-//! What engines hand to their runtime: `bundles/engines`, whose form `integration/tests/engines.rs` tells.
+//! What engines hand to their runtime: `bundles/engines`, whose form `integration/tests/engines/engines.rs` tells.
 
 use std::fs;
 use std::path::PathBuf;

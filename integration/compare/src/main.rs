@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Error, Result, bail};
 use compare::{Bench, Documented, Report, cases, matches};
 
 const USAGE: &str = "\
@@ -27,15 +28,15 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("compare: {error}");
+            eprintln!("compare: {error:#}");
             ExitCode::from(2)
         }
     }
 }
 
-fn answer(words: &[String], has: &dyn Fn(&str) -> bool) -> Result<bool, String> {
-    let [root, runtime, probe, patterns @ ..] = words else { return Err(USAGE.to_owned()) };
-    let mut cases = cases()?;
+fn answer(words: &[String], has: &dyn Fn(&str) -> bool) -> Result<bool> {
+    let [root, runtime, probe, patterns @ ..] = words else { bail!(USAGE) };
+    let mut cases = cases().map_err(Error::msg)?;
     let complete = patterns.is_empty();
     cases.retain(|case| complete || patterns.iter().any(|pattern| matches(pattern, &case.name)));
     if has("--list") {
@@ -43,8 +44,8 @@ fn answer(words: &[String], has: &dyn Fn(&str) -> bool) -> Result<bool, String> 
         return Ok(true);
     }
     let [root, runtime, probe] = [root, runtime, probe].map(PathBuf::from);
-    let bench = Bench::new(&root, &runtime, &probe)?;
-    let report = Report::new(&bench, cases, Documented::read()?, complete);
+    let bench = Bench::new(&root, &runtime, &probe).map_err(Error::msg)?;
+    let report = Report::new(&bench, cases, Documented::read().map_err(Error::msg)?, complete);
     if has("--show") {
         print!("{}", report.seen());
     }

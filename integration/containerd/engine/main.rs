@@ -32,7 +32,7 @@ const AT_ONCE: usize = 50;
 /// As often.
 const TIMES_AT_ONCE: usize = 3;
 /// All of it is done by then.
-const PATIENCE: Duration = Duration::from_secs(500);
+const TIMEOUT: Duration = Duration::from_secs(500);
 /// What goes on for so long after an answer, counts as caused by the question.
 const AFTERMATH: Duration = Duration::from_millis(50);
 /// Shims whose task is deleted, and others without one, have gone by then.
@@ -57,7 +57,7 @@ fn main() {
         one_by_one(&engine, rounds, subjects).await;
         at_once(&engine, subjects).await;
     };
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await }).expect("all of it, in time");
+    runtime.block_on(async { tokio::time::timeout(TIMEOUT, work).await }).expect("all of it, in time");
 }
 
 /// Samples of run and exec, in turn.

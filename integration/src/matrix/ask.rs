@@ -77,7 +77,7 @@ pub fn base(combination: Combination, caller: u32, joined: Option<&Path>) -> Bun
     in_space(bundle, combination, caller, joined)
 }
 
-/// Without `gid=5`, which he has not.
+/// Without `gid=5`, which an ordinary user does not have.
 fn without_terminals_group(bundle: Bundle) -> Bundle {
     bundle.edit(|spec| {
         for mount in spec["mounts"].as_array_mut().expect("mounts") {

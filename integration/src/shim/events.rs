@@ -1,4 +1,4 @@
-//! Who hears of the shim's events, and may be away.
+//! Who receives the shim's events, and may be away.
 
 use std::fs;
 use std::io::Write;
@@ -12,11 +12,11 @@ use prost::Message;
 use super::frames::{frame, read_frame};
 use crate::wait::eventually;
 
-/// A containerd that does nothing but hear of events, and may be away.
+/// A containerd that does nothing but receive events, and may be away.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
-    heard: Arc<Mutex<Vec<events::Envelope>>>,
+    received: Arc<Mutex<Vec<events::Envelope>>>,
     up: Mutex<Option<Up>>,
 }
 
@@ -28,7 +28,7 @@ struct Up {
 
 impl Listener {
     pub(super) fn new(path: PathBuf) -> Self {
-        let listener = Self { path, heard: Arc::default(), up: Mutex::default() };
+        let listener = Self { path, received: Arc::default(), up: Mutex::default() };
         listener.up();
         listener
     }
@@ -46,7 +46,7 @@ impl Listener {
     pub fn up(&self) {
         let listener = UnixListener::bind(&self.path).expect("a socket");
         let over = Arc::new(Mutex::new((false, Vec::new())));
-        let (shared, heard) = (Arc::clone(&over), Arc::clone(&self.heard));
+        let (shared, received) = (Arc::clone(&over), Arc::clone(&self.received));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let mut state = shared.lock().expect("a lock");
@@ -54,8 +54,8 @@ impl Listener {
                     return;
                 }
                 state.1.push(stream.try_clone().expect("dup"));
-                let heard = Arc::clone(&heard);
-                std::thread::spawn(move || hear(&stream, &heard));
+                let received = Arc::clone(&received);
+                std::thread::spawn(move || receive(&stream, &received));
             }
         });
         *self.up.lock().expect("a lock") = Some(Up { thread, over });
@@ -80,29 +80,29 @@ impl Listener {
         fs::remove_file(&self.path).expect("the socket");
     }
 
-    /// What was heard, in order, as `topic` or `topic id`, where it is about a process of its own.
+    /// What was received, in order, as `topic` or `topic id`, where it is about a process of its own.
     ///
     /// # Panics
     /// An event cannot be decoded.
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
-        self.heard.lock().expect("a lock").iter().map(short).collect()
+        self.received.lock().expect("a lock").iter().map(short).collect()
     }
 
-    /// What was heard.
+    /// What was received.
     #[must_use]
-    pub fn heard(&self) -> Vec<events::Envelope> {
-        self.heard.lock().expect("a lock").clone()
+    pub fn received(&self) -> Vec<events::Envelope> {
+        self.received.lock().expect("a lock").clone()
     }
 
-    /// Waits until exactly these were heard.
+    /// Waits until exactly these were received.
     ///
     /// # Panics
     /// Others were.
     pub fn expect(&self, topics: &[&str]) {
         eventually("the events", || match self.topics() {
-            heard if heard == topics => Ok(()),
-            heard => Err(format!("{heard:?}, not {topics:?}")),
+            received if received == topics => Ok(()),
+            received => Err(format!("{received:?}, not {topics:?}")),
         });
     }
 }
@@ -131,7 +131,7 @@ fn short(envelope: &events::Envelope) -> String {
     }
 }
 
-fn hear(mut stream: &UnixStream, heard: &Mutex<Vec<events::Envelope>>) {
+fn receive(mut stream: &UnixStream, received: &Mutex<Vec<events::Envelope>>) {
     while let Ok((number, 1, data)) = read_frame(stream) {
         let request = Request::decode(&*data).expect("a request");
         assert_eq!(
@@ -142,9 +142,9 @@ fn hear(mut stream: &UnixStream, heard: &Mutex<Vec<events::Envelope>>) {
         let answer = Response { status: Some(Status::default()), payload: Vec::new() };
         // An event that is answered is published: a client that never gets the answer sends it again. And a test that sees what follows from the
         // answer, such as the server's end, sees the event, too.
-        let mut heard = heard.lock().expect("a lock");
+        let mut received = received.lock().expect("a lock");
         if stream.write_all(&frame(number, 2, &answer.encode_to_vec())).is_ok() {
-            heard.extend(forward.envelope);
+            received.extend(forward.envelope);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Runtime, Snapshot, give, not_on_peer, reap_orphans, tries, unique_name};
+use integration::{Bundle, Runtime, Snapshot, give, not_on_peer, proc, reap_orphans, tries, unique_name};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -83,7 +83,7 @@ fn a_failed_create_leaves_nothing() {
     }
 }
 
-/// So does a caller that may open few descriptors, or has most of them open: what is missing is told before
+/// So does a caller that may open few descriptors, or has most of them open: the error says what is missing before
 /// anything is made, as undoing takes descriptors, too.
 #[test]
 fn too_few_descriptors_leave_nothing() {
@@ -243,14 +243,14 @@ fn assert_true_answer(runtime: &Runtime, id: &str, when: &str) {
     }
     let state = outcome.json();
     let (status, pid) = (state["status"].as_str().unwrap_or_default(), state["pid"].as_u64().unwrap_or(0));
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let is_alive = pid != 0 && !stat.is_empty() && !stat.contains(") Z ");
+    let ended = proc::has_ended(pid);
+    let is_alive = pid != 0 && ended.is_err();
     match status {
         "created" | "running" if is_alive => {}
         "created" | "running" => {
             // It may have died between the two looks; then it is known to be dead now.
             let again = runtime.call(["state", id]).outcome().json();
-            assert_eq!(again["status"], "stopped", "{when}: {state} with process {stat:?}");
+            assert_eq!(again["status"], "stopped", "{when}: {state} with a process that {ended:?}");
         }
         "creating" | "stopped" => {}
         _ => panic!("{when}: {state}"),
@@ -360,7 +360,7 @@ fn clean_up_after_peer(runtime: &Runtime, bundle: &Bundle, id: &str) {
 /// The same of an ordinary user, whose user namespace waits for its mapping meanwhile: a host half
 /// that dies leaves no process that waits for ever.
 #[test]
-fn a_failed_birth_of_an_ordinary_user_leaves_nothing() {
+fn a_failed_create_of_an_ordinary_user_leaves_nothing() {
     not_on_peer!("no peer can be made to fail at a step");
     let _alone = alone();
     let runtime = Runtime::as_user();
@@ -382,7 +382,7 @@ fn a_failed_birth_of_an_ordinary_user_leaves_nothing() {
 
 /// And of root's containers with a user namespace, one of them in a network given by path.
 #[test]
-fn a_failed_birth_in_a_user_namespace_leaves_nothing() {
+fn a_failed_create_in_a_user_namespace_leaves_nothing() {
     not_on_peer!("no peer can be made to fail at a step");
     let _alone = alone();
     let runtime = Runtime::new();

@@ -86,8 +86,8 @@ fn every_test_that_is_named_exists() {
     assert!(missing.is_empty(), "no such tests: {missing:?}");
 }
 
-/// Each line of the record names its tests, each of them says which line it is about, and is seen to
-/// fail without one of the line's defences; or the line says why it does not concern us.
+/// Each line of the record names its tests, each of them says which line it is about, and is seen to fail without
+/// one of the line's defences. Or the line says why it does not concern us.
 #[test]
 fn every_line_of_the_record_is_proven() {
     let defences = Mutation::all();

@@ -143,7 +143,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
     containerd.nothing_is_left();
 }
 
-/// containerd is killed while a task writes, and comes back: the task is neither killed nor told
+/// containerd is killed while a task writes, and comes back: the task is neither killed nor gets
 /// an error, no byte is lost or twice there, and its exit status is known though it ended meanwhile.
 #[test]
 fn a_task_outlives_containerd_and_its_exit_status_is_known() {
@@ -321,7 +321,7 @@ fn nothing_is_left_whatever_is_killed_whenever() {
         });
         note!("round {round}: victim {victim} after {at:?}");
         if victim == 1 {
-            // Of a shim that dies before its Create is answered, nobody is told to remove the socket.
+            // Of a shim that dies before its Create is answered, nobody is asked to remove the socket.
             eventually("the shim's end", || if containerd.shims().is_empty() { Ok(()) } else { Err(String::new()) });
             for socket in containerd.files("/run/containerd/s") {
                 let _ = containerd.inside("rm").arg(socket).output();
@@ -367,21 +367,21 @@ fn nothing_is_left_whatever_is_killed_during_execs() {
         }
         let ended: Vec<_> = execs.into_iter().map(|ctr| ctr.wait_with_output().expect("ctr")).collect();
         let codes: Vec<_> = ended.iter().map(|output| output.status.code()).collect();
-        let told = || format!("{case}: {codes:?} {ended:?}");
+        let seen = || format!("{case}: {codes:?} {ended:?}");
         match victim {
             0 => {
-                assert!(containerd.ctr(["task", "ls"]).out.contains("RUNNING"), "{}", told());
+                assert!(containerd.ctr(["task", "ls"]).out.contains("RUNNING"), "{}", seen());
                 let said = containerd.ctr(["task", "exec", "--exec-id", "f", &id, "sh", "-c", "exit 6"]);
-                assert_eq!(said.code, 6, "{said:?} {}", told());
+                assert_eq!(said.code, 6, "{said:?} {}", seen());
             }
             2 => {
                 task_is(&containerd, &id, "STOPPED");
                 let said = containerd.ctr(["task", "rm", &id]);
-                assert!(said.err.contains("exit code 137"), "{said:?} {}", told());
+                assert!(said.err.contains("exit code 137"), "{said:?} {}", seen());
             }
             3 => {
-                assert!(matches!(codes[1], Some(137 | 5)), "{}", told());
-                assert_eq!([codes[0], codes[2], codes[3]], [Some(5); 3], "{}", told());
+                assert!(matches!(codes[1], Some(137 | 5)), "{}", seen());
+                assert_eq!([codes[0], codes[2], codes[3]], [Some(5); 3], "{}", seen());
                 task_is(&containerd, &id, "RUNNING");
             }
             _ => {}

@@ -14,7 +14,7 @@ use integration::cri::{
     HANDLER_BY_PATH, HANDLER_WITH_OPTIONS, HANDLER_WITH_UNKNOWN_OPTIONS, Node, PodContainer, ROOT_BY_PATH,
     ROOT_WITH_OPTIONS, read_log,
 };
-use integration::{Release, eventually, is_cleat_shim, note, require_controllers, skip};
+use integration::{Release, eventually, is_cleat_shim, note, proc, require_controllers, skip};
 
 /// Which containerd it is here.
 const RELEASE: Release = match module_path!().as_bytes() {
@@ -130,8 +130,9 @@ fn logs_are_complete_and_can_be_rotated() {
     let node = node!();
     let pod = node.plain_pod("pod");
     let lines = if integration::in_guest() { 2000 } else { 20_000 };
-    // containerd 1.6.20, that of Debian 12, closes the streams as soon as it hears of the end, whatever is still in
-    // them (task.go, Delete; mended in later ones): so a shim does better to tell it when they are empty.
+    // containerd 1.6.20, that of Debian 12, closes the streams as soon as it learns of the exit, whatever is still
+    // in them (task.go, Delete; mended in later ones). So a shim does better to report the exit when they are
+    // empty.
     let last = if node.is_2() || is_cleat_shim() { "" } else { "; sleep 2" };
     let script = format!(
         "i=0; while [ $i -lt {lines} ]; do echo line $i; echo error $i >&2; i=$((i+1)); done; echo -n end{last}"
@@ -195,10 +196,10 @@ fn a_container_is_asked_to_stop_then_killed() {
     node.nothing_is_left();
 }
 
-/// A program that is not there is told by `StartContainer` with the text that Kubernetes shows, and the
+/// A program that is not there is reported by `StartContainer` with the text that Kubernetes shows, and the
 /// container can be removed; the pod is not harmed.
 #[test]
-fn a_program_that_is_missing_is_told() {
+fn a_program_that_is_missing_is_reported() {
     let node = node!();
     let pod = node.plain_pod("pod");
     let container = pod.create(pod.config_of("main", &["/no/such/program"]));
@@ -258,8 +259,8 @@ fn an_unknown_handler_is_refused() {
     node.nothing_is_left();
 }
 
-/// With the pod's pid namespace every container sees the others' processes, and the pause is PID 1;
-/// what a container leaves behind when it ends is killed all the same, and nothing else.
+/// With the pod's pid namespace every container sees the others' processes, and the pause is PID 1. What a
+/// container leaves behind when it ends is killed all the same, and nothing else.
 #[test]
 fn a_pod_may_share_its_processes() {
     let node = node!();
@@ -437,9 +438,9 @@ fn volumes_are_shared_as_asked() {
     node.nothing_is_left();
 }
 
-/// What a container uses is told: CPU time everywhere, memory where the kernel counts it.
+/// What a container uses is reported: CPU time everywhere, memory where the kernel counts it.
 #[test]
-fn what_is_used_is_told() {
+fn what_is_used_is_reported() {
     let node = node!();
     if !is_cleat_shim() && !node.has_limits() {
         skip("not on containerd's own shim: without the controllers it tells of no CPU time either");
@@ -512,10 +513,7 @@ fn a_pod_outlives_containerd() {
     let (steady, short, log, pid) = ids;
     node.down();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
-    eventually("its end", || match fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) {
-        Ok(stat) if !stat.contains(") Z ") => Err(stat),
-        _ => Ok(()),
-    });
+    eventually("its end", || proc::has_ended(pid.as_raw_nonzero().get()));
     node.up();
     let pod = node.known_pod(&pod_id, config);
     assert_eq!(pod.status().state, i32::from(PodState::Ready), "{:?}", pod.status());
@@ -565,10 +563,7 @@ fn a_pod_whose_shim_is_killed_can_be_removed() {
         status if status.state == i32::from(PodState::NotReady) => Ok(()),
         status => Err(format!("{status:?}")),
     });
-    eventually("the processes' end", || match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => Err(stat),
-        Err(_) => Ok(()),
-    });
+    eventually("the processes' end", || proc::state(pid).map_or(Ok(()), |letter| Err(format!("state {letter}"))));
     pod.remove();
     if !is_cleat_shim() {
         // containerd's own leaves the file of its socket.
@@ -608,8 +603,7 @@ fn a_pod_may_have_a_user_namespace() {
     assert_eq!(container.exec("echo x > /tmp/x && busybox stat -c %u:%g /tmp/x /etc/passwd").ok(), "0:0\n0:0\n");
     let pinged = container.exec("busybox ping -c 1 -W 5 10.88.0.1");
     assert_eq!(pinged.code, 0, "{pinged:?}");
-    let outside = fs::read_to_string(format!("/proc/{}/status", container.pid())).expect("its status");
-    assert!(outside.contains("Uid:\t100000\t"), "{outside}");
+    assert_eq!(proc::status(container.pid()).ruid, 100_000);
     pod.remove();
     node.nothing_is_left();
 }

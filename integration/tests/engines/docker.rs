@@ -7,19 +7,6 @@
 
 use integration::{EngineHost, engine_runtime, eventually};
 
-/// dockerd with cleat by path, or the end of the test where there is none.
-macro_rules! docker {
-    () => {
-        docker!(&by_path())
-    };
-    ($configuration:expr) => {
-        match EngineHost::docker($configuration) {
-            Some(host) => host,
-            None => integration::skip("it is not here; make engines fetches it"),
-        }
-    };
-}
-
 /// Below Go's shim, which executes it.
 fn by_path() -> String {
     let path = match engine_runtime().as_str() {
@@ -75,18 +62,18 @@ fn works(host: &EngineHost) {
 
 #[test]
 fn it_works_by_path() {
-    works(&docker!(&by_path()));
+    works(&EngineHost::docker(&by_path()));
 }
 
 #[test]
 fn it_works_with_its_own_shim() {
-    works(&docker!(BY_TYPE));
+    works(&EngineHost::docker(BY_TYPE));
 }
 
 /// A distribution may put it in runc's place: `docker build` executes that, too.
 #[test]
 fn it_works_as_runc() {
-    let host = docker!("");
+    let host = EngineHost::docker("");
     let _ = host.sh("mkdir -p /usr/local/sbin && ln -s /usr/local/bin/cleat /usr/local/sbin/runc && runc --version | grep -q cleat").ok();
     works(&host);
     host.write(
@@ -102,7 +89,7 @@ fn it_works_as_runc() {
 
 #[test]
 fn a_terminal_is_one() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let said = host.on_a_terminal("docker run --rm -it $I sh -c 'tty; stty size; test -t 1; echo $?'");
     assert_eq!(said, (0, "/dev/pts/0\n33 99\n0\n".to_owned()));
     let _ = host.sh("docker run -dit --name aa $I sh").ok();
@@ -114,7 +101,7 @@ fn a_terminal_is_one() {
 
 #[test]
 fn who_attaches_sees_what_comes_and_logs_keep_it() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let _ = host.sh("docker run -di --name aa $I sh -c 'read l; echo got $l; echo err >&2; read l; exit 5'").ok();
     host.prints("(echo one; until docker logs aa | grep -q got; do sleep 0.1; done; echo two) | docker attach aa 2>/dev/null || echo $?",
         "got one\n5\n",
@@ -126,7 +113,7 @@ fn who_attaches_sees_what_comes_and_logs_keep_it() {
 
 #[test]
 fn a_container_is_stopped_killed_and_restarted() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let trap = "trap 'exit 7' TERM; trap 'echo usr' USR1; echo up; while :; do sleep 0.05; done";
     let _ = host.sh(&format!("docker run -d --name aa $I sh -c \"{trap}\"")).ok();
     host.comes("docker logs aa", "up");
@@ -156,7 +143,7 @@ fn sleeps_anew(host: &EngineHost) {
 
 #[test]
 fn files_are_copied_compared_and_committed() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let _ = host.sh("docker run -d --name aa $I sh -c 'echo x >/new; rm /etc/group; sleep 1000'").ok();
     host.comes("docker diff aa", "D /etc/group");
     host.prints("docker diff aa | sort", "A /new\nC /etc\nD /etc/group\n");
@@ -167,7 +154,7 @@ fn files_are_copied_compared_and_committed() {
 
 #[test]
 fn an_init_a_read_only_root_and_a_tmpfs_are_there() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     host.prints("docker run --rm --init $I cat /proc/1/comm", "docker-init\n");
     host.prints("docker run --rm --init $I sh -c 'kill -9 $$' || echo $?", "137\n");
     host.prints(
@@ -180,7 +167,7 @@ fn an_init_a_read_only_root_and_a_tmpfs_are_there() {
 /// A mount that is made after the start is seen where its propagation says so.
 #[test]
 fn volumes_propagate_as_asked_for() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let _ = host
         .sh("mkdir /tmp/v && mount -t tmpfs tmpfs /tmp/v && mount --make-shared /tmp/v && mkdir /tmp/v/m /tmp/v/n")
         .ok();
@@ -200,7 +187,7 @@ fn volumes_propagate_as_asked_for() {
 
 #[test]
 fn devices_capabilities_and_filters_are_those_asked_for() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let device = "true </dev/mine && echo read; true 2>/dev/null >/dev/mine || echo refused";
     host.prints(&format!("docker run --rm --device /dev/fuse:/dev/mine:r $I sh -c '{device}'"), "read\nrefused\n");
     let status = |options: &str, line: &str| format!("docker run --rm {options} $I grep {line} /proc/self/status");
@@ -215,7 +202,7 @@ fn devices_capabilities_and_filters_are_those_asked_for() {
 
 #[test]
 fn names_sysctls_limits_and_namespaces_are_those_asked_for() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     let run = |options: &str, program: &str| format!("docker run --rm {options} $I {program}");
     host.prints(&run("--hostname box", "hostname"), "box\n");
     host.prints(&run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
@@ -232,7 +219,7 @@ fn names_sysctls_limits_and_namespaces_are_those_asked_for() {
 
 #[test]
 fn users_are_mapped_where_dockerd_says_so() {
-    let host = docker!(&format!("{}, \"userns-remap\": \"alice\"", by_path()));
+    let host = EngineHost::docker(&format!("{}, \"userns-remap\": \"alice\"", by_path()));
     host.prints("docker run --rm $I sh -c \"tr -s ' ' </proc/self/uid_map; id -u\"", " 0 100000 65536\n0\n");
     host.prints("docker run --rm -u 1000 $I sh -c 'touch /tmp/x; stat -c %u /tmp/x'", "1000\n");
     host.prints("docker run --rm -v vol:/v $I touch /v/x; docker run --rm --userns host $I sh -c \"tr -s ' ' </proc/self/uid_map\"",
@@ -248,7 +235,7 @@ fn users_are_mapped_where_dockerd_says_so() {
 #[test]
 fn containers_outlive_dockerd() {
     for way in [by_path(), BY_TYPE.to_owned()] {
-        let mut host = docker!(&format!("{way}, \"live-restore\": true"));
+        let mut host = EngineHost::docker(&format!("{way}, \"live-restore\": true"));
         let _ =
             host.sh("docker run -d --name aa $I sh -c 'while [ ! -e /end ]; do echo x; sleep 0.05; done; exit 6'").ok();
         let _ = host.sh("docker run -d --name bb $I sh -c 'while [ ! -e /tmp/end ]; do sleep 0.05; done; exit 4'").ok();
@@ -270,7 +257,7 @@ fn containers_outlive_dockerd() {
 
 #[test]
 fn services_are_composed() {
-    let host = docker!();
+    let host = EngineHost::docker(&by_path());
     host.write(
         "/tmp/c/compose.yaml",
         "services:\n  db:\n    image: localhost/busybox:1\n    network_mode: none\n    command: [sh, -c, 'echo ready >/d/db; sleep 1000']\n    volumes: ['data:/d']\n    \
@@ -284,8 +271,8 @@ fn services_are_composed() {
 }
 
 #[test]
-fn settings_are_updated_and_usage_is_told() {
-    let host = docker!(&by_path());
+fn settings_are_updated_and_usage_is_reported() {
+    let host = EngineHost::docker(&by_path());
     sleeps(&host, "");
     host.prints(
         "docker update --restart on-failure:3 aa; docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' aa",

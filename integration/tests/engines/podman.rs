@@ -7,16 +7,6 @@
 
 use integration::{EngineHost, eventually};
 
-/// Podman, or the end of the test where there is none.
-macro_rules! podman {
-    () => {
-        match EngineHost::podman() {
-            Some(host) => host,
-            None => integration::skip("it is not here; make engines fetches it"),
-        }
-    };
-}
-
 /// No container is left, nor its cgroup or state.
 fn nothing_is_left(host: &EngineHost) {
     host.prints("podman ps --all --quiet", "");
@@ -30,7 +20,7 @@ fn nothing_is_left(host: &EngineHost) {
 
 #[test]
 fn what_a_container_says_and_how_it_ends_comes_back() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let said = host.sh("podman run --rm --net none $I sh -c 'echo out; echo err >&2; exit 7'");
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (7, "out\n", "err\n"), "{said:?}");
     host.prints("echo words | podman run --rm -i --net none $I cat", "words\n");
@@ -43,7 +33,7 @@ fn what_a_container_says_and_how_it_ends_comes_back() {
 /// 127: no such program; 126: it cannot be executed; 125: Podman's own.
 #[test]
 fn a_program_that_cannot_be_run_has_its_own_exit_code() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.fails("podman run --rm --net none $I nosuch", 127, "nosuch");
     host.fails("podman run --rm --net none $I /no/such", 127, "/no/such");
     host.fails("podman run --rm --net none $I /etc", 126, "ermission denied");
@@ -59,7 +49,7 @@ fn a_program_that_cannot_be_run_has_its_own_exit_code() {
 
 #[test]
 fn a_further_process_has_its_own_user_place_streams_and_end() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
     host.prints("podman exec -e A=b -w /tmp a sh -c 'echo $A; pwd; id -u'", "b\n/tmp\n0\n");
     host.prints("podman exec -u user:postgres a id", "uid=1000(user) gid=70(postgres) groups=70(postgres)\n");
@@ -80,7 +70,7 @@ fn a_further_process_has_its_own_user_place_streams_and_end() {
 
 #[test]
 fn a_terminal_is_one() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let said = host.on_a_terminal("podman run --rm -it --net none $I sh -c 'tty; stty size; test -t 1; echo $?'");
     assert_eq!(said, (0, "/dev/pts/0\n33 99\n0\n".to_owned()));
     let _ = host.sh("podman run -dt --net none --name a $I sh").ok();
@@ -94,7 +84,7 @@ fn a_terminal_is_one() {
 
 #[test]
 fn logs_are_kept_and_followed() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host
         .sh("podman run -d --net none --name a $I sh -c 'for i in 1 2 3; do echo out$i; echo err$i >&2; done'")
         .ok();
@@ -106,7 +96,7 @@ fn logs_are_kept_and_followed() {
 
 #[test]
 fn a_container_is_stopped_killed_started_anew_and_restarted() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let trap = "trap 'exit 7' TERM; trap 'echo usr >&2' USR1; echo up; while :; do sleep 0.05; done";
     let _ = host.sh(&format!("podman run -d --net none --name a $I sh -c \"{trap}\"")).ok();
     host.comes("podman logs a", "up");
@@ -124,7 +114,7 @@ fn a_container_is_stopped_killed_started_anew_and_restarted() {
 
 #[test]
 fn a_container_is_paused_looked_at_and_goes_on() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host.sh("podman run -d --net none --name a $I sh -c 'sleep 1000 & sleep 1001'").ok();
     host.comes("podman top a args", "sleep 1001");
     host.prints("podman top a comm user huser seccomp | tail -n 1 | tr -s ' '", "sleep root root filter\n");
@@ -139,7 +129,7 @@ fn a_container_is_paused_looked_at_and_goes_on() {
 
 #[test]
 fn files_are_copied_compared_and_committed() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host.sh("podman run -d --net none --name a $I sh -c 'echo x >/new; rm /etc/group; sleep 1000'").ok();
     host.comes("podman diff a", "A /new");
     host.prints("podman diff a | sort", "A /new\nC /etc\nD /etc/group\n");
@@ -152,7 +142,7 @@ fn files_are_copied_compared_and_committed() {
 
 #[test]
 fn a_health_check_says_how_it_is() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ =
         host.sh("podman run -d --net none --name a --health-cmd 'test -e /ok' --health-retries 1 $I sleep 1000").ok();
     host.fails("podman healthcheck run a", 1, "unhealthy");
@@ -166,7 +156,7 @@ fn a_health_check_says_how_it_is() {
 
 #[test]
 fn ids_are_mapped_as_asked_for() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let map = "cat /proc/self/uid_map | tr -s ' '";
     let run = |options: &str, program: &str| format!("podman run --rm --net none {options} $I sh -c \"{program}\"");
     host.prints(&run("--userns auto:size=1000", &format!("{map} | cut -d' ' -f2,4")), "0 1000\n");
@@ -186,7 +176,7 @@ fn ids_are_mapped_as_asked_for() {
 /// `disabled` sends `--cgroup-manager disabled`: the container is where conmon is.
 #[test]
 fn cgroups_are_made_or_not_as_asked_for() {
-    let host = podman!();
+    let host = EngineHost::podman();
     for (how, cgroup) in [("enabled", "0::/\n"), ("no-conmon", "0::/\n"), ("disabled", "0::/\n")] {
         let script = format!("podman run --rm --net none --cgroups={how} $I sh -c 'grep ^0: /proc/self/cgroup'");
         host.prints(&script, cgroup);
@@ -200,7 +190,7 @@ fn cgroups_are_made_or_not_as_asked_for() {
 
 #[test]
 fn a_read_only_root_and_an_init_are_there() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.prints(
         "podman run --rm --net none --read-only $I sh -c 'touch /tmp/x && ! touch /x 2>/dev/null && echo yes'",
         "yes\n",
@@ -213,7 +203,7 @@ fn a_read_only_root_and_an_init_are_there() {
 /// A mount that is made after the start is seen where its propagation says so.
 #[test]
 fn volumes_propagate_as_asked_for() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host
         .sh("mkdir /tmp/v && mount -t tmpfs tmpfs /tmp/v && mount --make-shared /tmp/v && mkdir /tmp/v/m /tmp/v/n")
         .ok();
@@ -246,7 +236,7 @@ fn volumes_propagate_as_asked_for() {
 
 #[test]
 fn devices_capabilities_and_filters_are_those_asked_for() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let device = "true </dev/mine && echo read; true 2>/dev/null >/dev/mine || echo refused";
     let run = format!("podman run --rm --net none --device /dev/fuse:/dev/mine:r $I sh -c '{device}'");
     host.prints(&run, "read\nrefused\n");
@@ -266,7 +256,7 @@ fn devices_capabilities_and_filters_are_those_asked_for() {
 
 #[test]
 fn names_sysctls_limits_and_masks_are_those_asked_for() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let run = |options: &str, program: &str| format!("podman run --rm --net none {options} $I {program}");
     host.prints(&run("--hostname box", "hostname"), "box\n");
     host.prints(&run("--sysctl net.ipv4.ip_forward=1", "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
@@ -282,7 +272,7 @@ fn names_sysctls_limits_and_masks_are_those_asked_for() {
 
 #[test]
 fn namespaces_are_shared_as_asked_for() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host.sh("podman run -d --net none --name a --hostname first --ipc shareable $I sleep 1000").ok();
     let joined = |options: &str, program: &str| format!("podman run --rm {options} $I {program}");
     host.prints(&joined("--net none --uts container:a", "hostname"), "first\n");
@@ -296,7 +286,7 @@ fn namespaces_are_shared_as_asked_for() {
 /// What hooks get is a state, and one that fails is the run's end.
 #[test]
 fn hooks_run_and_may_refuse() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let hook = |args: &str, stages: &str| {
         format!(
             "{{\"version\":\"1.0.0\",\"hook\":{{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"{args}\"]}},\
@@ -313,7 +303,7 @@ fn hooks_run_and_may_refuse() {
 
 #[test]
 fn images_are_built() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.write(
         "/tmp/b/Containerfile",
         "FROM localhost/busybox:1\nRUN echo built >/b && id -u\nRUN --mount=type=tmpfs,dst=/x touch /x/y\n\
@@ -333,7 +323,7 @@ fn images_are_built() {
 /// As an ordinary user with delegated ids, without a cgroup.
 #[test]
 fn an_ordinary_user_runs_containers() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let user = |script: &str, expected: &str| {
         let said = host.as_user(script);
         assert_eq!((said.code, said.out.as_str()), (0, expected), "{script}: {said:?}");
@@ -367,7 +357,7 @@ fn an_ordinary_user_runs_containers() {
 
 #[test]
 fn settings_are_updated() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host.sh("podman run -d --net none --name a $I sleep 1000").ok();
     let _ = host.sh("podman update --restart always a").ok();
     host.prints("podman inspect -f '{{.HostConfig.RestartPolicy.Name}}' a", "always\n");

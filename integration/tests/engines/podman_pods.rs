@@ -6,20 +6,10 @@
 
 use integration::EngineHost;
 
-/// Podman, or the end of the test where there is none.
-macro_rules! podman {
-    () => {
-        match EngineHost::podman() {
-            Some(host) => host,
-            None => integration::skip("it is not here; make engines fetches it"),
-        }
-    };
-}
-
 /// The infra container has a read-only `/dev`; the others join its namespaces.
 #[test]
 fn a_pod_shares_namespaces_and_is_paused_and_stopped_as_one() {
-    let host = podman!();
+    let host = EngineHost::podman();
     let _ = host.sh("podman pod create --name p --network none --share net,ipc,uts,pid --hostname pod").ok();
     let _ = host.sh("podman run -d --pod p --name a $I sleep 1000").ok();
     host.prints("podman run --rm --pod p $I sh -c 'hostname; ps | grep -c \"[s]leep 1000\"'", "pod\n1\n");
@@ -32,7 +22,7 @@ fn a_pod_shares_namespaces_and_is_paused_and_stopped_as_one() {
 
 #[test]
 fn a_pod_is_played() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.write(
         "/tmp/pod.yaml",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  hostNetwork: true\n  securityContext: {fsGroup: 2000}\n  \
@@ -55,7 +45,7 @@ fn a_pod_is_played() {
 /// A directory that the image lacks is anybody's, as the kernel makes it; one that it has keeps its mode.
 #[test]
 fn a_tmpfs_can_be_written_by_any_user() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.prints("podman run --rm --net none --tmpfs /t -u 1000 $I sh -c 'stat -c %a /t; touch /t/x'", "1777\n");
     host.prints("podman run --rm --net none --tmpfs /t:mode=0750,size=1m $I stat -c %a /t", "750\n");
 }
@@ -63,7 +53,7 @@ fn a_tmpfs_can_be_written_by_any_user() {
 /// Its first process is a shell script that does what systemd does at first.
 #[test]
 fn an_image_like_systemds_has_what_systemd_wants() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.write(
         "/tmp/s/init",
         "#!/bin/sh\ntrap 'echo halted; exit 0' 37\nmkdir /sys/fs/cgroup/init.scope && echo 1 >/sys/fs/cgroup/init.scope/cgroup.procs\n\
@@ -89,7 +79,7 @@ fn an_image_like_systemds_has_what_systemd_wants() {
 /// Root prepares its files, and the service runs as another user with signals of its own.
 #[test]
 fn images_like_postgres_and_nginx_run() {
-    let host = podman!();
+    let host = EngineHost::podman();
     host.write(
         "/tmp/p/start",
         "#!/bin/sh\nif [ $(id -u) = 0 ]; then mkdir -p /data/db && chown -R postgres /data && chmod 700 /data/db && \

@@ -162,7 +162,7 @@ fn a_profile_that_is_not_loaded_is_refused_and_leaves_nothing() {
 
 /// By default as the container's program; `--apparmor` says otherwise.
 #[test]
-fn exec_is_confined_as_the_container_is_unless_told_otherwise() {
+fn exec_is_confined_as_the_container_is_unless_configured_otherwise() {
     let profiles = profiles!();
     let runtime = Runtime::new();
     for no_new_privileges in [true, false] {

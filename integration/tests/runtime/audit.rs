@@ -148,7 +148,7 @@ fn nothing_is_found_in_mounts_of_all_kinds() {
     let _ = audited(&container);
 }
 
-/// What a user may look at, of his own container.
+/// What a user may look at, in the user's own container.
 #[test]
 fn nothing_is_found_in_an_ordinary_users_container() {
     not_on_peer!("they have no audit");
@@ -199,7 +199,7 @@ fn options_at(bundle: &Bundle, target: &str) -> String {
     format!("mounts[{}].options", all.iter().position(|mount| mount["destination"] == target).expect("the mount"))
 }
 
-/// Where a difference is told.
+/// Where a difference is reported.
 type Place = fn(&Bundle) -> String;
 
 /// Each of these changes what holds in a container that runs, from the outside.
@@ -451,9 +451,9 @@ fn a_container_that_has_more_than_its_config_json_says_is_found() {
     ]);
 }
 
-/// Who may mount may change mounts: told, and no difference.
+/// Who may mount may change mounts: reported, and no difference.
 #[test]
-fn what_a_container_does_by_its_own_right_is_told_apart() {
+fn what_a_container_does_by_its_own_right_is_distinguished() {
     not_on_peer!("they have no audit");
     let runtime = Runtime::new();
     let bundle = mapped(sleeper()).with_dir("/extra").capabilities(&["CAP_SYS_ADMIN"]);
@@ -473,7 +473,7 @@ fn what_a_container_does_by_its_own_right_is_told_apart() {
 
 /// `exec --cap` gives more than config.json has, and tells of it nowhere else.
 #[test]
-fn what_exec_has_given_is_told_apart() {
+fn what_exec_has_given_is_distinguished() {
     not_on_peer!("they have no audit");
     let (runtime, bundle) = (Runtime::new(), sleeper());
     let container = runtime.start_ready(&bundle);

@@ -38,7 +38,6 @@ fn every_invalid_bundle_is_refused_with_its_message() {
         let bundle = Bundle::of_workspace(&format!("invalid/{name}"));
         // Word by word: messages tell lines and columns.
         fs::copy(entry.path().join("config.json"), bundle.path().join("config.json")).expect("config.json");
-        // `run`, because a missing interpreter is known to execve alone.
         let outcome = runtime.run(&bundle);
         let directory = bundle.path().display().to_string();
         let seen_text = outcome.stderr.replace(&directory, "BUNDLE");
@@ -254,7 +253,7 @@ fn the_root_directory_is_no_state_root() {
 
 /// A state.json that is broken: true answers, and `delete --force` cleans up.
 #[test]
-fn a_broken_state_is_told_and_can_be_deleted() {
+fn a_broken_state_is_reported_and_can_be_deleted() {
     not_on_peer!("runc asks for help by hand");
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "sleep"]);
@@ -432,7 +431,7 @@ fn a_limit_that_is_none_is_never_an_error() {
 /// The first mistake of all: a directory that is no bundle. And a mount whose source is not there, also with a user
 /// namespace, where the host half opens it: `check` says the same.
 #[test]
-fn what_is_missing_is_told_with_what_to_do() {
+fn what_is_missing_is_reported_with_what_to_do() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
     let empty = runtime.dir().join("empty");
@@ -468,7 +467,7 @@ fn an_id_that_is_none_says_why() {
 
 /// A wrong option or command: the nearest one, what engines call otherwise, and no tip that fails.
 #[test]
-fn a_wrong_word_is_told_with_what_was_meant() {
+fn a_wrong_word_is_reported_with_what_was_meant() {
     not_on_peer!("the messages are ours");
     let runtime = Runtime::new();
     for (args, text) in [

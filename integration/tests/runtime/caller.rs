@@ -1,4 +1,4 @@
-//! What a caller has set for himself, and in which namespaces he is: the runtime does its work all the same.
+//! What callers have set for themselves, and in which namespaces they are: the runtime does its work all the same.
 
 #![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
 
@@ -60,7 +60,7 @@ fn memory_need_not_be_executable() {
     assert_eq!(outcome.ok().stdout, "it runs\n");
 }
 
-/// A caller in a pid namespace of his own, with the /proc of the one above: the numbers there are those of others.
+/// A caller in a pid namespace of its own, with the /proc of the one above: the numbers there are those of others.
 #[test]
 fn proc_may_be_that_of_a_pid_namespace_above() {
     let runtime = Runtime::new();

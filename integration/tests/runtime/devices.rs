@@ -176,7 +176,7 @@ fn open_on_host(cgroup: Option<&Path>) -> Value {
 }
 
 /// runtime.md, "Errors": a creation that fails with the device program on its cgroup, in one that was there
-/// before, leaves none: a process that comes later may use what it could before.
+/// before, leaves none. A process that comes later may use what it could before.
 #[test]
 fn a_cgroup_that_was_there_has_no_device_program_when_a_birth_fails() {
     not_on_peer!("they leave it there");
@@ -273,8 +273,8 @@ fn masks_on_a_host_without_dev() {
     assert_eq!(facts["type"], "char", "{facts}");
 }
 
-/// `--cgroup-manager disabled`, which Podman says for `--cgroups=disabled`: no cgroup filters devices, so no node works
-/// but those that are bound, whatever is made inside; and what only a cgroup can hold is refused.
+/// `--cgroup-manager disabled`, which Podman says for `--cgroups=disabled`: no cgroup filters devices, so no node
+/// works but those that are bound, whatever is made inside. What only a cgroup can hold is refused.
 #[test]
 fn without_a_cgroup_no_device_works_but_those_asked_for() {
     not_on_peer!("runc has no such option, and crun lets every device be opened then");

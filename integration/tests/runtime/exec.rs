@@ -223,6 +223,36 @@ fn exec_capabilities_are_never_inheritable() {
     }
 }
 
+/// As with runc: a capability that there is not is ignored, and has one form; an empty `--cwd` is none.
+#[test]
+fn exec_ignores_unknown_capabilities_and_an_empty_cwd() {
+    let runtime = Runtime::new();
+    let bundle = sleeper().set("/process/cwd", json!("/proc"));
+    let container = runtime.start_ready(&bundle);
+    let own = container.exec(["/probe"]).json()["capabilities"].clone();
+    let mut names = vec!["CAP_NOSUCH"];
+    if !integration::is_peer() {
+        names.extend(["cap_net_raw", "NET_RAW"]);
+    }
+    for name in names {
+        let facts = container.exec_with(["--cap", name], ["/probe"]).json();
+        assert_eq!(facts["capabilities"], own, "{name}");
+    }
+    assert_eq!(container.exec_with(["--cwd", ""], ["/probe"]).json()["cwd"], "/proc");
+}
+
+/// What only execve finds out is told by the process itself, which has started: also when it is detached.
+#[test]
+fn exec_starts_what_cannot_be_executed() {
+    not_on_peer!("crun's exec does not know of it");
+    let runtime = Runtime::new();
+    let bundle = sleeper().with_file("/text", "echo\n").with_mode("/text", 0o755);
+    let container = runtime.start_ready(&bundle);
+    let outcome = container.exec(["/text"]).exits(255);
+    assert_eq!(outcome.stderr, "exec /text: exec format error\n");
+    let _ = container.exec_with(["--detach"], ["/text"]).ok();
+}
+
 /// `--no-new-privs`
 #[test]
 fn exec_no_new_privs_is_set() {
@@ -540,7 +570,7 @@ fn exec_leaves_no_zombie_in_the_container() {
 
 /// `--ignore-paused` waits for the thaw; without it a paused container is refused.
 #[test]
-fn exec_in_a_paused_container_is_refused_unless_told_to_wait() {
+fn exec_in_a_paused_container_is_refused_unless_asked_to_wait() {
     let runtime = Runtime::new();
     let bundle = sleeper();
     let container = runtime.start_ready(&bundle);

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Runtime, eventually, not_on_peer, not_on_runc_1_1, unique_name};
+use integration::{Bundle, Runtime, eventually, not_on_peer, not_on_runc_1_1, proc, unique_name};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -343,9 +343,7 @@ fn delete_force_ends_every_process_of_a_container_without_pid_namespace() {
     let _ = container.call(["delete", "--force"]).outcome().ok();
     assert!(!bundle.cgroup().exists(), "the cgroup is still there");
     for pid in procs.lines() {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let alive = !state.is_empty() && !state.contains(" Z ");
-        assert!(!alive, "process {pid} lives on: {state}");
+        assert_eq!(proc::has_ended(pid.parse::<i32>().expect("a pid")), Ok(()), "process {pid}");
     }
 }
 
@@ -528,7 +526,7 @@ fn run_passes_stdin_stdout_and_stderr() {
 
 /// `run` without `--keep` leaves nothing; with it, a stopped container.
 #[test]
-fn run_deletes_the_container_unless_told_to_keep_it() {
+fn run_deletes_the_container_unless_asked_to_keep_it() {
     let runtime = Runtime::new();
     let bundle = Bundle::new().args(["/probe", "exit", "3"]);
     let (gone, kept) = (unique_name(), unique_name());
@@ -567,7 +565,7 @@ fn go_style_options_and_a_repeated_root_are_understood() {
 
 /// go-runc and docker parse the lines of `--version`.
 #[test]
-fn the_version_is_told_in_the_lines_that_engines_parse() {
+fn the_version_is_reported_in_the_lines_that_engines_parse() {
     let runtime = Runtime::new();
     for flag in ["--version", "-v"] {
         let text = runtime.call([flag]).outcome().ok().stdout;
@@ -687,4 +685,27 @@ fn run_ends_with_255_when_the_program_cannot_be_executed() {
         .fails(255, "error running startContainer hook #0: exit status 3");
     // What is found out before is 1.
     let _ = runtime.run(&Bundle::new().args(["no-such-program"])).refused("executable file not found in $PATH");
+}
+
+/// crun's `--regex`: all containers whose ids the expression is found in; what fails with one is a warning.
+#[test]
+fn an_expression_names_many_containers() {
+    not_on_peer!("runc has no such option");
+    let runtime = Runtime::new();
+    let name = unique_name();
+    let ids = ["a1", "a2", "b1"].map(|end| format!("{name}-{end}"));
+    let bundles = ids.each_ref().map(|_| sleeper());
+    for (id, bundle) in ids.iter().zip(&bundles) {
+        let _ = runtime.call(["create", "--bundle"]).arg(bundle.path()).arg(id).outcome().ok();
+    }
+    let listed = || runtime.call(["list", "--quiet"]).outcome().ok().stdout.lines().count();
+    let expression = format!("^{name}-a[0-9]$");
+    let _ = runtime.call(["kill", "--regex", &expression, "KILL"]).outcome().ok();
+    let _ = runtime.call(["start", &ids[2]]).outcome().ok();
+    let outcome = runtime.call(["delete", "--regex", &name]).outcome().ok();
+    assert!(outcome.stderr.contains(&ids[2]) && outcome.stderr.contains("that is not stopped"), "{outcome}");
+    assert_eq!(listed(), 1);
+    let _ = runtime.call(["delete", "--regex", "--force", "(a1|b1)$"]).outcome().ok();
+    assert_eq!(listed(), 0);
+    let _ = runtime.call(["delete", "--regex", "("]).outcome().refused("not a regular expression");
 }

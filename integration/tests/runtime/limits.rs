@@ -13,43 +13,38 @@ use integration::{
 };
 use serde_json::{Value, json};
 
-/// Skips the test where a controller is not to be had.
-macro_rules! controllers {
-    ($($name:literal),+) => {
-        require_controllers(&[$($name),+])
-    };
-}
+use crate::update::updatable_pids;
 
 /// A container that waits, with these resources besides its device rules.
-fn limited(resources: &Value) -> Bundle {
+pub(crate) fn limited(resources: &Value) -> Bundle {
     let bundle = Bundle::new().args(["/probe", "sleep"]);
     let all = resources.as_object().expect("resources").clone();
     all.into_iter().fold(bundle, |bundle, (name, value)| bundle.set(&format!("/linux/resources/{name}"), value))
 }
 
 /// A file of the container's cgroup.
-fn file(bundle: &Bundle, name: &str) -> String {
+pub(crate) fn file(bundle: &Bundle, name: &str) -> String {
     let path = bundle.cgroup().join(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.trim_end().to_owned()
 }
 
-fn assert_files(bundle: &Bundle, expected: &[(&str, &str)], when: &str) {
+pub(crate) fn assert_files(bundle: &Bundle, expected: &[(&str, &str)], when: &str) {
     for (name, text) in expected {
         assert_eq!(file(bundle, name), *text, "{name} {when}");
     }
 }
 
-fn is_there(bundle: &Bundle, name: &str) -> bool {
+pub(crate) fn is_there(bundle: &Bundle, name: &str) -> bool {
     bundle.cgroup().join(name).exists()
 }
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
 /// `update --resources -`
-fn update(container: &Container<'_>, resources: &Value) -> integration::Outcome {
+pub(crate) fn update(container: &Container<'_>, resources: &Value) -> integration::Outcome {
     container.call(["update", "--resources", "-"]).stdin(resources.to_string()).outcome()
 }
 
@@ -58,7 +53,7 @@ fn update(container: &Container<'_>, resources: &Value) -> integration::Outcome 
 /// § Memory.
 #[test]
 fn memory_is_limited_and_who_eats_more_is_killed() {
-    controllers!("memory");
+    require_controllers(&["memory"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "memory": { "limit": 64 << 20, "reservation": 32 << 20, "swap": 96 << 20 } }));
     let container = runtime.start_ready(&bundle);
@@ -76,7 +71,7 @@ fn memory_is_limited_and_who_eats_more_is_killed() {
 /// § Memory: -1 is unlimited, and so is swap with it.
 #[test]
 fn memory_can_be_unlimited() {
-    controllers!("memory");
+    require_controllers(&["memory"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "memory": { "limit": -1 } }));
     let _container = runtime.start_ready(&bundle);
@@ -86,7 +81,7 @@ fn memory_can_be_unlimited() {
 /// § PIDs: a number, -1 for no limit.
 #[test]
 fn processes_are_limited() {
-    controllers!("pids");
+    require_controllers(&["pids"]);
     let runtime = Runtime::new();
     let answer = |limit: i64| {
         let bundle = limited(&json!({ "pids": { "limit": limit } }));
@@ -116,7 +111,7 @@ fn a_limit_of_0_processes_is_none() {
 /// § CPU: a period that the kernel refuses is an error, without a quota, too.
 #[test]
 fn a_cpu_period_that_is_refused_is_an_error() {
-    controllers!("cpu");
+    require_controllers(&["cpu"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "cpu": { "period": 10 } }));
     let outcome = runtime.try_create(&bundle).expect_err("create succeeds").exits(1);
@@ -147,7 +142,7 @@ fn an_update_of_nothing_is_no_error() {
 /// § CPU: quota, period, burst.
 #[test]
 fn cpu_time_has_a_quota() {
-    controllers!("cpu");
+    require_controllers(&["cpu"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "cpu": { "quota": 20_000, "period": 100_000, "burst": 10_000 } }));
     let container = runtime.start_ready(&bundle);
@@ -162,7 +157,7 @@ fn cpu_time_has_a_quota() {
 /// § CPU: shares, which cgroup v2 has as weights, and idle.
 #[test]
 fn cpu_time_is_shared_by_weight() {
-    controllers!("cpu", "cpuset");
+    require_controllers(&["cpu", "cpuset"]);
     let runtime = Runtime::new();
     let read = |cpu: Value, name: &str| {
         let bundle = limited(&json!({ "cpu": cpu }));
@@ -193,7 +188,7 @@ fn cpu_time_is_shared_by_weight() {
 /// § CPU: idle gets what others leave: on one CPU next to nothing.
 #[test]
 fn an_idle_container_runs_when_nobody_else_does() {
-    controllers!("cpu", "cpuset");
+    require_controllers(&["cpu", "cpuset"]);
     let runtime = Runtime::new();
     let burner = |cpu: Value| limited(&json!({ "cpu": cpu })).args(["/probe", "burn", "60000"]);
     let bundles = [burner(json!({ "idle": 1, "cpus": "0" })), burner(json!({ "cpus": "0" }))];
@@ -218,7 +213,7 @@ fn cpu_time(bundle: &Bundle) -> u64 {
 /// § CPU: cpus and mems.
 #[test]
 fn programs_run_on_their_cpus_alone() {
-    controllers!("cpuset");
+    require_controllers(&["cpuset"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "cpu": { "cpus": "1", "mems": "0" } }));
     let container = runtime.start_ready(&bundle);
@@ -232,7 +227,7 @@ fn programs_run_on_their_cpus_alone() {
 /// § Huge page limits: usage, and reservations where the kernel has them.
 #[test]
 fn huge_pages_are_limited() {
-    controllers!("hugetlb");
+    require_controllers(&["hugetlb"]);
     let runtime = Runtime::new();
     let limit = json!([{ "pageSize": "2MB", "limit": 2 << 20 }]);
     let bundle = limited(&json!({ "hugepageLimits": limit }));
@@ -269,7 +264,7 @@ fn more_huge_pages_than_allowed_are_refused() {
 /// § Unified: files of the cgroup by name, several lines of one, after all others.
 #[test]
 fn unified_reaches_every_file() {
-    controllers!("memory", "pids", "cpu");
+    require_controllers(&["memory", "pids", "cpu"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({
         "memory": { "limit": 64 << 20 },
@@ -304,12 +299,12 @@ fn settings_of_version_1_are_warned_of() {
 
 // --- refused -----------------------------------------------------------------------------------------
 
-/// What the kernel refuses is told with the property, the file, the value and the errno, and
+/// What the kernel refuses is reported with the property, the file, the value and the errno, and
 /// nothing is left.
 #[test]
 fn a_limit_that_the_kernel_refuses_leaves_nothing() {
     not_on_peer!("the messages are ours");
-    controllers!("memory", "cpu", "cpuset", "io", "pids", "hugetlb", "rdma");
+    require_controllers(&["memory", "cpu", "cpuset", "io", "pids", "hugetlb", "rdma"]);
     let runtime = Runtime::new();
     let throttle = json!([{ "major": 250, "minor": 9, "rate": 5 }]);
     for (resources, texts) in [
@@ -363,8 +358,8 @@ fn a_limit_that_the_kernel_refuses_leaves_nothing() {
 
 /// A cgroup that was there before is as before when the creation fails.
 #[test]
-fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
-    controllers!("pids");
+fn a_cgroup_that_was_there_keeps_its_limits_when_create_fails() {
+    require_controllers(&["pids"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "pids": { "limit": 5 }, "unified": { "pids.nosuch": "1" } }));
     fs::create_dir(bundle.cgroup()).expect("a cgroup");
@@ -378,9 +373,9 @@ fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails() {
 
 /// The same when it fails over a limit that is set last, or over something else after the limits.
 #[test]
-fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails_late() {
+fn a_cgroup_that_was_there_keeps_its_limits_when_create_fails_late() {
     not_on_peer!("they leave what they wrote");
-    controllers!("pids", "memory", "cpu");
+    require_controllers(&["pids", "memory", "cpu"]);
     let runtime = Runtime::new();
     let early = json!({ "pids": { "limit": 5 }, "cpu": { "quota": 20_000 }, "memory": { "limit": 64 << 20 } });
     let before =
@@ -405,7 +400,7 @@ fn a_cgroup_that_was_there_keeps_its_limits_when_a_birth_fails_late() {
 #[test]
 fn a_parent_with_processes_has_no_controllers_for_a_container() {
     not_on_peer!("the message is ours");
-    controllers!("memory");
+    require_controllers(&["memory"]);
     let runtime = Runtime::new();
     let outer = Bundle::new().args(["/probe", "sleep"]);
     let _container = runtime.start_ready(&outer);
@@ -419,316 +414,16 @@ fn a_parent_with_processes_has_no_controllers_for_a_container() {
     assert!(!outer.cgroup().join("in").exists(), "the cgroup is left");
 }
 
-// --- update -------------------------------------------------------------------------------------------
-
-/// The limits that `update` starts from in these tests.
-fn updatable() -> Bundle {
-    limited(&json!({
-        "memory": { "limit": 64 << 20, "swap": 64 << 20, "reservation": 16 << 20 },
-        "cpu": { "shares": 1024, "quota": 50_000, "period": 100_000, "cpus": "0-1", "mems": "0" },
-        "pids": { "limit": 10 },
-    }))
-}
-
-/// Every option, each by itself; what is not named stays.
-#[test]
-fn update_changes_what_each_option_names() {
-    controllers!("memory", "cpu", "cpuset", "io", "pids");
-    let runtime = Runtime::new();
-    let bundle = updatable();
-    let container = runtime.start_ready(&bundle);
-    let weight =
-        if is_there(&bundle, "io.bfq.weight") { ("io.bfq.weight", "default 20") } else { ("io.weight", "default 102") };
-    let mut now = vec![
-        ("memory.max", "67108864"),
-        ("memory.swap.max", "0"),
-        ("memory.low", "16777216"),
-        ("cpu.max", "50000 100000"),
-        ("cpu.weight", "100"),
-        ("cpuset.cpus", "0-1"),
-        ("pids.max", "10"),
-    ];
-    for (options, changed) in [
-        (
-            &["--memory", "80m", "--memory-swap", "100m"][..],
-            &[("memory.max", "83886080"), ("memory.swap.max", "20971520")][..],
-        ),
-        (&["--memory-reservation", "20971520"], &[("memory.low", "20971520")]),
-        (&["--memory", "70m"], &[("memory.max", "73400320"), ("memory.swap.max", "31457280")]),
-        (&["--cpu-quota", "30000"], &[("cpu.max", "30000 100000")]),
-        (&["--cpu-period", "50000"], &[("cpu.max", "30000 50000")]),
-        (&["--cpu-burst", "7000"], &[("cpu.max.burst", "7000")]),
-        (&["--cpu-quota", "-1"], &[("cpu.max", "max 50000")]),
-        (&["--cpu-share", "262144"], &[("cpu.weight", "10000")]),
-        (&["--cpuset-cpus", "0"], &[("cpuset.cpus", "0")]),
-        (&["--cpuset-mems", "0"], &[("cpuset.mems", "0")]),
-        (&["--pids-limit", "33"], &[("pids.max", "33")]),
-        (&["--pids-limit", "-1"], &[("pids.max", "max")]),
-        (&["--blkio-weight", "20"], &[weight]),
-        (&["--memory", "-1"], &[("memory.max", "max"), ("memory.swap.max", "max")]),
-        (&["--cpu-idle", "1"], &[("cpu.idle", "1"), ("cpu.weight", "0")]),
-    ] {
-        let _ = container.call(["update"].iter().chain(options)).outcome().ok();
-        now.retain(|(name, _)| changed.iter().all(|(other, _)| other != name));
-        now.extend(changed.iter().copied().filter(|(name, _)| *name != "cpu.weight" || changed.len() == 1));
-        assert_files(&bundle, &now, &format!("after {options:?}"));
-    }
-    if !is_peer() {
-        // The kernel forgets the weight of a group that was idle.
-        let _ = container.call(["update", "--cpu-idle", "0"]).outcome().ok();
-        assert_files(&bundle, &[("cpu.idle", "0"), ("cpu.weight", "10000")], "idle no more");
-    }
-    assert_eq!(container.status(), "running");
-}
-
-/// What engines write: containerd's CRI plugin on standard input, podman in a file.
-#[test]
-fn update_reads_resources_as_engines_write_them() {
-    controllers!("memory", "cpu", "pids");
-    let runtime = Runtime::new();
-    let bundle = updatable();
-    let container = runtime.start_ready(&bundle);
-    // containerd: all that it knows, with nulls and empty texts, and the devices again.
-    let containerd = json!({
-        "devices": [{ "allow": false, "access": "rwm" }],
-        "memory": { "limit": 73_400_320, "swap": 73_400_320 },
-        "cpu": { "shares": 512, "quota": 20_000, "period": 100_000, "cpus": "", "mems": "" },
-        "pids": null,
-        "unified": { "memory.oom.group": "1" },
-    });
-    let _ = update(&container, &containerd).ok();
-    let mut now =
-        vec![("memory.max", "73400320"), ("memory.oom.group", "1"), ("cpu.max", "20000 100000"), ("pids.max", "10")];
-    assert_files(&bundle, &now, "after containerd's");
-    let podman = json!({
-        "memory": { "limit": 83_886_080, "reservation": 8_388_608 },
-        "pids": { "limit": 44 },
-        "cpu": {}, "blockIO": {}, "hugepageLimits": [],
-    });
-    let path = runtime.dir().join("resources.json");
-    fs::write(&path, podman.to_string()).expect("a file");
-    let call = runtime.call(["update", "--resources"]).arg(&path).arg(container.id());
-    let outcome = call.outcome();
-    if is_peer() {
-        return;
-    }
-    let _ = outcome.refused("linux.resources.memory.swap: 73400320 is below memory.limit 83886080").in_one_line();
-    assert_files(&bundle, &now, "after a refusal");
-    let with_swap = podman.to_string().replace("\"reservation\"", "\"swap\":-1,\"reservation\"");
-    fs::write(&path, with_swap).expect("a file");
-    let _ = runtime.call(["update", "--resources"]).arg(&path).arg(container.id()).outcome().ok();
-    now.retain(|(name, _)| !["memory.max", "pids.max"].contains(name));
-    now.extend([("memory.max", "83886080"), ("memory.swap.max", "max"), ("memory.low", "8388608"), ("pids.max", "44")]);
-    assert_files(&bundle, &now, "after podman's");
-    // No update touches the devices.
-    assert_eq!(container.exec(["/probe", "open-dev", "/dev/null"]).json(), json!({ "read": "ok", "write": "ok" }));
-}
-
-/// Also before the start, and while it is paused.
-#[test]
-fn update_changes_created_and_paused_containers() {
-    controllers!("pids");
-    let runtime = Runtime::new();
-    let bundle = updatable_pids();
-    let container = runtime.create(&bundle);
-    let _ = container.call(["update", "--pids-limit", "20"]).outcome().ok();
-    assert_eq!((file(&bundle, "pids.max").as_str(), container.status().as_str()), ("20", "created"));
-    container.start();
-    container.wait_for_line("ready");
-    let _ = container.call(["pause"]).outcome().ok();
-    let _ = container.call(["update", "--pids-limit", "30"]).outcome().ok();
-    assert_eq!((file(&bundle, "pids.max").as_str(), container.status().as_str()), ("30", "paused"));
-    let _ = container.call(["resume"]).outcome().ok();
-    assert_eq!(container.exec(["/probe", "forks", "60"]).json()["error"], "EAGAIN");
-    container.kill("KILL");
-    let _ = container.wait();
-    let _ = container.call(["update", "--pids-limit", "40"]).outcome().refused("container not running");
-}
-
-fn updatable_pids() -> Bundle {
-    limited(&json!({ "pids": { "limit": 10 } }))
-}
-
-/// One of many limits is refused: all old ones are in force, and remembered.
-#[test]
-fn a_refused_update_changes_nothing() {
-    not_on_peer!("they keep what was written before");
-    controllers!("memory", "cpu", "cpuset", "pids");
-    let runtime = Runtime::new();
-    let bundle = updatable();
-    let container = runtime.start_ready(&bundle);
-    let before = [
-        ("memory.max", "67108864"),
-        ("memory.swap.max", "0"),
-        ("memory.low", "16777216"),
-        ("cpu.max", "50000 100000"),
-        ("cpu.weight", "100"),
-        ("cpuset.cpus", "0-1"),
-        ("pids.max", "10"),
-    ];
-    let wanted = json!({
-        "memory": { "limit": 32 << 20, "swap": 48 << 20, "reservation": 8 << 20 },
-        "cpu": { "shares": 2048, "quota": 60_000, "period": 50_000, "cpus": "0" },
-        "pids": { "limit": 20 },
-        "unified": { "memory.high": "none of it" },
-    });
-    let outcome = update(&container, &wanted).exits(1).in_one_line();
-    let text = "linux.resources.unified[\"memory.high\"]: cgroup ";
-    assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
-    assert!(outcome.stderr.contains("write \"none of it\" to memory.high: EINVAL"), "{outcome}");
-    assert_files(&bundle, &before, "after a refused update");
-    let _ = container.call(["update", "--cpuset-cpus", "77"]).outcome().refused("write \"77\" to cpuset.cpus: E");
-    assert_files(&bundle, &before, "after another one");
-    // What was refused is not remembered either.
-    let _ = container.call(["update", "--cpu-period", "200000"]).outcome().ok();
-    assert_eq!(file(&bundle, "cpu.max"), "50000 200000");
-}
-
-/// The same where only huge pages can be limited.
-#[test]
-fn a_refused_update_of_huge_pages_changes_nothing() {
-    not_on_peer!("they keep what was written before");
-    controllers!("hugetlb");
-    let runtime = Runtime::new();
-    let limit = |bytes: u64| json!([{ "pageSize": "2MB", "limit": bytes }]);
-    let bundle = limited(&json!({ "hugepageLimits": limit(4 << 20) }));
-    let container = runtime.start_ready(&bundle);
-    let _ = update(&container, &json!({ "hugepageLimits": limit(6 << 20) })).ok();
-    assert_files(&bundle, &[("hugetlb.2MB.max", "6291456"), ("hugetlb.2MB.rsvd.max", "6291456")], "updated");
-    let wrong = json!({ "hugepageLimits": limit(8 << 20), "unified": { "hugetlb.2MB.max": "much" } });
-    let _ = update(&container, &wrong).refused("write \"much\" to hugetlb.2MB.max: EINVAL").in_one_line();
-    assert_files(&bundle, &[("hugetlb.2MB.max", "6291456"), ("hugetlb.2MB.rsvd.max", "6291456")], "refused");
-}
-
-/// § Memory, checkBeforeUpdate: an update must not kill.
-#[test]
-fn an_update_below_the_use_is_refused_when_asked_to_check() {
-    controllers!("memory");
-    let runtime = Runtime::new();
-    let memory = json!({ "limit": 96 << 20, "checkBeforeUpdate": true });
-    let bundle = limited(&json!({ "memory": memory })).args(["/probe", "eat", "50000000"]);
-    let container = runtime.start_ready(&bundle);
-    let outcome = container.call(["update", "--memory", "20m"]).outcome().exits(1).in_one_line();
-    assert!(is_peer() || outcome.stderr.contains("memory.limit: 20971520 is below the 5"), "{outcome}");
-    assert_eq!(file(&bundle, "memory.max"), "100663296");
-    assert_eq!(container.status(), "running");
-    let _ = container.call(["update", "--memory", "80m"]).outcome().ok();
-    assert_eq!(file(&bundle, "memory.max"), "83886080");
-}
-
-/// Wrong values name their option or place; nothing is changed.
-#[test]
-fn update_refuses_what_is_no_limit() {
-    not_on_peer!("the messages are ours");
-    let runtime = Runtime::new();
-    let bundle = limited(&json!({}));
-    let container = runtime.start_ready(&bundle);
-    for (options, text) in [
-        (&["--memory", "1x"][..], "--memory \"1x\": not a number of bytes"),
-        (&["--memory-swap", "-2"], "--memory-swap \"-2\": not a number of bytes"),
-        (&["--cpu-quota", "-7"], "linux.resources.cpu.quota: -7 is neither -1 (unlimited) nor"),
-        (&["--cpu-idle", "2"], "linux.resources.cpu.idle: 2 is neither 0 nor 1"),
-        (&["--blkio-weight", "5"], "linux.resources.blockIO.weight: 5 is not between 10 and 1000"),
-        (&["--pids-limit", "-3"], "linux.resources.pids.limit: -3 is neither"),
-        (&["--l3-cache-schema", "MB:0=1"], "--l3-cache-schema \"MB:0=1\": not one line that starts with \"L3\""),
-        (&["--mem-bw-schema", "MB:0=1"], "has no resctrl group to change"),
-        (&["--resources", "/no/such/file"], "/no/such/file: no such file or directory"),
-    ] {
-        let outcome = container.call(["update"].iter().chain(options)).outcome().refused(text).in_one_line();
-        assert!(outcome.stdout.is_empty(), "{outcome}");
-    }
-    for text in
-        ["", "nul", "[]", "{\"memory\": 3}", "{\"pids\": {\"limit\": \"x\"}}", "{\"memory\": {\"limit\": 1e99}}"]
-    {
-        let outcome = container.call(["update", "-r", "-"]).stdin(text).outcome().exits(1).in_one_line();
-        assert!(outcome.stderr.contains("standard input"), "{outcome}");
-    }
-    let _ = runtime.call(["update", "--pids-limit", "3", "no-such-container"]).outcome().exits(1).in_one_line();
-}
-
-// --- events -------------------------------------------------------------------------------------------
-
-/// One line of JSON with the keys of runc.
-#[test]
-fn events_stats_tells_what_is_used() {
-    controllers!("memory", "cpu", "pids", "hugetlb");
-    let runtime = Runtime::new();
-    let bundle = updatable().args(["/probe", "eat", "30000000"]);
-    let container = runtime.start_ready(&bundle);
-    let event = container.call(["events", "--stats"]).outcome().json();
-    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(container.id())));
-    let data = &event["data"];
-    let usage = number(&data["memory"]["usage"]["usage"]);
-    assert!((30_000_000..67_108_864).contains(&usage), "memory in use: {usage}");
-    assert_eq!(number(&data["memory"]["usage"]["limit"]), 67_108_864);
-    assert_eq!((number(&data["pids"]["current"]), number(&data["pids"]["limit"])), (1, 10));
-    assert!(number(&data["cpu"]["usage"]["total"]) > 1_000_000, "CPU time: {}", data["cpu"]);
-    assert!(data["cpu"]["throttling"].is_object() && data["memory"]["raw"]["anon"].is_u64(), "{data}");
-    assert_eq!(data["hugetlb"]["2MB"], json!({ "usage": 0, "failcnt": 0 }));
-    assert!(data["blkio"].is_object() && data["network_interfaces"].is_null(), "{data}");
-    assert_eq!(number(&data["memory"]["swap"]["limit"]), 67_108_864, "memory and swap together");
-    for (group, name) in [("cpu", "psi"), ("memory", "psi"), ("cpuset", "cpus"), ("memory", "cache")] {
-        assert!(is_peer() || !data[group][name].is_null(), "{group}.{name}: {data}");
-    }
-}
-
-/// Again and again until the container ends; what the kernel kills is told at once.
-#[test]
-fn events_streams_and_tells_of_kills() {
-    controllers!("memory");
-    let runtime = Runtime::new();
-    let bundle = limited(&json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } }));
-    let container = runtime.start_ready(&bundle);
-    let running = container.call(["events", "--interval", "1s"]).spawn();
-    let kinds = |text: &str| -> Vec<String> {
-        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let events = lines.map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
-        events.map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
-    };
-    let wait_for = |what: &str, count: usize| {
-        eventually(&format!("{count} of {what}"), || {
-            let text = running.stdout();
-            let found = kinds(&text).iter().filter(|kind| *kind == what).count();
-            (found >= count).then_some(()).ok_or(text)
-        });
-    };
-    wait_for("stats", 2);
-    let _ = container.exec(["/probe", "eat", "100000000"]).exits(128 + 9);
-    wait_for("oom", 1);
-    container.kill("KILL");
-    let outcome = running.outcome().ok();
-    assert_eq!(kinds(&outcome.stdout).iter().filter(|kind| *kind == "oom").count(), 1, "{outcome}");
-}
-
-/// Without any controller there is still what every cgroup tells.
-#[test]
-fn events_work_without_controllers() {
-    not_on_peer!("they want controllers");
-    let runtime = Runtime::new();
-    let bundle = limited(&json!({}));
-    let container = runtime.start_ready(&bundle);
-    let data = &container.call(["events", "--stats"]).outcome().json()["data"];
-    assert!(number(&data["cpu"]["usage"]["total"]) > 0, "{data}");
-    assert_eq!(number(&data["pids"]["current"]), 1, "{data}");
-    for wrong in ["0s", "5", "1x", "-1s", ""] {
-        let call = runtime.call(["events", "--interval", wrong, container.id()]);
-        let outcome = call.outcome().exits(1).in_one_line();
-        assert!(outcome.stderr.contains("--interval"), "{outcome}");
-    }
-    container.kill_and_delete();
-    let _ = runtime.call(["events", "--stats", container.id()]).outcome().exits(1).in_one_line();
-}
-
 // --- killed out of memory, refused at the limit of processes ---------------------------------------
 
 /// Whatever the limit: `create`, `start` and `exec` work, or say what killed the process. The
 /// runtime itself is never killed, and nothing is left. Design § 7: `true` starts in 256 kB.
 #[test]
-fn a_death_for_want_of_memory_is_told_at_every_limit() {
+fn an_oom_kill_is_reported_at_every_limit() {
     not_on_peer!("the messages are ours");
-    controllers!("memory");
+    require_controllers(&["memory"]);
     let runtime = Runtime::new();
-    let told = |outcome: &integration::Outcome| {
+    let assert_oom = |outcome: &integration::Outcome| {
         let text = "the kernel killed it, out of memory (OOM): cgroup ";
         assert!(outcome.stderr.contains(text) && outcome.stderr.contains("memory.max is "), "{outcome}");
         assert!([1, 137, 255].contains(&outcome.code()), "{outcome}");
@@ -739,7 +434,7 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
         let bundle = limited(&json!({ "memory": memory })).args(["/probe", "exit", "0"]);
         let outcomes = [(); 3].map(|()| runtime.run(&bundle));
         let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.succeeded()).collect();
-        failed.iter().for_each(|outcome| told(outcome));
+        failed.iter().for_each(|outcome| assert_oom(outcome));
         // From there on upwards it always runs.
         smallest = if failed.is_empty() { smallest.or(Some(kib)) } else { None };
         assert!(!bundle.cgroup().exists(), "the cgroup is left at {kib} KiB");
@@ -747,19 +442,19 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
         let container = match runtime.try_create(&sleeper) {
             Ok(container) => container,
             Err(outcome) => {
-                told(&outcome);
+                assert_oom(&outcome);
                 assert!(!sleeper.cgroup().exists(), "the cgroup is left at {kib} KiB");
                 continue;
             }
         };
         let started = container.call(["start"]).outcome();
         if !started.succeeded() {
-            told(&started);
+            assert_oom(&started);
             continue;
         }
         let outcome = container.exec(["/probe", "exit", "0"]);
         if !outcome.succeeded() && !outcome.stderr.contains("cannot exec in a stopped container") {
-            told(&outcome);
+            assert_oom(&outcome);
         }
     }
     eprintln!("\nthe memory.max from which on a program always runs: {smallest:?} KiB");
@@ -769,7 +464,7 @@ fn a_death_for_want_of_memory_is_told_at_every_limit() {
 /// Processes of a container that eats all it may do not reach the runtime that joins it.
 #[test]
 fn an_exec_that_is_killed_says_so() {
-    controllers!("memory");
+    require_controllers(&["memory"]);
     let runtime = Runtime::new();
     let bundle =
         limited(&json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 }, "unified": { "memory.oom.group": "0" } }));
@@ -788,7 +483,7 @@ fn an_exec_that_is_killed_says_so() {
 #[test]
 fn an_exec_that_finds_no_room_for_a_process_says_so() {
     not_on_peer!("the message is ours");
-    controllers!("pids");
+    require_controllers(&["pids"]);
     let runtime = Runtime::new();
     let bundle = limited(&json!({ "pids": { "limit": 4 } })).args(["/probe", "fork-sleep", "3"]);
     let container = runtime.start_ready(&bundle);
@@ -855,7 +550,7 @@ fn a_delegated_cgroup_belongs_to_root_of_the_container() {
 /// limits are out of reach, and exec finds its way.
 #[test]
 fn a_container_limits_its_own_sub_cgroups() {
-    controllers!("pids", "memory");
+    require_controllers(&["pids", "memory"]);
     let runtime = Runtime::new();
     let bundle = delegated(&json!({ "pids": { "limit": 50 }, "memory": { "limit": 64 << 20 } }));
     let container = runtime.start_ready(&bundle);
@@ -887,7 +582,7 @@ fn a_container_limits_its_own_sub_cgroups() {
 /// Many creations below one new parent, and somebody else who enables controllers there.
 #[test]
 fn controllers_are_enabled_while_others_do_the_same() {
-    controllers!("pids", "memory");
+    require_controllers(&["pids", "memory"]);
     let runtime = Runtime::new();
     let parent = cgroup_root().join(unique_name());
     let name = parent.file_name().expect("a name").to_string_lossy().into_owned();

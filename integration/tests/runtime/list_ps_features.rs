@@ -247,6 +247,9 @@ fn features_has_every_field_of_the_specification() {
             "run.oci.keep_original_groups",
             "run.oci.seccomp.receiver",
             "run.oci.mount_context_type",
+            "run.oci.hooks.stdout",
+            "run.oci.hooks.stderr",
+            "run.oci.systemd.subgroup",
             "org.systemd.property."
         ])
     );

@@ -9,9 +9,11 @@ mod bad_input;
 mod bind_flags;
 mod caller;
 mod check;
+mod check_problems;
 mod checkpoint;
 mod criu;
 mod devices;
+mod events;
 mod exec;
 mod hooks;
 mod io;
@@ -28,6 +30,7 @@ mod pause;
 mod process;
 mod properties;
 mod rdt;
+mod rootfs;
 mod rootless;
 mod rootless_cgroups;
 mod rootless_mounts;
@@ -36,6 +39,7 @@ mod seccomp_agents;
 mod selinux;
 mod systemd;
 mod terminal;
+mod update;
 
 fn main() -> std::process::ExitCode {
     integration::harness::main()

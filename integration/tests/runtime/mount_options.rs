@@ -115,9 +115,9 @@ fn file_system_options_of_a_bind_mount_are_passed_over() {
     let _ = Runtime::new().run(&bundle).ok();
 }
 
-/// Values are told in a warning; a word that nobody knows may have been meant to confine.
+/// Values are named by a warning; an unknown word may have been meant to confine.
 #[test]
-fn a_value_of_a_bind_mount_is_told_and_an_unknown_word_is_refused() {
+fn a_value_of_a_bind_mount_is_reported_and_an_unknown_word_is_refused() {
     not_on_peer!("runc refuses both, crun takes both");
     let runtime = Runtime::new();
     let (bundle, source) = with_source();

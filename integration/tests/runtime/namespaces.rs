@@ -77,8 +77,8 @@ fn the_hosts_network_can_be_inherited() {
     assert_eq!(facts["namespaces"]["net"], own("net"));
 }
 
-/// A namespace of the host's by path is refused only for what would change the host by that one:
-/// a pod of the host's ipc or network namespace has a name of its own.
+/// A namespace of the host's by path is refused only for what would change the host by that one. A pod of the
+/// host's ipc or network namespace has a name of its own.
 #[test]
 fn a_hosts_namespace_by_path_goes_with_settings_of_others() {
     let joining = |kind: &str, file: &str| {
@@ -375,7 +375,7 @@ fn mappings_without_a_user_namespace_are_refused() {
     let _ = runtime.try_create(&bundle).expect_err("create succeeds").refused("Mappings").in_one_line();
 }
 
-/// Ranges that overlap are the kernel's EINVAL, told with the place.
+/// Ranges that overlap are the kernel's EINVAL, reported with the place.
 #[test]
 fn overlapping_mappings_are_refused() {
     not_on_runc_1_1!("it leaves the cgroup");

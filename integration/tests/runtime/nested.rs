@@ -57,8 +57,8 @@ fn kind(bundle: &Bundle) -> String {
     fs::read_to_string(bundle.cgroup().join("cgroup.type")).expect("cgroup.type").trim_end().to_owned()
 }
 
-/// Without limits the processes of the outer container may stay where they are, in what is the root of
-/// the tree for them: the inner one's cgroup is below, and nothing of it is left.
+/// Without limits the processes of the outer container may stay where they are, in what is the root of the tree
+/// for them. The inner one's cgroup is below, and nothing of it is left.
 #[test]
 fn a_container_runs_another_one() {
     not_on_peer!("it is not one static program");
@@ -161,7 +161,7 @@ fn exec_joins_the_first_process_where_it_has_left_the_containers_cgroup() {
 /// Where a filter forbids the runtime to make a session keyring, a container has its caller's, and its processes, too:
 /// each of them says so.
 #[test]
-fn boundary_a_keyring_that_cannot_be_made_is_told() {
+fn boundary_a_keyring_that_cannot_be_made_is_reported() {
     not_on_peer!("the message is ours");
     let runtime = Runtime::new();
     let inner = Bundle::new().set("/linux/cgroupsPath", json!("/inner"));
@@ -170,5 +170,5 @@ fn boundary_a_keyring_that_cannot_be_made_is_told() {
     let bundle = outer(&runtime, &inner).set("/linux/seccomp", filter);
     let container = runtime.start_ready(&bundle);
     let outcome = run(&container, &[]).ok();
-    assert!(outcome.stderr.contains("no session keyring of its own can be made"), "nobody is told: {outcome}");
+    assert!(outcome.stderr.contains("no session keyring of its own can be made"), "nobody is warned: {outcome}");
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use integration::{Bundle, Container, Outcome, Runtime, not_on_peer, not_on_runc_1_1, skip};
+use integration::{Bundle, Container, Outcome, Runtime, not_on_peer, not_on_runc_1_1, proc, skip};
 use serde_json::{Value, json};
 
 fn facts(bundle: &Bundle) -> Value {
@@ -143,7 +143,7 @@ fn exec_is_scheduled_as_the_container_or_its_file_says() {
     assert_scheduled(&seen, &json!({ "policy": 6, "flags": RESET_ON_FORK, "runtime": 42_000 }), "exec");
 }
 
-/// What is wrong in a process file is told with its place; the container goes on.
+/// What is wrong in a process file is reported with its place; the container goes on.
 #[test]
 fn exec_refuses_wrong_properties_with_their_place() {
     not_on_peer!("the messages are ours");
@@ -221,10 +221,12 @@ fn the_io_priority_is_as_configured() {
 
 /// The processors that this test may use: the first, and all. Where there is only one, the test is skipped.
 fn processors() -> (String, String) {
-    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
-    let all = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).expect("a list").to_owned();
-    let Some((first, _)) = all.split_once([',', '-']) else { skip("there is one processor only") };
-    (first.to_owned(), all.clone())
+    let ranges = proc::own_status().cpus_allowed_list.expect("Cpus_allowed_list");
+    let text = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    if ranges.iter().map(|(first, last)| last - first + 1).sum::<u32>() < 2 {
+        skip("there is one processor only");
+    }
+    (ranges[0].0.to_string(), ranges.iter().map(text).collect::<Vec<_>>().join(","))
 }
 
 fn pinned(runtime: &Runtime, first: &str, args: &[&std::ffi::OsStr]) -> Outcome {

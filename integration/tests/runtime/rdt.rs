@@ -219,7 +219,7 @@ fn exec_joins_the_containers_group() {
     assert_eq!(resctrl.tasks(&format!("{0}/mon_groups/{0}", container.id())), in_group);
 }
 
-/// Somebody has removed the group: the process runs, and is told not to be in it.
+/// Somebody has removed the group: the process runs, and a warning says that it is not in it.
 #[test]
 fn exec_goes_on_without_a_group_that_was_removed() {
     let (resctrl, runtime) = (resctrl!(4), Runtime::new());
@@ -231,9 +231,9 @@ fn exec_goes_on_without_a_group_that_was_removed() {
     container.kill_and_delete();
 }
 
-/// What the kernel refuses is told with its own words, and nothing is left.
+/// What the kernel refuses is reported with its own words, and nothing is left.
 #[test]
-fn what_resctrl_refuses_is_told_and_undone() {
+fn what_resctrl_refuses_is_reported_and_undone() {
     let (resctrl, runtime) = (resctrl!(1), Runtime::new());
     for (rdt, said) in [
         (json!({ "l3CacheSchema": "L2:0=1" }), "EINVAL; resctrl says: Unknown or unsupported resource name 'L2'"),
@@ -250,7 +250,7 @@ fn what_resctrl_refuses_is_told_and_undone() {
 
 /// A creation that fails later leaves no group; a group for others stays if somebody is in it by then.
 #[test]
-fn a_failed_birth_leaves_no_group() {
+fn a_failed_create_leaves_no_group() {
     let (resctrl, runtime) = (resctrl!(4), Runtime::new());
     let (own, shared) = (json!({ "enableMonitoring": true }), json!({ "closID": "gold", "memBwSchema": "MB:0=20" }));
     for step in ["clone", "affinity", "mounts", "scheduler", "save-state"] {
@@ -271,7 +271,7 @@ fn a_failed_birth_leaves_no_group() {
 
 /// The runtime itself is killed: what `delete --force` needs to know is on disk by then.
 #[test]
-fn delete_removes_the_group_of_an_interrupted_birth() {
+fn delete_removes_the_group_of_an_interrupted_create() {
     let (resctrl, runtime) = (resctrl!(4), Runtime::new());
     let bundle = sleeper(json!({ "enableMonitoring": true }));
     for step in ["clone", "affinity", "save-state"] {
@@ -315,7 +315,7 @@ fn update_changes_the_group_and_events_tell_it() {
     let container = start(&runtime, &bundle, &resctrl);
     let update = |options: &[&str]| container.call(["update"].iter().chain(options)).outcome();
     let _ = update(&["--l3-cache-schema", "L3:0=f", "--mem-bw-schema", "MB:1=30"]).ok();
-    let told = || container.call(["events", "--stats"]).outcome().json()["data"]["intel_rdt"].clone();
+    let usage = || container.call(["events", "--stats"]).outcome().json()["data"]["intel_rdt"].clone();
     let expected = json!({
         "l3_cache_schema_root": "L3:0=7ff;1=7ff",
         "l3_cache_schema": "L3:0=f;1=1f",
@@ -323,11 +323,11 @@ fn update_changes_the_group_and_events_tell_it() {
         "mem_bw_schema": "MB:0= 100;1=  30",
         "schemata": ["    L3:0=f;1=1f", "    MB:0= 100;1=  30"],
     });
-    assert_eq!(told(), expected);
+    assert_eq!(usage(), expected);
     let outcome = update(&["--l3-cache-schema", "L3:0=1", "--mem-bw-schema", "MB:9=30"]).exits(1).in_one_line();
     assert!(outcome.stderr.contains("write \"L3:0=1\\nMB:9=30\" to schemata: E"), "{outcome}");
     let _ = update(&["--mem-bw-schema", "L3:0=1"]).refused("--mem-bw-schema \"L3:0=1\": not one line that starts");
-    assert_eq!(told(), expected);
+    assert_eq!(usage(), expected);
     let other = Bundle::new().args(["/probe", "sleep"]);
     let other = start(&runtime, &other, &resctrl);
     let outcome = other.call(["update", "--l3-cache-schema", "L3:0=1"]).outcome();

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 
 use integration::{
-    Bundle, ConsoleSocket, Pty, Runtime, eventually, give, mount_of, nothing_is_left, options_of, probe,
+    Bundle, ConsoleSocket, Pty, Runtime, eventually, give, mount_of, nothing_is_left, options_of, probe, proc,
     require_idmap_helpers, unique_name,
 };
 use serde_json::{Value, json};
@@ -114,15 +114,12 @@ fn delete_force_ends_all_processes_without_a_cgroup() {
     drop(container);
     for pid in pids.as_array().expect("pids") {
         let pid = pid.as_i64().expect("a pid");
-        eventually("its end", || match fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(stat) if !stat.contains(") Z ") => Err(stat),
-            _ => Ok(()),
-        });
+        eventually("its end", || proc::has_ended(pid));
     }
     nothing_is_left(&runtime);
 }
 
-/// Who is not root needs a user namespace, and is told how to get one.
+/// Who is not root needs a user namespace, and the error says how to get one.
 #[test]
 fn without_a_user_namespace_an_ordinary_user_is_refused() {
     let runtime = Runtime::as_user();
@@ -176,7 +173,7 @@ fn a_runtime_directory_that_is_not_the_users_is_refused() {
 // --- ids -----------------------------------------------------------------------------------------
 
 /// user_namespaces(7): one's own group can be mapped only when setgroups(2) is denied. Groups that
-/// then cannot be had are told, and the container lives.
+/// then cannot be had are reported, and the container lives.
 #[test]
 fn with_ones_own_ids_alone_groups_cannot_be_set() {
     let runtime = Runtime::as_user();
@@ -232,7 +229,7 @@ fn exec_takes_delegated_ids() {
 
 /// Ids that nobody delegates: which, to whom, and the line that is missing. Nothing is left.
 #[test]
-fn ids_that_are_not_delegated_are_told() {
+fn ids_that_are_not_delegated_are_reported() {
     require_idmap_helpers();
     for (lines, missing, line) in [
         ("bob:100000:65536\n", "100000-165535", "alice:100000:65536"),
@@ -287,7 +284,7 @@ fn the_helper_is_called_with_nothing_but_the_mapping() {
     assert!(!outcome.stderr.contains("SECRET"), "{outcome}");
 }
 
-/// With no_new_privs no program can be setuid; that is told, for nobody would guess.
+/// With no_new_privs no program can be setuid; the warning says so, for nobody would guess.
 #[test]
 fn no_new_privs_is_named_as_the_reason() {
     require_idmap_helpers();
@@ -300,7 +297,7 @@ fn no_new_privs_is_named_as_the_reason() {
 }
 
 /// podman's keep-id: the container's root is a delegated id, which may not search the user's
-/// directories; his own files are in reach all the same.
+/// directories; the user's own files are in reach all the same.
 #[test]
 fn the_containers_root_may_be_a_delegated_id() {
     require_idmap_helpers();
@@ -313,7 +310,7 @@ fn the_containers_root_may_be_a_delegated_id() {
     let bundle = Bundle::new().rootless(uid).set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
     let data = bundle.dir().join("data");
     fs::create_dir(&data).expect("a directory");
-    fs::write(data.join("file"), "his own").expect("a file");
+    fs::write(data.join("file"), "the user's").expect("a file");
     give(&data, uid);
     give(&bundle.rootfs(), 100_000);
     let bundle = bundle.bind(&data, "/data", &["bind", "rw"]);
@@ -321,7 +318,7 @@ fn the_containers_root_may_be_a_delegated_id() {
     fs::set_permissions(bundle.dir(), fs::Permissions::from_mode(0o700)).expect("chmod");
     // What the process is given: a score and signals, though it is another user's.
     let bundle = bundle.args(["/probe", "read", "/data/file"]).set("/process/oomScoreAdj", json!(700));
-    assert_eq!(runtime.json(&bundle), json!({ "text": "his own" }));
+    assert_eq!(runtime.json(&bundle), json!({ "text": "the user's" }));
     let bundle = bundle.args(["/probe", "sleep"]);
     let container = runtime.start_ready(&bundle);
     let facts = container.exec(["/probe", "facts"]).json();
@@ -342,7 +339,7 @@ fn oom_score_can_be_raised_and_not_lowered() {
     let _ = outcome.refused("to lower it below what it was set to takes CAP_SYS_RESOURCE on the machine itself");
 }
 
-/// Limits can be lowered; one above the caller's is told with both numbers.
+/// Limits can be lowered; one above the caller's is refused with both numbers.
 #[test]
 fn rlimits_can_be_lowered_and_not_raised() {
     let runtime = Runtime::as_user();

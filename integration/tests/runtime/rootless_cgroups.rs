@@ -34,7 +34,7 @@ fn a_cgroup_that_was_asked_for_and_is_not_delegated_is_an_error() {
     };
     let _ = runtime.run(&asked).refused(&text("linux.cgroupsPath")).refused(&format!("mkdir {path}")).in_one_line();
     let limited = runtime.bundle().set("/linux/resources", json!({ "pids": { "limit": 10 } }));
-    // Where there is no such controller at all, that is told first.
+    // Where there is no such controller at all, that is reported first.
     let controllers = fs::read_to_string(cgroup_root().join("cgroup.controllers")).expect("cgroup.controllers");
     let has_pids = controllers.split_whitespace().any(|name| name == "pids");
     let by_limit = text("linux.resources.pids.limit");

@@ -45,7 +45,7 @@ fn the_hosts_proc_can_be_bound() {
 
 /// As in a container: part of /proc is covered, and a new one would show it.
 #[test]
-fn a_proc_that_is_partly_covered_is_told() {
+fn a_proc_that_is_partly_covered_is_reported() {
     let runtime = Runtime::as_user().after("mount --bind /dev/null /proc/cmdline");
     let _ = runtime.run(&runtime.bundle()).refused("mounts: fsmount /proc").refused("partly masked here");
 }
@@ -100,7 +100,7 @@ fn locked_options_of_the_hosts_mounts_stay() {
 
 /// Access times of the host's mount are locked, too; they are no protection, so asking is an error.
 #[test]
-fn locked_access_times_are_told() {
+fn locked_access_times_are_reported() {
     let setup = Runtime::as_user();
     let source = setup.dir().join("source");
     fs::create_dir(&source).expect("a directory");

@@ -464,7 +464,7 @@ fn a_profile_need_not_allow_what_the_runtime_does() {
     assert_eq!(outcome.code(), 7, "{outcome}");
 }
 
-/// A profile that forbids even to end: the init ends all the same, and what was wrong is told.
+/// A profile that forbids even to end: the init ends all the same, and what was wrong is reported.
 #[test]
 fn a_filter_never_leaves_an_init_behind() {
     not_on_peer!("the message is ours");
@@ -476,7 +476,7 @@ fn a_filter_never_leaves_an_init_behind() {
     );
     let outcome = runtime.run(&bundle);
     assert_ne!(outcome.code(), 0, "{outcome}");
-    assert_nothing_left(&runtime, &bundle, "after an execve that fails and cannot be told");
+    assert_nothing_left(&runtime, &bundle, "after an execve that fails and cannot be reported");
 }
 
 /// startContainer hooks run under Docker's profile, whenever that is loaded.
@@ -499,8 +499,8 @@ fn hooks_of_the_container_run_under_its_filter() {
     }
 }
 
-/// A profile of 2019 does not know what came after: what joins, and what is created where others may trace it, has its
-/// filter early and does all that is newer before.
+/// A profile of 2019 does not know what came after. What joins, and what is created where others may trace it, has
+/// its filter early and does all that is newer before.
 #[test]
 fn an_older_profile_lets_processes_join() {
     not_on_peer!("their exec makes newer calls under the filter");
@@ -536,17 +536,23 @@ fn an_older_profile_lets_processes_join() {
             }
             let bundle = Bundle::new().set("/process/noNewPrivileges", json!(no_new_privileges));
             let bundle = bundle.set("/linux/seccomp", profile).args(["/probe", "sleep"]);
+            let hook = json!({ "path": "/probe", "args": ["probe", "exit", "0"], "timeout": 60 });
+            let bundle = bundle.raw_hook("startContainer", hook);
             let bundle = if shared { bundle.without_namespace("pid") } else { bundle };
             let container = runtime.start_ready(&bundle);
             let outcome = container.exec(["/probe", "print", "it runs"]).ok();
             assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("it runs\n", ""), "{outcome}");
             container.kill_and_delete();
+            // A hook that hangs is killed by a call that the profile knows, too.
+            let hangs = json!({ "path": "/probe", "args": ["probe", "sleep"], "timeout": 1 });
+            let outcome = runtime.run(&bundle.raw_hook("startContainer", hangs));
+            let _ = outcome.fails(255, "startContainer hook #1: hook ran past specified timeout of 1.0s");
         }
     }
 }
 
 /// Without `noNewPrivileges`, where others could trace it, the init gives its privilege up under
-/// the filter; one that forbids that is told so.
+/// the filter; one that forbids that is refused with that reason.
 #[test]
 fn a_filter_that_keeps_a_privilege_is_refused() {
     not_on_peer!("the message is ours");
@@ -558,7 +564,7 @@ fn a_filter_that_keeps_a_privilege_is_refused() {
         .refused("config.json: linux.seccomp: forbids capset, and is loaded before, as others may trace the process");
 }
 
-/// As an ordinary user, in a user namespace of his own.
+/// As an ordinary user, in a user namespace of its own.
 #[test]
 fn an_ordinary_user_filters_his_containers() {
     for no_new_privileges in [true, false] {

@@ -219,7 +219,7 @@ fn a_failed_unit_is_reset_and_a_living_one_is_not() {
 
 /// Each step that fails, and the death of `create` in each, leaves neither scope nor cgroup.
 #[test]
-fn a_birth_that_fails_leaves_no_scope() {
+fn a_create_that_fails_leaves_no_scope() {
     require_systemd();
     let runtime = runtime();
     let (bundle, unit) = bundle();
@@ -439,9 +439,9 @@ fn what_no_container_may_ask_for_is_refused() {
     nothing_is_left(&runtime);
 }
 
-/// Where systemd itself refuses, its words are told, with what was asked of which unit.
+/// Where systemd itself refuses, its words are reported, with what was asked of which unit.
 #[test]
-fn what_systemd_refuses_is_told_in_its_words() {
+fn what_systemd_refuses_is_reported_in_its_words() {
     require_systemd();
     let runtime = runtime();
     let (bundle, unit) = bundle();
@@ -479,7 +479,7 @@ fn without_systemd_it_says_what_to_do() {
     nothing_is_left(&runtime);
 }
 
-/// Who asks beforehand is told: the unit and its properties, and that the bundle will run.
+/// `check` and `plan` report beforehand: the unit and its properties, and that the bundle will run.
 #[test]
 fn plan_and_check_know_of_the_scope() {
     require_systemd();
@@ -513,7 +513,7 @@ fn without_the_option_a_path_is_a_path() {
 
 // --- ordinary users -----------------------------------------------------------------------------
 
-/// The user's own systemd makes the scope, though he calls from where his cgroups are not; limits
+/// The user's own systemd makes the scope, though the call comes from outside the user's cgroups; limits
 /// hold, and who joins is put into it.
 #[test]
 fn a_users_container_is_a_scope_of_his_systemd() {
@@ -548,9 +548,9 @@ fn a_users_container_is_a_scope_of_his_systemd() {
     nothing_is_left(&runtime);
 }
 
-/// Without a manager of his a user is told how to get one.
+/// Without a manager of their own, users learn how to get one.
 #[test]
-fn a_user_without_a_systemd_is_told_how_to_get_one() {
+fn a_user_without_a_systemd_learns_how_to_get_one() {
     require_systemd();
     let runtime = Runtime::as_user().with_option("--systemd-cgroup");
     let _ = runtime.run(&runtime.bundle()).refused("no systemd of this user answers: XDG_RUNTIME_DIR is not set");

@@ -347,7 +347,7 @@ fn the_end_of_input_is_not_lost() {
     }
 }
 
-/// Who makes the terminal raw does not see the character for the end: he is hung up on.
+/// Who makes the terminal raw does not see the character for the end: it gets a hang-up.
 #[test]
 fn the_end_of_input_reaches_who_reads_a_raw_terminal() {
     not_on_peer!("it waits for ever");

@@ -1,5 +1,5 @@
-//! The container's cgroup is its boundary: nothing joins past it, nothing of the host is moved into
-//! it, no tree in it is too deep to be removed, and nothing is killed in it that is not its own.
+//! The container's cgroup is its boundary. Nothing joins past it, nothing of the host is moved into it, no tree in
+//! it is too deep to be removed. Nothing is killed in it that is not its own.
 //!
 //! The attacks are of `boundary 6`, `8`, `9`, `11` and `13` of the security record.
 
@@ -262,7 +262,7 @@ fn a_tree_of_any_depth_is_listed_and_removed() {
     assert!(!dir.exists(), "its cgroup is left");
 }
 
-/// boundary 9: who may write his cgroup divides it so far and no further.
+/// boundary 9: who may write to a cgroup divides it so far and no further.
 #[test]
 fn a_tree_has_bounds_that_config_json_does_not_name() {
     not_on_peer!("theirs has none");

@@ -20,7 +20,7 @@ fn owner(fd: impl AsFd) -> (u32, u32, u32) {
     (stat.st_uid, stat.st_gid, stat.st_mode)
 }
 
-// --- 3: what the caller hands in stays his ---------------------------------------------------------------
+// --- 3: what the caller passes in stays the caller's ---------------------------------------------------------------
 
 /// The caller's terminal: a user of the host with the number of the container's would read what is
 /// typed on it, by its name in /dev/pts, as long as it is there.
@@ -98,8 +98,8 @@ fn fresh(runtime: &Runtime, bundle: Bundle, options: &[&str]) -> Value {
 
 const REFUSED: &str = "EPERM";
 
-/// With `--no-pivot` a procfs or sysfs of the host stays in the mount namespace, wherever it is: a user
-/// namespace made inside may then mount one without masks (Linux fs/namespace.c, `mount_too_revealing`).
+/// With `--no-pivot` a procfs or sysfs of the host stays in the mount namespace, wherever it is. A user namespace
+/// made inside may then mount one without masks (Linux fs/namespace.c, `mount_too_revealing`).
 #[test]
 fn boundary_7_no_pivot_leaves_no_procfs_of_the_host() {
     let runtime = Runtime::new();
@@ -193,7 +193,7 @@ fn boundary_10_a_joined_user_namespace_without_setgroups_gets_no_group_of_the_ca
 
 // --- 12: whose word a state is --------------------------------------------------------------------------------
 
-/// Of a user's own containers one, whose state he may change as he likes: root must not do what it says.
+/// Of a user's own containers one, whose state the user may change at will: root must not do what it says.
 #[test]
 fn boundary_12_a_state_of_somebody_else_is_not_believed() {
     not_on_peer!("runc and crun believe it");
@@ -293,8 +293,8 @@ fn boundary_14_a_read_only_sysfs_is_so_as_a_whole() {
     }
 }
 
-/// `tmpcopyup`, while a file of root's and one of somebody else change places: what is copied has the
-/// owner and the mode of what was copied, or a program of anybody's would be a set-user-ID one of root's.
+/// `tmpcopyup`, while a file of root's and one of somebody else change places. The copy has the owner and the mode
+/// of the file that was copied, or a program of anybody's would be a set-user-ID one of root's.
 #[test]
 fn boundary_14_copy_up_gives_nothing_the_mode_of_another_file() {
     not_on_peer!("they have other ways and errors");

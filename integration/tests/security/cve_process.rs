@@ -8,7 +8,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use integration::{Bundle, Outcome, Runtime, json_lines, not_on_peer, not_on_runc_1_1, tries, unique_name};
+use integration::{Bundle, Outcome, Runtime, json_lines, not_on_peer, not_on_runc_1_1, proc, tries, unique_name};
+use procfs::process::FDTarget;
 use rustix::fs::{XattrFlags, setxattr};
 use serde_json::{Value, json};
 
@@ -171,10 +172,8 @@ fn cve_2024_21626_a_created_container_holds_no_file_of_the_host() {
     let script = leaking(&bundle.dir().join("x"));
     let _ = runtime.through_shell(&script, ["create", "-b"]).arg(bundle.path()).arg(&id).outcome().ok();
     let pid = runtime.state(&id).expect("a state")["pid"].as_u64().expect("a pid");
-    for entry in fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").flatten() {
-        let number: u32 = entry.file_name().to_str().and_then(|n| n.parse().ok()).expect("a number");
-        let target = fs::read_link(entry.path()).expect("a descriptor").display().to_string();
-        assert!(number < 3 || target.starts_with("socket:"), "descriptor {number} is {target}");
+    for (number, target) in proc::descriptors(pid) {
+        assert!(number < 3 || matches!(target, FDTarget::Socket(_)), "descriptor {number} is {target:?}");
     }
 }
 
@@ -222,8 +221,8 @@ fn assert_gains_nothing(facts: &Value, what: &str) {
     }
 }
 
-/// CVE-2022-24769, CVE-2022-27650: capabilities that the container may have are not inheritable, and
-/// so a file of the image cannot give them to an ordinary user; nor can those of the caller be.
+/// CVE-2022-24769, CVE-2022-27650: capabilities that the container may have are not inheritable, and so a file of
+/// the image cannot give them to an ordinary user. Nor can those of the caller be.
 #[test]
 fn cve_2022_24769_an_inheritable_capability_of_a_file_gives_nothing() {
     let runtime = Runtime::new();

@@ -324,8 +324,8 @@ fn cve_2023_25809_a_delegated_cgroup_without_a_namespace() {
 
 // --- the runtime's own files ---------------------------------------------------------------------------
 
-/// runc#5272, CVE-2026-31431: what runs inside a container before its own program shares no page
-/// with a file of the host: a kernel that writes to pages it should not has no way there.
+/// runc#5272, CVE-2026-31431: what runs inside a container before its own program shares no page with a file of
+/// the host. A kernel that writes to pages it should not has no way there.
 #[test]
 fn runc_5272_what_runs_inside_shares_no_page_with_the_hosts_files() {
     not_on_peer!("it seals with an overlay or a bind mount");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use integration::{
-    Bundle, Call, Pty, Running, Runtime, eventually, not_on_peer, not_on_runc_1_1, probe, tries, unique_name,
+    Bundle, Call, Pty, Running, Runtime, eventually, not_on_peer, not_on_runc_1_1, probe, proc, tries, unique_name,
 };
 use rustix::event::{Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
@@ -29,16 +29,10 @@ fn tick() {
     let _ = poll(&mut [], Some(&time));
 }
 
-/// The letter of a process's state; `Z` when it is gone.
-fn letter(pid: u32) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('Z')
-}
-
 /// Whether a call ends soon. Not a panic: what blocks it must be released before anything is judged.
 fn ends_soon(call: &Running) -> bool {
     let end = Instant::now() + SOON;
-    while letter(call.pid()) != 'Z' {
+    while proc::has_ended(call.pid()).is_err() {
         if Instant::now() > end {
             return false;
         }
@@ -47,10 +41,10 @@ fn ends_soon(call: &Running) -> bool {
     true
 }
 
-fn wait_for_letter(call: &Running, wanted: char) {
+fn wait_for_state(call: &Running, wanted: char) {
     eventually(&format!("state {wanted} of the runtime"), || {
-        let seen = letter(call.pid());
-        if seen == wanted { Ok(()) } else { Err(seen.to_string()) }
+        let seen = proc::state(call.pid());
+        if seen == Some(wanted) { Ok(()) } else { Err(format!("{seen:?}")) }
     });
 }
 
@@ -93,6 +87,7 @@ fn nothing_that_joins_has_more_capabilities_than_the_container() {
             let mut caught = None;
             while !stop.load(Ordering::Relaxed) && caught.is_none() {
                 for pid in fs::read_to_string(&procs).unwrap_or_default().lines() {
+                    // Not parsed as a whole: the moment to be seen is short.
                     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
                     let inside = status.lines().any(|l| l.starts_with("NSpid:") && l.split_whitespace().count() > 2);
                     if inside && mask(&status, "CapPrm") & !allowed != 0 {
@@ -111,9 +106,9 @@ fn nothing_that_joins_has_more_capabilities_than_the_container() {
     assert!(caught.is_none(), "visible in the container with all privileges: {}", caught.unwrap_or_default());
 }
 
-/// An id that is in use elsewhere, or that somebody has foreseen: a session keyring is found by
-/// its *name*, so that a keyring planted as `_ses.ID` becomes that of the next container `ID`,
-/// with the keys in it (keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`).
+/// An id that is in use elsewhere, or that somebody has foreseen: a session keyring is found by its *name*. A
+/// keyring planted as `_ses.ID` becomes that of the next container `ID`, with the keys in it (keyctl(2),
+/// `KEYCTL_JOIN_SESSION_KEYRING`).
 #[test]
 fn a_session_keyring_is_never_one_that_was_there_before() {
     not_on_peer!("it names the keyring after the id, too");
@@ -144,9 +139,9 @@ fn mapped(bundle: Bundle) -> Bundle {
     bundle.mapped().set("/root/readonly", json!(false))
 }
 
-/// What the host mounted read-only, or mounted over, stays so for a container in a user namespace,
-/// whatever capabilities it has there: mount_namespaces(7), "mounts that come as a single unit from
-/// a more privileged mount namespace are locked together" and so are their flags.
+/// What the host mounted read-only, or mounted over, stays so for a container in a user namespace, whatever
+/// capabilities it has there. mount_namespaces(7): "mounts that come as a single unit from a more privileged mount
+/// namespace are locked together" and so are their flags.
 #[test]
 fn a_user_namespace_cannot_undo_what_the_host_has_mounted() {
     let runtime = Runtime::new();
@@ -179,8 +174,8 @@ fn a_user_namespace_cannot_undo_what_the_host_has_mounted() {
     assert_eq!((&unmounted["error"], &remounted["error"]), (&json!("EINVAL"), &json!("EPERM")));
 }
 
-/// A tmpfs over a directory that only root may enter must not become one that all may write to:
-/// without `mode=`, it has the mode of what it covers, as runc's and crun's have.
+/// A tmpfs over a directory that only root may enter must not become one that all may write to. Without `mode=`,
+/// it has the mode of what it covers, as runc's and crun's have.
 #[test]
 fn a_tmpfs_has_the_mode_of_the_directory_it_covers() {
     let runtime = Runtime::new();
@@ -226,7 +221,7 @@ fn a_late_delete_leaves_a_new_container_of_the_same_id_alone() {
     let late = runtime.call(["delete", &id]).spawn();
     wait_until_it_queues(&late);
     late.signal(Signal::STOP);
-    wait_for_letter(&late, 'T');
+    wait_for_state(&late, 'T');
     drop(lock);
     let _ = runtime.call(["delete", &id]).outcome().ok();
     let _ = create(&runtime, &bundle, &id).outcome().ok();
@@ -250,7 +245,7 @@ fn a_late_run_leaves_a_new_container_of_the_same_id_alone() {
     let late = runtime.call(["run", "--bundle"]).arg(bundle.path()).arg(&id).spawn();
     late.wait_for_line("ready");
     late.signal(Signal::STOP);
-    wait_for_letter(&late, 'T');
+    wait_for_state(&late, 'T');
     let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
     let _ = create(&runtime, &bundle, &id).outcome().ok();
     let _ = runtime.call(["start", &id]).outcome().ok();

@@ -125,8 +125,8 @@ fn cve_2019_5736_a_pod_that_lies_in_wait_for_the_next_container() {
     let _ = failed.map(Outcome::ok);
 }
 
-/// CVE-2019-5736, where the next container in the pod has a user namespace of its own: what is in it
-/// belongs to root of the host, and so to a container of root's that sees it, with no capability at all.
+/// CVE-2019-5736, where the next container in the pod has a user namespace of its own. What is in it belongs to
+/// root of the host, and so to a container of root's that sees it, with no capability at all.
 #[test]
 fn cve_2019_5736_a_pod_that_lies_in_wait_for_a_user_namespace() {
     not_on_runc_1_1!("a read-only bind mount of its own file is what it executes");
@@ -328,9 +328,9 @@ fn assert_masked_with_null(outcome: &Outcome, what: &str) {
     }
 }
 
-/// CVE-2025-31133, CVE-2025-62161: `/dev/null` of the image is a link to a file of the host, to one
-/// of the container's, or to nothing: that would be bound, writable, where the mask belongs, or the
-/// mask would be left out.
+/// CVE-2025-31133, CVE-2025-62161: `/dev/null` of the image is a link to a file of the host, to one of the
+/// container's, or to nothing. That would be bound, writable, where the mask belongs, or the mask would be left
+/// out.
 #[test]
 fn cve_2025_31133_dev_null_is_a_link() {
     let runtime = Runtime::new();

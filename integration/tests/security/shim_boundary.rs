@@ -61,9 +61,9 @@ fn boundary_2_a_log_is_no_file_of_the_containers() {
     host.nothing_is_left(&[&bundle]);
 }
 
-/// What was written is in the file when the end is told, in the order in which it was written.
+/// What was written is in the file when the exit is published, in the order in which it was written.
 #[test]
-fn a_file_has_everything_when_the_end_is_told() {
+fn a_file_has_everything_when_the_end_is_reported() {
     let text = "i=0; while [ $i -lt 300 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; seq 1 100000; exit 3";
     let (host, bundle) = (ShimHost::new(), Bundle::new().script(&format!("read go; {text}")));
     let shim = host.serve(bundle.path(), "a");
@@ -136,7 +136,7 @@ fn a_log_that_takes_no_more_ends_nobody() {
     let limit = rustix::process::Rlimit { current: Some(10_000), maximum: Some(10_000) };
     rustix::process::prlimit(server, rustix::process::Resource::Fsize, limit).expect("prlimit");
     fs::write(go, "\n").expect("write");
-    assert_eq!(shim.wait(&mut client, ""), 3, "who writes must not be told");
+    assert_eq!(shim.wait(&mut client, ""), 3, "who writes must not notice");
     assert_eq!(fs::metadata(&log).expect("the log").len(), 10_000);
     shim.end(&mut client);
     host.nothing_is_left(&[&bundle]);
@@ -242,8 +242,8 @@ fn boundary_9_cgroups_without_number_keep_nobody_waiting() {
     let (slow, [delete, ps]) = slow_runtime(&host);
     let [vast, other] = [host.serve(bundles[0].path(), "vast"), host.serve(bundles[1].path(), "other")];
     let (mut client, mut asks) = (vast.connect(), other.connect());
-    let told: Reply<PidResponse> = client.call("Create", &through(&host, &vast, slow, &Streams::default()));
-    let pid = told.expect("Create").pid;
+    let reply: Reply<PidResponse> = client.call("Create", &through(&host, &vast, slow, &Streams::default()));
+    let pid = reply.expect("Create").pid;
     client.call::<PidResponse>("Start", &vast.process("")).expect("Start");
     other.run(&mut asks, &Streams::default());
     nest(&bundles[0].cgroup());
@@ -309,10 +309,10 @@ fn boundary_14_a_console_is_a_terminals_master() {
     let to = eventually("the shim's socket", || UnixStream::connect(&console).map_err(|error| error.to_string()));
     send(&to, &victim);
     fs::write(go, "\n").expect("write");
-    let told = client.answer(create);
+    let reply = client.answer(create);
     assert!(
-        told.as_ref().is_err_and(|(_, text)| text.contains("no terminal's master")),
-        "it was taken for a terminal: {told:?}"
+        reply.as_ref().is_err_and(|(_, text)| text.contains("no terminal's master")),
+        "it was taken for a terminal: {reply:?}"
     );
     drop((reader, elsewhere));
     client.done("Shutdown", &shim.process("")).expect("Shutdown");
@@ -322,14 +322,14 @@ fn boundary_14_a_console_is_a_terminals_master() {
 /// What a container, or a process that joins one, does without although it was asked for: containerd's log has it,
 /// where nobody reads the runtime's.
 #[test]
-fn boundary_what_a_process_does_without_is_told() {
+fn boundary_what_a_process_does_without_is_reported() {
     let host = ShimHost::new();
     let bundle = Bundle::new().args(["/probe", "sleep"]);
     let bundle = bundle.set("/process/capabilities/bounding", serde_json::json!(["CAP_ONE"]));
     let log = fifo(bundle.path(), "log");
     // Opened for both, so that it never ends and nobody waits.
     let log = File::options().read(true).write(true).open(log).expect("the log");
-    let shim = host.serve(bundle.path(), "told");
+    let shim = host.serve(bundle.path(), "warnings");
     let mut client = shim.connect();
     let _ = shim.run(&mut client, &Streams::default());
     let mut request = shim.exec_request("one", &["/probe", "exit", "0"], &Streams::default());
@@ -346,6 +346,6 @@ fn boundary_what_a_process_does_without_is_told() {
     let text = String::from_utf8_lossy(&text);
     for name in ["CAP_ONE", "CAP_OTHER"] {
         let line = text.lines().find(|line| line.contains("level=warning") && line.contains(name));
-        assert!(line.is_some_and(|line| line.contains("process.capabilities.")), "nobody is told of {name}: {text}");
+        assert!(line.is_some_and(|line| line.contains("process.capabilities.")), "nobody is warned of {name}: {text}");
     }
 }

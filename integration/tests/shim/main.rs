@@ -6,6 +6,7 @@ extern crate integration;
 mod shim;
 mod shim_lifetime;
 mod shim_options;
+mod shim_rootfs;
 mod shim_streams;
 
 fn main() -> std::process::ExitCode {

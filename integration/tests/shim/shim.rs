@@ -20,7 +20,7 @@ const ALREADY_EXISTS: i32 = 6;
 const FAILED_PRECONDITION: i32 = 9;
 const UNIMPLEMENTED: i32 = 12;
 
-/// A container of `/probe sleep`, which ends when it is told to.
+/// A container of `/probe sleep`, which ends when it gets a signal.
 fn sleeper() -> Bundle {
     Bundle::new().args(["/probe", "sleep"])
 }
@@ -49,7 +49,7 @@ fn the_usage_is_printed_when_it_is_asked_for() {
 }
 
 #[test]
-fn the_version_and_the_features_are_told() {
+fn the_version_and_the_features_are_reported() {
     let host = ShimHost::new();
     let mut command = host.command(host.dir(), "a");
     command.arg("-v");
@@ -64,12 +64,12 @@ fn the_version_and_the_features_are_told() {
     assert_eq!(info.options.as_ref(), Some(&options));
     let features = info.features.expect("features");
     assert_eq!(features.type_url, "types.containerd.io/opencontainers/runtime-spec/1/features/Features");
-    let mut told: serde_json::Value = serde_json::from_slice(&features.value).expect("JSON");
+    let mut reply: serde_json::Value = serde_json::from_slice(&features.value).expect("JSON");
     let mut expected = Runtime::new().call(["features"]).outcome().json();
     // The two may have been built differently.
-    told["annotations"].take();
+    reply["annotations"].take();
     expected["annotations"].take();
-    assert_eq!(told, expected);
+    assert_eq!(reply, expected);
     let mut command = host.command(host.dir(), "a");
     command.arg("-info");
     let (code, _, err) = finish(command, b"\xff\xff");
@@ -153,7 +153,7 @@ fn a_group_has_one_server_and_a_dead_ones_socket_is_replaced() {
 
 /// A start that finds its group's server sends containerd there, whatever that server was about to do.
 #[test]
-fn whoever_is_sent_to_a_server_that_ends_is_served() {
+fn a_client_of_a_server_that_exits_is_served() {
     let tries: u64 = std::env::var("CLEAT_TRIES").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let host = ShimHost::new();
     let annotation = serde_json::json!({ "io.kubernetes.cri.sandbox-id": "pod" });
@@ -212,20 +212,20 @@ fn a_silent_connection_does_not_keep_a_server_that_ends() {
 }
 
 #[test]
-fn a_life_is_told_in_order() {
+fn a_lifetime_is_published_in_order() {
     let (host, bundle) = (ShimHost::new(), sleeper());
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
     let pid = shim.create(&mut client, &Streams::default());
     assert_eq!(shim.state(&mut client, ""), (TaskStatus::Created, pid));
-    let told = client.done("Start", &shim.process("x")).expect_err("no such process");
-    assert_eq!(told.0, NOT_FOUND, "{told:?}");
+    let reply = client.done("Start", &shim.process("x")).expect_err("no such process");
+    assert_eq!(reply.0, NOT_FOUND, "{reply:?}");
     client.call::<containerd_shim_cleat::messages::PidResponse>("Start", &shim.process("")).expect("Start");
     assert_eq!(shim.state(&mut client, ""), (TaskStatus::Running, pid));
     // A pid 1 that has not asked for it yet does not get it.
     eventually("SIGTERM to be taken", || {
-        let told = shim.kill(&mut client, "", 15, false);
-        if shim.state(&mut client, "").0 == TaskStatus::Stopped { Ok(()) } else { Err(format!("{told:?}")) }
+        let reply = shim.kill(&mut client, "", 15, false);
+        if shim.state(&mut client, "").0 == TaskStatus::Stopped { Ok(()) } else { Err(format!("{reply:?}")) }
     });
     assert_eq!(shim.wait(&mut client, ""), 0);
     assert_eq!(shim.state(&mut client, ""), (TaskStatus::Stopped, pid));
@@ -333,8 +333,8 @@ fn a_wrong_order_has_its_code_and_a_word() {
     let all: Vec<u32> = (0..5).map(|_| client.ask("Wait", &shim.process(""))).collect();
     shim.kill(&mut client, "", 9, false).expect("Kill");
     for one in all {
-        let told = WaitResponse::decode(&*client.answer(one).expect("Wait")).expect("a WaitResponse");
-        assert_eq!(told.exit_status, 137);
+        let reply = WaitResponse::decode(&*client.answer(one).expect("Wait")).expect("a WaitResponse");
+        assert_eq!(reply.exit_status, 137);
     }
     let started: Reply<PidResponse> = client.call("Start", &shim.process("e"));
     refused(started.map(drop), FAILED_PRECONDITION, "not running");
@@ -371,13 +371,17 @@ fn events_come_in_order_and_wait_for_a_containerd_that_is_away() {
     shim.end(&mut client);
     expected.push("delete");
     host.events().expect(&expected);
-    assert!(host.events().heard().iter().all(|one| one.namespace == host.namespace()), "{:?}", host.events().heard());
+    assert!(
+        host.events().received().iter().all(|one| one.namespace == host.namespace()),
+        "{:?}",
+        host.events().received()
+    );
     host.nothing_is_left(&[&bundle]);
 }
 
 /// containerd makes `OOMKilled` of it, if it comes in time: the first process, and a further one.
 #[test]
-fn who_is_killed_for_want_of_memory_is_told_before_its_exit() {
+fn an_oom_kill_is_published_before_the_exit() {
     require_controllers(&["memory"]);
     let limit = serde_json::json!({ "limit": 64 << 20, "swap": 64 << 20 });
     let eat = ["/probe", "eat", "100000000"];
@@ -406,7 +410,7 @@ fn who_is_killed_for_want_of_memory_is_told_before_its_exit() {
     }
 }
 
-fn refused(told: Reply<()>, code: i32, text: &str) {
-    let (is, message) = told.expect_err(text);
+fn refused(reply: Reply<()>, code: i32, text: &str) {
+    let (is, message) = reply.expect_err(text);
     assert!(is == code && message.contains(text), "code {code} with {text:?} expected, not {is}: {message}");
 }

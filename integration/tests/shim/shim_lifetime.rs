@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,9 @@ use containerd_shim_cleat::messages::{
     Any, CreateRequest, DeleteResponse, ExecRequest, Mount, Options, PidResponse, TaskStatus, WaitResponse,
 };
 use integration::shim::{OPTIONS, Reply, Shim, ShimHost, Streams, fifo, frame};
-use integration::{Bundle, DEADLINE, eventually, skip, tries};
+use integration::{Bundle, DEADLINE, eventually, proc, tries};
 
-fn sleeper() -> Bundle {
+pub(crate) fn sleeper() -> Bundle {
     Bundle::new().args(["/probe", "sleep"])
 }
 
@@ -45,8 +44,8 @@ fn nonsense_is_refused_and_harms_nobody() {
     // Longer than is allowed, and all of it is sent.
     raw(&frame(11, 1, &vec![0; (4 << 20) + 1]));
     for (stream, code) in [(1, 3), (3, 3), (7, 12), (9, 12), (11, 8)] {
-        let told = client.answer(stream).expect_err("nonsense");
-        assert_eq!(told.0, code, "{stream}: {told:?}");
+        let reply = client.answer(stream).expect_err("nonsense");
+        assert_eq!(reply.0, code, "{stream}: {reply:?}");
     }
     assert!(shim.pid(&mut client) > 0, "the connection is as good as before");
     // A frame that never comes to its end, and one whose end never comes.
@@ -75,14 +74,20 @@ fn names_that_could_be_paths_are_refused() {
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
     for id in ["", "..", ".", "../a", "a/b", "/a", "a\0b", "ä"] {
-        let told = client.done("Create", &CreateRequest { id: id.into(), ..request.clone() });
-        assert!(told.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")), "{id:?}: {told:?}");
+        let reply = client.done("Create", &CreateRequest { id: id.into(), ..request.clone() });
+        assert!(
+            reply.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")),
+            "{id:?}: {reply:?}"
+        );
     }
     shim.create(&mut client, &Streams::default());
     let exec = shim.exec_request("e", &["/probe", "exit", "0"], &Streams::default());
     for id in ["", "..", "../init", "a/b"] {
-        let told = client.done("Exec", &ExecRequest { exec_id: id.into(), ..exec.clone() });
-        assert!(told.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")), "{id:?}: {told:?}");
+        let reply = client.done("Exec", &ExecRequest { exec_id: id.into(), ..exec.clone() });
+        assert!(
+            reply.as_ref().is_err_and(|(code, text)| *code == 3 && text.contains("not a name")),
+            "{id:?}: {reply:?}"
+        );
     }
     for (id, name) in [("..", host.namespace()), ("a", "../x")] {
         let mut command = host.command(bundle.path(), id);
@@ -94,141 +99,6 @@ fn names_that_could_be_paths_are_refused() {
     host.nothing_is_left(&[&bundle]);
 }
 
-/// Root's files are the mapped root's, in a bind mount and in an overlay, whose layers are not left
-/// mounted anywhere; also when the server was killed with them.
-#[test]
-fn a_root_file_system_may_have_other_owners() {
-    let (host, bundle) = (ShimHost::new(), sleeper().mapped());
-    let (root, lower) = (bundle.path().join("rootfs"), bundle.path().join("lower"));
-    let path = |name: &str| host.dir().join(name).to_str().expect("UTF-8").to_owned();
-    let copied = std::process::Command::new("cp").arg("-a").arg(&root).arg(path("layer")).status();
-    assert!(copied.is_ok_and(|status| status.success()));
-    ["over-upper", "over-work"].iter().for_each(|name| fs::create_dir(path(name)).expect("mkdir"));
-    let ids = ["uidmap=0:100000:65536".to_owned(), "gidmap=0:100000:65536".to_owned()];
-    let layers = format!("lowerdir={}", path("layer"));
-    let over = [layers, format!("upperdir={}", path("over-upper")), format!("workdir={}", path("over-work"))];
-    for (kind, source, options) in
-        [("bind", path("layer"), vec!["rbind".to_owned()]), ("overlay", "overlay".into(), over.into())]
-    {
-        let shim = host.serve(bundle.path(), "a");
-        let mut client = shim.connect();
-        let options = options.iter().chain(&ids).cloned().collect();
-        let mount = Mount { kind: kind.into(), source, target: String::new(), options };
-        let request = CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) };
-        let told: Reply<PidResponse> = client.call("Create", &request);
-        assert!(told.is_ok(), "{kind}: {told:?}");
-        let owner = fs::metadata(root.join("probe")).map(|file| (file.uid(), file.gid())).expect("the program");
-        assert_eq!(owner, (100_000, 100_000), "{kind}");
-        assert!(!lower.exists(), "{kind}: {} is left", lower.display());
-        host.kill_servers();
-        // As if it had been killed before the layers were used.
-        let stale = lower.join("0");
-        fs::create_dir_all(&stale).expect("mkdir");
-        rustix::mount::mount("tmpfs", &stale, "tmpfs", rustix::mount::MountFlags::empty(), None).expect("mount");
-        assert_eq!(host.delete(bundle.path(), "a").exit_status, 137, "{kind}");
-        let left = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
-        assert!(!left.contains(bundle.path().to_str().expect("UTF-8")), "{kind}: {left}");
-        assert!(!lower.exists(), "{kind}: {} is left", lower.display());
-    }
-    host.nothing_is_left(&[&bundle]);
-}
-
-/// The loop devices that show a file.
-fn devices_of(file: &std::path::Path) -> Vec<String> {
-    let devices = fs::read_dir("/sys/block").expect("/sys/block").flatten();
-    let shows = |device: &fs::DirEntry| {
-        let shown = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-        std::path::Path::new(shown.trim_end()) == file
-    };
-    devices.filter(shows).map(|device| device.file_name().to_string_lossy().into_owned()).collect()
-}
-
-/// As some snapshotters hand it over: a file with a file system in it, and the option `loop`. Its device goes
-/// with the mount, also when another unmounts it, and when there is none.
-#[test]
-fn a_root_file_system_may_be_in_a_file() {
-    let host = ShimHost::new();
-    let image = host.dir().join("image");
-    let files = ["/proc", "/dev", "/sys"].into_iter().fold(sleeper(), Bundle::with_dir);
-    let mut make = std::process::Command::new("mke2fs");
-    make.args(["-q", "-t", "ext4", "-d"]).arg(files.rootfs()).arg(&image).arg("32M");
-    if !fs::exists("/dev/loop-control").is_ok_and(|is_there| is_there)
-        || !make.status().is_ok_and(|made| made.success())
-    {
-        skip("no loop devices, or no mke2fs(8), are here");
-    }
-    let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
-    let root = bundle.path().join("rootfs");
-    let mounted = || {
-        let text = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
-        text.lines().find(|line| line.split(' ').nth(4) == root.to_str()).map(str::to_owned).unwrap_or_default()
-    };
-    let request = |shim: &Shim<'_>, source: &std::path::Path, options: &[&str]| {
-        let source = source.to_str().expect("UTF-8").to_owned();
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mount = Mount { kind: "ext4".into(), source, target: String::new(), options };
-        CreateRequest { rootfs: vec![mount], ..shim.create_request(&Streams::default()) }
-    };
-    for (options, access) in [(&["loop", "ro"][..], "ro"), (&["loop"], "rw")] {
-        for is_killed in [false, true] {
-            let shim = host.serve(bundle.path(), "a");
-            let mut client = shim.connect();
-            let told: Reply<PidResponse> = client.call("Create", &request(&shim, &image, options));
-            assert!(told.is_ok(), "{options:?}: {told:?}");
-            let _: PidResponse = client.call("Start", &shim.process("")).expect("Start");
-            let devices = devices_of(&image);
-            let [device] = &devices[..] else { panic!("{options:?}: it is shown by {devices:?}") };
-            assert!(mounted().contains(&format!(" - ext4 /dev/{device} {access}")), "{}", mounted());
-            if is_killed {
-                host.kill_servers();
-                assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
-            } else {
-                shim.end(&mut client);
-            }
-            eventually("its device to be free", || match devices_of(&image) {
-                devices if devices.is_empty() => Ok(()),
-                devices => Err(format!("{options:?}: {devices:?}")),
-            });
-            host.nothing_is_left(&[&bundle]);
-        }
-    }
-    // Several at once look for a free device, and each gets one of its own.
-    std::thread::scope(|scope| {
-        let (image, request) = (&image, &request);
-        for _ in 0..4 {
-            scope.spawn(move || {
-                for _ in 0..5 {
-                    let host = ShimHost::new();
-                    let bundle = Bundle::empty().args(["/probe", "sleep"]).set("/root/path", "rootfs".into());
-                    let shim = host.serve(bundle.path(), "a");
-                    let mut client = shim.connect();
-                    let told: Reply<PidResponse> = client.call("Create", &request(&shim, image, &["loop", "ro"]));
-                    assert!(told.is_ok(), "{told:?}");
-                    shim.end(&mut client);
-                    host.nothing_is_left(&[&bundle]);
-                }
-            });
-        }
-    });
-    let broken = host.dir().join("broken");
-    fs::write(&broken, [0; 65536]).expect("write");
-    let shim = host.serve(bundle.path(), "a");
-    let mut client = shim.connect();
-    let missing = host.dir().join("missing");
-    for (source, text) in [(&broken, "broken on "), (&missing, "missing: no such file"), (&host.dir().into(), "open ")]
-    {
-        let told: Reply<PidResponse> = client.call("Create", &request(&shim, source, &["loop"]));
-        let is_told = told.as_ref().is_err_and(|(_, message)| message.contains("mount ext4") && message.contains(text));
-        assert!(is_told, "{text:?} expected: {told:?}");
-        eventually("no device", || match devices_of(source) {
-            devices if devices.is_empty() => Ok(()),
-            devices => Err(format!("{devices:?}")),
-        });
-    }
-    client.done("Shutdown", &shim.process("")).expect("Shutdown");
-    host.nothing_is_left(&[&bundle]);
-}
-
 #[test]
 fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     let (host, bundle) = (ShimHost::new(), sleeper());
@@ -236,8 +106,8 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     let mut client = shim.connect();
     let request = shim.create_request(&Streams::default());
     let mut fails = |request: &CreateRequest, text: &str| {
-        let told: Reply<PidResponse> = client.call("Create", request);
-        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+        let reply: Reply<PidResponse> = client.call("Create", request);
+        assert!(reply.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {reply:?}");
     };
     fails(&CreateRequest { bundle: "relative".into(), ..request.clone() }, "must be absolute");
     fails(&CreateRequest { bundle: "/no/such/bundle".into(), ..request.clone() }, "/no/such/bundle");
@@ -312,22 +182,15 @@ fn a_peer_that_never_reads_keeps_nobody_waiting() {
         assert_eq!(shim.state(&mut good, "").0, TaskStatus::Created);
     }
     let pid = shim.pid(&mut good);
-    let memory = number(&format!("/proc/{pid}/status"), "VmRSS:");
+    let memory = proc::resident(pid);
     assert!(memory < 64 << 10, "{memory} kB");
     drop(deaf);
     shim.end(&mut good);
     host.nothing_is_left(&[&bundle]);
 }
 
-/// The number after a word in a file of procfs.
-fn number(file: &str, word: &str) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let line = text.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_else(|| panic!("no {word} in {file}"));
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 #[test]
-fn an_exit_is_written_down_before_it_is_told_and_known_after_the_server() {
+fn an_exit_is_written_down_before_it_is_published_and_known_after_the_server() {
     let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "exit", "7"]));
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
@@ -335,9 +198,9 @@ fn an_exit_is_written_down_before_it_is_told_and_known_after_the_server() {
     assert_eq!(shim.wait(&mut client, ""), 7);
     assert!(bundle.path().join("exits/init.json").exists());
     host.kill_servers();
-    let told = host.delete(bundle.path(), "a");
-    assert_eq!((told.pid, told.exit_status), (pid, 7));
-    assert!(told.exited_at.is_some_and(|at| at.seconds > 1_700_000_000), "{told:?}");
+    let reply = host.delete(bundle.path(), "a");
+    assert_eq!((reply.pid, reply.exit_status), (pid, 7));
+    assert!(reply.exited_at.is_some_and(|at| at.seconds > 1_700_000_000), "{reply:?}");
     host.nothing_is_left(&[&bundle]);
 }
 
@@ -358,16 +221,16 @@ fn a_task_whose_server_is_killed_is_removed_and_said_to_be_killed() {
     assert_eq!(shim.wait(&mut client, "init"), 3);
     assert_eq!(shim.delete(&mut client, "init"), 3);
     host.kill_servers();
-    let told = host.delete(bundle.path(), "a");
-    assert_eq!((told.pid, told.exit_status), (created.pid, 137));
+    let reply = host.delete(bundle.path(), "a");
+    assert_eq!((reply.pid, reply.exit_status), (created.pid, 137));
     host.nothing_is_left(&[&bundle]);
     // Once more, and where there is nothing, or not even a directory.
     assert_eq!(host.delete(bundle.path(), "a").exit_status, 137);
     let empty = host.dir().join("empty");
     fs::create_dir(&empty).expect("mkdir");
     for bundle in [&empty, &host.dir().join("nothing")] {
-        let told = host.delete(bundle, "b");
-        assert_eq!((told.pid, told.exit_status), (0, 137), "{}", bundle.display());
+        let reply = host.delete(bundle, "b");
+        assert_eq!((reply.pid, reply.exit_status), (0, 137), "{}", bundle.display());
     }
 }
 
@@ -399,8 +262,8 @@ fn a_pod_whose_server_is_killed_is_removed_with_all_in_it() {
     host.nothing_is_left(&[&pod, &member, &other]);
 }
 
-/// An init in another's pid namespace leaves its children alive, which keep its streams: they end with it,
-/// as containerd waits for the streams' end before it believes in the task's.
+/// An init in another's pid namespace leaves its children alive, which keep its streams. They end with it, as
+/// containerd waits for the streams' end before it believes in the task's.
 #[test]
 fn what_an_init_in_anothers_pid_namespace_leaves_is_killed() {
     let host = ShimHost::new();
@@ -514,9 +377,9 @@ fn nothing_grows() {
         shim.exec(&mut client, "e", &["/probe", "exit", "2"], &streams);
         assert_eq!((shim.wait(&mut client, "e"), shim.delete(&mut client, "e")), (2, 2));
     };
-    let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
+    let fds = || proc::fd_count(pid);
     // Not what is private: a page that a new process still shares for a moment is not.
-    let dirty = || number(&format!("/proc/{pid}/status"), "RssAnon:");
+    let dirty = || proc::status(pid).rssanon.expect("RssAnon");
     (0..50).for_each(|_| one());
     let (open, memory) = (fds(), dirty());
     let end = Instant::now() + Duration::from_secs(if std::env::var_os("CLEAT_EXECS").is_some() { 600 } else { 25 });
@@ -524,10 +387,10 @@ fn nothing_grows() {
     assert!(done >= 100, "only {done} in the time there is");
     assert_eq!(fds(), open, "descriptors after {done} execs");
     let now = dirty();
-    let heard = host.events().topics().len();
-    assert!(now <= memory + 128, "{memory} kB, {now} kB after {done} execs; {heard} events were heard");
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("children");
-    assert_eq!(children.split_whitespace().count(), 1, "the first process alone: {children}");
+    let received = host.events().topics().len();
+    assert!(now <= memory + 128, "{memory} kB, {now} kB after {done} execs; {received} events were received");
+    let children = proc::children(pid);
+    assert_eq!(children.len(), 1, "the first process alone: {children:?}");
     let files: Vec<_> = fs::read_dir(bundle.path()).expect("the bundle").flatten().map(|e| e.file_name()).collect();
     assert!(files.iter().all(|name| !name.to_string_lossy().starts_with("exec-")), "{files:?}");
     drop(reader);
@@ -549,7 +412,7 @@ fn a_servers_tasks_leave_nothing_in_it() {
         let texts = infos.filter_map(|entry| fs::read_to_string(entry.path()).ok());
         texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
     };
-    let fds = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
+    let fds = || proc::fd_count(pid);
     let before = (fds(), watches());
     for round in 0..5 {
         let id = format!("c{round}");
@@ -561,11 +424,12 @@ fn a_servers_tasks_leave_nothing_in_it() {
         let asked =
             |exec: &str| containerd_shim_cleat::messages::ProcessRequest { id: id.clone(), exec_id: exec.into() };
         let _: PidResponse = client.call("Create", &request).expect("Create");
-        // Never started: its end is told first.
+        // Never started: its exit is published first.
         let waits = client.ask("Wait", &asked(""));
         let deleted: DeleteResponse = client.call("Delete", &asked("")).expect("Delete");
-        let told: WaitResponse = prost::Message::decode(&*client.answer(waits).expect("Wait")).expect("a WaitResponse");
-        assert_eq!((deleted.exit_status, told.exit_status), (137, 137));
+        let reply: WaitResponse =
+            prost::Message::decode(&*client.answer(waits).expect("Wait")).expect("a WaitResponse");
+        assert_eq!((deleted.exit_status, reply.exit_status), (137, 137));
     }
     assert_eq!((fds(), watches()), before);
     shim.end(&mut client);
@@ -575,7 +439,7 @@ fn a_servers_tasks_leave_nothing_in_it() {
 /// A server that is just ending still takes who connects, and then hangs up; one with too many peers hangs up, too, and
 /// is there.
 #[test]
-fn a_server_that_is_ending_is_told_from_one_that_is_busy() {
+fn a_server_that_is_ending_is_distinguished_from_one_that_is_busy() {
     for ends in [true, false] {
         let (host, bundle) = (ShimHost::new(), Bundle::new());
         fs::create_dir(host.sockets()).expect("a directory");
@@ -604,7 +468,7 @@ fn a_server_that_is_ending_is_told_from_one_that_is_busy() {
 
 /// The server is killed while a container is being made, and `delete` is faster than its maker.
 #[test]
-fn a_birth_ends_with_its_server() {
+fn a_create_ends_with_its_server() {
     let (host, bundle) = (ShimHost::new(), sleeper());
     let (pid, runtime) = (host.dir().join("pid"), host.dir().join("slow"));
     let text = format!(
@@ -671,16 +535,16 @@ fn whenever_the_server_is_killed_delete_leaves_nothing() {
             killer.join()
         });
         killer.expect("the killer");
-        let told = host.delete(bundle.path(), "a");
-        assert_eq!(told.exit_status, 137, "round {round}: {told:?}");
+        let reply = host.delete(bundle.path(), "a");
+        assert_eq!(reply.exit_status, 137, "round {round}: {reply:?}");
         host.nothing_is_left(&[&bundle]);
     }
 }
 
 /// The first process or a further one is killed at any moment of others' coming and going: the client that was
-/// started has an exit, which is told once, waited for and found by Delete.
+/// started has an exit, which is published once, waited for and found by Delete.
 #[test]
-fn every_exit_is_told_whoever_is_killed_during_execs() {
+fn every_exit_is_published_whatever_is_killed_during_execs() {
     let host = ShimHost::new();
     let pid_of = |pid: u32| i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let mut expected = 0;
@@ -703,7 +567,7 @@ fn every_exit_is_told_whoever_is_killed_during_execs() {
         if let Some(pid) = pid_of(victim) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("SIGKILL");
         }
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for ((n, name), start) in names.iter().enumerate().zip(starts) {
             if client.answer(start).is_err() {
                 // Its container had ended, or ended meanwhile.
@@ -717,7 +581,7 @@ fn every_exit_is_told_whoever_is_killed_during_execs() {
             let status = shim.wait(&mut client, name);
             assert!(status == 137 || n % 2 == 1 && status == 4, "round {round}: {name} has {status}");
             assert_eq!(shim.delete(&mut client, name), status, "round {round}: {name}");
-            told.push(name);
+            reported.push(name);
         }
         let _ = shim.kill(&mut client, "", 9, false);
         assert_eq!(shim.wait(&mut client, ""), 137, "round {round}");
@@ -732,11 +596,11 @@ fn every_exit_is_told_whoever_is_killed_during_execs() {
             assert!(all.next().is_none(), "round {round}: {topic:?} twice in {topics:?}");
             first
         };
-        for name in &told {
+        for name in &reported {
             let (started, exit) = (at(&format!("exec-started {name}")), at(&format!("exit {name}")));
             assert!(started < exit && exit < at("exit"), "round {round}: {topics:?}");
         }
         let exits = topics.iter().filter(|topic| topic.starts_with("exit")).count();
-        assert_eq!((exits, at("delete")), (told.len() + 1, topics.len() - 1), "round {round}: {topics:?}");
+        assert_eq!((exits, at("delete")), (reported.len() + 1, topics.len() - 1), "round {round}: {topics:?}");
     }
 }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 /// Create with other options, and Start.
 fn run(shim: &Shim<'_>, client: &mut Client, streams: &Streams, options: &Options) {
     let request = CreateRequest { options: Some(Any::of(OPTIONS, options)), ..shim.create_request(streams) };
-    let told: Reply<PidResponse> = client.call("Create", &request);
-    assert!(told.is_ok(), "Create: {told:?}");
-    let told: Reply<PidResponse> = client.call("Start", &shim.process(""));
-    assert!(told.is_ok(), "Start: {told:?}");
+    let reply: Reply<PidResponse> = client.call("Create", &request);
+    assert!(reply.is_ok(), "Create: {reply:?}");
+    let reply: Reply<PidResponse> = client.call("Start", &shim.process(""));
+    assert!(reply.is_ok(), "Start: {reply:?}");
 }
 
 /// Facts of a container with these options.
@@ -180,9 +180,9 @@ fn another_runtime_is_refused_before_anything_is_made() {
     let options = Options { binary_name: hidden.clone(), ..host.options() };
     let request =
         CreateRequest { options: Some(Any::of(OPTIONS, &options)), ..shim.create_request(&Streams::default()) };
-    let told: Reply<PidResponse> = client.call("Create", &request);
+    let reply: Reply<PidResponse> = client.call("Create", &request);
     let text = format!("{hidden} ended with status 3 and logged no error; BinaryName must be cleat");
-    assert!(told.as_ref().is_err_and(|(_, message)| message.contains(&text)), "{told:?}");
+    assert!(reply.as_ref().is_err_and(|(_, message)| message.contains(&text)), "{reply:?}");
     client.done("Shutdown", &shim.process("")).expect("Shutdown");
     host.nothing_is_left(&[&bundle]);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_cleat::messages::{CloseIoRequest, ExecRequest, PidResponse, ResizePtyRequest};
 use integration::shim::{Client, Reader, Reply, Shim, ShimHost, Streams, fifo, script};
-use integration::{Bundle, eventually};
+use integration::{Bundle, eventually, proc};
 
 /// Standard output alone.
 fn to(stdout: impl Into<String>) -> Streams {
@@ -18,8 +18,8 @@ fn to(stdout: impl Into<String>) -> Streams {
 }
 
 fn start(shim: &Shim<'_>, client: &mut Client) {
-    let told: Reply<PidResponse> = client.call("Start", &shim.process(""));
-    assert!(told.is_ok(), "{told:?}");
+    let reply: Reply<PidResponse> = client.call("Start", &shim.process(""));
+    assert!(reply.is_ok(), "{reply:?}");
 }
 
 fn close_stdin(shim: &Shim<'_>, client: &mut Client, exec: &str) {
@@ -126,7 +126,7 @@ fn who_comes_late_finds_what_was_written_and_its_end() {
 
 /// containerd 1.6 closes the streams as soon as it hears of the end (and would lose what is in them).
 #[test]
-fn an_end_is_told_when_who_reads_has_read() {
+fn an_exit_is_published_when_the_reader_has_read() {
     let script = "dd if=/dev/zero bs=10000 count=5; exec dd if=/dev/zero bs=1000 count=1 of=/dev/stderr";
     let (host, bundle) = (ShimHost::new(), Bundle::new().script(script));
     let shim = host.serve(bundle.path(), "a");
@@ -142,11 +142,11 @@ fn an_end_is_told_when_who_reads_has_read() {
         other => Err(format!("{other:?}")),
     });
     let moment = Duration::from_millis(300);
-    assert!(!client.is_answered(wait, moment), "told while there is something to read");
+    assert!(!client.is_answered(wait, moment), "published while there is something to read");
     let mut text = String::new();
     std::io::Read::read_to_string(&mut out, &mut text).expect("what was written");
     assert_eq!(text.len(), 50_000);
-    assert!(!client.is_answered(wait, moment), "told while there is something to read on standard error");
+    assert!(!client.is_answered(wait, moment), "published while there is something to read on standard error");
     // A reader that goes reads no more.
     drop(out);
     text.clear();
@@ -195,8 +195,7 @@ fn what_is_held_for_many_containers_takes_no_descriptors() {
         let streams = Streams { stdin: name("in"), stdout: name("out"), stderr: name("err"), terminal: false };
         let (out, err) = (Reader::of(&streams.stdout), Reader::of(&streams.stderr));
         shim.run(&mut client, &streams);
-        let fds = format!("/proc/{}/fd", shim.pid(&mut client));
-        counts.push(fs::read_dir(fds).expect("its descriptors").count());
+        counts.push(proc::fd_count(shim.pid(&mut client)));
         running.push((shim, client, streams, out, err));
     }
     let (shim, client, ..) = &mut running[0];
@@ -243,8 +242,7 @@ fn what_is_held_for_logging_programs_takes_no_descriptors() {
         let shim = host.serve(bundle.path(), &format!("c{number}"));
         let mut client = shim.connect();
         shim.run(&mut client, &Streams { stderr: uri.clone(), ..to(&uri) });
-        let fds = format!("/proc/{}/fd", shim.pid(&mut client));
-        counts.push(fs::read_dir(fds).expect("its descriptors").count());
+        counts.push(proc::fd_count(shim.pid(&mut client)));
         running.push((shim, client));
     }
     assert!(counts[3] <= counts[1] + 2, "{counts:?}");
@@ -316,21 +314,21 @@ fn a_logging_program_has_everything_before_the_task_is_deleted() {
 }
 
 #[test]
-fn a_logging_program_that_is_no_help_is_told_and_ended() {
+fn a_logging_program_that_is_no_help_is_reported_and_ended() {
     let (host, bundle) = (ShimHost::new(), Bundle::new().args(["/probe", "sleep"]));
     let shim = host.serve(bundle.path(), "a");
     let mut client = shim.connect();
-    let mut told = |uri: String, text: &str| {
+    let mut reply = |uri: String, text: &str| {
         let request = shim.create_request(&Streams { stderr: uri.clone(), ..to(uri) });
-        let told: Reply<PidResponse> = client.call("Create", &request);
-        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+        let reply: Reply<PidResponse> = client.call("Create", &request);
+        assert!(reply.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {reply:?}");
     };
-    told("binary:///no/such/program".into(), "execute /no/such/program: no such file or directory (ENOENT)");
-    told("npipe:///a".into(), "unknown scheme");
-    told("file://relative".into(), "must be absolute");
+    reply("binary:///no/such/program".into(), "execute /no/such/program: no such file or directory (ENOENT)");
+    reply("npipe:///a".into(), "unknown scheme");
+    reply("file://relative".into(), "must be absolute");
     let pid = host.dir().join("pid");
     let never = script(host.dir(), "never", &format!("echo $$ >{}\nexec sleep 1000\n", pid.display()));
-    told(format!("binary://{never}"), "does not say that it is ready");
+    reply(format!("binary://{never}"), "does not say that it is ready");
     let pid = fs::read_to_string(pid).expect("its pid");
     let process = format!("/proc/{}", pid.trim());
     eventually("its end", || if Path::new(&process).exists() { Err(process.clone()) } else { Ok(()) });
@@ -350,9 +348,9 @@ fn a_logging_program_of_the_second_version_writes_when_it_is_ready() {
     {
         let text = format!("{says}\ncat <&3 >{dir}/{name}.out\n");
         let uri = format!("binary-v2://{}", script(host.dir(), name, &text));
-        let told: Reply<PidResponse> = client.call("Create", &shim.create_request(&to(uri)));
-        assert_eq!(told.is_ok(), ready, "{name}: {told:?}");
-        if let Err((_, text)) = told {
+        let reply: Reply<PidResponse> = client.call("Create", &shim.create_request(&to(uri)));
+        assert_eq!(reply.is_ok(), ready, "{name}: {reply:?}");
+        if let Err((_, text)) = reply {
             assert!(text.contains("the logging program is not ready"), "{name}: {text}");
         }
     }
@@ -395,8 +393,8 @@ fn the_request_decides_whether_an_exec_has_a_terminal() {
         // The process says the contrary.
         let request = shim.exec_request(exec, &["/bin/sh", "-c", program], &streams);
         client.done("Exec", &ExecRequest { terminal, ..request }).expect("Exec");
-        let told: Reply<PidResponse> = client.call("Start", &shim.process(exec));
-        assert!(told.is_ok(), "{exec}: {told:?}");
+        let reply: Reply<PidResponse> = client.call("Start", &shim.process(exec));
+        assert!(reply.is_ok(), "{exec}: {reply:?}");
         assert_eq!((shim.wait(&mut client, exec), shim.delete(&mut client, exec)), (0, 0));
         let text = fs::read_to_string(&log).expect("the log");
         assert_eq!(text, if terminal { "terminal\r\n" } else { "none\n" }, "{exec}");
@@ -413,9 +411,9 @@ fn a_create_whose_terminal_is_not_that_of_config_json_is_refused() {
         let host = ShimHost::new();
         let shim = host.serve(bundle.path(), "a");
         let mut client = shim.connect();
-        let told: Reply<PidResponse> =
+        let reply: Reply<PidResponse> =
             client.call("Create", &shim.create_request(&Streams { terminal, ..Streams::default() }));
-        assert!(told.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {told:?}");
+        assert!(reply.as_ref().is_err_and(|(_, message)| message.contains(text)), "{text:?} expected: {reply:?}");
         client.done("Shutdown", &shim.process("")).expect("Shutdown");
         host.nothing_is_left(&[&bundle]);
     }
@@ -430,16 +428,16 @@ fn a_failed_start_writes_nothing_to_the_containers_streams() {
     let (log, exec_log) = (host.dir().join("log"), host.dir().join("exec-log"));
     let uri = |path: &Path| format!("file://{}", path.display());
     let streams = |log: &Path| Streams { stderr: uri(log), ..to(uri(log)) };
-    let told: Reply<PidResponse> = client.call("Create", &shim.create_request(&streams(&log)));
-    assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
+    let reply: Reply<PidResponse> = client.call("Create", &shim.create_request(&streams(&log)));
+    assert!(reply.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{reply:?}");
     let good = Bundle::new().args(["/probe", "sleep"]);
     let shim = host.serve(good.path(), "b");
     let mut second = shim.connect();
     shim.run(&mut second, &Streams::default());
     let request = shim.exec_request("e", &["/no/such/program"], &streams(&exec_log));
     second.done("Exec", &request).expect("Exec");
-    let told: Reply<PidResponse> = second.call("Start", &shim.process("e"));
-    assert!(told.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{told:?}");
+    let reply: Reply<PidResponse> = second.call("Start", &shim.process("e"));
+    assert!(reply.as_ref().is_err_and(|(_, text)| text.contains("/no/such/program")), "{reply:?}");
     for log in [&log, &exec_log] {
         assert_eq!(fs::read_to_string(log).unwrap_or_default(), "", "{}", log.display());
     }
@@ -500,8 +498,7 @@ fn cve_2026_53495_children_that_keep_the_streams_do_not_keep_who_waits() {
     assert_eq!(reader.text(), "two\n");
     let pid = shim.pid(&mut client);
     eventually("its pipes to be closed", || {
-        let pipes = fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").flatten();
-        let pipes = pipes.filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|to| to.starts_with(&out)).count();
+        let pipes = proc::open_files(pid).iter().filter(|path| path.starts_with(&out)).count();
         if pipes == 0 { Ok(()) } else { Err(pipes.to_string()) }
     });
     shim.end(&mut client);
@@ -526,12 +523,6 @@ fn the_deadline_of_a_process_is_not_that_of_the_next_one_with_its_id() {
     host.nothing_is_left(&[&bundle]);
 }
 
-fn resident(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 /// CVE-2022-31030, CVE-2022-1708: output without end, and nobody or somebody slow who reads.
 #[test]
 fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() {
@@ -544,7 +535,7 @@ fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() 
     let mut reader = OpenOptions::new().read(true).custom_flags(flags).open(&out).expect("the fifo");
     shim.exec(&mut client, "e", &["/bin/cat", "/dev/zero"], &to(&out));
     let pid = shim.pid(&mut client);
-    let before = resident(pid);
+    let before = proc::resident(pid);
     let mut piece = vec![0u8; 1 << 20];
     let mut read = 0;
     eventually("64 MiB", || {
@@ -555,7 +546,7 @@ fn cve_2022_31030_output_without_end_takes_no_memory_and_keeps_nobody_waiting() 
         }
         if read > 64 << 20 { Ok(()) } else { Err(format!("{read} bytes")) }
     });
-    let after = resident(pid);
+    let after = proc::resident(pid);
     assert!(after < before + 1024, "{before} kB, then {after} kB");
     shim.kill(&mut client, "e", 9, false).expect("Kill");
     assert_eq!(shim.wait(&mut client, "e"), 137);

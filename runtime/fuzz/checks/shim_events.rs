@@ -50,7 +50,7 @@ fn taken(bytes: &[u8]) -> Option<bool> {
     })
 }
 
-fn told(publisher: &mut Publisher, mut stream: &UnixStream, bytes: &[u8]) -> bool {
+fn answer(publisher: &mut Publisher, mut stream: &UnixStream, bytes: &[u8]) -> bool {
     stream.write_all(bytes).expect("a socket takes it");
     publisher.readable();
     publisher.is_idle()
@@ -65,11 +65,11 @@ pub(crate) fn check(data: &[u8]) {
         publisher.publish(&Event::Oom(TaskNamed { container_id: "c".into() }));
         let (stream, _) = host.listener.accept().expect("its connection");
         assert!(publisher.take_new().is_some() && !publisher.is_idle());
-        assert_eq!(told(&mut publisher, &stream, first), taken(first) == Some(true));
-        assert_eq!(told(&mut publisher, &stream, second), taken(bytes) == Some(true));
+        assert_eq!(answer(&mut publisher, &stream, first), taken(first) == Some(true));
+        assert_eq!(answer(&mut publisher, &stream, second), taken(bytes) == Some(true));
         drop(stream);
         publisher.readable();
-        assert_eq!(publisher.is_idle(), taken(bytes) == Some(true), "what was not taken is told again");
+        assert_eq!(publisher.is_idle(), taken(bytes) == Some(true), "what was not taken is published again");
         assert_eq!(publisher.next().is_some(), !publisher.is_idle());
     });
 }

@@ -1,5 +1,5 @@
-//! Bytes of a peer, in any pieces → frames, calls and answers: no panic, the same frames as in one piece,
-//! no more than one answer to a call, and an answer that can be read again.
+//! Bytes of a peer, in any pieces → frames, calls and answers. No panic, the same frames as in one piece, no more
+//! than one answer to a call, and an answer that can be read again.
 
 use containerd_shim_cleat::messages::Response;
 use containerd_shim_cleat::requests;

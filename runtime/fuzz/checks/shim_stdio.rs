@@ -24,8 +24,8 @@ pub(crate) fn check(data: &[u8]) {
             assert!(words.len() <= most && (text.contains('?') || words.is_empty()), "{text:?}: {words:?}");
         }
         Err(error) => {
-            let told = error.to_string();
-            assert!(told.starts_with("stdio ") && !told.chars().any(char::is_control), "{told:?}");
+            let message = error.to_string();
+            assert!(message.starts_with("stdio ") && !message.chars().any(char::is_control), "{message:?}");
         }
     }
 }

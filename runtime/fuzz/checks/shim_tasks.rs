@@ -1,4 +1,4 @@
-//! Calls, creations, exits and deletions in any order → what the shim does: no panic, exactly one answer to each
+//! Calls, creations, exits and deletions in any order → what the shim does. No panic, exactly one answer to each
 //! call once everything has come to its end, and events in an order that containerd understands.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,7 @@
 //! `createContainer` hooks are files of the host that run in the container's namespaces before
 //! `pivot_root`; `startContainer` hooks are files of the container (runtime-spec config.md § POSIX-platform Hooks).
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use cleat_plan::hook_end::{self, MAX_OUTPUT};
@@ -27,19 +28,13 @@ pub(crate) struct Runner<'a> {
     pub(crate) env: &'a [Text],
     /// Their working directory; `None`: this process's.
     pub(crate) cwd: Option<&'a OwnedFd>,
-}
-
-/// Runs the hooks in order; the first that fails ends it.
-pub(crate) fn run(hooks: &Hooks, runner: &Runner<'_>) -> Result<()> {
-    for hook in &hooks.list {
-        one(hook, &hooks.state, runner)?;
-    }
-    Ok(())
+    /// Files of the host that get a copy of what they print, on standard output and standard error.
+    pub(crate) log: [Option<OwnedFd>; 2],
 }
 
 /// What a hook reads, and where what it prints goes: files in memory, for which nobody has to wait,
 /// whatever children it leaves behind.
-struct Streams {
+pub(crate) struct Streams {
     state: OwnedFd,
     out: OwnedFd,
     err: OwnedFd,
@@ -47,20 +42,37 @@ struct Streams {
     errno: OwnedFd,
 }
 
-fn one(hook: &Hook, state: &[u8], runner: &Runner<'_>) -> Result<()> {
-    let streams = Streams {
-        state: memory_file(state)?,
-        out: memory_file(b"")?,
-        err: memory_file(b"")?,
-        errno: memory_file(b"")?,
-    };
-    let pidfd = match sys::clone_process(0, false).call("clone")? {
-        sys::Cloned::Child => become_hook(hook, &streams, runner),
-        sys::Cloned::Parent(pidfd) => pidfd,
+/// What the hooks will need: made before a filter is in force, which may know no memfd_create(2).
+pub(crate) fn prepare(hooks: &Hooks) -> Result<Vec<Streams>> {
+    hooks.list.iter().map(|_| Streams::new()).collect()
+}
+
+/// Runs the hooks in order; the first that fails ends it.
+pub(crate) fn run(hooks: &Hooks, streams: &[Streams], runner: &Runner<'_>) -> Result<()> {
+    let mut state = hooks.state.clone();
+    if !hooks.state_after_pid.is_empty() {
+        // The hooks see what we see: the container's pid namespace.
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        state.extend_from_slice(format!("{pid}").as_bytes());
+        state.extend_from_slice(&hooks.state_after_pid);
+    }
+    hooks.list.iter().zip(streams).try_for_each(|(hook, streams)| one(hook, &state, streams, runner))
+}
+
+fn one(hook: &Hook, state: &[u8], streams: &Streams, runner: &Runner<'_>) -> Result<()> {
+    let mut at = 0;
+    while at < state.len() {
+        // Without moving the place where the hook begins to read.
+        at += rustix::io::pwrite(&streams.state, &state[at..], at as u64).call("pwrite64")?;
+    }
+    let (pid, pidfd) = match sys::clone_process(0, false).call("clone")? {
+        sys::Cloned::Child => become_hook(hook, streams, runner),
+        sys::Cloned::Parent(pid, pidfd) => (pid, pidfd),
     };
     let expired = !wait(&pidfd, hook.timeout_secs)?;
     if expired {
-        let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+        // By its number, which is its own until we have waited for it: filters know no newer call.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
     let status = loop {
         match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
@@ -68,6 +80,9 @@ fn one(hook: &Hook, state: &[u8], runner: &Runner<'_>) -> Result<()> {
             other => break other.call("waitid")?,
         }
     };
+    for (log, file) in runner.log.iter().zip([&streams.out, &streams.err]) {
+        log.iter().for_each(|log| copy(file, log));
+    }
     let (code, signal) = status.as_ref().map_or((None, None), |s| (s.exit_status(), s.terminating_signal()));
     if code == Some(0) && !expired {
         return Ok(());
@@ -97,22 +112,33 @@ fn read_start(file: &OwnedFd) -> Vec<u8> {
     text
 }
 
-/// The state as a file: a hook reads as much of it as it likes, and nobody waits for that.
-fn memory_file(state: &[u8]) -> Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC;
-    let file = match rustix::fs::memfd_create(c"state", flags | MemfdFlags::NOEXEC_SEAL) {
-        // Before Linux 6.3.
-        Err(Errno::INVAL) => rustix::fs::memfd_create(c"state", flags),
-        other => other,
-    };
-    let file = file.call("memfd_create")?;
-    let mut rest = state;
-    while !rest.is_empty() {
-        let put = rustix::io::write(&file, rest).call("write")?;
-        rest = &rest[put..];
+/// Appends what a hook has printed to a file of the host. Programs of the image never get hold of that themselves.
+fn copy(from: &OwnedFd, to: &OwnedFd) {
+    let mut block = [0; 4096];
+    let mut at = 0;
+    while let Ok(len @ 1..) = rustix::io::pread(from, &mut block[..], at as u64) {
+        let mut rest = &block[..len];
+        while let Ok(put @ 1..) = rustix::io::write(to, rest) {
+            rest = &rest[put..];
+        }
+        at += len;
     }
-    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).call("lseek")?;
-    Ok(file)
+}
+
+impl Streams {
+    fn new() -> Result<Streams> {
+        Ok(Streams { state: memory_file()?, out: memory_file()?, err: memory_file()?, errno: memory_file()? })
+    }
+}
+
+fn memory_file() -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC;
+    match rustix::fs::memfd_create(c"hook", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"hook", flags),
+        other => other,
+    }
+    .call("memfd_create")
 }
 
 /// Waits for the end of the process; false when the time ran out.
@@ -136,7 +162,7 @@ fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner<'_>) -> ! {
     let ready = sys::dup_onto(&streams.state, 0)
         .and_then(|()| sys::dup_onto(&streams.out, 1))
         .and_then(|()| sys::dup_onto(&streams.err, 2))
-        .and_then(|()| sys::cloexec_from(3));
+        .and_then(|()| close_others(runner));
     let confine = |(process, host): (&Process, &Channel)| {
         credentials::limit(&process.rlimits).and_then(|()| seccomp::last(process, host)).is_ok()
     };
@@ -145,4 +171,12 @@ fn become_hook(hook: &Hook, streams: &Streams, runner: &Runner<'_>) -> ! {
         let _ = rustix::io::write(&streams.errno, &[u8::try_from(errno.raw_os_error()).unwrap_or(0)]);
     }
     sys::exit(127)
+}
+
+/// Nothing but the standard streams is a hook's.
+fn close_others(runner: &Runner<'_>) -> core::result::Result<(), Errno> {
+    let Some((process, _)) = runner.process else { return sys::cloexec_from(3) };
+    // All but these is closed by execve already, and a filter may know no close_range(2).
+    (3..process.preserve_fds.saturating_add(3)).for_each(sys::close);
+    Ok(())
 }

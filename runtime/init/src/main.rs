@@ -42,6 +42,10 @@ struct Prepared {
     process: cleat_plan::Process,
     program: alloc::ffi::CString,
     env: Vec<cleat_plan::Text>,
+    /// What the program names as its interpreter, and is not there.
+    interpreter: Option<alloc::ffi::CString>,
+    /// Of `startContainer` hooks.
+    streams: Vec<hooks::Streams>,
     /// Decides for its filter, and is yet to be handed over.
     listener: Option<OwnedFd>,
 }
@@ -118,12 +122,14 @@ impl Init {
         self.step(Step::Start)?;
         self.await_start()?;
         self.step(Step::StartContainerHooks)?;
-        let Some(Prepared { process, program, mut env, .. }) = prepared else {
-            hooks::run(&self.plan.start_container, &hooks::Runner::default())?;
+        let Some(Prepared { process, program, mut env, interpreter, streams, .. }) = prepared else {
             return Err(Error::refused("execve", b"", "the configuration has no process"));
         };
-        let runner = hooks::Runner { process: Some((&process, &self.host)), env: &env, cwd: None };
-        hooks::run(&self.plan.start_container, &runner)?;
+        let log = self.take_log(self.plan.start_container.log)?;
+        let runner = hooks::Runner { process: Some((&process, &self.host)), env: &env, cwd: None, log };
+        if let Err(error) = hooks::run(&self.plan.start_container, &streams, &runner) {
+            program::give_up(&error);
+        }
         self.step(Step::Rlimits)?;
         program::name_listener(&process, &mut env);
         let (args, env) = (sys::Strings::of(&process.args), sys::Strings::of(&env));
@@ -131,7 +137,7 @@ impl Init {
         self.step(Step::Seccomp)?;
         seccomp::last(&process, &self.host)?;
         self.step(Step::Exec)?;
-        program::execute(&program, &args, &env)
+        program::execute(&program, &args, &env, interpreter.as_deref())
     }
 
     /// A new container, all but its process.
@@ -191,10 +197,14 @@ impl Init {
         let program = program::find(&process)?;
         let env = program::prepare(&process)?;
         // For the two arrays of execve, and messages.
-        sys::reserve_memory((process.args.len() + env.len()) * size_of::<usize>() + 8192);
+        let state = &self.plan.start_container;
+        let strings = (process.args.len() + env.len()) * size_of::<usize>();
+        sys::reserve_memory(strings + (state.state.len() + state.state_after_pid.len()) * 4 + 8192);
+        let interpreter = program::missing_interpreter(&program);
+        let streams = hooks::prepare(state)?;
         self.step = Step::Seccomp;
         let listener = seccomp::early(&process)?;
-        Ok(Some(Prepared { process, program, env, listener }))
+        Ok(Some(Prepared { process, program, env, interpreter, streams, listener }))
     }
 
     /// Everything that has to do with the root file system.
@@ -224,7 +234,10 @@ impl Init {
         }
         self.step(Step::CreateContainerHooks)?;
         // Without the caller's environment, which other processes of a pod could read.
-        hooks::run(&self.plan.create_container, &hooks::Runner { cwd: Some(&dir), ..Default::default() })?;
+        let log = self.take_log(self.plan.create_container.log)?;
+        let streams = hooks::prepare(&self.plan.create_container)?;
+        let runner = hooks::Runner { cwd: Some(&dir), log, ..Default::default() };
+        hooks::run(&self.plan.create_container, &streams, &runner)?;
         self.label()?;
         self.step(Step::PivotRoot)?;
         let dir = root::enter(root, dir)?;
@@ -264,6 +277,12 @@ impl Init {
     /// Takes a descriptor that came with the plan.
     fn take_fd(&mut self, index: cleat_plan::FdIndex) -> Result<OwnedFd> {
         take(&mut self.fds, index.0)
+    }
+
+    /// Takes the files that get what hooks print.
+    fn take_log(&mut self, [out, err]: [Option<cleat_plan::FdIndex>; 2]) -> Result<[Option<OwnedFd>; 2]> {
+        let mut take = |index: Option<_>| index.map(|index| self.take_fd(index)).transpose();
+        Ok([take(out)?, take(err)?])
     }
 
     /// Takes a mount that the host half has opened.

@@ -234,7 +234,7 @@ fn in_a_child(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
             let _ = rustix::io::write(&says, &number.to_ne_bytes());
             sys::exit(0)
         }
-        sys::Cloned::Parent(child) => {
+        sys::Cloned::Parent(_, child) => {
             let mut number = [0; 4];
             let _ = rustix::io::read(&answer, &mut number[..]).call("read")?;
             // While nobody has waited for it the pid namespace does not end.

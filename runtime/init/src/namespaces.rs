@@ -105,7 +105,7 @@ pub(crate) fn enter_pid_namespace(init: &mut Init) -> Result<()> {
 fn fork(init: &Init, flags: u64) -> Result<()> {
     let (until, sent) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).call("pipe2")?;
     match sys::clone_process(flags, true).call("clone")? {
-        sys::Cloned::Parent(pidfd) => {
+        sys::Cloned::Parent(_, pidfd) => {
             if init.host.send_with_fd(&FromInit::Forked, pidfd.as_fd()).is_ok() {
                 let _ = rustix::io::write(&sent, &[1]);
             }

@@ -3,6 +3,7 @@
 //! Runs inside the container as its user, before the container counts as created: a missing
 //! program is an error of `create`, not of `start`.
 
+use alloc::borrow::Cow;
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::vec::Vec;
@@ -27,7 +28,7 @@ pub(crate) fn find(process: &Process) -> Result<CString> {
         return Ok((**name).into());
     }
     if name.is_empty() {
-        return Err(Error::refused("exec", b"\"\"", "no such file or directory"));
+        return Err(Error::refused("exec", b"\"\"", "executable file not found in $PATH"));
     }
     let path = process.env.iter().find_map(|var| var.to_bytes().strip_prefix(b"PATH=")).unwrap_or(b"");
     let mut denied = false;
@@ -43,8 +44,12 @@ pub(crate) fn find(process: &Process) -> Result<CString> {
             Err(_) => {}
         }
     }
-    // Engines match these words.
-    let why = if denied { "permission denied" } else { "executable file not found in $PATH" };
+    // Engines match these words, runc's in both cases.
+    let why = if denied {
+        "executable file not found in $PATH: what has the name cannot be executed"
+    } else {
+        "executable file not found in $PATH"
+    };
     Err(Error::refused("exec", &[b"\"", name.to_bytes(), b"\""].concat(), why))
 }
 
@@ -53,8 +58,7 @@ fn check(path: &CStr) -> Result<()> {
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return Err(Error::new("exec", Errno::ACCESS).on(path.to_bytes()).hint("permission denied: it is a directory"));
     }
-    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(|e| readable(e, path))?;
-    check_interpreter(path)
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(|e| readable(e, path))
 }
 
 /// The errors that engines recognise by their words.
@@ -67,11 +71,12 @@ fn readable(errno: Errno, path: &CStr) -> Error {
     }
 }
 
-/// The interpreter that a script's first line or an ELF file's `PT_INTERP` names must exist.
-fn check_interpreter(path: &CStr) -> Result<()> {
+/// The interpreter that a script's first line or an ELF file's `PT_INTERP` names, if it is not there: `execve` says
+/// no more than that there is no such file.
+pub(crate) fn missing_interpreter(path: &CStr) -> Option<CString> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // A program may be executable and not readable; then only execve shows it.
-    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(()) };
+    // A program may be executable and not readable.
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let mut head = [0u8; 256];
     let got = rustix::io::pread(&file, &mut head[..], 0).unwrap_or(0);
     let head = &head[..got];
@@ -83,15 +88,8 @@ fn check_interpreter(path: &CStr) -> Result<()> {
         }
         None => elf_interpreter(&file, head),
     };
-    let Some(interpreter) = interpreter.and_then(|i| CString::new(i).ok()) else { return Ok(()) };
-    match rustix::fs::stat(&interpreter) {
-        Err(Errno::NOENT | Errno::NOTDIR) => {
-            let text =
-                format!("no such file or directory: its interpreter {} is missing", interpreter.to_string_lossy());
-            Err(Error::refused("exec", path.to_bytes(), &text))
-        }
-        _ => Ok(()),
-    }
+    let interpreter = CString::new(interpreter?).ok()?;
+    matches!(rustix::fs::stat(&interpreter), Err(Errno::NOENT | Errno::NOTDIR)).then_some(interpreter)
 }
 
 fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
@@ -177,11 +175,52 @@ pub(crate) fn name_listener(process: &Process, env: &mut Vec<Text>) {
     }
 }
 
-/// Becomes the program. Returns only an error. Makes no other system call: a filter may be in force.
-pub(crate) fn execute(
-    path: &CStr,
-    args: &sys::Strings<'_>,
-    env: &sys::Strings<'_>,
-) -> Result<core::convert::Infallible> {
-    Err(readable(sys::execve(path, args, env), path))
+/// Becomes the program, or says why not and ends. Makes no other system call before: a filter may be in force.
+pub(crate) fn execute(path: &CStr, args: &sys::Strings<'_>, env: &sys::Strings<'_>, interpreter: Option<&CStr>) -> ! {
+    let error = Error::new("exec", sys::execve(path, args, env)).on(path.to_bytes());
+    let missing = interpreter.filter(|_| error.errno == Some(Errno::NOENT));
+    give_up(&match missing {
+        Some(interpreter) => error.hint(&format!("its interpreter {} is missing", interpreter.to_string_lossy())),
+        None => error,
+    })
+}
+
+/// Says on the container's standard error why there is no program, and ends with the status of runc's init. Who has
+/// ordered the start does not wait: to them the container has started, and has ended at once.
+pub(crate) fn give_up(error: &Error) -> ! {
+    let mut text = error.call.as_bytes().to_vec();
+    if !error.path.is_empty() {
+        text.push(b' ');
+        text.extend_from_slice(&error.path);
+    }
+    let words = error.errno.map(words);
+    for part in [words.as_deref().unwrap_or_default().as_bytes(), &error.hint] {
+        if !part.is_empty() {
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(part);
+        }
+    }
+    text.push(b'\n');
+    let _ = rustix::io::write(sys::stderr(), &text);
+    sys::exit(255)
+}
+
+/// What execve(2) answers, in the C library's words: people and programs look for them.
+fn words(errno: Errno) -> Cow<'static, str> {
+    Cow::Borrowed(match errno {
+        Errno::NOENT => "no such file or directory",
+        Errno::ACCESS => "permission denied",
+        Errno::PERM => "operation not permitted",
+        Errno::NOEXEC => "exec format error",
+        Errno::NOTDIR => "not a directory",
+        Errno::TXTBSY => "text file busy",
+        Errno::TOOBIG => "argument list too long",
+        Errno::NOMEM => "cannot allocate memory",
+        Errno::LOOP => "too many levels of symbolic links",
+        Errno::INVAL => "invalid argument",
+        Errno::IO => "input/output error",
+        Errno::AGAIN => "resource temporarily unavailable",
+        Errno::LIBBAD => "accessing a corrupted shared library",
+        other => return Cow::Owned(format!("errno {}", other.raw_os_error())),
+    })
 }

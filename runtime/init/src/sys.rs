@@ -14,6 +14,7 @@ use cleat_plan::Text;
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 #[cfg(target_arch = "x86_64")]
 global_asm!(
@@ -159,6 +160,12 @@ pub(crate) fn stdin() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(0) }
 }
 
+/// Standard error.
+pub(crate) fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: as above.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
 /// Every signal to its default action, none blocked: what a program expects to find.
 pub(crate) fn reset_signals() -> Result<(), Errno> {
     // The kernel's struct sigaction is all zero for SIG_DFL.
@@ -296,8 +303,8 @@ pub(crate) fn unshare(flags: u32) -> Result<(), Errno> {
 pub(crate) enum Cloned {
     /// The new process.
     Child,
-    /// The caller, with the child's descriptor.
-    Parent(OwnedFd),
+    /// The caller, with the child's number and descriptor.
+    Parent(Pid, OwnedFd),
 }
 
 /// A child of this process, or with `sibling` of its parent, started in `flags`' new namespaces.
@@ -313,8 +320,11 @@ pub(crate) fn clone_process(flags: u64, sibling: bool) -> Result<Cloned, Errno> 
     // pidfd is put. This program has one thread.
     match unsafe { syscall(raw::__NR_clone, [flags, 0, &raw mut pidfd as usize, 0, 0, 0]) }? {
         0 => Ok(Cloned::Child),
-        // SAFETY: the kernel has just put a new descriptor there.
-        _ => Ok(Cloned::Parent(unsafe { OwnedFd::from_raw_fd(pidfd) })),
+        child => {
+            let pid = i32::try_from(child).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+            // SAFETY: the kernel has just put a new descriptor there.
+            Ok(Cloned::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+        }
     }
 }
 
@@ -370,6 +380,12 @@ pub(crate) fn kill_self() -> ! {
         let _ = unsafe { syscall(raw::__NR_kill, [pid, 9, 0, 0, 0, 0]) };
     }
     exit(137)
+}
+
+/// Closes a descriptor that nothing in this process owns: one that the program is to get.
+pub(crate) fn close(number: u32) {
+    // SAFETY: a number; what owns descriptors here has closed or kept its own.
+    let _ = unsafe { syscall(raw::__NR_close, [number as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// Duplicates `fd` onto the number `target`, without close-on-exec.

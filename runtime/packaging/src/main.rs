@@ -1,9 +1,9 @@
 //! What do packages contain besides the binaries?
 //!
-//! `packaging docs DIR` writes man pages and completions, generated from the definition of the
-//! command line; `packaging notices DIR` the licences of all crates in the binaries and a bill of
-//! materials, from `cargo metadata` on standard input. `SOURCE_DATE_EPOCH` is the date in them.
-//! This program runs while packages are made and is in none of them.
+//! `packaging docs DIR` writes man pages and completions, generated from the definition of the command line.
+//! `packaging notices DIR` the licences of all crates in the binaries and a bill of materials, from `cargo
+//! metadata` on standard input. `SOURCE_DATE_EPOCH` is the date in them. This program runs while packages are made
+//! and is in none of them.
 
 mod completions;
 mod date;

@@ -353,6 +353,9 @@ pub(crate) fn configuration() -> Page {
          does; any value but 0.",
         "| `run.oci.seccomp.receiver` | The socket that gets the listener of `SCMP_ACT_NOTIFY`, where \
          `linux.seccomp.listenerPath` names none.",
+        "| `run.oci.hooks.stdout`, `run.oci.hooks.stderr` | Absolute paths of files that get what hooks print: made with mode \
+         0600 if they are not there, appended to otherwise; never through a symbolic link, and plain files alone.",
+        "| `run.oci.systemd.subgroup` | With `--systemd-cgroup`: the name of a cgroup below the scope, in which the container is.",
         "| `run.oci.mount_context_type` | The mount option that carries `linux.mountLabel`: `context`, `fscontext`, \
          `defcontext` or `rootcontext`.",
         "| `io.containerd.runc.v2.group`, `io.kubernetes.cri.sandbox-id` | For the shim: containers with the same value share \

@@ -49,7 +49,7 @@ mod tests {
     use super::{ending, expired};
 
     #[test]
-    fn a_hooks_end_is_told_in_runcs_words() {
+    fn a_hooks_end_is_reported_in_runcs_words() {
         assert_eq!(ending(Some(7), None), "exit status 7");
         assert_eq!(ending(None, Some(9)), "signal: killed");
         assert_eq!(ending(None, Some(64)), "signal: signal 64");

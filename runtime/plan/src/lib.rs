@@ -1,8 +1,8 @@
 //! The Plan: what `cleat`'s host half decided and its container half, the init, executes.
 //!
-//! Plain data without a specification word in it: each decision is an enum, a number with a
-//! unit, a bit set, a C string or a descriptor's place in the message that brought it. It is the
-//! only thing that both halves know; [`wire`] is how it and the few other messages travel.
+//! Plain data without a specification word in it. Each decision is an enum, a number with a unit, a bit set, a C
+//! string or a descriptor's place in the message that brought it. It is the only thing that both halves know;
+//! [`wire`] is how it and the few other messages travel.
 #![no_std]
 
 extern crate alloc;
@@ -364,8 +364,13 @@ pub struct Hook {
 pub struct Hooks {
     /// The hooks.
     pub list: Vec<Hook>,
-    /// The container's state as JSON, given to each on its standard input.
+    /// The container's state as JSON, given to each on its standard input: up to the pid, as the container sees
+    /// it, or all of it.
     pub state: Vec<u8>,
+    /// What comes after the pid.
+    pub state_after_pid: Vec<u8>,
+    /// Files of the host that get what they print, too: on standard output, and on standard error.
+    pub log: [Option<FdIndex>; 2],
 }
 
 /// The container's program and its credentials.

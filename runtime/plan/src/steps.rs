@@ -22,7 +22,7 @@ macro_rules! steps {
 }
 
 steps! {
-    /// Host: a new network namespace, made beside the steps up to the plan's sending.
+    /// Host: a new network namespace, made concurrently with the steps up to the plan's sending.
     NetworkNamespace = "network-namespace",
     /// Host: the state directory, which reserves the id.
     StateDir = "state-dir",

@@ -1,9 +1,9 @@
 //! What is mounted where, and how? The mounts of the plan, masks, and read-only paths.
 //!
-//! The way to each path is walked in the container's root without following links out of it; the
-//! mount at its end is known by its number, and what mountinfo (proc_pid_mountinfo(5)) says of that is
-//! compared. One reading of it has everything, and older kernels have it, too: nothing is made here
-//! that could be raced. A mount that nobody planned is reported, too.
+//! The way to each path is walked in the container's root without following links out of it. The mount at its end
+//! is known by its number, and what mountinfo (proc_pid_mountinfo(5)) says of that is compared. One reading of it
+//! has everything, and older kernels have it, too: nothing is made here that could be raced. A mount that nobody
+//! planned is reported, too.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -686,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_with_its_place() {
+    fn what_differs_is_reported_with_its_place() {
         let root = root(vec![mount("/a b", 0xe), mount("/gone", 0)]);
         let mut facts = facts();
         facts.lines[0].options = vec!["rw".into()];

@@ -138,7 +138,7 @@ fn filter(expected: &Expected<'_>, thread: &Thread<'_>, report: &mut Report) {
     let is_there = thread.status.seccomp == 2 && thread.status.filters > inherited;
     let verdict = if is_there { Verdict::Holds } else { Verdict::Differs };
     let found = format_args!("{} filters", thread.status.filters);
-    report.note(place, Some(thread.pid), verdict, &format_args!("a filter beside {inherited} of others"), &found);
+    report.note(place, Some(thread.pid), verdict, &format_args!("a filter besides {inherited} of others"), &found);
 }
 
 fn no_new_privileges(expected: &Expected<'_>, asked: &wire::Process, thread: &Thread<'_>, report: &mut Report) {
@@ -460,7 +460,7 @@ Seccomp_filters:\t1
         assert_eq!((differences, own.len()), (vec![], 7));
     }
 
-    /// The kernel gives a program of root what is in the bounding set, and who may change his ids does.
+    /// The kernel gives a program of root what is in the bounding set, and who may change ids does.
     #[test]
     fn what_the_kernel_gives_is_its_own_right() {
         let status = Status::parse(STATUS).unwrap();
@@ -504,7 +504,7 @@ Max file size             5                    unlimited            bytes
     }
 
     #[test]
-    fn a_profile_is_told_from_its_mode() {
+    fn a_profile_is_separated_from_its_mode() {
         assert_eq!(profile_of("docker-default (enforce)\n"), "docker-default");
         assert_eq!(profile_of("unconfined\n"), "unconfined");
         assert_eq!(profile_of("system_u:system_r:container_t:s0:c1,c2\0"), "system_u:system_r:container_t:s0:c1,c2");

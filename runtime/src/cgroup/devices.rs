@@ -28,7 +28,7 @@ impl Cgroup {
         self.attach_devices(rules, old.into_iter().next())
     }
 
-    /// Puts a device program beside what systemd has put on a new scope and will put there again:
+    /// Adds a device program to what systemd has put on a new scope and will put there again:
     /// what one of them denies is denied.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ impl Cgroup {
         Ok(Attached { program, replaced })
     }
 
-    /// The tag of the program that these rules compile to, and those of the programs that it has: the
-    /// kernel is asked to load the first one, which is attached nowhere.
+    /// The tag of the program that these rules compile to, and those of the programs that it has. The kernel is
+    /// asked to load the first one, which is attached nowhere.
     ///
     /// # Errors
     /// `EPERM`: without `CAP_SYS_ADMIN`.

@@ -22,7 +22,7 @@ use super::Cgroup;
 pub(crate) const CONTROLLERS: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
 
 /// How long the kernel may take to settle what it has charged in advance.
-const PATIENCE: Duration = Duration::from_millis(50);
+const TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What was in files before limits were written to them.
 #[derive(Debug, Default)]
@@ -110,12 +110,12 @@ impl Cgroup {
         }
     }
 
-    /// Waits a little until the kernel has taken back what it charges in advance, up to 256 kB on
-    /// each CPU: a small `memory.max` below it would kill a process that uses far less. `memory.high` makes
-    /// it do so, and kills nobody.
+    /// Waits a little until the kernel has taken back what it charges in advance, up to 256 kB on each CPU. A
+    /// small `memory.max` below it would kill a process that uses far less. `memory.high` makes it do so, and
+    /// kills nobody.
     fn settle(&self, bytes: u64) {
         let Ok(high) = self.read("memory.high") else { return };
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while self.number("memory.current").is_some_and(|used| used > bytes) && Instant::now() < end {
             let _ = self.write_text("memory.high", &bytes.to_string());
         }
@@ -232,10 +232,9 @@ pub(super) fn enable_controllers(parent: &OwnedFd) {
     if missing.is_empty() {
         return;
     }
-    // Processes that live there would compete with the children: the kernel refuses most controllers,
-    // and with the others makes all below a subtree of threads, in which no container can be started
-    // (cgroup-v2.rst, "No Internal Process Constraint", "Threads"). The root alone, which has no type,
-    // may have both.
+    // Processes that live there would compete with the children. The kernel refuses most controllers. With the
+    // others it makes all below a subtree of threads, in which no container can be started (cgroup-v2.rst, "No
+    // Internal Process Constraint", "Threads"). The root alone, which has no type, may have both.
     let is_inner = read("cgroup.type").is_ok();
     if is_inner && read("cgroup.procs").is_ok_and(|processes| !processes.is_empty()) {
         return;

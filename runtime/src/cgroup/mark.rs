@@ -1,9 +1,8 @@
 //! Whose is a cgroup?
 //!
-//! Host half. One that was there before may have been another container's, which has stopped and is
-//! not deleted yet: path and inode are the same. So the command that takes a cgroup marks it with an
-//! extended attribute: a trusted one where this process may, which root of a user namespace cannot
-//! change, else one of a user.
+//! Host half. One that was there before may have been another container's, which has stopped and is not deleted
+//! yet: path and inode are the same. So the command that takes a cgroup marks it with an extended attribute. That
+//! is a trusted one where this process may, which root of a user namespace cannot change; else one of a user.
 //!
 //! Source: Linux xattr(7); cgroup v2 has both since 5.7.
 

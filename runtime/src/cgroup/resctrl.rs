@@ -133,7 +133,7 @@ impl ResctrlState {
     }
 }
 
-/// What a group may use, beside what the machine has, as `runc events` shows it.
+/// What a group may use, and what the machine has, as `runc events` shows it.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -228,9 +228,9 @@ impl ResctrlGuard {
         };
         let place = format!("intelRdt {}", own.full().display());
         let mut made = ResctrlGuard { own, for_others: false, monitored: false, kept: false };
-        // The locking rule of resctrl.rst: between a look at the groups and a change nobody else
-        // changes them, and two containers that share a new group find it set or not there.
-        // Declared after the guard, and so let go of before it undoes anything, which locks again.
+        // The locking rule of resctrl.rst: between a look at the groups and a change nobody else changes them. Two
+        // containers that share a new group find it set, or not there. Declared after the guard, and so let go of
+        // before it undoes anything, which locks again.
         let lock = Flock::lock(open_root(&wanted.root)?, FlockArg::LockExclusive)
             .map_err(|(_, errno)| errno)
             .context(format_args!("intelRdt: flock {}", wanted.root.display()))?;

@@ -1,10 +1,10 @@
 //! How does systemd make a container's cgroup?
 //!
-//! Host half, with the caller's privileges. A transient scope is made around a process: the init,
-//! which starts in the caller's cgroup, is in the scope before it receives the container's plan, or its
-//! ids are mapped. systemd moves it, since nobody else may from another session of the same user;
-//! no process is moved that has run anything else. In the scope, which is delegated to us, limits
-//! are written and devices guarded as without systemd.
+//! Host half, with the caller's privileges. A transient scope is made around a process: the init, which starts in
+//! the caller's cgroup. It is in the scope before it receives the container's plan, or its ids are mapped. systemd
+//! moves it, since nobody else may from another session of the same user. No process is moved that has run
+//! anything else. In the scope, which is delegated to us, limits are written and devices guarded as without
+//! systemd.
 //!
 //! The manager is called on its private socket, which is there without a bus; where only the bus
 //! can be reached, by that. Every exchange has a deadline.
@@ -25,7 +25,7 @@ use bus::{Answer, Bus, Reader, Refusal, Target, Writer};
 mod bus;
 
 /// How long systemd may take for one thing: for ever where it hangs, a moment where it does not.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const MANAGER: Target = Target {
     destination: "org.freedesktop.systemd1",
@@ -62,7 +62,7 @@ pub fn probe(user: bool) -> Result<Systemd> {
     Ok(Systemd { user, version, cgroup: Path::new("/").join(cgroup) })
 }
 
-/// Whether the machine's systemd belongs to root as this process knows him.
+/// Whether the machine's systemd belongs to root as this process sees it.
 #[must_use]
 pub fn is_of_root() -> bool {
     nix::sys::stat::stat("/run/systemd/private").is_ok_and(|stat| stat.st_uid == 0)
@@ -97,7 +97,7 @@ impl Manager {
     }
 
     fn connect_to(socket: &Path, is_private: bool) -> Result<Manager> {
-        let mut manager = Manager { bus: Bus::connect(socket, PATIENCE)? };
+        let mut manager = Manager { bus: Bus::connect(socket, TIMEOUT)? };
         if !is_private {
             manager.subscribe()?;
         }
@@ -106,10 +106,10 @@ impl Manager {
 
     /// What a connection to a bus takes before signals come.
     fn subscribe(&mut self) -> Result<()> {
-        let told = |answer: Answer| answer.map(drop).map_err(|refusal| refused("subscribe", &refusal));
-        told(self.bus.call(&DAEMON, "Hello", "", &Writer::default())?)?;
-        told(self.bus.call(&DAEMON, "AddMatch", "s", &Writer::of(&[JOB_REMOVED]))?)?;
-        told(self.bus.call(&MANAGER, "Subscribe", "", &Writer::default())?)
+        let checked = |answer: Answer| answer.map(drop).map_err(|refusal| refused("subscribe", &refusal));
+        checked(self.bus.call(&DAEMON, "Hello", "", &Writer::default())?)?;
+        checked(self.bus.call(&DAEMON, "AddMatch", "s", &Writer::of(&[JOB_REMOVED]))?)?;
+        checked(self.bus.call(&MANAGER, "Subscribe", "", &Writer::default())?)
     }
 
     /// A property of the manager itself, a text.

@@ -87,8 +87,8 @@ fn visit(
     Ok(())
 }
 
-/// The cgroup above. No cgroup v2 can be moved, so it is the one that we came from; and as many
-/// levels as were entered are left, so that nothing above the first is reached.
+/// The cgroup above. No cgroup v2 can be moved, so it is the one that we came from. As many levels as were entered
+/// are left, so that nothing above the first is reached.
 fn parent(dir: &OwnedFd) -> nix::Result<OwnedFd> {
     nix::fcntl::openat(dir, "..", DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }

@@ -1,7 +1,7 @@
 //! What will be at a path of the container, once its root file system and its mounts are there?
 //!
-//! The tree is walked name by name, each opened beneath the directory before it without following
-//! links: a link of the image leads where it will lead in the container, never out of it.
+//! The tree is walked name by name, each opened beneath the directory before it without following links. A link of
+//! the image leads where it will lead in the container, never out of it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};

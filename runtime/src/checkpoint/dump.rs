@@ -6,20 +6,23 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use cleat_plan::Root;
+
 use crate::audit::{Asked, MountPoints};
 use crate::cli::Checkpoint;
 use crate::container::{Container, Status};
 use crate::criu::conversation::Execution;
-use crate::criu::messages::{Kind, Opts, PageServer};
+use crate::criu::messages::{ExtMount, Kind, Opts, PageServer};
 use crate::criu::{self, Criu, Notice};
-use crate::error::{Context, Error, Kind as ErrorKind, Result};
+use crate::error::{Context, Error, Kind as ErrorKind, Result, printable};
+use crate::plan::Plan;
 use crate::spec::Spec;
 
 use super::images::{ExternalFile, Images};
 use super::{external, options};
 
 /// The annotation that names a configuration file for CRIU; empty: none. It may have programs of the host executed.
-pub(super) const CONFIG: &str = "org.criu.config";
+pub const CONFIG: &str = "org.criu.config";
 /// The configuration file otherwise, which runc reads, too.
 const RUNC_CONFIG: &str = "/etc/criu/runc.conf";
 /// What CRIU writes its log to.
@@ -42,12 +45,30 @@ pub fn dump(container: &Container, options: &Checkpoint, warn: &dyn Fn(&str)) ->
     options::empty_namespaces(&options.empty_ns)?;
     let dump = Dump { container, options, asked: &asked, mode, parent };
     let mut opts = dump.opts()?;
-    let criu = Criu::start(Execution::default())?;
+    let criu = Criu::prepare(Execution::default())?;
     dump.perform(criu, &mut opts)
 }
 
+/// What is the host's and not the container's: mounts, all names that CRIU is given, and files.
+///
+/// # Errors
+/// It cannot be found, or there is something in whose place CRIU takes nothing else.
+pub(super) fn look(
+    container: &Container,
+    root: &Root,
+    plan: &Plan,
+) -> Result<(Vec<ExtMount>, Vec<String>, Vec<ExternalFile>)> {
+    let pid = container.record.init_process_pid;
+    let points = MountPoints::of(root, pid)?;
+    let mounts = external::dumped_mounts(root, &points)?;
+    let files = external::open_files(container, &points)?;
+    let mut names = external::namespaces(plan, pid)?;
+    names.extend(files.iter().map(|file| file.key.clone()));
+    Ok((mounts, names, files))
+}
+
 /// Only what runs has processes to dump.
-fn check_state(container: &Container) -> Result<()> {
+pub(super) fn check_state(container: &Container) -> Result<()> {
     match container.status()? {
         Status::Running | Status::Paused => Ok(()),
         other => {
@@ -122,7 +143,8 @@ pub(super) fn config_file(annotations: &std::collections::BTreeMap<String, Strin
 
 /// The text of a failure: CRIU's own, or the first error of its log, and where the log is.
 pub(super) fn failed(failure: &criu::Failure, work: &Images, log: &str, config: Option<&str>) -> Error {
-    let told = if failure.text.is_none() { criu::log::first_error(&work.dir, log) } else { None };
+    // Its answer has one line at most, and older ones not the one that helps.
+    let told = criu::log::errors(&work.dir, log).or_else(|| failure.text.as_deref().map(printable));
     let told = told.map(|line| format!(": {line}")).unwrap_or_default();
     let path = work.path.join(log);
     let remedy = match config {
@@ -184,18 +206,14 @@ impl Dump<'_> {
             freeze_cgroup: self.container.cgroup().map(|cgroup| cgroup.full().to_string_lossy().into_owned()),
             orphan_pts_master: Some(true),
             config_file: config_file(&self.container.record.cleat.annotations),
-            network_lock: options.network_lock.as_deref().map(options::network_lock).transpose()?,
+            network_lock: network_lock(options)?,
             // Devices of the container's network are not CRIU's to save: they are those of config.json.
             empty_ns: Some(u32::try_from(crate::plan::NEWNET).unwrap_or(0)),
             ..Opts::default()
         };
-        opts.external = external::namespaces(self.asked.plan(), pid)?;
         let mut files = Vec::new();
         if let Some(root) = &self.asked.plan().init.root {
-            let points = MountPoints::of(root, pid)?;
-            opts.ext_mnt = external::dumped_mounts(root, &points)?;
-            files = external::open_files(self.container, &points)?;
-            opts.external.extend(files.iter().map(|file| file.key.clone()));
+            (opts.ext_mnt, opts.external, files) = look(self.container, root, self.asked.plan())?;
         }
         let work = match work {
             Some(work) => work,
@@ -217,7 +235,7 @@ impl Dump<'_> {
             _ => Ok(()),
         };
         let config = opts.config_file.clone();
-        let outcome = criu.version().and_then(|_| criu.request(kind, opts, &mut notice));
+        let outcome = criu.execute().and_then(|()| criu.version()).and_then(|_| criu.request(kind, opts, &mut notice));
         // One that waits for the next dump after a pre-dump is to go.
         criu.finish();
         let outcome = match outcome {
@@ -248,6 +266,13 @@ impl Dump<'_> {
             let _ = cgroup.set_frozen(false);
         }
     }
+}
+
+/// `--network-lock`. Without one CRIU calls iptables, even where no connection is to be kept; it knows the
+/// rules of nftables itself.
+fn network_lock(options: &Checkpoint) -> Result<Option<i32>> {
+    let default = || criu::conversation::program("iptables-restore").is_none().then_some("nftables");
+    options.network_lock.as_deref().or_else(default).map(options::network_lock).transpose()
 }
 
 /// `--status-fd`, a descriptor of the caller's.

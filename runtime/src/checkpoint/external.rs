@@ -27,7 +27,8 @@ pub(super) const PID: &str = "extRootPidNS";
 /// What masks a file: the key of all of these.
 const NULL: &str = "/dev/null";
 
-fn path(text: &Text) -> PathBuf {
+/// A path of the plan.
+pub(super) fn path(text: &Text) -> PathBuf {
     std::ffi::OsStr::from_bytes(text.to_bytes()).into()
 }
 
@@ -159,7 +160,7 @@ pub(super) fn open_files(container: &Container, points: &MountPoints) -> Result<
         let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         for number in numbers {
-            let Some(file) = foreign_file(&proc, pid, number, points, given) else { continue };
+            let Some(file) = foreign_file(&proc, pid, number, points, given)? else { continue };
             if !list.iter().any(|known| known.key == file.key) {
                 list.push(file);
             }
@@ -169,28 +170,65 @@ pub(super) fn open_files(container: &Container, points: &MountPoints) -> Result<
 }
 
 /// A descriptor of a process, if it is of a file outside of its mounts.
-fn foreign_file(proc: &Proc, pid: i32, number: u32, points: &MountPoints, given: &[String]) -> Option<ExternalFile> {
-    let info = proc.read(&format!("{pid}/fdinfo/{number}")).ok()?;
-    let mount: u64 = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())?;
-    let file = PathBuf::from(format!("/proc/{pid}/fd/{number}"));
-    let name = std::fs::read_link(&file).ok()?;
-    if points.ids.contains(&mount) || !name.is_absolute() || name.starts_with("/memfd:") {
-        return None;
-    }
-    let stat = nix::sys::stat::stat(&file).ok()?;
-    let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
-    let same = |path: &String| {
-        nix::sys::stat::stat(Path::new(path))
-            .is_ok_and(|other| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino))
+///
+/// # Errors
+/// It is one in whose place CRIU takes no other.
+fn foreign_file(
+    proc: &Proc,
+    pid: i32,
+    number: u32,
+    points: &MountPoints,
+    given: &[String],
+) -> Result<Option<ExternalFile>> {
+    let Some(Foreign { mount, name, stat }) = Foreign::of(proc, pid, &number.to_string(), points) else {
+        return Ok(None);
     };
+    let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
     let is_null = kind == SFlag::S_IFCHR && stat.st_rdev == nix::sys::stat::makedev(1, 3);
+    let same = |path: &String| {
+        let found = nix::sys::stat::stat(Path::new(path));
+        found.is_ok_and(|other| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino))
+    };
     let stream = given.iter().position(|path| path.starts_with('/') && !is_null && same(path));
     let stream = stream.and_then(|stream| u8::try_from(stream).ok());
     let is_terminal = kind == SFlag::S_IFCHR && (name.starts_with("/dev/pts") || name.starts_with("/dev/tty"));
-    let is_declared = match kind {
-        SFlag::S_IFIFO => true,
-        SFlag::S_IFCHR => !is_terminal,
-        _ => stream.is_some() && stat.st_nlink > 0,
-    };
-    is_declared.then(|| ExternalFile { key: format!("file[{mount:x}:{:x}]", stat.st_ino), stream })
+    match kind {
+        SFlag::S_IFREG | SFlag::S_IFDIR => {
+            let what = format!("process {pid} has {} of the host open as {number}", name.display());
+            Err(Error::new(format!("{what}, and CRIU takes no other file in its place"))
+                .remedy("run the container with pipes or /dev/null as its standard streams"))
+        }
+        _ if is_terminal => Ok(None),
+        _ => Ok(Some(ExternalFile { key: format!("file[{mount:x}:{:x}]", stat.st_ino), stream })),
+    }
+}
+
+/// An open file that lies on none of a container's mounts.
+pub(super) struct Foreign {
+    /// The number of its mount.
+    pub(super) mount: u64,
+    /// Its path, as the kernel shows it here.
+    pub(super) name: PathBuf,
+    pub(super) stat: nix::sys::stat::FileStat,
+}
+
+impl Foreign {
+    /// `None`: it lies on one, or has no name: pipes, sockets, memory, removed files.
+    pub(super) fn of(proc: &Proc, pid: i32, number: &str, points: &MountPoints) -> Option<Foreign> {
+        let info = proc.read(&format!("{pid}/fdinfo/{number}")).ok()?;
+        let mount: u64 = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())?;
+        let file = PathBuf::from(format!("/proc/{pid}/fd/{number}"));
+        let name = std::fs::read_link(&file).ok()?;
+        if points.ids.contains(&mount) || !name.is_absolute() || is_memory(&name) {
+            return None;
+        }
+        let stat = nix::sys::stat::stat(&file).ok()?;
+        (stat.st_nlink > 0).then_some(Foreign { mount, name, stat })
+    }
+}
+
+/// Files of the kernel's own tmpfs, which have no name anywhere.
+fn is_memory(name: &Path) -> bool {
+    let bytes = name.as_os_str().as_encoded_bytes();
+    ["/memfd:", "/SYSV", "/dev/zero (deleted)"].iter().any(|start| bytes.starts_with(start.as_bytes()))
 }

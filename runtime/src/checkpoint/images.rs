@@ -142,7 +142,7 @@ impl Images {
         }
         let mut text = Vec::new();
         file.take(MOST).read_to_end(&mut text).context(&place)?;
-        crate::spec::parse(&place, &text).map(Some)
+        serde_json::from_slice(&text).map(Some).map_err(|error| Error::new(format!("{place}: {error}")))
     }
 }
 

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use cleat_plan::Step;
 use nix::fcntl::OFlag;
 
-use crate::audit::{self, Asked};
+use crate::audit::{self, Asked, Moment};
 use crate::cgroup::{CgroupGuard, OomWatch, resctrl};
 use crate::cli;
 use crate::container::{self, Basis, Container, Record, StateDirGuard};
-use crate::criu::conversation::{Execution, FIRST_FD};
+use crate::criu::conversation::{Execution, FIRST_FD, OwnRoot};
 use crate::criu::messages::{CgroupRoot, InheritFd, JoinNamespace, Kind, Opts};
 use crate::criu::{Criu, Notice};
 use crate::error::{Context, Error, Result};
@@ -27,11 +27,10 @@ use crate::launch::{console, hooks, standard_streams};
 use crate::plan::host::Host;
 use crate::plan::{self, Plan, Tree};
 use crate::spec::{self, Spec};
-use crate::sys::child::OwnRoot;
 use crate::sys::{self, Child};
 
 use super::images::Images;
-use super::{dump, external, options, strays};
+use super::{attributes, dump, external, options, strays};
 
 /// What CRIU writes its log to.
 const LOG: &str = "restore.log";
@@ -75,7 +74,7 @@ pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Res
         let problem = "a container without a mount namespace of its own cannot be restored";
         return Err(Error::at("linux.namespaces", problem).remedy("add {\"type\": \"mount\"} to them"));
     }
-    let poststop = plan.host.poststop.clone();
+    let (poststop, log) = (plan.host.poststop.clone(), plan.host.hook_log.clone());
     let (poststop_state, moved) = (std::cell::RefCell::new(None), std::cell::RefCell::default());
     let creation = Creation {
         parameters,
@@ -92,7 +91,7 @@ pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Res
     restoration.perform().inspect_err(|_| {
         moved.take().bring_back(parameters.warn);
         if let Some(state) = poststop_state.take() {
-            let runner = hooks::Runner { bundle: &request.bundle, state: &state };
+            let runner = hooks::Runner { bundle: &request.bundle, state: &state, log: &log };
             hooks::run_all(&poststop, &runner).iter().for_each(|error| (parameters.warn)(&error.to_string()));
         }
     })
@@ -136,7 +135,7 @@ impl Restoration<'_> {
         faults.at(Step::Clone)?;
         standard_streams::protect_devices(parameters.warn)?;
         let (execution, mut opts) = self.execution(&reserved)?;
-        let mut criu = Criu::start(execution)?;
+        let mut criu = Criu::prepare(execution)?;
         let mut scope = None;
         let mut progress = Progress::default();
         let outcome = self.enter_cgroup(&criu, made_before.as_ref(), &reserved, &mut record).and_then(|made| {
@@ -147,7 +146,7 @@ impl Restoration<'_> {
         });
         let made = made_before.as_ref().or(scope.as_ref());
         if let Err(error) = outcome {
-            criu.kill();
+            drop(criu);
             // Whatever was restored by then, which may be more than the first process.
             if let Some(made) = made {
                 let _ = made.cgroup().kill();
@@ -206,16 +205,18 @@ impl Restoration<'_> {
         record: &mut Record,
         progress: &mut Progress,
     ) -> Result<()> {
+        criu.execute()?;
         criu.version()?;
         if opts.manage_cgroups_mode != Some(0) {
             opts.cg_root = cgroup_roots(criu.pid())?;
         }
         let oom = OomWatch::from_now(made.map(CgroupGuard::cgroup));
+        let criu_pid = criu.pid();
         let mut notice = |notice: Notice| match notice.script.as_str() {
             "setup-namespaces" => self.set_up_namespaces(&notice, record, reserved),
             "orphan-pts-master" => self.take_console(notice, progress),
             "post-restore" => self.take_child(&notice, made, record, reserved, progress),
-            "pre-resume" => self.audit(made, reserved, record, progress),
+            "pre-resume" => self.audit(criu_pid, made, reserved, record, progress),
             _ => Ok(()),
         };
         let config = opts.config_file.clone();
@@ -278,6 +279,7 @@ impl Restoration<'_> {
     /// Nothing has run yet, and all is as it will be then: the one moment to look at it.
     fn audit(
         &self,
+        criu: i32,
         made: Option<&CgroupGuard>,
         reserved: &StateDirGuard,
         record: &mut Record,
@@ -286,7 +288,9 @@ impl Restoration<'_> {
         let child = progress.child.as_ref().ok_or_else(|| Error::new("criu resumes what it has not restored"))?;
         self.creation.faults.at(Step::SaveState)?;
         let container = self.creation.parameters.store.open(&record.id)?;
-        let verdict = self.compare(&container);
+        let root = self.creation.plan.init.root.as_ref();
+        let settled = root.map_or(Ok(()), |root| attributes::set_again(root, child.get()));
+        let verdict = settled.and_then(|()| self.compare(&container, criu));
         if let Err(error) = verdict {
             // CRIU lets them run whatever is answered.
             match made {
@@ -299,8 +303,8 @@ impl Restoration<'_> {
         self.creation.save(reserved, record, made, child.get().pid)
     }
 
-    fn compare(&self, container: &Container) -> Result<()> {
-        let report = audit::compare(container, &Asked::of(container)?, true)?;
+    fn compare(&self, container: &Container, criu: i32) -> Result<()> {
+        let report = audit::compare(container, &Asked::of(container)?, Moment::Restored, Some(criu))?;
         let told = report.differences.iter().map(|difference| {
             let audit::Difference { place, asked, found, .. } = difference;
             format!("{place}: asked for {asked}; is {found}")
@@ -356,7 +360,16 @@ impl Restoration<'_> {
             network_lock: options.network_lock.as_deref().map(options::network_lock).transpose()?,
             ..Opts::default()
         };
-        let execution = Execution { fds, streams: true, ends_with_us: true, root: Some(own_root) };
+        let process = plan.init.process.as_ref();
+        let execution = Execution {
+            fds,
+            streams: true,
+            ends_with_us: true,
+            root: Some(own_root),
+            // In other modes CRIU makes one itself.
+            cgroup_namespace: opts.manage_cgroups_mode == Some(0) && self.makes_cgroup_namespace(),
+            no_new_privileges: process.is_some_and(|process| process.no_new_privileges),
+        };
         Ok((execution, opts))
     }
 
@@ -406,6 +419,11 @@ impl Restoration<'_> {
         let kinds = [("user", "user"), ("ipc", "ipc"), ("uts", "uts"), ("time", "time")];
         let paths = kinds.into_iter().filter_map(|(kind, ns)| Some((ns, self.path_of(kind)?)));
         paths.map(|(ns, path)| JoinNamespace { ns: ns.into(), ns_file: path.into() }).collect()
+    }
+
+    fn makes_cgroup_namespace(&self) -> bool {
+        let spec = &self.creation.spec.linux.namespaces;
+        spec.iter().any(|own| own.kind == "cgroup" && own.path.is_empty())
     }
 
     fn path_of(&self, kind: &str) -> Option<&str> {
@@ -471,10 +489,6 @@ fn own_root(rootfs: &Path, state: &Path) -> Result<(OwnRoot, PathBuf)> {
     let place = format!("root {}", rootfs.display());
     let nobody = Child { pid: 0, pidfd: sys::pidfd_open(nix::unistd::getpid().as_raw()).context("pidfd_open")? };
     let tree = open_tree(&tree, &nobody).context(&place)?;
-    let text = |path: &Path| {
-        std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|_| Error::new(format!("{place}: zero byte")))
-    };
     let below = at.ancestors().find(|path| is_mount_point(path)).unwrap_or(Path::new("/"));
-    Ok((OwnRoot { tree, at: text(&at)?, below: text(below)? }, at))
+    Ok((OwnRoot { tree, at: at.clone(), below: below.into() }, at))
 }

@@ -4,7 +4,7 @@
 //! answer for. So there should be nothing; it is looked at all the same, before anything runs.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cleat_plan::Root;
 use nix::sys::stat::{FileStat, stat};
@@ -13,6 +13,8 @@ use crate::audit::MountPoints;
 use crate::container::Container;
 use crate::error::Result;
 use crate::sys::path::Proc;
+
+use super::external::Foreign;
 
 /// Kinds of namespaces, by their files.
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -60,22 +62,10 @@ fn stray(
     if hosts.contains(&name) {
         return Some(name);
     }
-    let info = proc.read(&format!("{pid}/fdinfo/{number}")).ok()?;
-    let mount: u64 = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())?;
-    // Without a path: pipes, sockets, memory.
-    if points.ids.contains(&mount) || !name.is_absolute() || is_memory(&name) {
-        return None;
-    }
-    let found = stat(file.as_str()).ok()?;
+    let Foreign { name, stat: found, .. } = Foreign::of(proc, pid, number, points)?;
     let same = |other: &FileStat| {
-        (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
-            || found.st_rdev != 0 && other.st_rdev == found.st_rdev
+        let same_device = found.st_rdev != 0 && other.st_rdev == found.st_rdev;
+        same_device || (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
     };
-    (found.st_nlink > 0 && !given.iter().any(same)).then_some(name)
-}
-
-/// Files of the kernel's own tmpfs, which have no name anywhere.
-fn is_memory(name: &Path) -> bool {
-    let bytes = name.as_os_str().as_encoded_bytes();
-    ["/memfd:", "/SYSV", "/dev/zero (deleted)"].iter().any(|start| bytes.starts_with(start.as_bytes()))
+    (!given.iter().any(same)).then_some(name)
 }

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::check;
 use crate::check::Report;
+use crate::checkpoint::readiness::Readiness;
 use crate::cli::Rootless;
+use crate::container::Store;
 use crate::error::Result;
 use crate::plan::host::{CgroupManager, Host};
 use crate::probe::machine::Survey;
@@ -54,6 +56,38 @@ pub fn check(asked: Asked, state: &Result<PathBuf>, bundle: Option<&Path>, json:
         print(&document.to_string())?;
     }
     Ok(u8::from(report.is_some_and(|report| !report.runs)))
+}
+
+/// `check --checkpoint`: the exit code is 0 if checkpoints can be made, of the container of that id where one is named.
+///
+/// # Errors
+/// There is no such container; those of write(2).
+pub fn checkpoint(store: &Store, id: &str, json: bool) -> Result<u8> {
+    let container = if id.is_empty() { None } else { Some(store.open(id)?) };
+    let readiness = Readiness::of(container.as_ref());
+    if json {
+        print_json(&readiness)?;
+    } else {
+        print(&readiness.to_string())?;
+    }
+    Ok(u8::from(!readiness.problems.is_empty()))
+}
+
+impl Display for Readiness {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let path = |path: &Option<PathBuf>| path.as_ref().map_or("none".into(), |path| path.display().to_string());
+        let yes = |yes: bool| if yes { "yes" } else { "no" };
+        writeln!(f, "criu              {} {}", path(&self.criu), self.version.as_deref().unwrap_or_default())?;
+        writeln!(f, "memory tracking   {}", yes(self.memory_tracking))?;
+        writeln!(f, "lazy pages        {}", yes(self.lazy_pages))?;
+        writeln!(f, "iptables-restore  {}\n", path(&self.iptables))?;
+        self.problems.iter().try_for_each(|problem| writeln!(f, "  problem: {problem}"))?;
+        writeln!(
+            f,
+            "{}",
+            if self.problems.is_empty() { "a checkpoint can be made" } else { "no checkpoint can be made" }
+        )
+    }
 }
 
 impl Display for Document<'_> {

@@ -51,7 +51,7 @@ fn parameters<'a>(
     })
 }
 
-/// A name that nobody could have given to a keyring of his before: joining is by name.
+/// A name that nobody could have given to another keyring before: joining is by name.
 fn keyring_name(id: &str) -> Result<String> {
     let random = sys::random().context("getrandom")?;
     Ok(format!("_ses.{id}.{random:016x}"))
@@ -159,7 +159,8 @@ fn start(created: &mut CreatedContainer, options: &Create, parameters: &CreatePa
     crate::launch::fault::poststart_fault(&parameters.request)?;
     if !created.poststart.is_empty() {
         let state = container.state_json(Status::Running)?;
-        hooks::run(&created.poststart, &hooks::Runner { bundle: &container.record.cleat.bundle, state: &state })?;
+        let (bundle, log) = (&container.record.cleat.bundle, &container.hook_log());
+        hooks::run(&created.poststart, &hooks::Runner { bundle, state: &state, log })?;
     }
     sd_notify::wait(listener.as_ref(), created.child.get(), parameters.notify.as_deref())
 }

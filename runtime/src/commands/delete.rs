@@ -116,6 +116,7 @@ pub(super) fn destroy_locked(
         own.remove()?;
     }
     let hooks = container.hooks().and_then(|hooks| Container::planned_hooks(&hooks.poststop, "poststop"))?;
+    let log = container.hook_log();
     let created = container.record.cleat.phase == Phase::Created;
     // The directory last: until it is gone, the id is taken and `delete` can be tried again.
     let state = container.state_json(Status::Stopped)?;
@@ -124,7 +125,8 @@ pub(super) fn destroy_locked(
     drop(lock);
     if created {
         // runtime-spec runtime.md § Lifecycle: a failure is logged, the others run, delete succeeds.
-        let runner = hooks::Runner { bundle: &container.record.cleat.bundle, state: &state };
+        let (bundle, log) = (&container.record.cleat.bundle, &log);
+        let runner = hooks::Runner { bundle, state: &state, log };
         for error in hooks::run_all(&hooks, &runner) {
             warn(&error.to_string());
         }

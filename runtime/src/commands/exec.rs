@@ -11,7 +11,7 @@ use crate::launch::console;
 use crate::launch::console::Signals;
 use crate::launch::exec::{ExecParameters, ExecProcess, join};
 use crate::launch::start as starting;
-use crate::plan::Request;
+use crate::plan::{Request, caps};
 use crate::spec;
 use crate::spec::Process;
 use crate::sys;
@@ -36,7 +36,7 @@ pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 }
 
 /// The process: that of the container's config.json, with what the options change; or the file's.
-fn process(container: &Container, options: &Exec) -> Result<Process> {
+fn process(container: &Container, options: &Exec, warn: &dyn Fn(&str)) -> Result<Process> {
     if let Some(path) = &options.process {
         let text = spec::read_json(path)?;
         let mut process: Process = spec::parse(&path.display().to_string(), &text)?;
@@ -61,7 +61,7 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
     }
     let mut process = own_process(container)?;
     process.args.clone_from(&options.args);
-    if let Some(cwd) = &options.cwd {
+    if let Some(cwd) = options.cwd.as_ref().filter(|cwd| !cwd.is_empty()) {
         process.cwd.clone_from(cwd);
     }
     process.env.extend(options.env.iter().cloned());
@@ -84,12 +84,12 @@ fn process(container: &Container, options: &Exec) -> Result<Process> {
     if !options.cap.is_empty() {
         let mut capabilities = process.capabilities.take().unwrap_or_default();
         for cap in &options.cap {
-            if crate::plan::caps::number(cap).is_none() {
-                return Err(Error::new(format!("--cap {cap:?}: no such capability")).remedy("see capabilities(7)"));
+            if caps::number(cap).is_none() {
+                warn(&format!("--cap: {}", caps::unknown(cap)));
+                continue;
             }
             // Never inheritable (CVE-2022-29162). What the container's own process may hand down, this may, too.
-            let number = crate::plan::caps::number(cap);
-            if capabilities.inheritable.iter().any(|own| crate::plan::caps::number(own) == number) {
+            if capabilities.inheritable.contains(cap) {
                 capabilities.ambient.push(cap.clone());
             }
             for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
@@ -150,7 +150,7 @@ fn cgroup(options: &Exec) -> Result<Option<PathBuf>> {
 pub fn exec(shell: &Shell<'_>, options: &Exec) -> Result<u8> {
     let (preserve_fds, listen_fds) = inherited_fds(shell, options.preserve_fds)?;
     let container = shell.store.open(&options.id)?;
-    let process = process(&container, options)?;
+    let process = process(&container, options, shell.warn)?;
     let request = Request {
         id: options.id.clone(),
         keyring: container.record.cleat.keyring.clone(),

@@ -40,10 +40,20 @@ pub fn document() -> Value {
             "netDevices": {"enabled": true}
         },
         "annotations": {
+            "org.opencontainers.runc.checkpoint.enabled": "true",
             "io.github.opencontainers.cleat.version": env!("CARGO_PKG_VERSION"),
             "io.github.opencontainers.cleat.init-size": crate::launch::init_binary::size().to_string()
         },
-        "potentiallyUnsafeConfigAnnotations": [ids::KEEP_GROUPS, annotations::RECEIVER, annotations::MOUNT_CONTEXT, systemd::ANNOTATION_PREFIX]
+        "potentiallyUnsafeConfigAnnotations": [
+            crate::checkpoint::dump::CONFIG,
+            ids::KEEP_GROUPS,
+            annotations::RECEIVER,
+            annotations::MOUNT_CONTEXT,
+            annotations::HOOKS_STDOUT,
+            annotations::HOOKS_STDERR,
+            annotations::SUBGROUP,
+            systemd::ANNOTATION_PREFIX
+        ]
     })
 }
 

@@ -24,8 +24,8 @@ pub fn kill(shell: &Shell<'_>, id: &str, signal: &str, all: bool) -> Result<()> 
         let others = others && container.cgroup().is_some_and(|own| own.processes().is_ok_and(|pids| !pids.is_empty()));
         return if all || others { kill_leftovers(&container, number) } else { Err(stopped()) };
     }
-    // The first process of a pid namespace hears no signal that it has no handler for: as with runc, whose
-    // init has some, these end a container that has not started.
+    // The first process of a pid namespace gets no signal that it has no handler for. As with runc, whose init has
+    // some, these end a container that has not started.
     let ends = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGTERM];
     let ends = status == Status::Created && ends.iter().any(|signal| *signal as i32 == number);
     let number = if ends { Signal::SIGKILL as i32 } else { number };

@@ -18,7 +18,7 @@ use super::{Shell, delete};
 /// `start`
 ///
 /// # Errors
-/// The container is not `created`; its program could not be executed; a hook failed.
+/// The container is not `created`; see [`order_start`]; a `poststart` hook failed.
 pub fn start(shell: &Shell<'_>, id: &str) -> Result<()> {
     let (container, lock) = shell.store.open(id)?.locked()?;
     if container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false)) {
@@ -109,7 +109,8 @@ fn run_poststart(container: &Container, hooks: &[cleat_plan::Hook], lock: Flock<
         Some(FaultKind::Kill) => sys::kill_self(),
         Some(FaultKind::Fail) => Err(Error::new("poststart-hooks: fault injected: ECANCELED")),
         None => container.state_json(Status::Running).and_then(|state| {
-            hooks::run(hooks, &hooks::Runner { bundle: &container.record.cleat.bundle, state: &state })
+            let (bundle, log) = (&container.record.cleat.bundle, &container.hook_log());
+            hooks::run(hooks, &hooks::Runner { bundle, state: &state, log })
         }),
     };
     outcome.inspect_err(|_| drop(delete::kill(first.as_ref(), cgroup.as_ref())))

@@ -40,3 +40,17 @@ pub fn state_json(record: &Record, status: Status, pid: i32) -> Result<String> {
     };
     serde_json::to_string(&state).map_err(|error| Error::new(format!("encode state: {error}")))
 }
+
+/// The same as bytes up to the pid, and after it, for one that is known in the container alone; all in the first
+/// if there `is` none.
+///
+/// # Errors
+/// As [`state_json`].
+pub fn state_around_pid(record: &Record, status: Status, is: bool) -> Result<(Vec<u8>, Vec<u8>)> {
+    let state = state_json(record, status, is.into())?;
+    // What comes before it has no quotes: it is the first of that name.
+    Ok(match state.split_once("\"pid\":1,").filter(|_| is) {
+        Some((before, after)) => (format!("{before}\"pid\":").into_bytes(), format!(",{after}").into_bytes()),
+        None => (state.into_bytes(), Vec::new()),
+    })
+}

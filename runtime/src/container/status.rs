@@ -265,6 +265,12 @@ impl Container {
         }
     }
 
+    /// Where they print. What is wrong with it was an error of its creation, if there are hooks.
+    #[must_use]
+    pub fn hook_log(&self) -> plan::HookLog {
+        plan::HookLog::of(&self.record.cleat.annotations).unwrap_or_default()
+    }
+
     /// Checks and converts hooks of one kind.
     ///
     /// # Errors

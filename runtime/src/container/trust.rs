@@ -76,7 +76,7 @@ fn check(fd: impl AsFd, path: &Path) -> Result<FileStat> {
     let untrusted = |what: String| Error::of(Kind::Untrusted, format!("state {place}: {what}"));
     if stat.st_uid != 0 && stat.st_uid != caller {
         let owner = stat.st_uid;
-        let error = untrusted(format!("belongs to user {owner}, who could have user {caller} execute what he likes"));
+        let error = untrusted(format!("belongs to user {owner}, who could have user {caller} execute anything"));
         return Err(error.remedy("call cleat as that user, or give --root a directory of your own"));
     }
     if stat.st_mode & 0o022 != 0 {

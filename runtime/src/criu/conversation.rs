@@ -3,20 +3,24 @@
 //! CRIU runs with all our privileges, outside of every container. It reads images, which are not trusted, and
 //! we believe no more of its answers than what is checked afterwards.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use nix::sys::stat::Mode;
 use prost::Message;
 
 use crate::error::{Context, Error, Result, printable};
-use crate::sys;
+use crate::sys::{self, Child};
 
-use super::messages::{Kind, Opts, Request, Response, Version};
+use super::messages::{Features, Kind, Opts, Request, Response, Version};
 
 /// The oldest version that this runtime works with: external pid namespaces, and the notification `status-ready`.
 const OLDEST: i32 = 31_500;
@@ -31,7 +35,10 @@ pub const FIRST_FD: i32 = 4;
 pub struct Criu {
     child: Child,
     socket: OwnedFd,
+    /// Until it is executed: a word to do so, and what has gone wrong.
+    gate: Option<OwnedFd>,
     answer: Vec<u8>,
+    ended: bool,
 }
 
 /// How CRIU is executed.
@@ -45,7 +52,21 @@ pub struct Execution {
     /// notice by itself that we have gone.
     pub ends_with_us: bool,
     /// The root of what is restored, in a mount namespace of CRIU's own.
-    pub root: Option<sys::child::OwnRoot>,
+    pub root: Option<OwnRoot>,
+    /// A cgroup namespace of its own, which what it restores inherits: where it leaves cgroups alone it makes none.
+    pub cgroup_namespace: bool,
+    /// What it restores has no_new_privs, as it has: CRIU before 4.0 does not restore that.
+    pub no_new_privileges: bool,
+}
+
+/// A directory tree that CRIU sees in a mount namespace of its own.
+pub struct OwnRoot {
+    /// The tree, detached.
+    pub tree: OwnedFd,
+    /// The directory that it is mounted on.
+    pub at: PathBuf,
+    /// The mount that the directory is on, which becomes private there: the host does not get the new one.
+    pub below: PathBuf,
 }
 
 /// Something that CRIU says between a request and its answer.
@@ -71,9 +92,19 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "criu failed: type {} errno {}", self.kind, self.errno)?;
-        self.text.iter().try_for_each(|text| write!(f, ": {}", printable(text)))
+        write!(f, "criu failed: type {} errno {}", self.kind, self.errno)
     }
+}
+
+/// A program in a directory of `PATH`.
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_program = |path: &PathBuf| {
+        path.is_absolute()
+            && std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(is_program)
 }
 
 /// Where CRIU is.
@@ -81,12 +112,8 @@ impl fmt::Display for Failure {
 /// # Errors
 /// It is in no directory of `PATH`.
 pub fn find() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_program = |path: &PathBuf| {
-        path.is_absolute()
-            && std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    std::env::split_paths(&path).map(|dir| dir.join("criu")).find(is_program).ok_or_else(|| {
+    program("criu").ok_or_else(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
         let path = printable(&String::from_utf8_lossy(path.as_bytes()));
         Error::new("CRIU version check failed: there is no program criu in PATH")
             .remedy(format_args!("install the package criu; PATH is {path}"))
@@ -94,36 +121,49 @@ pub fn find() -> Result<PathBuf> {
 }
 
 impl Criu {
-    /// Executes it.
+    /// Makes the process that will be CRIU: it waits for [`Criu::execute`].
     ///
     /// # Errors
-    /// There is none, or it cannot be executed.
-    pub fn start(execution: Execution) -> Result<Criu> {
+    /// There is none, or no process can be made.
+    pub fn prepare(execution: Execution) -> Result<Criu> {
         let program = find()?;
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
-        let mut command = Command::new(&program);
-        command.arg("swrk").arg(SOCKET.to_string());
-        if !execution.streams {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let pair =
+            || socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair");
+        let ((ours, theirs), (gate, their_gate)) = (pair()?, pair()?);
+        let parent = nix::unistd::getpid();
+        let child = sys::in_copy(0, || {
+            let mut word = [0];
+            // Closed: we have ended, or think better of it.
+            if sys::receive(their_gate.as_fd(), &mut word).map(|(length, _)| length) != Ok(1) {
+                return 1;
+            }
+            let Err(error) = become_criu(&program, theirs, execution, parent);
+            let _ = send(their_gate.as_raw_fd(), error.to_string().as_bytes(), MsgFlags::MSG_NOSIGNAL);
+            1
+        });
+        let child = child.context("clone3")?;
+        Ok(Criu { child, socket: ours, gate: Some(gate), answer: vec![0; MAX_ANSWER], ended: false })
+    }
+
+    /// Has it executed.
+    ///
+    /// # Errors
+    /// What the process could not do.
+    pub fn execute(&mut self) -> Result<()> {
+        let Some(gate) = self.gate.take() else { return Ok(()) };
+        send(gate.as_raw_fd(), &[1], MsgFlags::MSG_NOSIGNAL).context("send to CRIU's process")?;
+        let mut text = [0; 1024];
+        // The end of the channel is that of the process that had it: the program runs.
+        match sys::receive(gate.as_fd(), &mut text).context("receive from CRIU's process")?.0 {
+            0 => Ok(()),
+            length => Err(Error::new(String::from_utf8_lossy(&text[..length]))),
         }
-        sys::child::restore_signals(&mut command);
-        if execution.ends_with_us {
-            sys::child::die_with_parent(&mut command);
-        }
-        if let Some(root) = execution.root {
-            sys::child::with_own_root(&mut command, root);
-        }
-        let fds = std::iter::once(theirs).chain(execution.fds).collect();
-        sys::child::pass_descriptors(&mut command, fds);
-        let child = command.spawn().context(format_args!("execute {}", program.display()))?;
-        Ok(Criu { child, socket: ours, answer: vec![0; MAX_ANSWER] })
     }
 
     /// Its pid.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap_or(0)
+        self.child.pid
     }
 
     /// Asks which version it is; it goes on waiting.
@@ -136,12 +176,21 @@ impl Criu {
         let answer = answer.map_err(|failure| Error::new(format!("CRIU version check failed: {failure}")))?;
         let version = answer.version.ok_or_else(|| Error::new("CRIU version check failed: it names no version"))?;
         if version.number() < OLDEST {
-            let Version { major, minor, sublevel } = version;
-            let found = format!("{major}.{minor}.{}", sublevel.unwrap_or(0));
-            return Err(Error::new(format!("CRIU version {found} is too old: at least 3.15 is needed"))
+            return Err(Error::new(format!("CRIU version {version} is too old: at least 3.15 is needed"))
                 .remedy("install a newer package criu"));
         }
         Ok(version)
+    }
+
+    /// Asks which of these features the kernel has; it goes on waiting.
+    ///
+    /// # Errors
+    /// The channel broke, or CRIU could not find out.
+    pub fn features(&mut self, features: Features) -> Result<Features> {
+        let kind = Kind::FeatureCheck as i32;
+        let request = Request { kind, keep_open: Some(true), features: Some(features), ..Request::default() };
+        let answer = self.ask(&request, &mut |_| Ok(()))?;
+        answer.map(|answer| answer.features.unwrap_or_default()).map_err(|failure| Error::new(failure.to_string()))
     }
 
     /// Sends a request and hears notifications until the answer. What `notice` refuses is refused to CRIU, too.
@@ -199,17 +248,63 @@ impl Criu {
     }
 
     /// Hangs up, and waits until it has ended.
-    pub fn finish(self) {
-        let Criu { mut child, socket, .. } = self;
-        drop(socket);
-        let _ = child.wait();
+    pub fn finish(mut self) {
+        self.gate = None;
+        let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        self.ended = true;
+        let _ = sys::wait_for(self.child.pid);
     }
+}
 
-    /// Kills it.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        self.finish();
+impl Drop for Criu {
+    /// One that is given up is killed.
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = sys::pidfd_send_signal(self.child.pidfd.as_fd(), nix::libc::SIGKILL);
+            let _ = sys::wait_for(self.child.pid);
+        }
     }
+}
+
+/// Turns this copy of the runtime into CRIU.
+fn become_criu(program: &Path, socket: OwnedFd, execution: Execution, parent: nix::unistd::Pid) -> Result<Infallible> {
+    if execution.ends_with_us {
+        sys::child::end_with_parent(parent).context("prctl PR_SET_PDEATHSIG")?;
+    }
+    if let Some(root) = &execution.root {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
+        let nothing = None::<&str>;
+        nix::mount::mount(nothing, &root.below, nothing, MsFlags::MS_PRIVATE, nothing)
+            .context(format_args!("make {} private", root.below.display()))?;
+        let at = text(&root.at)?;
+        sys::child::attach_mount(root.tree.as_fd(), &at).context(format_args!("move_mount {}", root.at.display()))?;
+    }
+    if execution.cgroup_namespace {
+        nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).context("unshare the cgroup namespace")?;
+    }
+    if execution.no_new_privileges {
+        nix::sys::prctl::set_no_new_privs().context("prctl PR_SET_NO_NEW_PRIVS")?;
+    }
+    if !execution.streams {
+        let null =
+            nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).context("/dev/null")?;
+        nix::unistd::dup2_stdin(&null)
+            .and_then(|()| nix::unistd::dup2_stdout(&null))
+            .and_then(|()| nix::unistd::dup2_stderr(&null))
+            .context("dup2")?;
+    }
+    let fds: Vec<OwnedFd> = std::iter::once(socket).chain(execution.fds).collect();
+    sys::child::place_descriptors(&fds).context("pass descriptors")?;
+    sys::restore_signals();
+    let path = text(program)?;
+    let number = std::ffi::CString::new(SOCKET.to_string()).unwrap_or_default();
+    nix::unistd::execv(&path, &[path.as_c_str(), c"swrk", number.as_c_str()])
+        .context(format_args!("execute {}", program.display()))
+}
+
+fn text(path: &Path) -> Result<std::ffi::CString> {
+    std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::new(format!("{}: zero byte", path.display())))
 }
 
 fn outcome(asked: i32, response: Response) -> std::result::Result<Response, Failure> {

@@ -14,9 +14,13 @@ const MOST: u64 = 256 * 1024;
 /// The longest line that is quoted.
 const LONGEST: usize = 400;
 
-/// The first line of a log that tells of an error: the others mostly follow from it. `None`: there is no log, or no such line.
+/// How many lines are quoted.
+const LINES: usize = 3;
+
+/// The first lines of a log that tell of errors: the others mostly follow from these. `None`: there is no log, or no
+/// such line.
 #[must_use]
-pub fn first_error(dir: &OwnedFd, name: &str) -> Option<String> {
+pub fn errors(dir: &OwnedFd, name: &str) -> Option<String> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = nix::fcntl::openat(dir, name, flags, nix::sys::stat::Mode::empty()).ok()?;
     let mut file = std::fs::File::from(file);
@@ -24,21 +28,23 @@ pub fn first_error(dir: &OwnedFd, name: &str) -> Option<String> {
     file.seek(SeekFrom::Start(length.saturating_sub(MOST))).ok()?;
     let mut bytes = Vec::new();
     file.take(MOST).read_to_end(&mut bytes).ok()?;
-    error_in(&String::from_utf8_lossy(&bytes))
+    errors_in(&String::from_utf8_lossy(&bytes))
 }
 
-fn error_in(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.contains("Error ("))?;
-    let from = line.find("Error (").unwrap_or(0);
-    Some(printable(&line[from..].chars().take(LONGEST).collect::<String>()))
+fn errors_in(text: &str) -> Option<String> {
+    let error = |line: &str| line.find("Error (").map(|from| line[from..].chars().take(LONGEST).collect::<String>());
+    let is_last = |line: &String| line.ends_with("FAILED.");
+    let mut lines: Vec<String> = text.lines().filter_map(error).filter(|line| !is_last(line)).take(LINES).collect();
+    lines.dedup();
+    (!lines.is_empty()).then(|| printable(&lines.join(" | ")))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_first_error_is_quoted_without_its_time() {
+    fn errors_are_quoted_without_their_time() {
         let text = "(00.1) cg: fine\n(00.2) Error (criu/files.c:7): Can't \x1b[2J dump\n(00.3) Error (criu/x.c:1): Dumping FAILED.\n";
-        assert_eq!(super::error_in(text).unwrap(), "Error (criu/files.c:7): Can't \\u{1b}[2J dump");
-        assert_eq!(super::error_in("all is well"), None);
+        assert_eq!(super::errors_in(text).unwrap(), "Error (criu/files.c:7): Can't \\u{1b}[2J dump");
+        assert_eq!(super::errors_in("all is well"), None);
     }
 }

@@ -240,3 +240,10 @@ impl Version {
         self.major * 10_000 + self.minor * 100 + self.sublevel.unwrap_or(0)
     }
 }
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        self.sublevel.iter().try_for_each(|sublevel| write!(f, ".{sublevel}"))
+    }
+}

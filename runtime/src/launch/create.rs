@@ -113,7 +113,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
         plan.to_string().lines().filter(|line| !line.starts_with("warning ")).for_each(debug);
     }
     check_rootfs(&plan.host.rootfs)?;
-    let poststop = plan.host.poststop.clone();
+    let (poststop, hook_log) = (plan.host.poststop.clone(), plan.host.hook_log.clone());
     let poststop_state = std::cell::RefCell::new(None);
     let moved = std::cell::RefCell::default();
     let kept = spec::parse("config.json", &text)?;
@@ -136,7 +136,7 @@ pub fn create(parameters: &CreateParameters<'_>) -> Result<CreatedContainer> {
         // runtime-spec runtime.md § Lifecycle: what fails after the first hooks goes on with the
         // undoing, which is done by now, and the poststop hooks.
         if let Some(state) = poststop_state.take() {
-            let runner = hooks::Runner { bundle: &request.bundle, state: &state };
+            let runner = hooks::Runner { bundle: &request.bundle, state: &state, log: &hook_log };
             hooks::run_all(&poststop, &runner).iter().for_each(|error| (parameters.warn)(&error.to_string()));
         }
     })
@@ -237,7 +237,7 @@ impl Creation<'_> {
             self.set_devices(made)?;
         }
         self.faults.at(Step::SendPlan)?;
-        self.fill_hook_state(&record, init.get().pid)?;
+        self.fill_hook_state(&record)?;
         let fds = self.open_fds(listener).map_err(|error| oom.annotate(error))?;
         // Where the init has its mount namespace already, before the plan can make it another.
         let mounts = match self.mounts_follow() {
@@ -397,7 +397,8 @@ impl Creation<'_> {
         // A hook may ask `cleat state`.
         reserved.save(record)?;
         let state = container::state_json(record, Status::Creating, child.pid)?;
-        let runner = hooks::Runner { bundle: &self.parameters.request.bundle, state: &state };
+        let (bundle, log) = (&self.parameters.request.bundle, &self.plan.host.hook_log);
+        let runner = hooks::Runner { bundle, state: &state, log };
         hooks::run(&self.plan.host.runtime_hooks, &runner)
     }
 
@@ -581,16 +582,17 @@ impl Creation<'_> {
         self.plan.host.clone_flags & plan::NEWUSER != 0
     }
 
-    /// Hooks that the init runs get the state with the pid, which is known only now.
-    fn fill_hook_state(&mut self, record: &Record, pid: i32) -> Result<()> {
-        // A process that is still to fork will have another pid.
-        let pid = if self.plan.init.fork.is_some() { 0 } else { pid };
+    /// Hooks that the init runs get the state, with the pid as it is in the container: the init fills it in.
+    fn fill_hook_state(&mut self, record: &Record) -> Result<()> {
         let init = &mut self.plan.init;
-        for (hooks, status) in
-            [(&mut init.create_container, Status::Creating), (&mut init.start_container, Status::Created)]
-        {
+        // A process that is still to go into others' pid namespace has none there.
+        let is_there = init.fork != Some(cleat_plan::Fork::Joined);
+        for (hooks, status, is_there) in [
+            (&mut init.create_container, Status::Creating, is_there),
+            (&mut init.start_container, Status::Created, true),
+        ] {
             if !hooks.list.is_empty() {
-                hooks.state = container::state_json(record, status, pid)?.into_bytes();
+                (hooks.state, hooks.state_after_pid) = container::state_around_pid(record, status, is_there)?;
             }
         }
         Ok(())
@@ -606,6 +608,7 @@ impl Creation<'_> {
                 made.map_err(|errno| network_error("unshare", errno))
             }
             CreateFd::StartListener => listener.take().ok_or_else(|| Error::new("no start socket")),
+            CreateFd::HookLog(path) => hooks::open_log(path).map(Into::into),
         };
         self.plan.host.fds.iter().map(open).collect()
     }

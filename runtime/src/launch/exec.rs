@@ -396,7 +396,7 @@ impl ExecProcess {
     /// Lets the program run; returns when it does.
     ///
     /// # Errors
-    /// The program could not be executed.
+    /// As [`order_start`].
     pub fn start(&mut self, container: &Container) -> Result<()> {
         let intermediate = self.intermediate.take();
         let pid = self.child.get().pid;

@@ -5,9 +5,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use cleat_plan::{Hook, hook_end};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::error::{Context, Error, Result, printable};
+use crate::plan::HookLog;
 use crate::sys;
 
 /// Where hooks run, and what they get.
@@ -26,6 +29,41 @@ pub struct Runner<'a> {
     pub bundle: &'a Path,
     /// The container's state, on their standard input.
     pub state: &'a str,
+    /// Where they print.
+    pub log: &'a HookLog,
+}
+
+/// What hooks print to: opened files of the host.
+#[derive(Default)]
+struct Log([Option<File>; 2]);
+
+impl Log {
+    fn open(log: &HookLog) -> Result<Log> {
+        let open = |path: &Option<PathBuf>| path.as_deref().map(open_log).transpose();
+        Ok(Log([open(&log.stdout)?, open(&log.stderr)?]))
+    }
+}
+
+/// Opens a file that gets what hooks print, at its end; makes it, for us alone, if it is not there.
+///
+/// The path is an annotation's, and so may be an image's: no link at its end is followed, and nothing but a file
+/// that has this one name is written to, never a device or a pipe that others wait at.
+///
+/// # Errors
+/// It is something else, or cannot be opened.
+pub fn open_log(path: &Path) -> Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let place = || format!("output of hooks: open {}", path.display());
+    let file = File::options().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    let file = file.context(place())?;
+    let metadata = file.metadata().context(place())?;
+    if !metadata.is_file() || metadata.nlink() != 1 {
+        let what = if metadata.is_file() { "it has other names, too" } else { "it is no regular file" };
+        return Err(
+            Error::new(format!("{}: {what}", place())).remedy("name a file in run.oci.hooks.* that is for this")
+        );
+    }
+    Ok(file)
 }
 
 /// Runs hooks of one kind until one fails.
@@ -33,16 +71,24 @@ pub struct Runner<'a> {
 /// # Errors
 /// A hook cannot be run, fails, or takes too long. The message names it and what it printed.
 pub fn run(hooks: &[Hook], runner: &Runner<'_>) -> Result<()> {
-    hooks.iter().try_for_each(|hook| one(hook, runner))
+    let log = if hooks.is_empty() { Log::default() } else { Log::open(runner.log)? };
+    hooks.iter().try_for_each(|hook| one(hook, runner, &log))
 }
 
 /// Runs all hooks and returns what went wrong with each.
 #[must_use]
 pub fn run_all(hooks: &[Hook], runner: &Runner<'_>) -> Vec<Error> {
-    hooks.iter().filter_map(|hook| one(hook, runner).err()).collect()
+    if hooks.is_empty() {
+        return Vec::new();
+    }
+    let (log, refused) = match Log::open(runner.log) {
+        Ok(log) => (log, None),
+        Err(error) => (Log::default(), Some(error)),
+    };
+    refused.into_iter().chain(hooks.iter().filter_map(|hook| one(hook, runner, &log).err())).collect()
 }
 
-fn one(hook: &Hook, runner: &Runner<'_>) -> Result<()> {
+fn one(hook: &Hook, runner: &Runner<'_>, log: &Log) -> Result<()> {
     let text = |text: &cleat_plan::Text| OsStr::from_bytes(text.to_bytes()).to_owned();
     let program = Program {
         path: text(&hook.path).into(),
@@ -55,7 +101,7 @@ fn one(hook: &Hook, runner: &Runner<'_>) -> Result<()> {
         timeout_secs: hook.timeout_secs,
     };
     let place = format!("error running {}", text(&hook.name).to_string_lossy());
-    let ended = to_its_end(&program, &place, &format!("fork/exec {}", program.path.display()))?;
+    let ended = to_its_end(&program, log, &place, &format!("fork/exec {}", program.path.display()))?;
     if ended.is_success() {
         return Ok(());
     }
@@ -116,7 +162,7 @@ impl Ended {
 /// # Errors
 /// It cannot be run, fails, or takes too long; the error begins with `place` and has what it printed.
 pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
-    let ended = to_its_end(program, place, "execute")?;
+    let ended = to_its_end(program, &Log::default(), place, "execute")?;
     let what = match ended.how {
         How::Expired(secs) => format!("killed after its timeout of {secs} s"),
         How::Ended(Some(0), _) => return Ok(()),
@@ -131,11 +177,16 @@ pub(crate) fn execute(program: &Program<'_>, place: &str) -> Result<()> {
     }))
 }
 
-fn to_its_end(program: &Program<'_>, place: &str, call: &str) -> Result<Ended> {
+fn to_its_end(program: &Program<'_>, log: &Log, place: &str, call: &str) -> Result<Ended> {
     // What it prints goes to memory: a pipe could be kept open by its children for ever. And so its
     // input comes from there: nobody waits for it to be read.
     let file = || sys::memory_file(c"hook").context(place);
-    let (mut input, output, errors) = (file()?, file()?, file()?);
+    let mut input = file()?;
+    let output = |log: &Option<File>| match log {
+        Some(log) => Ok((log.try_clone().context(place)?, log.metadata().context(place)?.len())),
+        None => file().map(|file| (file, 0)),
+    };
+    let [(output, out_start), (errors, err_start)] = [output(&log.0[0])?, output(&log.0[1])?];
     input.write_all(program.input.as_bytes()).and_then(|()| input.rewind()).context(place)?;
     let mut command = Command::new(&program.path);
     let mut args = program.args.iter();
@@ -165,15 +216,14 @@ fn to_its_end(program: &Program<'_>, place: &str, call: &str) -> Result<Ended> {
         Some(secs) => How::Expired(secs),
         None => How::Ended(status.code(), status.signal()),
     };
-    Ok(Ended { how, out: start_of(output), err: start_of(errors) })
+    Ok(Ended { how, out: text_from(&output, out_start), err: text_from(&errors, err_start) })
 }
 
-/// The start of what was written to a file.
-fn start_of(mut file: File) -> String {
-    let mut said = Vec::new();
-    let most = u64::try_from(hook_end::MAX_OUTPUT).unwrap_or(u64::MAX);
-    let _ = file.rewind().and_then(|()| file.take(most).read_to_end(&mut said));
-    String::from_utf8_lossy(&said).into_owned()
+/// The start of what was written to a file from there on.
+fn text_from(file: &File, start: u64) -> String {
+    let mut said = vec![0; hook_end::MAX_OUTPUT];
+    let len = file.read_at(&mut said, start).unwrap_or(0);
+    String::from_utf8_lossy(&said[..len]).into_owned()
 }
 
 fn split_env(var: &[u8]) -> Option<(&[u8], &[u8])> {

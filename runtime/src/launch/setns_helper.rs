@@ -57,20 +57,45 @@ pub(crate) fn open_in_mounts_of<T>(
     list: &[T],
     open: impl Fn(&T) -> Result<OwnedFd>,
 ) -> Result<Vec<OwnedFd>> {
+    files_of_a_copy(|| enter_mounts_of(child), list, open)
+}
+
+/// Does something in the mount namespace of a child, with the child's root as `/`, by a copy of this process.
+///
+/// # Errors
+/// Those of `work`, as a text, and of the way there.
+pub(crate) fn in_mounts_of(child: &Child, work: impl Fn() -> Result<()>) -> Result<()> {
+    let (ours, theirs) = Channel::pair()?;
+    let theirs = Channel::over(theirs);
+    let copy = sys::in_copy(0, || {
+        let outcome = enter_mounts_of(child).and_then(|()| work());
+        let text = outcome.as_ref().err().map_or_else(|| "+".to_owned(), |error| format!("-{error}"));
+        u8::from(theirs.send_text(&text).is_err() || outcome.is_err())
+    });
+    let copy = copy.map(ChildGuard::new).context("clone3")?;
+    drop(theirs);
+    let mut text = [0; MAX_ERROR];
+    let length = sys::receive(ours.as_fd(), &mut text).context("recvmsg")?.0;
+    drop(copy);
+    match text[..length].split_first() {
+        Some((b'+', _)) => Ok(()),
+        Some((_, why)) => Err(Error::new(String::from_utf8_lossy(why))),
+        None => Err(Error::new("the copy of this process that enters other namespaces has ended")),
+    }
+}
+
+fn enter_mounts_of(child: &Child) -> Result<()> {
     let root = nix::unistd::geteuid().is_root();
     let owned = if root { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
-    let enter = || {
-        // It is a copy of the host's own program: who lives in that user namespace must not trace it.
-        nix::sys::prctl::set_dumpable(false).context("prctl PR_SET_DUMPABLE")?;
-        // Our own root may not be that of the namespace; the child's is the same directory as ours.
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let theirs = Proc::open()?.follow(&format!("{}/root", child.pid), flags).context("open the child's root")?;
-        nix::sched::setns(&child.pidfd, CloneFlags::CLONE_NEWNS | owned)
-            .context("setns into the container's mount namespace")?;
-        nix::unistd::fchdir(&theirs).context("fchdir")?;
-        nix::unistd::chroot(".").context("chroot")
-    };
-    files_of_a_copy(enter, list, open)
+    // It is a copy of the host's own program: who lives in that user namespace must not trace it.
+    nix::sys::prctl::set_dumpable(false).context("prctl PR_SET_DUMPABLE")?;
+    // Our own root may not be that of the namespace; the child's is the same directory as ours.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let theirs = Proc::open()?.follow(&format!("{}/root", child.pid), flags).context("open the child's root")?;
+    nix::sched::setns(&child.pidfd, CloneFlags::CLONE_NEWNS | owned)
+        .context("setns into the container's mount namespace")?;
+    nix::unistd::fchdir(&theirs).context("fchdir")?;
+    nix::unistd::chroot(".").context("chroot")
 }
 
 /// Asks `count` questions in namespaces of a process, about what `/proc` says there. An answer is a

@@ -7,18 +7,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::cgroup::OomWatch;
 use crate::container::{Container, Status};
-use crate::error::{Context, Error, Kind, Result};
-use crate::launch::channel::{Channel, Received, failure_text};
+use crate::error::{Context, Error, Result};
+use crate::launch::channel::{Channel, Received, failure_error};
 use crate::launch::console::Connection;
 use crate::launch::seccomp_agent;
 
-/// Orders the start and waits for its result: the channel closes when the program runs. There is
-/// time to do something `meanwhile`.
+/// Orders the start and waits for its result: the channel closes when the program runs, or when the
+/// init has ended because a `startContainer` hook failed or execve(2) did: as with runc, that is told on the
+/// container's standard error, and by its exit status. There is time to do something `meanwhile`.
 ///
 /// # Errors
-/// A `startContainer` hook failed, or the program could not be executed; or `listener` failed,
-/// which gets the descriptor of a seccomp filter that asks others: then the program may run, and
-/// must not.
+/// A limit or the filter could not be set; or `listener` failed, which gets the descriptor of a seccomp filter
+/// that asks others: then the program may run, and must not.
 pub fn order_start(
     channel: &Channel,
     mut listener: impl FnMut(OwnedFd) -> Result<()>,
@@ -31,7 +31,7 @@ pub fn order_start(
             Received::Closed => return Ok(()),
             Received::Message(FromInit::Listener, Some(fd)) => listener(fd)?,
             Received::Message(FromInit::Failed(failure), _) => {
-                return Err(Error::of(Kind::NotStarted, failure_text(&failure)));
+                return Err(failure_error(&failure));
             }
             Received::Message(..) => return Err(Error::new("the init sent a message out of turn")),
         }

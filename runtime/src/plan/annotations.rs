@@ -15,6 +15,14 @@ pub const RECEIVER: &str = "run.oci.seccomp.receiver";
 /// The mount option that carries `linux.mountLabel`.
 pub const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
 
+/// Files that get what hooks print.
+pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
+/// The same, of standard error.
+pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
+
+/// A cgroup below the scope of systemd, in which the container's process is.
+pub const SUBGROUP: &str = "run.oci.systemd.subgroup";
+
 /// What crun's annotations have in front.
 const PREFIX: &str = "run.oci.";
 
@@ -31,7 +39,7 @@ pub(super) fn mount_context(annotations: &BTreeMap<String, String>) -> Result<&'
 
 /// Warns of those that decide nothing here: with crun they would.
 pub(super) fn unknown(annotations: &BTreeMap<String, String>, findings: &mut Findings) {
-    let known = [RECEIVER, MOUNT_CONTEXT, KEEP_GROUPS];
+    let known = [RECEIVER, MOUNT_CONTEXT, KEEP_GROUPS, HOOKS_STDOUT, HOOKS_STDERR, SUBGROUP];
     let asked = annotations.keys().filter(|key| key.starts_with(PREFIX) && !known.contains(&key.as_str()));
     findings
         .warnings

@@ -53,12 +53,10 @@ pub const NAMES: &[&str] = &[
     "CAP_CHECKPOINT_RESTORE",
 ];
 
-/// The number of a capability; any case, with or without `CAP_`.
+/// The number of a capability, in the one form that the specification and runc know.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    NAMES.iter().position(|known| *known == full).and_then(|at| u32::try_from(at).ok())
+    NAMES.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok())
 }
 
 /// The five sets. What cannot be granted is a warning and is left out: the specification says
@@ -75,8 +73,8 @@ pub(super) fn sets(
     // Who asks for all that there is, as for a privileged container, means that.
     let asked = capabilities.bounding.iter().filter_map(|name| number(name)).fold(0, |bits, cap| bits | (1 << cap));
     let is_privileged = known & !asked == 0;
-    // One name stands in up to five sets, and is told once.
-    let mut told: Vec<String> = Vec::new();
+    // One name stands in up to five sets, and is reported once.
+    let mut reported: Vec<String> = Vec::new();
     let mut set = |names: &[String], which: &str| {
         let mut bits = 0;
         for (index, name) in names.iter().enumerate() {
@@ -86,11 +84,11 @@ pub(super) fn sets(
                     continue;
                 }
                 Some(_) if is_privileged => continue,
-                None => format!("no capability {name:?}, ignored; see capabilities(7)"),
+                None => unknown(name),
                 Some(_) => format!("{name} cannot be granted here, ignored; this process does not have it"),
             };
-            if !told.contains(name) {
-                told.push(name.clone());
+            if !reported.contains(name) {
+                reported.push(name.clone());
                 warnings.push(format!("config.json: process.capabilities.{which}[{index}]: {what}"));
             }
         }
@@ -114,6 +112,15 @@ pub(super) fn sets(
         caps.ambient &= caps.permitted & caps.inheritable;
     }
     caps
+}
+
+/// What is said of a name that is none: it is ignored, as by runc.
+#[must_use]
+pub fn unknown(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    let advice = number(&full).map_or("see capabilities(7)".to_owned(), |_| format!("write {full}"));
+    format!("no capability {name:?}, ignored; {advice}")
 }
 
 #[cfg(test)]
@@ -140,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_has_one_form() {
+        let mut warnings = Vec::new();
+        let config = Capabilities { bounding: names(&["cap_kill", "KILL", "CAP_CHOWN"]), ..Capabilities::default() };
+        assert_eq!(sets(&config, &host(), false, &mut warnings).bounding, 1);
+        assert!(
+            matches!(&warnings[..], [one, two] if one.ends_with("write CAP_KILL") && two.ends_with("write CAP_KILL"))
+        );
+    }
+
+    #[test]
     fn what_the_runtime_lacks_is_a_warning_except_in_a_new_user_namespace() {
         let config = Capabilities { bounding: names(&["CAP_SYS_RESOURCE"]), ..Capabilities::default() };
         let mut warnings = Vec::new();
@@ -149,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_once() {
+    fn a_name_is_reported_once() {
         let list = names(&["CAP_KILL", "CAP_SYS_ADMN", "CAP_SYS_RESOURCE"]);
         let config = Capabilities {
             bounding: list.clone(),
@@ -162,7 +179,7 @@ mod tests {
         assert_eq!(warnings.len(), 2, "{warnings:?}");
     }
 
-    /// A privileged container has what its host has; an unknown name is told all the same.
+    /// A privileged container has what its host has; an unknown name is reported all the same.
     #[test]
     fn who_asks_for_all_means_what_there_is() {
         let mut all = names(NAMES);

@@ -163,8 +163,8 @@ fn path(request: &Request, spec: &Spec, host: &Host) -> Result<(PathBuf, PathBuf
         return Err(asked.error(format_args!("{path:?} leads above where it begins")));
     }
     let mount = mount(host)?;
-    // A relative path is relative to the parent of our own cgroup, which has processes in it and
-    // so cannot have children with controllers; or to where an ordinary user may make one.
+    // A relative path is relative to the parent of our own cgroup, which has processes in it and so cannot have
+    // children with controllers. Or it is relative to where an ordinary user may make one.
     let beside = host.cgroup.own.parent().unwrap_or(Path::new("/"));
     let base = host.cgroup.delegated.as_deref().unwrap_or(beside);
     let relative = if path.is_empty() { &request.id } else { path };

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_told_with_its_place() {
+    fn what_is_no_list_is_reported_with_its_place() {
         for (text, expected) in [
             ("a", "here: \"a\": \"a\" is no number; a list looks like \"0-3,7\""),
             ("1-", "here: \"1-\": \"\" is no number"),

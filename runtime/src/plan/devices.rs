@@ -210,8 +210,8 @@ fn allows(rules: &[Rule], kind: DeviceKind, access: u8, number: (u32, u32)) -> b
     rules.iter().rev().find(decides).is_some_and(|rule| rule.allow)
 }
 
-/// A warning where rules were given that nobody but root of the machine may have enforced, and there are
-/// devices that they may deny: those of linux.devices, and of mounts that ask for devices.
+/// A warning where rules were given that nobody but root of the machine may have enforced, and there are devices
+/// that they may deny. Those are the ones of linux.devices, and of mounts that ask for devices.
 pub(super) fn unenforced(spec: &Spec, mounts: &[Mount], findings: &mut Findings) {
     let asked = &spec.linux.resources.devices;
     let rules = rules(asked, &mut Findings::default());

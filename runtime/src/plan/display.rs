@@ -120,7 +120,7 @@ impl HostHalf {
             Step::StateDir => vec![self.id.clone()],
             Step::NetworkNamespace => one(self.network.map(|network| {
                 format!(
-                    "made beside the steps up to {}{}",
+                    "made concurrently with the steps up to {}{}",
                     Step::SendPlan.name(),
                     if network.sysfs { ", with its sysfs" } else { "" }
                 )

@@ -154,7 +154,7 @@ enum Source {
 
 impl<'a> Ids<'a> {
     /// Those of a container that is to be made.
-    pub(super) fn of_birth(maps: Option<&'a IdMaps>, namespaces: &Namespaces, host: &'a Host) -> Ids<'a> {
+    pub(super) fn of_create(maps: Option<&'a IdMaps>, namespaces: &Namespaces, host: &'a Host) -> Ids<'a> {
         match maps {
             Some(maps) => Ids { uids: &maps.uids, gids: &maps.gids, source: Source::Config },
             // The kernel alone knows what is mapped in a namespace that is given by path.
@@ -212,9 +212,9 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// Whether the caller's supplementary groups stay. Those of the machine's root never do, whatever an
-/// annotation says that may have come with an image (CVE-2023-25173); root of a user namespace has the
-/// groups of the user whose engine it is (`podman run --group-add keep-groups`).
+/// Whether the caller's supplementary groups stay. Those of the machine's root never do, whatever an annotation
+/// says that may have come with an image (CVE-2023-25173). Root of a user namespace has the groups of the user
+/// whose engine it is (`podman run --group-add keep-groups`).
 pub(crate) fn keeps_groups(annotations: &BTreeMap<String, String>, host: &Host) -> bool {
     host.rootless() && annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0")
 }
@@ -330,11 +330,11 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_not_mapped_is_told_with_its_place() {
+    fn an_id_that_is_not_mapped_is_reported_with_its_place() {
         let (_, namespaces) = namespaces("{}");
         let maps = planned(OWN, MORE, 0);
         let host = Host::default();
-        let ids = Ids::of_birth(Some(&maps), &namespaces, &host);
+        let ids = Ids::of_create(Some(&maps), &namespaces, &host);
         let mut user = spec::User { uid: 0, gid: 5, ..spec::User::default() };
         let check = |user: &spec::User, may_set_groups: bool| {
             let mut findings = Findings::default();

@@ -47,9 +47,9 @@ const ATTRIBUTES: &[(&str, u64, u64)] = &[
 /// Options of the file system as a whole that the kernel knows by these names (fsconfig(2)).
 pub(super) const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime"];
 
-/// Options without effect on any kernel this program runs on: `silent` suppresses a log line of
-/// mount(2), which is not used; `iversion` is the file system's own affair since Linux 6.6, and
-/// was ignored by those that containers mount.
+/// Options without effect on any kernel this program runs on: `silent` suppresses a log line of mount(2), which is
+/// not used. `iversion` is the file system's own affair since Linux 6.6, and was ignored by those that containers
+/// mount.
 const FLAGS_WITHOUT_EFFECT: &[&str] = &["silent", "loud", "iversion", "noiversion"];
 
 /// What fstab(5) says for nothing at all.

@@ -44,7 +44,7 @@ pub(super) struct Context<'a> {
     pub(super) rootfs: &'a Path,
     /// Where the mounts before it in the list are.
     pub(super) earlier: Vec<PathBuf>,
-    /// What is ignored, but told.
+    /// What is ignored, with a warning.
     pub(super) warnings: Vec<String>,
     /// The option that carries it.
     pub(super) label_option: &'static str,
@@ -162,10 +162,10 @@ pub(super) fn settle_late(list: &mut [Mount]) {
     }
 }
 
-/// Whether device nodes on a mount were asked for: by the option `dev`, as those of the host's `/dev`, or as
-/// a container's terminals. In a user namespace no others can be used: there a node of mode 666 in an
-/// image or a volume would open whatever device it names, and for an ordinary user's container no
-/// device filter stands in the way. (What lies in the host's `/dev/shm` is not the administrator's.)
+/// Whether device nodes on a mount were asked for: by the option `dev`, as those of the host's `/dev`, or as a
+/// container's terminals. In a user namespace no others can be used. There a node of mode 666 in an image or a
+/// volume would open whatever device it names, and for an ordinary user's container no device filter stands in the
+/// way. (What lies in the host's `/dev/shm` is not the administrator's.)
 fn has_devices(mount: &spec::Mount, planned: &Mount, bundle: &Path) -> bool {
     let (dev, shm) = (Path::new("/dev"), Path::new("/dev/shm"));
     let asked = (planned.attr.clear | planned.attr_recursive.clear) & NODEV != 0;
@@ -248,8 +248,8 @@ fn bind_kind(
     Ok(MountKind::Bind { source: text(&source)?, inside: None, recursive, nofollow, tree: Some(tree) })
 }
 
-/// Options of file systems mean nothing to a bind mount. Those of all file systems are passed over as by the
-/// peers, and so is a value, which is told; any other word may be a slip of the pen in what was to confine.
+/// Options of file systems mean nothing to a bind mount. Those of all file systems are ignored as by the peers,
+/// and so is a value, with a warning. Any other word may be a typing error in what was to confine.
 fn ignore_data(options: &mut Options, place: &Place, context: &mut Context<'_>) -> Result<()> {
     for FsOption { key, value } in std::mem::take(&mut options.fs) {
         let key = key.to_string_lossy();
@@ -266,8 +266,8 @@ fn ignore_data(options: &mut Options, place: &Place, context: &mut Context<'_>) 
 /// A bind mount as it is, opened by the half that can reach it.
 fn bind(source: &Path, recursive: bool, nofollow: bool, context: &mut Context<'_>) -> Result<MountKind> {
     let tree = || Tree { path: source.into(), recursive, nofollow, idmap: None, idmap_recursive: false };
-    // What an earlier mount brings into the root is not there yet when the host half opens: the init, which
-    // may not be allowed on the way to it, looks from the root that it has.
+    // What an earlier mount brings into the root is not there yet when the host half opens. The init, which may
+    // not be allowed on the way to it, looks from the root that it has.
     let inside = source.strip_prefix(context.rootfs).ok().map(|rest| Path::new("/").join(rest));
     let inside =
         inside.filter(|path| context.host_opens && context.earlier.iter().any(|mount| path.starts_with(mount)));

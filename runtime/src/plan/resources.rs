@@ -45,9 +45,9 @@ impl Limit {
     }
 }
 
-/// How deep a container may divide its cgroup, and into how many: systemd in Kubernetes in a
-/// container in a container is a tenth of that, and of the 65,535 cgroups that the kernel gives a
-/// machine's memory controller one container takes an eighth at most.
+/// How deep a container may divide its cgroup, and into how many. systemd in Kubernetes in a container in a
+/// container is a tenth of that. The kernel gives a machine's memory controller 65,535 cgroups; one container
+/// takes an eighth of them at most.
 const BOUNDS: [(&str, u32); 2] = [("cgroup.max.depth", 64), ("cgroup.max.descendants", 8192)];
 
 /// The bounds of what any container can do that may write its cgroup, where config.json has none:
@@ -65,9 +65,9 @@ pub(super) fn bounds(resources: &Resources) -> Vec<Limit> {
     missing.map(bound).collect()
 }
 
-/// Below so many bytes a limit of memory is set when all is made: until it has become its own
-/// program, the first process shares our memory, and we would die with it; and what making the
-/// container takes, of which most is given back, is not the program's.
+/// Below so many bytes a limit of memory is set when all is made. Until it has become its own program, the first
+/// process shares our memory, and we would die with it. And what making the container takes, of which most is
+/// given back, is not the program's.
 const TIGHT: i64 = 16 << 20;
 
 const UNITS: [&str; 3] = ["KB", "MB", "GB"];

@@ -66,14 +66,7 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
     let (propagation, root_propagation) =
         findings.keep(root_propagation(&linux.rootfs_propagation).map(Some)).unwrap_or(DEFAULT_PROPAGATION);
     let path = findings.keep(text(input.rootfs));
-    let tree = (input.host_opens && own_mounts)
-        .then(|| {
-            let path = input.rootfs.into();
-            let tree = Tree { path, recursive: true, nofollow: false, idmap: None, idmap_recursive: false };
-            push_mount(mount_fds, tree)
-        })
-        .transpose();
-    let tree = findings.keep(tree);
+    let tree = findings.keep(root_tree(input, mount_fds));
     let cgroup_dir = input.cgroup.map(|c| crate::plan::cgroup_path::directory(&c.mount, &c.path));
     let mount_label = findings.keep(label::mounts(linux, input.host));
     let mut context = mounts::Context {
@@ -126,6 +119,16 @@ pub(super) fn init_root(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>, findin
         masked: absolute(&linux.masked_paths, "linux.maskedPaths", findings),
         readonly_paths: absolute(&linux.readonly_paths, "linux.readonlyPaths", findings),
     }
+}
+
+/// The tree at the root's path, where the host half opens it.
+fn root_tree(input: &RootInput<'_>, mount_fds: &mut Vec<Tree>) -> Result<Option<wire::MountFd>> {
+    if !input.host_opens || input.namespaces.new & NEWNS == 0 {
+        return Ok(None);
+    }
+    let path = input.rootfs.into();
+    let tree = Tree { path, recursive: true, nofollow: false, idmap: None, idmap_recursive: false };
+    push_mount(mount_fds, tree).map(Some)
 }
 
 /// Masked or read-only paths. The specification wants them absolute; runc and crun take others from the root.

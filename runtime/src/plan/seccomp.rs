@@ -1,11 +1,10 @@
 //! Which system calls may the program make? `linux.seccomp` of config.json, understood.
 //!
-//! [`decide`] reads the words, [`compile`](compile::compile) makes the filter, and
-//! [`reference`](mod@reference) says slowly and plainly what a profile means: tests hold one against
-//! the other. Where the specification is silent it is as with runc and crun, which leave it to
-//! libseccomp: an unconditional rule for a call takes the place of all conditional ones, else the
-//! first rule that matches holds; a rule that says what the default says is none; two conditions
-//! on one argument in one rule are alternatives.
+//! [`decide`] reads the words, [`compile`](compile::compile) makes the filter, and [`reference`](mod@reference)
+//! says slowly and plainly what a profile means: tests hold one against the other. Where the specification is
+//! silent it is as with runc and crun, which leave it to libseccomp. An unconditional rule for a call takes the
+//! place of all conditional ones, else the first rule that matches holds. A rule that says what the default says
+//! is none. Two conditions on one argument in one rule are alternatives.
 
 use cleat_plan::Process;
 use cleat_plan::seccomp::{Load, MAX_INSTRUCTIONS, Program, Seccomp};
@@ -510,9 +509,9 @@ fn listener(
     Ok(Some(Listener { path: path.into(), metadata: config.listener_metadata.clone() }))
 }
 
-/// Calls that the init still makes when the filter is loaded early, with arguments that profiles have
-/// conditions on: to go on in a child, become the leader of a session with a terminal, wait for the
-/// order to start, set limits, and say what went wrong.
+/// Calls that the init still makes when the filter is loaded early, with arguments that profiles have conditions
+/// on. It makes them to go on in a child, become the leader of a session with a terminal, wait for the order to
+/// start, set limits, and say what went wrong.
 const AFTER_EARLY: &[(&str, [u64; 2])] = &[
     ("accept4", [0, 0]),
     ("clone", [CLONE_PARENT | CLONE_PIDFD, 0]),
@@ -529,14 +528,14 @@ const AFTER_EARLY: &[(&str, [u64; 2])] = &[
     ("setsid", [0, 0]),
     ("write", [0, 0]),
 ];
-/// What running `startContainer` hooks takes on top of that.
+/// What running `startContainer` hooks takes on top of that: calls that filters have known for long.
 const FOR_HOOKS: &[(&str, [u64; 2])] = &[
     ("clone", [CLONE_PIDFD | SIGCHLD, 0]),
-    ("close_range", [0, 0]),
     ("dup3", [0, 0]),
-    ("lseek", [0, 0]),
-    ("memfd_create", [0, 0]),
+    ("kill", [0, 9]),
     ("ppoll", [0, 0]),
+    ("pread64", [0, 0]),
+    ("pwrite64", [0, 0]),
     ("waitid", [0, 0]),
 ];
 const CLONE_PARENT: u64 = 0x8000;
@@ -556,8 +555,8 @@ pub(crate) enum Exposure {
     },
 }
 
-/// When the filter is loaded. As late as can be, so that it need not allow what the init does; but
-/// before anybody can trace the process, if it allows what is then still to be done.
+/// When the filter is loaded. As late as can be, so that it need not allow what the init does. But before anybody
+/// can trace the process, if it allows what is then still to be done.
 ///
 /// # Errors
 /// It is to be loaded early and forbids that, and without `no_new_privs` the privilege to load it later
@@ -661,9 +660,9 @@ fn inner_call(list: &[Inner], row: u16) -> Option<&Inner> {
     list.binary_search_by_key(&row, |inner| inner.row).ok().and_then(|at| list.get(at))
 }
 
-/// Whether a rule holds for the number that 32-bit x86 has for many calls, too. Arguments cannot be
-/// seen there, as they lie in memory: what a rule allows under conditions is not allowed this way,
-/// and what it forbids under conditions is forbidden whatever they are.
+/// Whether a rule holds for the number that 32-bit x86 has for many calls, too. Arguments cannot be seen there, as
+/// they lie in memory. What a rule allows under conditions is not allowed this way. What it forbids under
+/// conditions is forbidden whatever they are.
 fn holds_multiplexed(profile: &Profile, rule: &Rule) -> bool {
     let default_allows = matches!(profile.default & verdict::ACTION, verdict::ALLOW | verdict::LOG);
     rule.conditions.is_empty() || default_allows

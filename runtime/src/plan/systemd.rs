@@ -1,8 +1,8 @@
 //! Which unit of systemd is the container's cgroup, and with which properties?
 //!
-//! Names and defaults are those of runc's systemd driver. Limits are given to systemd as well as
-//! written to the cgroup, lest systemd takes them back when it reads its units again; devices, too:
-//! both programs must allow one, so that systemd's may be the wider.
+//! Names and defaults are those of runc's systemd driver. Limits are given to systemd as well as written to the
+//! cgroup, lest systemd takes them back when it reads its units again. Devices, too: both programs must allow one,
+//! so that systemd's may be the wider.
 //!
 //! Source: systemd.unit(5), systemd.resource-control(5), org.freedesktop.systemd1(5).
 
@@ -225,9 +225,9 @@ fn number(text: &str) -> Option<u64> {
     if text == "max" { Some(u64::MAX) } else { text.parse().ok() }
 }
 
-/// `cpu.max`, a quota and perhaps a period in microseconds, as time for each second. systemd keeps
-/// whole hundredths of a CPU and takes the next smaller: the property is the next greater one, and
-/// the file keeps what was asked for.
+/// `cpu.max`, a quota and perhaps a period in microseconds, as time for each second. systemd keeps whole
+/// hundredths of a CPU and takes the next smaller. So the property is the next greater one, and the file keeps
+/// what was asked for.
 fn cpu_quota(text: &str, version: u32, list: &mut Vec<Property>) {
     const DEFAULT_PERIOD_US: u64 = 100_000;
     const HUNDREDTH_US: u64 = 10_000;

@@ -50,7 +50,7 @@ fn plan_on(host: &Host, change: Value) -> std::result::Result<Plan, String> {
 fn the_plan_of_a_plain_bundle() {
     let plan = plan_with(json!({})).unwrap();
     assert_eq!(plan.host.clone_flags, NEWPID | NEWNS | NEWIPC | NEWUTS);
-    assert_eq!(plan.host.network, Some(Network { sysfs: false, sysfs_readonly: false }), "beside the rest");
+    assert_eq!(plan.host.network, Some(Network { sysfs: false, sysfs_readonly: false }), "concurrently with the rest");
     assert_eq!(plan.init.join.iter().map(|join| u64::from(join.flags)).collect::<Vec<_>>(), [NEWNET]);
     assert_eq!(u64::from(plan.init.unshare_late), NEWCGROUP, "the cgroup namespace is made inside the cgroup");
     assert_eq!(plan.host.rootfs, Path::new("/bundle/rootfs"));
@@ -254,7 +254,7 @@ fn every_problem_is_found_at_once() {
         assert!(places.contains(&place), "{place} is not among {places:?}");
     }
 }
-/// An ordinary user, and what he adds to a configuration.
+/// An ordinary user, and what such a user adds to a configuration.
 fn user() -> Host {
     Host { euid: 1000, egid: 1000, ..host() }
 }
@@ -384,13 +384,13 @@ fn supplementary_groups_are_ignored_aloud_where_they_cannot_be_set() {
 
 /// Only what the rules that were given may deny is warned about, and only if they cannot be enforced.
 #[test]
-fn device_rules_that_nobody_enforces_are_told() {
+fn device_rules_that_nobody_enforces_are_reported() {
     let engine = Host { in_user_namespace: true, ..host() };
     let warnings = |host: &Host, rules: Value, change: Value| {
         let mut all = json!({ "linux": { "resources": { "devices": rules } } });
         merge(&mut all, change);
-        let told = plan_on(host, all).unwrap().warnings;
-        told.iter().filter(|text| text.contains("linux.resources.devices")).count()
+        let warnings = plan_on(host, all).unwrap().warnings;
+        warnings.iter().filter(|text| text.contains("linux.resources.devices")).count()
     };
     let deny = json!({ "allow": false, "access": "rwm" });
     let fuse = json!({ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw" });

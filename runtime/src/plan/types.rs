@@ -42,6 +42,8 @@ pub enum CreateFd {
     Network,
     /// The socket on which the init waits for `start`.
     StartListener,
+    /// A file that gets what hooks print.
+    HookLog(PathBuf),
 }
 
 /// Where a descriptor comes from that goes with the plan of another process in a container.

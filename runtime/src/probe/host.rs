@@ -212,9 +212,9 @@ impl Cgroup {
             .map(PathBuf::from)
     }
 
-    /// First beside our own cgroup, where controllers can be had; then below it, where processes
-    /// live already, which leaves freezing, killing and counting them (cgroup-v2.rst, "No Internal
-    /// Process Constraint" and "Delegation Containment").
+    /// First next to our own cgroup, where controllers can be had. Then below it, where processes live already,
+    /// which leaves freezing, killing and counting them (cgroup-v2.rst, "No Internal Process Constraint" and
+    /// "Delegation Containment").
     fn find_delegated(&mut self) {
         let Some(mount) = &self.mount else { return };
         let usable = |cgroup: &&Path| {

@@ -208,8 +208,8 @@ impl Survey {
         }
     }
 
-    /// Asks the rest. Who may not mount is nobody in particular afterwards, in namespaces of his own
-    /// where he may: files seem to be owned by others then.
+    /// Asks the rest. Who may not mount is nobody in particular afterwards, in namespaces of its own
+    /// where it may: files seem to be owned by others then.
     pub fn ask_the_rest(&mut self, host: &Host) {
         if !self.kernel.hides_something() {
             return;

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// What is delegated to the caller.
 #[derive(Debug, Default, Serialize)]
 pub struct Ids {
-    /// The caller's name in `/etc/passwd`, else his number.
+    /// The caller's name in `/etc/passwd`, else the number.
     pub user: String,
     /// Of `/etc/subuid`.
     pub subuid: Vec<Range>,
@@ -92,7 +92,7 @@ pub(crate) fn undelegated(text: &str, user: &(u32, String), wanted: &[(u32, u32)
     missing(&delegated(text, user), wanted)
 }
 
-/// The caller by number and, as newuidmap(1) knows him, by name.
+/// The caller by number and, as newuidmap(1) has it, by name.
 pub(crate) fn user_name() -> (u32, String) {
     let uid = nix::unistd::getuid().as_raw();
     (uid, crate::probe::host::user_name(uid).unwrap_or_else(|| uid.to_string()))

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     /// opencontainers/cgroups#69: a kernel that writes `query.revision`, at 56, whatever length it was
-    /// told, finds its place in the attribute, and nothing else of ours. (Later ones were repaired, so
+    /// given, finds its place in the attribute, and nothing else of ours. (Later ones were repaired, so
     /// the length is looked at, too.)
     #[test]
     fn a_query_writes_into_its_attribute_alone() {

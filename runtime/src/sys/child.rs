@@ -1,8 +1,8 @@
-//! System calls for programs that are started: by the shim, and CRIU by the runtime.
+//! System calls of a process that stays, the shim, and for programs that are started.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -93,15 +93,8 @@ pub fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
 /// The command's process is killed when the thread that starts it ends.
 pub fn die_with_parent(command: &mut Command) {
     let parent = nix::unistd::getpid();
-    let prepare = move || {
-        // SAFETY: a number is set.
-        let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        Errno::result(done).map_err(std::io::Error::from)?;
-        // It may have ended before.
-        if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
-    };
     // SAFETY: every call is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(prepare) };
+    unsafe { command.pre_exec(move || end_with_parent(parent).map_err(std::io::Error::from)) };
 }
 
 /// Gives this process, and so its children, a core scheduling cookie of their own: no other process runs on a sibling
@@ -119,55 +112,35 @@ pub fn new_core_cookie() -> nix::Result<()> {
 
 /// The command's process will have these descriptors as 3, 4 and so on, and no others.
 pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
-    let prepare = move || {
-        let first = RawFd::try_from(fds.len()).unwrap_or(0) + 3;
-        // Away from the numbers that are to be taken, then to them.
-        let high: [RawFd; 4] = std::array::from_fn(|i| match fds.get(i) {
-            // SAFETY: an open descriptor is copied.
-            Some(fd) => unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, first.max(16)) },
-            None => -1,
-        });
-        for (number, raw) in (3..first).zip(high) {
-            // SAFETY: this is a child between fork and exec: nobody else uses its descriptors.
-            Errno::result(unsafe { libc::dup2(raw, number) }).map_err(std::io::Error::from)?;
-        }
-        cloexec_from(u32::try_from(first).unwrap_or(3)).map_err(std::io::Error::from)
-    };
     // SAFETY: every call is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(prepare) };
+    unsafe { command.pre_exec(move || place_descriptors(&fds).map_err(std::io::Error::from)) };
 }
 
-/// A directory tree that a program sees in a mount namespace of its own.
-pub struct OwnRoot {
-    /// The tree, detached.
-    pub tree: OwnedFd,
-    /// The directory that it is mounted on.
-    pub at: CString,
-    /// The mount that the directory is on, which becomes private there: the host does not get the new one.
-    pub below: CString,
+/// Puts copies of descriptors, four at most, at 3, 4 and so on, where the next program has them, and no others: for a
+/// process that will execute one.
+///
+/// # Errors
+/// Those of fcntl(2), dup2(2) and close_range(2).
+pub fn place_descriptors(fds: &[OwnedFd]) -> nix::Result<()> {
+    let first = RawFd::try_from(fds.len()).unwrap_or(0) + 3;
+    // Away from the numbers that are to be taken, then to them.
+    let high: [RawFd; 4] = std::array::from_fn(|i| match fds.get(i) {
+        // SAFETY: an open descriptor is copied.
+        Some(fd) => unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, first.max(16)) },
+        None => -1,
+    });
+    for (number, raw) in (3..first).zip(high) {
+        // SAFETY: this process will execute another program: nothing else of it uses these descriptors.
+        Errno::result(unsafe { libc::dup2(raw, number) })?;
+    }
+    cloexec_from(u32::try_from(first).unwrap_or(3))
 }
 
-/// The command's process gets a mount namespace of its own, with a tree mounted there.
-pub fn with_own_root(command: &mut Command, root: OwnRoot) {
-    let prepare = move || {
-        let nothing = std::ptr::null::<libc::c_char>();
-        // SAFETY: a number is passed.
-        Errno::result(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-        // SAFETY: the path is a C string that outlives the call; the rest is not read for a change of propagation.
-        let done = unsafe { libc::mount(nothing, root.below.as_ptr(), nothing, libc::MS_PRIVATE, nothing.cast()) };
-        Errno::result(done)?;
-        attach_mount(root.tree.as_fd(), &root.at).map_err(std::io::Error::from)
-    };
-    // SAFETY: every call is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(prepare) };
-}
-
-/// The command's process has the signals that this one was started with.
-pub fn restore_signals(command: &mut Command) {
-    let prepare = || {
-        super::restore_signals();
-        Ok(())
-    };
-    // SAFETY: every call is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(prepare) };
+/// This process is killed when the thread that made it ends.
+///
+/// # Errors
+/// `ESRCH`: that has ended before.
+pub fn end_with_parent(parent: nix::unistd::Pid) -> nix::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
 }

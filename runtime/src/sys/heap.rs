@@ -1,9 +1,9 @@
 //! Where does this process's memory come from?
 //!
-//! A command lives for a millisecond and makes some thousand small pieces. The allocators of C
-//! libraries ask the kernel for most of them one by one (musl), or take longer to begin (glibc).
-//! Here pieces are powers of two, cut from chunks that the kernel fills in with one call; what is
-//! given back is used again for the same size, so that a process that lives on does not grow.
+//! A command lives for a millisecond and makes some thousand small pieces. The allocators of C libraries ask the
+//! kernel for most of them one by one (musl), or take longer to begin (glibc). Here pieces are powers of two, cut
+//! from chunks that the kernel fills in with one call. What is given back is used again for the same size, so that
+//! a process that lives on does not grow.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -115,8 +115,8 @@ impl Pieces {
         *list = at;
     }
 
-    /// Makes the piece that was cut last longer, where it lies; not when there is one of that size,
-    /// or a process that lives on would cut a small one, make it long and give it back long, for ever.
+    /// Makes the piece that was cut last longer, where it lies. Not when there is one of that size: a process that
+    /// lives on would cut a small one, make it long and give it back long, for ever.
     fn extend(&mut self, at: *mut u8, old: usize, new: usize) -> bool {
         let unused = self.free[class(new)].is_null();
         let last = unused && at.wrapping_add(old) == self.next && new - old <= self.left;

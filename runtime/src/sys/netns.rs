@@ -1,10 +1,10 @@
 //! How is a network namespace made while we do something else?
 //!
-//! The kernel takes as long for it as for all other namespaces together, and among many containers as
-//! long again for the first sysfs of it, as it compares all there are. A process of its own does both,
-//! concurrently with the first half of a creation. It runs with the privileges of the host half, shares its
-//! memory and its descriptors, and makes a handful of system calls on data made before, none of which sets
-//! libc's `errno`, which is ours.
+//! The kernel takes as long for it as for all other namespaces together. Among many containers it takes as long
+//! again for the first sysfs of it, as it compares all there are. A process of its own does both, concurrently
+//! with the first half of a creation. It runs with the privileges of the host half, and shares its memory and its
+//! descriptors. It makes a handful of system calls on data made before. None of them sets libc's `errno`, which is
+//! ours.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{UnshareFlags, futex};
 
-use super::{CHILD_STACK, clone3_sharing, wide};
+use super::clone::{CHILD_STACK, clone3_sharing};
+use super::wide;
 
 /// No descriptor yet, nor an error: the process has ended before it came to that.
 const NOTHING: i32 = -1000;
@@ -80,9 +81,9 @@ impl Network {
         Ok(Network { maker, job, _stack: stack })
     }
 
-    /// Sends the maker to another processor if it waits for this one, as some kernels' schedulers leave a
-    /// new process where its parent is; from there on it may go where it likes. Where that is refused,
-    /// it runs as soon as we wait for it.
+    /// Sends the maker to another processor if it waits for this one, as some kernels' schedulers leave a new
+    /// process where its parent is. From there on it may go where it likes. Where that is refused, it runs as soon
+    /// as we wait for it.
     pub fn hurry(&self) {
         if self.job.begun.load(Ordering::Acquire) {
             return;
@@ -151,11 +152,11 @@ impl Drop for Network {
 unsafe extern "C" fn make(job: &Job) -> ! {
     job.begun.store(true, Ordering::Release);
     let made = namespace(job);
-    let told = made.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd);
-    job.namespace.store(told, Ordering::Release);
+    let result = made.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd);
+    job.namespace.store(result, Ordering::Release);
     job.busy.store(0, Ordering::Release);
     let _ = futex::wake(&job.busy, futex::Flags::empty(), 1);
-    if let (0.., Some(kind)) = (told, job.sysfs) {
+    if let (0.., Some(kind)) = (result, job.sysfs) {
         // Where it cannot be had, the mount of it fails later.
         if let Ok(context) = sysfs(kind) {
             job.context.store(context.into_raw_fd(), Ordering::Release);

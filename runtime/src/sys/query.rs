@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use super::{check, clone_args, new_fd, wait_for, wide};
+use super::clone::clone_args;
+use super::{check, new_fd, wait_for, wide};
 
 /// A number that no descriptor has.
 const NO_DESCRIPTOR: c_int = c_int::MAX;

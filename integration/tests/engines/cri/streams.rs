@@ -57,7 +57,7 @@ fn standard_input_ends_with_the_first_client_if_asked_for() {
     node.nothing_is_left();
 }
 
-/// A terminal has the size of its client's window, and the client of a container that ends is told.
+/// A terminal has the size of its client's window, and the client of a container learns of its exit.
 #[test]
 fn a_terminal_can_be_attached_to_and_resized() {
     let node = node!();
@@ -84,7 +84,7 @@ fn a_terminal_can_be_attached_to_and_resized() {
 }
 
 /// A further process has a terminal of its own, which takes what is typed and a size; or else two streams. Its exit
-/// code is told.
+/// code is reported.
 #[test]
 fn a_further_process_streams() {
     let node = node!();

@@ -65,17 +65,17 @@ pub(super) struct Bus {
 
 impl Bus {
     /// Connects to a socket and says who we are, which the other side asks the kernel. All that
-    /// follows must be done within `patience`.
+    /// follows must be done within `timeout`.
     ///
     /// # Errors
     /// Nobody listens there, or does not want us.
-    pub(super) fn connect(path: &Path, patience: Duration) -> Result<Bus> {
+    pub(super) fn connect(path: &Path, timeout: Duration) -> Result<Bus> {
         let place = format!("connect {}", path.display());
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
             .context("socket")?;
         // Where too many wait to be accepted, this is how long connect(2) waits, too.
-        let limit = TimeVal::milliseconds(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1));
+        let limit = TimeVal::milliseconds(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).max(1));
         setsockopt(&socket, SendTimeout, &limit).context("setsockopt SO_SNDTIMEO")?;
         let address = UnixAddr::new(path).context(&place)?;
         nix::sys::socket::connect(socket.as_raw_fd(), &address).context(&place)?;

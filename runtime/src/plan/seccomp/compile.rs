@@ -1,9 +1,9 @@
 //! How does a profile become a filter?
 //!
-//! First the architecture, then a binary search over the call's number: a call that is allowed
-//! whatever its arguments are is answered from the number alone, so that the kernel answers it from
-//! a bitmap without running the filter (kernel: `seccomp_cache_prepare`). Only rules with
-//! conditions look at arguments, in the order of config.json.
+//! First the architecture, then a binary search over the call's number. A call that is allowed whatever its
+//! arguments are is answered from the number alone, so that the kernel answers it from a bitmap without running
+//! the filter (kernel: `seccomp_cache_prepare`). Only rules with conditions look at arguments, in the order of
+//! config.json.
 //!
 //! The program is written from its end: a jump's target is there before the jump, and every
 //! distance is known.

@@ -105,8 +105,8 @@ pub fn meaning(profile: &Profile, call: &Call) -> u32 {
     unconditional.or_else(matching).map_or_else(|| otherwise(profile, arch, call.number), |(_, verdict)| *verdict)
 }
 
-/// What a program answers to a call, as the kernel's interpreter has it; `None` for an instruction
-/// that no filter of ours has, a jump out of the program, or no end.
+/// What a program answers to a call, as the kernel's interpreter has it. `None` for an instruction that no filter
+/// of ours has, a jump out of the program, or no end.
 #[must_use]
 pub fn run(program: &[Instruction], call: &Call) -> Option<u32> {
     let word = |offset: u32| -> Option<u32> {

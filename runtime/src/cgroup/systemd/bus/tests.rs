@@ -37,7 +37,7 @@ fn job_removed(job: &str, result: &str) -> Vec<u8> {
     message(SIGNAL, &[(1, "o", "/x"), (2, "s", "i"), (3, "s", "JobRemoved"), (8, "g", "uoss")], None, &body)
 }
 
-/// A connection to who says this, whatever he hears.
+/// A connection to a peer that sends this, whatever it receives.
 fn connection(said: &[u8]) -> (Bus, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(said).unwrap();
@@ -121,7 +121,7 @@ fn nobody_is_waited_for_longer_than_the_deadline() {
 }
 
 #[test]
-fn who_does_not_want_us_is_told() {
+fn a_refusal_of_the_bus_is_reported() {
     for (said, expected) in [
         (&b"DATA\r\nOK 0123456789abcdef\r\n"[..], None),
         (b"REJECTED EXTERNAL\r\n", Some("it does not accept this user: \"REJECTED EXTERNAL\"")),
