@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use protobuf::Message;
 use rust_criu::rust_criu_protobuf::rpc::{Criu_req, Criu_resp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -38,6 +39,14 @@ impl Connection {
         self.peer.as_raw_nonzero().get()
     }
 
+    /// Waits a moment for the next packet, or the end.
+    pub(crate) fn is_readable(&self) -> bool {
+        let Some(socket) = &self.socket else { return true };
+        let mut fds = [PollFd::new(socket, PollFlags::IN)];
+        let moment = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+        poll(&mut fds, Some(&moment)) != Ok(0)
+    }
+
     /// The next packet; `None`: there is nobody any more.
     pub(crate) fn receive(&self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; 1 << 20];
@@ -66,7 +75,7 @@ impl Connection {
     pub(crate) fn kill_peer(&self) {
         let pidfd = pidfd_open(self.peer, PidfdFlags::empty()).expect("a pidfd of the runtime");
         pidfd_send_signal(&pidfd, Signal::KILL).expect("a signal to the runtime");
-        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, None).expect("the end of the runtime");
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+        poll(&mut fds, None).expect("the end of the runtime");
     }
 }

@@ -39,7 +39,8 @@ fn main() {
         std::process::exit(1);
     }
     let connection = Connection::new();
-    let mut player = Player { script, record, connection, opts: Criu_opts::new(), was_frozen: false, process: None };
+    let mut player =
+        Player { script, record, connection, opts: Criu_opts::new(), was_frozen: false, process: None, aborted: false };
     while let Some(bytes) = player.connection.receive() {
         if !player.serve(&bytes) {
             break;
@@ -85,7 +86,12 @@ struct Player {
     opts: Criu_opts,
     was_frozen: bool,
     process: Option<Process>,
+    /// The runtime has refused a callback.
+    aborted: bool,
 }
+
+/// Callbacks whose answer CRIU does not heed.
+const NOT_HEEDED: [&str; 4] = ["network-unlock", "pre-resume", "post-resume", "post-setup-namespaces"];
 
 impl Player {
     /// Serves one request; whether another one may come.
@@ -105,6 +111,10 @@ impl Player {
         let steps = self.script.steps.get(&format!("{kind:?}")).cloned();
         for step in steps.unwrap_or_else(|| vec![Step::success()]) {
             self.play(kind, &step);
+            if self.aborted {
+                self.abort(kind);
+                break;
+            }
         }
         request.keep_open() || kind == Criu_req_type::PRE_DUMP
     }
@@ -181,11 +191,28 @@ impl Player {
         response.set_success(true);
         response.notify = Some(notify).into();
         self.connection.send(&connection::encode(&response), descriptors);
+        // CRIU reaps what it traces, also while it waits.
+        while !self.connection.is_readable() {
+            self.process.as_ref().map(Process::reap);
+        }
         let answer = self.connection.receive().map(|bytes| match connection::decode(&bytes) {
             Ok(request) => json::message(&request),
             Err(error) => json!({ "undecodable": bytes, "error": error }),
         });
+        let refused = answer.as_ref().is_some_and(|answer| answer["notify_success"] == false);
+        self.aborted |= refused && !NOT_HEEDED.contains(&script);
         self.record.add(&json!({ "to": script, "answer": answer }));
+    }
+
+    /// As CRIU does when a callback was refused.
+    fn abort(&mut self, kind: Criu_req_type) {
+        self.aborted = false;
+        if let Some(process) = &mut self.process {
+            let _ = kill(Pid::from_raw(process.pid()), Signal::SIGKILL);
+            process.resume();
+        }
+        self.thaw();
+        self.answer(kind, &Answer::default());
     }
 
     fn terminal(&mut self, text: &str) {

@@ -46,15 +46,22 @@ impl Process {
         }
         let (receives, sends) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
         let (ready, made) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+        // Numbers are others in its pid namespace.
+        let limits = sys::limits(restored.template);
         let Some(pid) = sys::clone(flags, !restored.not_sibling) else {
             drop((sends, ready));
+            // The first process of a pid namespace does not die of SIGABRT.
+            std::panic::set_hook(Box::new(|info| {
+                eprintln!("criu-stand-in: the restored process: {info}");
+                std::process::exit(101);
+            }));
             namespaces(restored, opts, external("extRootNetNS"));
             rustix::io::write(&made, b"!").expect("a word to the stand-in");
             let mut byte = [0];
             if rustix::io::read(&receives, &mut byte) != Ok(1) {
                 std::process::exit(0);
             }
-            become_program(restored);
+            become_program(restored, &limits);
         };
         drop((receives, made));
         let mut byte = [0];
@@ -82,6 +89,13 @@ impl Process {
                 WaitStatus::PtraceEvent(..) => ptrace::cont(pid, None).expect("PTRACE_CONT"),
                 other => panic!("the restored process: {other:?}"),
             }
+        }
+    }
+
+    /// Lets its parent have it, if it has ended.
+    pub(crate) fn reap(&self) {
+        if self.traced {
+            let _ = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
         }
     }
 
@@ -114,17 +128,23 @@ fn namespaces(restored: &Restored, opts: &Criu_opts, net: Option<i32>) {
             (Some(joined), _) => enter(joined.ns_file(), flag),
             (None, Some(number)) if name == "net" => enter(&format!("/proc/self/fd/{number}"), flag),
             _ if is_host(restored, name) => {}
-            _ => unshare(flag).expect("unshare"),
+            _ => {
+                if name == "uts" {
+                    // With its host name.
+                    enter(&format!("/proc/{}/ns/uts", restored.template), flag);
+                }
+                unshare(flag).expect("unshare");
+            }
         }
     }
 }
 
-fn become_program(restored: &Restored) -> ! {
+fn become_program(restored: &Restored, limits: &[libc::rlimit]) -> ! {
     let template = restored.template;
     let status = fs::read_to_string(format!("/proc/{template}/status")).expect("the template's status");
     let cwd = fs::read_link(format!("/proc/{template}/cwd")).expect("the template's cwd");
     let open = restored.open.as_ref().map(|path| File::open(path).expect("the file that is to be open"));
-    sys::copy_limits(template);
+    sys::limit(limits);
     if !restored.host_namespaces.iter().any(|name| name == "mnt") {
         mounts(restored);
     }

@@ -38,15 +38,19 @@ pub(crate) fn load_filter() {
     assert!(answer == 0, "seccomp: {}", std::io::Error::last_os_error());
 }
 
-/// Takes over the resource limits of another process.
-pub(crate) fn copy_limits(of: i32) {
-    for resource in 0..16 {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the kernel fills one struct rlimit.
-        let answer = unsafe { libc::prlimit(of, resource, std::ptr::null(), &raw mut limit) };
-        assert!(answer == 0, "prlimit: {}", std::io::Error::last_os_error());
-        // SAFETY: the kernel reads it.
-        let answer = unsafe { libc::prlimit(0, resource, &raw const limit, std::ptr::null_mut()) };
+/// The resource limits of a process, by their numbers, which is how `/proc/PID/limits` lists them.
+pub(crate) fn limits(of: i32) -> Vec<libc::rlimit> {
+    let text = std::fs::read_to_string(format!("/proc/{of}/limits")).expect("the template's limits");
+    let number = |word: &str| word.trim().parse().unwrap_or(libc::RLIM_INFINITY);
+    let limit = |line: &str| libc::rlimit { rlim_cur: number(&line[26..46]), rlim_max: number(&line[47..67]) };
+    text.lines().skip(1).map(limit).collect()
+}
+
+/// Takes these resource limits.
+pub(crate) fn limit(limits: &[libc::rlimit]) {
+    for (resource, limit) in (0..).zip(limits) {
+        // SAFETY: the kernel reads one struct rlimit.
+        let answer = unsafe { libc::prlimit(0, resource, limit, std::ptr::null_mut()) };
         assert!(answer == 0, "prlimit: {}", std::io::Error::last_os_error());
     }
 }

@@ -105,6 +105,50 @@ impl Call {
         self
     }
 
+    /// stdout and stderr are pipes, as an engine's are, and what comes out of them goes to the files.
+    ///
+    /// # Panics
+    /// When there can be none.
+    #[must_use]
+    pub fn through_pipes(self) -> Self {
+        self.through(|_| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe"))
+    }
+
+    /// The same, with fifos, which have a name: those of containerd.
+    ///
+    /// # Panics
+    /// When there can be none.
+    #[must_use]
+    pub fn through_fifos(self) -> Self {
+        use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat, open};
+        self.through(|file| {
+            let path = format!("{}.fifo", file.display());
+            mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a fifo");
+            let end = |flags| open(&path, flags | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).expect("the fifo");
+            let ends = (end(OFlags::RDONLY), end(OFlags::WRONLY));
+            for end in [&ends.0, &ends.1] {
+                fcntl_setfl(end, OFlags::empty()).expect("F_SETFL");
+            }
+            ends
+        })
+    }
+
+    fn through(mut self, make: impl Fn(&std::path::Path) -> (OwnedFd, OwnedFd)) -> Self {
+        for (number, path) in [self.stdout.clone(), self.stderr.clone()].into_iter().enumerate() {
+            let (read, write) = make(&path);
+            let mut file = File::options().append(true).create(true).open(path).expect("a file for output");
+            // Ends with the last process that writes.
+            std::thread::spawn(move || std::io::copy(&mut File::from(read), &mut file));
+            if number == 0 {
+                self.command.stdout(write)
+            } else {
+                self.command.stderr(write)
+            };
+        }
+        (self.has_stdout, self.has_stderr) = (true, true);
+        self
+    }
+
     /// All three standard descriptors are this terminal.
     #[must_use]
     pub fn terminal(mut self, slave: &OwnedFd) -> Self {

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integration::{
-    Bundle, ConsoleSocket, Container, Pty, Runtime, eventually, mount_of, nothing_is_left, require_criu, unique_name,
+    Bundle, Call, ConsoleSocket, Container, Pty, Runtime, eventually, mount_of, nothing_is_left, require_criu,
+    unique_name,
 };
 use serde_json::json;
 
@@ -21,6 +22,32 @@ fn cgroup_options() -> String {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let line = text.lines().find(|line| line.contains(" - cgroup2 ")).expect("a cgroup2");
     line.rsplit(' ').next().expect("options").to_owned()
+}
+
+/// A container whose streams are pipes.
+fn started<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
+    let container = runtime.create_with(bundle, Call::through_pipes);
+    container.start();
+    container
+}
+
+/// The same, once it has said that it is ready.
+fn ready<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
+    let container = started(runtime, bundle);
+    container.wait_for_line("ready");
+    container
+}
+
+/// Another process of a container, which a thread reaps: not reaped, it keeps the pid namespace from ending.
+fn exec_detached(runtime: &Runtime, container: &Container<'_>) -> std::thread::JoinHandle<()> {
+    let file = runtime.dir().join("helper.pid");
+    let options = ["--detach", "--pid-file", file.to_str().expect("a path")];
+    let _ = container.exec_call(options, ["/probe", "sleep"]).through_pipes().outcome().ok();
+    let pid = fs::read_to_string(file).expect("a pid file").parse().expect("a pid");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    std::thread::spawn(move || {
+        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    })
 }
 
 /// Dumps a container; with `--leave-running` it goes on, else it is gone.
@@ -38,7 +65,7 @@ fn dump(container: &Container<'_>, images: &Path, options: &[&str]) {
 /// Restores it under another id.
 fn restored<'r>(runtime: &'r Runtime, bundle: &Bundle, images: &Path, options: &[&str]) -> Container<'r> {
     let before = cgroup_options();
-    let outcome = runtime.try_restore(bundle, images, |call| call.args(options));
+    let outcome = runtime.try_restore(bundle, images, |call| call.through_pipes().args(options));
     assert_eq!(cgroup_options(), before, "options of the host's cgroup2");
     let container = outcome.unwrap_or_else(|outcome| {
         let log = fs::read_to_string(images.join("restore.log")).unwrap_or_default();
@@ -66,10 +93,10 @@ fn wait_for_number(container: &Container<'_>, most: u64) {
     });
 }
 
-/// As an engine's fifos: files of the host as standard streams; binds, links, masked paths; another id and cgroup. No
+/// Fifos of the host as standard streams, which are containerd's way; binds, links, masked paths; another id and cgroup. No
 /// line is lost, and none comes twice.
 #[test]
-fn a_program_goes_on_where_it_was_with_other_files_as_streams() {
+fn a_program_goes_on_where_it_was_with_other_streams() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/probe", "count"]).with_dir("/real").with_link("/conf", "real").with_dir("/a");
     let source = bundle.dir().join("source");
@@ -80,12 +107,13 @@ fn a_program_goes_on_where_it_was_with_other_files_as_streams() {
         "/a/inner",
         &["bind", "nosuid"],
     );
-    let first = runtime.start(&bundle);
-    let helper = first.exec_detached([] as [&str; 0], ["/probe", "sleep"]);
+    let first = runtime.create_with(&bundle, Call::through_fifos);
+    first.start();
+    let helper = exec_detached(&runtime, &first);
     wait_for_number(&first, 3);
     let images = images(&runtime);
     dump(&first, &images, &[]);
-    drop(helper);
+    assert!(helper.join().is_ok());
     let before = numbers(&first.stdout());
     let twin = Bundle::twin_of(&bundle);
     let second = restored(&runtime, &twin, &images, &[]);
@@ -111,7 +139,7 @@ fn pipes_are_those_of_the_restore() {
     let bundle = Bundle::new().args(["/probe", "cat"]);
     let open = || rustix::pipe::pipe().expect("a pipe");
     let (old_in, old_out) = (open(), open());
-    let first = runtime.create_with(&bundle, |call| call.stdin_of(&old_in.0).stdout_to(&old_out.1));
+    let first = runtime.create_with(&bundle, |call| call.through_pipes().stdin_of(&old_in.0).stdout_to(&old_out.1));
     first.start();
     let echo = |input: &std::os::fd::OwnedFd, output: &std::os::fd::OwnedFd, text: &str| {
         rustix::io::write(input, text.as_bytes()).expect("a write");
@@ -124,7 +152,8 @@ fn pipes_are_those_of_the_restore() {
     dump(&first, &images, &[]);
     let (new_in, new_out) = (open(), open());
     let twin = Bundle::twin_of(&bundle);
-    let second = runtime.try_restore(&twin, &images, |call| call.stdin_of(&new_in.0).stdout_to(&new_out.1));
+    let second =
+        runtime.try_restore(&twin, &images, |call| call.through_pipes().stdin_of(&new_in.0).stdout_to(&new_out.1));
     let second = second.unwrap_or_else(|outcome| panic!("expected success of {outcome}"));
     echo(&new_in.1, &new_out.0, "pong\n");
     drop(new_in);
@@ -142,7 +171,7 @@ fn a_program_of_many_threads_is_restored_twice_at_once() {
         .set("/linux/seccomp", filter)
         .set("/linux/resources/memory", json!({ "limit": 64 << 20 }))
         .set("/linux/resources/pids", json!({ "limit": 40 }));
-    let first = runtime.start_ready(&bundle);
+    let first = ready(&runtime, &bundle);
     first.kill("USR1");
     first.wait_for_line("8 threads, turn 1");
     let images = images(&runtime);
@@ -171,7 +200,7 @@ fn a_program_of_many_threads_is_restored_twice_at_once() {
 fn a_chain_of_pre_dumps_is_restored() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/probe", "count"]);
-    let first = runtime.start(&bundle);
+    let first = started(&runtime, &bundle);
     wait_for_number(&first, 1);
     let dir = images(&runtime);
     fs::create_dir(&dir).expect("a directory");
@@ -216,7 +245,7 @@ fn a_terminal_is_restored() {
 fn an_established_connection_is_restored() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/probe", "tcp-pair"]);
-    let first = runtime.start_ready(&bundle);
+    let first = ready(&runtime, &bundle);
     first.kill("USR1");
     first.wait_for_line("sent and received 1");
     let images = images(&runtime);
@@ -237,7 +266,7 @@ fn a_container_in_a_user_namespace_is_restored() {
     let runtime = runtime();
     let bundle = Bundle::new().mapped().args(["/probe", "count"]);
     integration::give(&bundle.rootfs(), 100_000);
-    let first = runtime.start(&bundle);
+    let first = started(&runtime, &bundle);
     wait_for_number(&first, 1);
     let images = images(&runtime);
     dump(&first, &images, &[]);
@@ -254,7 +283,7 @@ fn a_container_in_a_user_namespace_is_restored() {
 fn images_with_more_than_config_json_asks_for_are_refused() {
     let runtime = runtime();
     let bundle = Bundle::new().args(["/probe", "sleep"]).capabilities(&["CAP_KILL", "CAP_SYS_ADMIN"]);
-    let first = runtime.start_ready(&bundle);
+    let first = ready(&runtime, &bundle);
     let images = images(&runtime);
     dump(&first, &images, &[]);
     let twin = Bundle::twin_of(&bundle).capabilities(&["CAP_KILL"]);

@@ -7,13 +7,13 @@ use integration::criu::{Answer, StandIn, Step, before, until};
 use integration::{Bundle, Outcome, Runtime, eventually};
 use serde_json::json;
 
-use super::{checkpoint, dumping, images, is_frozen, sleeper, stand_in};
+use super::{checkpoint, dumping, images, is_frozen, sleeper, stand_in, started};
 
 /// The outcome of a checkpoint that fails; the container runs on.
 fn failing(criu: &StandIn) -> Outcome {
     let runtime = Runtime::new().with_criu(criu);
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let outcome = checkpoint(&container, criu, &[]).outcome();
     assert_eq!(outcome.code(), 1, "{outcome}");
     assert_eq!(container.status(), "running", "after {outcome}");
@@ -29,7 +29,7 @@ fn failing(criu: &StandIn) -> Outcome {
 fn without_criu_there_is_no_checkpoint() {
     let runtime = Runtime::new();
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let images = runtime.dir().join("images");
     let call = container.call(["checkpoint", "--image-path", images.to_str().expect("a path")]);
     // The real one, if there is one here, is not to be found.
@@ -58,7 +58,7 @@ fn criu_3_15_will_do() {
         let criu = dumping(true).version(Some(version));
         let runtime = Runtime::new().with_criu(&criu);
         let bundle = sleeper();
-        let container = runtime.start_ready(&bundle);
+        let container = started(&runtime, &bundle);
         let _ = checkpoint(&container, &criu, &["--leave-running"]).outcome().ok();
     }
 }
@@ -136,7 +136,7 @@ fn descriptors_are_not_written_through_a_link() {
     symlink(&target, images(&criu).join("descriptors.json")).expect("a link");
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let _ = checkpoint(&container, &criu, &["--leave-running"]).outcome();
     assert_eq!(fs::read_to_string(target).expect("a file"), "untouched");
 }
@@ -155,7 +155,7 @@ fn what_criu_cannot_restore_is_refused_by_name() {
     let criu = dumping(false);
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = idmapped(sleeper());
-    let container = runtime.try_create(&bundle);
+    let container = runtime.try_create_with(&bundle, integration::Call::through_pipes);
     let Ok(container) = container else { integration::skip("this file system's mounts cannot be mapped here") };
     container.start();
     container.wait_for_line("ready");
@@ -171,7 +171,7 @@ fn an_ordinary_user_is_refused() {
     let criu = dumping(false);
     let runtime = Runtime::as_user().with_criu(&criu);
     let bundle = runtime.bundle().args(["/probe", "sleep"]);
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let images = runtime.dir().join("images");
     let call = container.call(["checkpoint", "--image-path", images.to_str().expect("a path")]);
     let _ = call.outcome().refused("root").in_one_line();
@@ -187,7 +187,7 @@ fn a_killed_checkpoint_leaves_a_container_that_can_be_used() {
         let criu = stand_in().at("DUMP", steps);
         let runtime = Runtime::new().with_criu(&criu);
         let bundle = sleeper();
-        let container = runtime.start_ready(&bundle);
+        let container = started(&runtime, &bundle);
         let outcome = checkpoint(&container, &criu, &["--leave-running"]).outcome();
         assert_eq!(outcome.code(), 128 + 9, "{outcome}");
         // As CRIU does that sees nobody at the other end.
@@ -212,7 +212,7 @@ fn a_container_that_stays_frozen_can_be_resumed_or_deleted() {
         let criu = stand_in().at("DUMP", steps);
         let runtime = Runtime::new().with_criu(&criu);
         let bundle = sleeper();
-        let container = runtime.start_ready(&bundle);
+        let container = started(&runtime, &bundle);
         assert_eq!(checkpoint(&container, &criu, &[]).outcome().code(), 128 + 9);
         assert_eq!(container.status(), "paused");
         if resumed {

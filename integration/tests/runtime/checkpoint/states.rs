@@ -5,7 +5,7 @@ use std::fs;
 use integration::criu::{Step, before};
 use integration::{Runtime, eventually, json_lines, nothing_is_left};
 
-use super::{checkpoint, dumping, images, is_frozen, sleeper, stand_in};
+use super::{checkpoint, dumping, images, is_frozen, sleeper, stand_in, started};
 
 /// Without an option the container ends: its state, its cgroup, and its poststop hooks have run.
 #[test]
@@ -15,7 +15,7 @@ fn a_checkpointed_container_is_destroyed() {
     let bundle = sleeper();
     let hooks = bundle.dir().join("hooks");
     let bundle = bundle.hook("poststop", &hooks, "poststop", 0);
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let _ = checkpoint(&container, &criu, &[]).outcome().ok();
     assert_eq!(criu.opts("DUMP")["leave_running"], false);
     assert_eq!(container.wait(), 128 + 9);
@@ -33,7 +33,7 @@ fn a_container_that_is_left_running_runs() {
     let criu = dumping(true);
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let files = || {
         let entries = fs::read_dir(runtime.root().join(container.id())).expect("its directory").flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
@@ -55,14 +55,14 @@ fn a_paused_container_is_dumped_and_stays_paused() {
     let criu = dumping(true);
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let _ = container.call(["pause"]).outcome().ok();
     let _ = checkpoint(&container, &criu, &["--leave-running"]).outcome().ok();
     assert_eq!(container.status(), "paused");
     let failing = stand_in().at("DUMP", vec![Step::Freeze, Step::failure(5, "no")]);
     let runtime = Runtime::new().with_criu(&failing);
-    let container =
-        runtime.start_ready(&bundle.set("/linux/cgroupsPath", format!("/{}", integration::unique_name()).into()));
+    let twin = integration::Bundle::twin_of(&bundle);
+    let container = started(&runtime, &twin);
     let _ = container.call(["pause"]).outcome().ok();
     let _ = checkpoint(&container, &failing, &["--leave-running"]).outcome().refused("criu failed");
     assert_eq!(container.status(), "paused");
@@ -103,7 +103,7 @@ fn the_status_is_checkpointing_meanwhile() {
     let criu = criu.at("DUMP", before("post-dump", Step::dump(true), &wait));
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let running = checkpoint(&container, &criu, &["--leave-running"]).spawn();
     criu.wait_for(&reached);
     assert_eq!(container.status(), "checkpointing");
@@ -120,7 +120,7 @@ fn two_checkpoints_at_once_do_not_meet() {
     let criu = dumping(true);
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
-    let container = runtime.start_ready(&bundle);
+    let container = started(&runtime, &bundle);
     let one = checkpoint(&container, &criu, &["--leave-running"]).spawn();
     let two = checkpoint(&container, &criu, &["--leave-running"]).spawn();
     let codes = [one.outcome().code(), two.outcome().code()];

@@ -119,9 +119,9 @@ fn a_process_outside_of_the_cgroup_is_refused() {
 #[test]
 fn namespaces_of_the_host_are_refused() {
     let original = Original::of(sleeper());
-    for (file, index) in [("net", 1), ("ipc", 2), ("uts", 3), ("cgroup", 5)] {
-        let restored = Restored { host_namespaces: vec![file.into()], ..original.restored() };
-        refused(&original, restored, &format!("linux.namespaces[{index}]"));
+    let texts = ["network namespace", "linux.namespaces[2]", "linux.namespaces[3]", "linux.namespaces[5]"];
+    for (file, text) in ["net", "ipc", "uts", "cgroup"].into_iter().zip(texts) {
+        refused(&original, Restored { host_namespaces: vec![file.into()], ..original.restored() }, text);
     }
 }
 
