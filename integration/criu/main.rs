@@ -130,8 +130,10 @@ impl Player {
             }
         }
         for (at, inherited) in opts.inherit_fd.iter().enumerate() {
-            value["opts"]["inherit_fd"][at]["target"] =
-                json!(fs::read_link(format!("/proc/self/fd/{}", inherited.fd())).ok());
+            let path = format!("/proc/self/fd/{}", inherited.fd());
+            let entry = &mut value["opts"]["inherit_fd"][at];
+            entry["target"] = json!(fs::read_link(&path).ok());
+            entry["device"] = json!(fs::metadata(path).map_or(0, |meta| std::os::unix::fs::MetadataExt::rdev(&meta)));
         }
         value
     }

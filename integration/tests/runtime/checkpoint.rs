@@ -401,7 +401,8 @@ fn fifos_of_the_host_as_standard_streams_are_external() {
         let external = opts["external"].as_array().expect("external");
         assert!(external.contains(&json!(key)), "{key} is missing: {external:?}");
     }
-    let files = runtime.start_ready(&Bundle::twin_of(&bundle));
+    let twin = Bundle::twin_of(&bundle);
+    let files = runtime.start_ready(&twin);
     let _ = checkpoint(&files, &criu, &["--leave-running"]).outcome().refused("open as 1").in_one_line();
     assert_eq!(files.status(), "running");
 }
