@@ -69,6 +69,14 @@ impl Cgroup {
         Ok(Cgroup::new(dir, mount, path.into()))
     }
 
+    /// Another cgroup of the same tree.
+    ///
+    /// # Errors
+    /// `ENOENT`: it does not exist.
+    pub fn elsewhere(&self, path: &Path) -> nix::Result<Cgroup> {
+        Cgroup::open(&self.mount, path)
+    }
+
     /// A cgroup below this one, for `exec --cgroup`; never one beside it.
     ///
     /// # Errors

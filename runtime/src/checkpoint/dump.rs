@@ -17,6 +17,7 @@ use crate::criu::{self, Criu, Notice};
 use crate::error::{Context, Error, Kind as ErrorKind, Result, printable};
 use crate::plan::Plan;
 use crate::spec::Spec;
+use crate::sys::clean_path::clean;
 
 use super::images::{ExternalFile, Images};
 use super::{external, options};
@@ -115,7 +116,9 @@ fn parent(options: &Checkpoint) -> Result<Option<String>> {
         return Err(Error::of(ErrorKind::Usage, "--parent-path must be relative")
             .remedy("it is relative to --image-path, such as ../parent"));
     }
-    let full = images_path(options.image_path.as_deref()).join(given);
+    let images = std::path::absolute(images_path(options.image_path.as_deref())).context("--image-path")?;
+    // By its name: the directory of the images may not be there yet.
+    let full = clean(&images, given);
     match std::fs::metadata(&full) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {

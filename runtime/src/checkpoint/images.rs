@@ -70,6 +70,18 @@ impl Images {
         Ok(Images { dir, path })
     }
 
+    /// Lets root of a container's user namespace read the images: CRIU opens some as that. `gid`: its group outside.
+    /// (It stays so: another restore may be at work with the same images.)
+    ///
+    /// # Errors
+    /// The directory cannot be given to the group.
+    pub(super) fn let_group_search(&self, gid: Option<u32>) -> Result<()> {
+        let Some(gid) = gid else { return Ok(()) };
+        let place = format!("{}: give to group {gid}, which is root's in the container", self.path.display());
+        nix::unistd::fchown(&self.dir, None, Some(nix::unistd::Gid::from_raw(gid))).context(&place)?;
+        nix::sys::stat::fchmod(&self.dir, Mode::from_bits_truncate(0o750)).context(&place)
+    }
+
     /// Whether a whole checkpoint is there.
     ///
     /// # Errors

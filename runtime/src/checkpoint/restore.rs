@@ -6,7 +6,7 @@
 //! instruction, all that was restored is audited, and killed with its cgroup where it is more than config.json asks for.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cleat_plan::Step;
 use nix::fcntl::OFlag;
@@ -15,17 +15,17 @@ use crate::audit::{self, Asked, Moment};
 use crate::cgroup::{CgroupGuard, OomWatch, resctrl};
 use crate::cli;
 use crate::container::{self, Basis, Container, Record, StateDirGuard};
-use crate::criu::conversation::{Execution, FIRST_FD, OwnRoot};
-use crate::criu::messages::{CgroupRoot, InheritFd, JoinNamespace, Kind, Opts};
+use crate::criu::conversation::{Execution, FIRST_FD, OwnMounts};
+use crate::criu::messages::{CgroupRoot, ExtMount, InheritFd, JoinNamespace, Kind, Opts};
 use crate::criu::{Criu, Notice};
 use crate::error::{Context, Error, Result};
 use crate::launch::child::{ChildGuard, forked};
-use crate::launch::create::{CreateParameters, Creation, begin_network, check_rootfs, open_tree};
+use crate::launch::create::{CreateParameters, Creation, begin_network, check_rootfs};
 use crate::launch::fault::Faults;
 use crate::launch::netdev::{self, MovedDevices};
 use crate::launch::{console, hooks, standard_streams};
 use crate::plan::host::Host;
-use crate::plan::{self, Plan, Tree};
+use crate::plan::{self, Plan};
 use crate::spec::{self, Spec};
 use crate::sys::{self, Child};
 
@@ -34,8 +34,8 @@ use super::{attributes, dump, external, options, strays};
 
 /// What CRIU writes its log to.
 const LOG: &str = "restore.log";
-/// Where CRIU finds the root, in the state directory and in its own mount namespace.
-const ROOT: &str = "criu-root";
+/// The name of the root among CRIU's mounts.
+const ROOT: &str = "root";
 
 /// A container whose processes run again.
 pub struct RestoredContainer {
@@ -222,7 +222,8 @@ impl Restoration<'_> {
         let config = opts.config_file.clone();
         let answer = criu.request(Kind::Restore, opts.clone(), &mut notice).map_err(|error| oom.annotate(error))?;
         match answer {
-            Ok(_) => Ok(()),
+            // Audited: now it may run.
+            Ok(_) => made.map_or(Ok(()), |made| made.cgroup().set_frozen(false)),
             Err(failure) => Err(oom.annotate(dump::failed(&failure, &self.work, LOG, config.as_deref()))),
         }
     }
@@ -289,8 +290,10 @@ impl Restoration<'_> {
         self.creation.faults.at(Step::SaveState)?;
         let container = self.creation.parameters.store.open(&record.id)?;
         let root = self.creation.plan.init.root.as_ref();
-        let settled = root.map_or(Ok(()), |root| attributes::set_again(root, child.get()));
-        let verdict = settled.and_then(|()| self.compare(&container, criu));
+        let verdict = made
+            .map_or(Ok(()), |made| hold(made, criu))
+            .and_then(|()| root.map_or(Ok(()), |root| attributes::set_again(root, child.get())))
+            .and_then(|()| self.compare(&container, criu));
         if let Err(error) = verdict {
             // CRIU lets them run whatever is answered.
             match made {
@@ -325,7 +328,14 @@ impl Restoration<'_> {
     fn execution(&self, reserved: &StateDirGuard) -> Result<(Execution, Opts)> {
         let plan = &self.creation.plan;
         let root = plan.init.root.as_ref().ok_or_else(|| Error::new("no root"))?;
-        let (own_root, at) = own_root(&plan.host.rootfs, reserved.path())?;
+        let rootfs = clone_of(&plan.host.rootfs)?;
+        let mut ext_mnt = external::restored_mounts(root, &rootfs)?;
+        let mut mounts = own_mounts(reserved.path(), rootfs);
+        if plan.host.namespaces & plan::NEWUSER != 0 {
+            let gid = plan.host.id_maps.as_ref().and_then(|maps| plan::ids::outside(&maps.gids, 0));
+            self.images.let_group_search(gid)?;
+            bring_in_reach(&mut mounts, &mut ext_mnt, &self.joined())?;
+        }
         let mut fds = Vec::new();
         let mut inherit_fd = self.streams(&mut fds)?;
         inherit_fd.extend(self.namespaces(&mut fds)?);
@@ -347,10 +357,10 @@ impl Restoration<'_> {
             notify_scripts: Some(true),
             rst_sibling: Some(true),
             orphan_pts_master: Some(true),
-            root: Some(at.to_string_lossy().into_owned()),
+            root: Some(mounts.path(ROOT).to_string_lossy().into_owned()),
             manage_cgroups: Some(true),
             manage_cgroups_mode: Some(options::cgroups_mode(options.manage_cgroups_mode.as_deref())?),
-            ext_mnt: external::restored_mounts(root, &own_root.tree)?,
+            ext_mnt,
             inherit_fd,
             join_ns: self.joined(),
             empty_ns: Some(u32::try_from(plan::NEWNET).unwrap_or(0)),
@@ -365,7 +375,7 @@ impl Restoration<'_> {
             fds,
             streams: true,
             ends_with_us: true,
-            root: Some(own_root),
+            mounts: Some(mounts),
             // In other modes CRIU makes one itself.
             cgroup_namespace: opts.manage_cgroups_mode == Some(0) && self.makes_cgroup_namespace(),
             no_new_privileges: process.is_some_and(|process| process.no_new_privileges),
@@ -374,29 +384,28 @@ impl Restoration<'_> {
     }
 
     /// Our standard streams in place of those that the processes had, and the null device for what else was the host's.
+    /// CRIU takes a descriptor once: each name has one of its own.
     fn streams(&self, fds: &mut Vec<OwnedFd>) -> Result<Vec<InheritFd>> {
+        let terminal = self.creation.plan.host.terminal;
+        let pipes = if terminal { Vec::new() } else { self.images.pipes()? };
+        let pipes = pipes.into_iter().map(|(stream, key)| (key, Some(stream)));
+        let files = self.images.external()?.into_iter().map(|file| (file.key, file.stream));
         let mut list: Vec<InheritFd> = Vec::new();
-        let mut add = |key: String, fd: i32| {
-            if !list.iter().any(|known| known.key == key) {
-                list.push(InheritFd { key, fd });
+        for (key, stream) in pipes.chain(files) {
+            if list.iter().any(|known| known.key == key) {
+                continue;
             }
-        };
-        if !self.creation.plan.host.terminal {
-            self.images.pipes()?.into_iter().for_each(|(stream, key)| add(key, stream.into()));
+            fds.push(match stream.filter(|_| !terminal) {
+                Some(stream) => sys::stream(stream.into()).try_clone_to_owned().context("dup")?,
+                None => standard_streams::protected_null()?,
+            });
+            list.push(InheritFd { key, fd: number_of_last(fds) });
         }
-        let mut null = None;
-        for file in self.images.external()? {
-            let fd = match (file.stream, null) {
-                (Some(stream), _) => stream.into(),
-                (None, Some(number)) => number,
-                (None, None) => {
-                    fds.push(standard_streams::protected_null()?);
-                    *null.insert(number_of_last(fds))
-                }
-            };
-            add(file.key, fd);
+        // The socket is one, and there are two namespaces at most.
+        match list.len() + 3 > sys::child::MOST_DESCRIPTORS {
+            true => Err(Error::new(format!("the checkpoint has {} streams of the host: too many", list.len()))),
+            false => Ok(list),
         }
-        Ok(list)
     }
 
     /// Network and pid namespaces that config.json names by path.
@@ -430,6 +439,17 @@ impl Restoration<'_> {
         let spec = &self.creation.spec.linux.namespaces;
         spec.iter().find(|own| own.kind == kind).map(|own| own.path.as_str()).filter(|path| !path.is_empty())
     }
+}
+
+/// Freezes what was restored. Else CRIU alone would hold it: should that be killed while we look, for the memory that the
+/// images have it take, all would run. CRIU itself leaves the cgroup before, as it makes no more processes.
+fn hold(made: &CgroupGuard, criu: i32) -> Result<()> {
+    let place = "move CRIU out of the container's cgroup";
+    let text = std::fs::read_to_string("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let own = own.ok_or_else(|| Error::new(format!("{place}: this process is in none")))?;
+    made.cgroup().elsewhere(Path::new(own)).context(place)?.join(criu).context(place)?;
+    made.cgroup().set_frozen(true)
 }
 
 /// The number that CRIU will have the last of these as.
@@ -480,15 +500,40 @@ fn is_mount_point(path: &Path) -> bool {
         .is_ok_and(|stat| stat.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT))
 }
 
-/// The root file system as CRIU is to see it: a mount, below which nothing else lies, in a mount namespace of CRIU's
-/// own. The host's does not change, whoever is killed when.
-fn own_root(rootfs: &Path, state: &Path) -> Result<(OwnRoot, PathBuf)> {
-    let at = state.join(ROOT);
-    std::fs::create_dir(&at).context(format_args!("mkdir {}", at.display()))?;
-    let tree = Tree { path: rootfs.into(), recursive: true, nofollow: false, idmap: None, idmap_recursive: false };
-    let place = format!("root {}", rootfs.display());
-    let nobody = Child { pid: 0, pidfd: sys::pidfd_open(nix::unistd::getpid().as_raw()).context("pidfd_open")? };
-    let tree = open_tree(&tree, &nobody).context(&place)?;
-    let below = at.ancestors().find(|path| is_mount_point(path)).unwrap_or(Path::new("/"));
-    Ok((OwnRoot { tree, at: at.clone(), below: below.into() }, at))
+/// A copy of a mount, detached.
+fn clone_of(path: &Path) -> Result<OwnedFd> {
+    let text = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::new(format!("{}: zero byte", path.display())))?;
+    let flags = sys::TreeFlags { recursive: true, nofollow: false };
+    sys::open_tree(&text, flags).context(format_args!("open_tree {}", path.display()))
+}
+
+/// CRIU's mounts: the root, which is to be a mount below which nothing else lies.
+fn own_mounts(state: &Path, rootfs: OwnedFd) -> OwnMounts {
+    let below = state.ancestors().find(|path| is_mount_point(path)).unwrap_or(Path::new("/"));
+    OwnMounts { base: state.into(), below: below.into(), trees: vec![(ROOT.into(), rootfs)] }
+}
+
+/// In a user namespace CRIU's processes have no right to search directories of the host's root: then the mounts are in
+/// one directory below `/`, and with them all that is bound.
+fn bring_in_reach(mounts: &mut OwnMounts, ext_mnt: &mut [ExtMount], joined: &[JoinNamespace]) -> Result<()> {
+    let named = |place: &Path| {
+        let paths = joined.iter().map(|own| own.ns_file.as_str());
+        paths.into_iter().any(|path| Path::new(path).starts_with(place))
+    };
+    let places = ["/mnt", "/media", "/srv", "/opt", "/boot", "/home", "/root"].map(Path::new);
+    let base = places.into_iter().find(|place| place.is_dir() && !named(place));
+    mounts.base = base.ok_or_else(|| Error::new("no directory below / that mounts could be put on"))?.into();
+    mounts.below = if is_mount_point(&mounts.base) { mounts.base.clone() } else { "/".into() };
+    for (index, mount) in ext_mnt.iter_mut().enumerate() {
+        let name = format!("{index}");
+        let tree = match clone_of(Path::new(&mount.val)) {
+            // CRIU says which one it misses, if it needs it.
+            Err(_) if !Path::new(&mount.val).exists() => continue,
+            other => other?,
+        };
+        mount.val = mounts.path(&name).to_string_lossy().into_owned();
+        mounts.trees.push((name, tree));
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `pause` and `resume`: freezes and thaws a container's processes.
 
-use crate::container::{Container, Status};
+use crate::container::{Container, Phase, Status};
 use crate::error::{Error, Kind, Result};
 
 use super::Shell;
@@ -33,7 +33,9 @@ pub fn pause(shell: &Shell<'_>, id: &str) -> Result<()> {
 /// The container is not paused.
 pub fn resume(shell: &Shell<'_>, id: &str) -> Result<()> {
     let container = shell.store.open(id)?;
+    // One that was held frozen by a restore that has not come to its end has not been audited.
+    let complete = container.record.cleat.phase == Phase::Created;
     // A created container can be frozen, too.
-    let frozen = container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false));
+    let frozen = complete && container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false));
     if frozen { set(&container, false) } else { Err(Error::new(format!("container not paused: {id}"))) }
 }

@@ -44,29 +44,62 @@ pub struct Criu {
 /// How CRIU is executed.
 #[derive(Default)]
 pub struct Execution {
-    /// Descriptors that it has as 4 and so on: three at most.
+    /// Descriptors that it has as 4 and so on. It takes each once, under one name.
     pub fds: Vec<OwnedFd>,
     /// It has our standard streams, which restored processes inherit.
     pub streams: bool,
     /// It ends with us: for a restore. A dump that is broken off leaves processes in a bad state: there it is to
     /// notice by itself that we have gone.
     pub ends_with_us: bool,
-    /// The root of what is restored, in a mount namespace of CRIU's own.
-    pub root: Option<OwnRoot>,
+    /// Mounts that only CRIU sees, the root of what is restored among them.
+    pub mounts: Option<OwnMounts>,
     /// A cgroup namespace of its own, which what it restores inherits: where it leaves cgroups alone it makes none.
     pub cgroup_namespace: bool,
     /// What it restores has no_new_privs, as it has: CRIU before 4.0 does not restore that.
     pub no_new_privileges: bool,
 }
 
-/// A directory tree that CRIU sees in a mount namespace of its own.
-pub struct OwnRoot {
-    /// The tree, detached.
-    pub tree: OwnedFd,
-    /// The directory that it is mounted on.
-    pub at: PathBuf,
-    /// The mount that the directory is on, which becomes private there: the host does not get the new one.
+/// Mounts in a mount namespace of CRIU's own: the host's does not change, whoever is killed when.
+pub struct OwnMounts {
+    /// The directory that a new tmpfs covers, in which the others are.
+    pub base: PathBuf,
+    /// The mount that the directory is on, which becomes private there: the host does not get the new ones.
     pub below: PathBuf,
+    /// Trees, detached, with the names that they have there.
+    pub trees: Vec<(String, OwnedFd)>,
+}
+
+impl OwnMounts {
+    /// Where a tree is.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.base.join(name)
+    }
+
+    fn make(&self) -> Result<()> {
+        let place = || format!("mount {}", self.base.display());
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
+        let nothing = None::<&str>;
+        nix::mount::mount(nothing, &self.below, nothing, MsFlags::MS_PRIVATE, nothing)
+            .context(format_args!("make {} private", self.below.display()))?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        nix::mount::mount(Some("tmpfs"), &self.base, Some("tmpfs"), flags, Some("mode=755")).context(place())?;
+        nix::mount::mount(nothing, &self.base, nothing, MsFlags::MS_PRIVATE, nothing).context(place())?;
+        for (name, tree) in &self.trees {
+            let at = self.path(name);
+            let is_directory = nix::sys::stat::fstat(tree).is_ok_and(|stat| {
+                nix::sys::stat::SFlag::from_bits_truncate(stat.st_mode & nix::sys::stat::SFlag::S_IFMT.bits())
+                    == nix::sys::stat::SFlag::S_IFDIR
+            });
+            let made = match is_directory {
+                true => std::fs::create_dir(&at),
+                false => std::fs::File::create_new(&at).map(drop),
+            };
+            made.context(format_args!("make {}", at.display()))?;
+            sys::child::attach_mount(tree.as_fd(), &text(&at)?).context(format_args!("move_mount {}", at.display()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Something that CRIU says between a request and its answer.
@@ -271,14 +304,7 @@ fn become_criu(program: &Path, socket: OwnedFd, execution: Execution, parent: ni
     if execution.ends_with_us {
         sys::child::end_with_parent(parent).context("prctl PR_SET_PDEATHSIG")?;
     }
-    if let Some(root) = &execution.root {
-        nix::sched::unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
-        let nothing = None::<&str>;
-        nix::mount::mount(nothing, &root.below, nothing, MsFlags::MS_PRIVATE, nothing)
-            .context(format_args!("make {} private", root.below.display()))?;
-        let at = text(&root.at)?;
-        sys::child::attach_mount(root.tree.as_fd(), &at).context(format_args!("move_mount {}", root.at.display()))?;
-    }
+    execution.mounts.as_ref().map_or(Ok(()), OwnMounts::make)?;
     if execution.cgroup_namespace {
         nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).context("unshare the cgroup namespace")?;
     }

@@ -33,8 +33,9 @@ pub fn errors(dir: &OwnedFd, name: &str) -> Option<String> {
 
 fn errors_in(text: &str) -> Option<String> {
     let error = |line: &str| line.find("Error (").map(|from| line[from..].chars().take(LONGEST).collect::<String>());
-    let is_last = |line: &String| line.ends_with("FAILED.");
-    let mut lines: Vec<String> = text.lines().filter_map(error).filter(|line| !is_last(line)).take(LINES).collect();
+    // That something has failed, which other lines say better.
+    let is_plain = |line: &String| line.ends_with("FAILED.") || line.contains("exited, status=");
+    let mut lines: Vec<String> = text.lines().filter_map(error).filter(|line| !is_plain(line)).take(LINES).collect();
     lines.dedup();
     (!lines.is_empty()).then(|| printable(&lines.join(" | ")))
 }

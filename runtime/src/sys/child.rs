@@ -116,19 +116,23 @@ pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
     unsafe { command.pre_exec(move || place_descriptors(&fds).map_err(std::io::Error::from)) };
 }
 
-/// Puts copies of descriptors, four at most, at 3, 4 and so on, where the next program has them, and no others: for a
-/// process that will execute one.
+/// How many descriptors a program can be given.
+pub const MOST_DESCRIPTORS: usize = 32;
+
+/// Puts copies of descriptors at 3, 4 and so on, where the next program has them, and no others: for a process that will
+/// execute one.
 ///
 /// # Errors
-/// Those of fcntl(2), dup2(2) and close_range(2).
+/// `EMFILE`: there are too many. Others are those of fcntl(2), dup2(2) and close_range(2).
 pub fn place_descriptors(fds: &[OwnedFd]) -> nix::Result<()> {
     let first = RawFd::try_from(fds.len()).unwrap_or(0) + 3;
+    let mut high = [-1; MOST_DESCRIPTORS];
     // Away from the numbers that are to be taken, then to them.
-    let high: [RawFd; 4] = std::array::from_fn(|i| match fds.get(i) {
+    for (index, fd) in fds.iter().enumerate() {
+        let copy = high.get_mut(index).ok_or(Errno::EMFILE)?;
         // SAFETY: an open descriptor is copied.
-        Some(fd) => unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, first.max(16)) },
-        None => -1,
-    });
+        *copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, first) })?;
+    }
     for (number, raw) in (3..first).zip(high) {
         // SAFETY: this process will execute another program: nothing else of it uses these descriptors.
         Errno::result(unsafe { libc::dup2(raw, number) })?;
