@@ -28,7 +28,7 @@ PACK     = $(DATED) OUT=$(OUT) DOCS=$(DOCS) COMMIT=$(COMMIT) runtime/packaging/b
 FUZZ_SECONDS ?= 20
 
 # What is tested in the guest, and what `make integration` is cut down to when it is given.
-CHAPTERS := lifecycle pause exec leaks limits update events nested engines engine_limits audit apparmor io shim matrix compare selinux systemd
+CHAPTERS := lifecycle pause exec leaks limits update events nested engines engine_limits audit apparmor io shim matrix compare selinux systemd criu
 
 # The programs of tests (folders of integration/tests) that have some chapters (files there), and these chapters of
 # theirs; a chapter NAME_sid is the file NAME.rs on another containerd.

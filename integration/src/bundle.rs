@@ -56,6 +56,15 @@ impl Bundle {
         Self::empty().set("/root/path", json!(other.rootfs()))
     }
 
+    /// The same specification and root file system as `other`, in a directory and a cgroup of its own.
+    #[must_use]
+    pub fn twin_of(other: &Self) -> Self {
+        let twin = Self::empty();
+        let cgroup = json!(twin.cgroup);
+        let twin = twin.edit(|spec| spec.clone_from(&other.spec)).set("/linux/cgroupsPath", cgroup);
+        twin.set("/root/path", json!(other.rootfs()))
+    }
+
     /// The same, without any root file system.
     #[must_use]
     pub fn empty() -> Self {

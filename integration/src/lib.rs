@@ -28,6 +28,7 @@ mod chapters;
 mod container;
 mod containerd;
 pub mod cri;
+pub mod criu;
 mod engine;
 pub mod grpc;
 pub mod harness;
@@ -68,8 +69,8 @@ pub use mutation::{Edit, Failure, Mutation};
 pub use orphans::{reap_orphans, reap_orphans_in};
 pub use programs::{is_peer, peer_version, probe, program};
 pub use requires::{
-    has_controllers, has_systemd, require_controllers, require_guest, require_idmap_helpers, require_keyrings,
-    require_systemd,
+    has_controllers, has_systemd, require_controllers, require_criu, require_guest, require_idmap_helpers,
+    require_keyrings, require_systemd,
 };
 pub use resctrl::Resctrl;
 pub use runtime::Runtime;

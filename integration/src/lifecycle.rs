@@ -51,6 +51,23 @@ impl Runtime {
         self.try_leave(bundle, &["run", "--detach"], |call| call)
     }
 
+    /// `restore --detach` from these images.
+    ///
+    /// # Errors
+    /// How it failed.
+    ///
+    /// # Panics
+    /// When the images' path is no text.
+    pub fn try_restore(
+        &self,
+        bundle: &Bundle,
+        images: &std::path::Path,
+        more: impl FnOnce(Call) -> Call,
+    ) -> Result<Container<'_>, Outcome> {
+        let images = images.to_str().expect("a path of the test's");
+        self.try_leave(bundle, &["restore", "--detach", "--image-path", images], more)
+    }
+
     /// A command that leaves a container behind.
     fn try_leave(
         &self,

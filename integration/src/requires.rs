@@ -3,8 +3,9 @@
 //! The guest of `integration/guest` has all: there what is missing is a failure.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use crate::harness::skip;
 use crate::host::{cgroup_root, in_guest};
@@ -60,6 +61,30 @@ pub fn require_keyrings() {
     if !fs::exists("/proc/keys").unwrap_or(false) {
         skip("a kernel without CONFIG_KEYS has no keyrings to tell apart");
     }
+}
+
+/// A `PATH` with CRIU, which is in the guest alone; skips the test elsewhere. (It mounts and changes cgroups of the
+/// whole machine: no test may ever run it on a host of others.)
+///
+/// # Panics
+/// When CRIU finds the guest's kernel wanting.
+#[must_use]
+pub fn require_criu() -> PathBuf {
+    static READY: Once = Once::new();
+    require_guest("CRIU changes cgroups of the whole machine");
+    let line = fs::read_to_string("/proc/cmdline").expect("/proc/cmdline");
+    assert!(line.contains("guest.service"), "CLEAT_IN_GUEST is set, and this is no guest: {line}");
+    READY.call_once(|| {
+        // The kernel asks for some of them by names that a busybox does not know.
+        let modules = "inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag nf_tables nf_conntrack nft_ct";
+        for module in modules.split(' ') {
+            let _ = Command::new("/run/guest/busybox").args(["modprobe", module]).status();
+        }
+        // What it finds out about the kernel it keeps in /run/criu.kdat.
+        let output = Command::new("/run/guest/made/criu/bin/criu").arg("check").output().expect("criu check");
+        assert!(output.status.success(), "criu check: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    "/run/guest/made/criu/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()
 }
 
 /// Why there can be no profiles of AppArmor here; `None` where there can.

@@ -296,3 +296,71 @@ pub(crate) fn read_raw() -> ExitCode {
 pub(crate) fn babble() {
     while writeln!(io::stdout(), "a line").is_ok() {}
 }
+
+/// Writes numbered lines for ever, fifty a second.
+pub(crate) fn count() {
+    for number in 1u64.. {
+        println!("{number}");
+        let _ = io::stdout().flush();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// So many threads; each SIGUSR1 asks all, and prints how many have answered how often. SIGTERM ends it.
+pub(crate) fn threads(count: usize) {
+    use std::sync::mpsc::{Sender, channel};
+    let all = block_all();
+    let askers: Vec<Sender<Sender<u32>>> = (0..count)
+        .map(|_| {
+            let (asker, asked) = channel::<Sender<u32>>();
+            std::thread::spawn(move || {
+                for (turn, answer) in (1..).zip(asked) {
+                    let _ = answer.send(turn);
+                }
+            });
+            asker
+        })
+        .collect();
+    ready();
+    while let Ok(signal) = all.wait() {
+        match signal {
+            Signal::SIGTERM => return,
+            Signal::SIGUSR1 => {
+                let (answer, answers) = channel();
+                askers.iter().for_each(|asker| drop(asker.send(answer.clone())));
+                drop(answer);
+                let turns: Vec<u32> = answers.iter().collect();
+                println!("{} threads, turn {}", turns.len(), turns.iter().min().unwrap_or(&0));
+                let _ = io::stdout().flush();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Both ends of a TCP connection; each SIGUSR1 sends a number over it and back. SIGTERM ends it.
+pub(crate) fn tcp_pair() -> io::Result<()> {
+    use std::net::{TcpListener, TcpStream};
+    let all = block_all();
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    let (mut server, _) = listener.accept()?;
+    ready();
+    for turn in 1u32.. {
+        loop {
+            match all.wait() {
+                Ok(Signal::SIGTERM) => return Ok(()),
+                Ok(Signal::SIGUSR1) => break,
+                _ => {}
+            }
+        }
+        let mut bytes = [0; 4];
+        client.write_all(&turn.to_be_bytes())?;
+        server.read_exact(&mut bytes)?;
+        server.write_all(&bytes)?;
+        client.read_exact(&mut bytes)?;
+        println!("sent and received {}", u32::from_be_bytes(bytes));
+        io::stdout().flush()?;
+    }
+    Ok(())
+}

@@ -51,6 +51,10 @@ usage: probe [WORD [ARGUMENT…]]
 
   thread-stays                the first thread ends, another one goes on as `sleep`
 
+  count                       numbered lines, fifty a second
+  threads N                   so many threads; SIGUSR1 asks all of them
+  tcp-pair                    both ends of a connection; SIGUSR1 sends a number over it and back
+
   fork-sleep N                N children that sleep too, then as `sleep`
   zombie                      leave an orphan that exits at once, then as `sleep`
   into FILE WORD [ARGUMENT…]  do that, and write to the end of FILE what it prints
@@ -128,6 +132,14 @@ fn main() -> ExitCode {
         ("calls", calls) => print_json(&call::calls(calls)),
         ("call-in-thread", [call]) => call::in_thread(call),
         ("thread-stays", []) => call::thread_stays(),
+        ("count", []) => act::count(),
+        ("threads", [count]) => act::threads(count.parse().unwrap_or(1)),
+        ("tcp-pair", []) => {
+            if let Err(error) = act::tcp_pair() {
+                eprintln!("tcp-pair: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
         ("fork-sleep", [count]) => act::fork_sleep(count.parse().unwrap_or(1)),
         ("zombie", []) => act::zombie(),
         ("eat", [bytes]) => consume::memory(bytes.parse().unwrap_or(0)),

@@ -7,8 +7,6 @@
 
 use integration::{EngineHost, docker_runtime, eventually};
 
-}
-
 /// With its own shim.
 const BY_TYPE: &str = r#""runtimes": {"it": {"runtimeType": "io.containerd.cleat.v2"}}, "default-runtime": "it""#;
 

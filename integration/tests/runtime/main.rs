@@ -10,6 +10,8 @@ mod bind_flags;
 mod caller;
 mod check;
 mod check_problems;
+mod checkpoint;
+mod criu;
 mod devices;
 mod events;
 mod exec;
