@@ -471,6 +471,9 @@ pub struct Restore {
     /// Do not become the subreaper of the container's orphaned processes
     #[arg(long)]
     pub no_subreaper: bool,
+    /// Give named pipes among the standard streams to the program's user, too: those that the shim hands on
+    #[arg(long, hide = true)]
+    pub give_fifos: bool,
     /// Taken for runc's sake: CRIU enters the root by itself
     #[arg(long)]
     pub no_pivot: bool,

@@ -25,6 +25,7 @@ use crate::task::{Effect, Input, ProcessId};
 use crate::ttrpc::{Answer, Code, Failure};
 use crate::{bundle, metrics};
 
+mod checkpoint;
 mod context;
 mod fifo_drain;
 mod held_fds;
@@ -34,6 +35,7 @@ mod pending_readers;
 mod slow_calls;
 mod streams;
 
+use checkpoint::Dump;
 pub use context::{Ctx, Outcome};
 use oom::OomWatch;
 use pending_readers::PendingReader;
@@ -53,6 +55,10 @@ enum Work {
     Start(ProcessId),
     /// `cleat exec`
     Exec(ProcessId),
+    /// `cleat restore`
+    Restore(ProcessId),
+    /// `cleat checkpoint`
+    Checkpoint(Dump),
     /// `cleat delete`, where that may take long.
     Remove(ProcessId),
     /// `cleat ps`, where that may take long.
@@ -78,6 +84,8 @@ enum Timer {
 struct ContainerEntry {
     bundle: PathBuf,
     options: Options,
+    /// It is restored when it is started.
+    from_checkpoint: bool,
     /// While the container is being created.
     mounted: Option<MountGuard>,
 }
@@ -188,6 +196,8 @@ impl Driver {
             Effect::Answer(..) | Effect::Publish(_) | Effect::Shutdown => {}
             Effect::Create(id, spec) => self.create(&ProcessId::init(&id), *spec, ctx),
             Effect::StartInit(id) => self.start(&id, ctx),
+            Effect::RestoreInit(id) => self.restore(&id, ctx),
+            Effect::Checkpoint(id, spec) => self.checkpoint(id, *spec, ctx),
             Effect::StartExec(who, spec) => self.exec(&who, *spec, ctx),
             Effect::RecordExit(who, pid, exit) => {
                 self.catch_up(&who, ctx);
@@ -206,8 +216,12 @@ impl Driver {
                 self.after(DRAIN, Timer::Drain(who, number));
             }
             Effect::KillAll(id) => {
-                let killed = self.container(&id).and_then(|container| commands::delete::kill_all(&container));
-                killed.unwrap_or_else(|error| log("error", &error.to_string()));
+                match self.container(&id).and_then(|container| commands::delete::kill_all(&container)) {
+                    Ok(()) => {}
+                    // A checkpoint has ended and deleted it.
+                    Err(error) if error.kind() == Kind::NoContainer => {}
+                    Err(error) => log("error", &error.to_string()),
+                }
             }
             Effect::Signal(ticket, id, kill) => {
                 let signal = kill.signal.to_string();
@@ -291,6 +305,8 @@ impl Driver {
         match work {
             Work::Create(who) => self.create_ended(who, status, ctx),
             Work::Exec(who) => self.exec_ended(who, status, ctx),
+            Work::Restore(who) => self.restore_ended(who, status, ctx),
+            Work::Checkpoint(dump) => self.checkpoint_ended(dump, status, ctx),
             Work::Start(who) => {
                 let failed = |error| Failure::new(Code::Unknown, format!("OCI runtime start failed: {error}"));
                 let outcome = self.outcome(&who.container, "log.json", status).map_err(failed);

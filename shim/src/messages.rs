@@ -109,10 +109,37 @@ pub struct Options {
     pub root: String,
     #[prost(bool, tag = "9")]
     pub systemd_cgroup: bool,
+    #[prost(string, tag = "10")]
+    pub criu_image_path: String,
+    #[prost(string, tag = "11")]
+    pub criu_work_path: String,
     #[prost(string, tag = "12")]
     pub task_api_address: String,
     #[prost(uint32, tag = "13")]
     pub task_api_version: u32,
+}
+
+/// `containerd.runc.v1.CheckpointOptions`
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct CheckpointOptions {
+    #[prost(bool, tag = "1")]
+    pub exit: bool,
+    #[prost(bool, tag = "2")]
+    pub open_tcp: bool,
+    #[prost(bool, tag = "3")]
+    pub external_unix_sockets: bool,
+    #[prost(bool, tag = "4")]
+    pub terminal: bool,
+    #[prost(bool, tag = "5")]
+    pub file_locks: bool,
+    #[prost(string, repeated, tag = "6")]
+    pub empty_namespaces: Vec<String>,
+    #[prost(string, tag = "7")]
+    pub cgroups_mode: String,
+    #[prost(string, tag = "8")]
+    pub image_path: String,
+    #[prost(string, tag = "9")]
+    pub work_path: String,
 }
 
 /// `containerd.runc.v1.ProcessDetails`
@@ -173,7 +200,7 @@ pub struct PidResponse {
 }
 
 /// The request of every call that is about one process and says nothing else: State, Start,
-/// Delete, Wait; and of those about one task: Pids, Pause, Resume, Stats, Connect, Checkpoint.
+/// Delete, Wait; and of those about one task: Pids, Pause, Resume, Stats, Connect.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ProcessRequest {
     #[prost(string, tag = "1")]
@@ -289,6 +316,16 @@ pub struct UpdateRequest {
     pub id: String,
     #[prost(message, optional, tag = "2")]
     pub resources: Option<Any>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckpointRequest {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(string, tag = "2")]
+    pub path: String,
+    #[prost(message, optional, tag = "3")]
+    pub options: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]

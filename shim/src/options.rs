@@ -7,9 +7,10 @@ use cleat::error::{Context, Error, Result};
 use prost::Message;
 use serde::Deserialize;
 
-use crate::messages::{Any, Options};
+use crate::messages::{Any, CheckpointOptions, Options};
 
 const OPTIONS: &str = "containerd.runc.v1.Options";
+const CHECKPOINT: &str = "containerd.runc.v1.CheckpointOptions";
 const GENERIC: &str = "runtimeoptions.v1.Options";
 
 /// `runtimeoptions.v1.Options`
@@ -37,13 +38,11 @@ struct Table {
     systemd_cgroup: bool,
     task_api_address: String,
     task_api_version: u32,
-    // For checkpoints, which are refused when they are requested.
+    criu_image_path: String,
+    criu_work_path: String,
+    // Of old versions of containerd: `criu` is the one of `PATH`.
     #[serde(rename = "CriuPath")]
     _criu_path: String,
-    #[serde(rename = "CriuImagePath")]
-    _criu_image_path: String,
-    #[serde(rename = "CriuWorkPath")]
-    _criu_work_path: String,
 }
 
 /// The options that are there; `None`: none of ours.
@@ -75,9 +74,25 @@ pub fn read(any: &Any) -> Result<Option<Options>> {
         binary_name: table.binary_name,
         root: table.root,
         systemd_cgroup: table.systemd_cgroup,
+        criu_image_path: table.criu_image_path,
+        criu_work_path: table.criu_work_path,
         task_api_address: table.task_api_address,
         task_api_version: table.task_api_version,
     }))
+}
+
+/// The options of a checkpoint, which are no table.
+///
+/// # Errors
+/// They are of another type, or cannot be read.
+pub fn read_checkpoint(any: &Any) -> Result<CheckpointOptions> {
+    if any.type_url.is_empty() && any.value.is_empty() {
+        return Ok(CheckpointOptions::default());
+    }
+    if any.type_url.rsplit('/').next() != Some(CHECKPOINT) {
+        return Err(Error::new(format!("options: unknown type {}", any.type_url)).remedy(format!("use {CHECKPOINT}")));
+    }
+    CheckpointOptions::decode(&*any.value).map_err(|error| Error::new(format!("options: not {CHECKPOINT}: {error}")))
 }
 
 fn one_line(error: &toml::de::Error) -> String {

@@ -1,13 +1,13 @@
 //! What does a request ask for? Each is decoded and checked once, here, so that what is wrong in it is refused at
 //! once (`InvalidArgument`), and nothing has been done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use crate::messages::{self, CreateRequest, ExecRequest, ProcessRequest, Request, TaskRequest};
+use crate::messages::{self, CheckpointRequest, CreateRequest, ExecRequest, ProcessRequest, Request, TaskRequest};
 use crate::stdio::{Target, target};
-use crate::task::{Call, CreateSpec, ExecSpec, Kill, ProcessId, Stdio, Stream, Verb};
+use crate::task::{Call, CheckpointSpec, CreateSpec, ExecSpec, Kill, ProcessId, Stdio, Stream, Verb};
 use crate::ttrpc::{Code, Failure};
 use crate::{args, options};
 
@@ -23,8 +23,7 @@ fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, Failure> {
 /// Decodes a request.
 ///
 /// # Errors
-/// `InvalidArgument`: not a message, or one with wrong content. `Unimplemented`: another service, an unknown method,
-/// or a checkpoint.
+/// `InvalidArgument`: not a message, or one with wrong content. `Unimplemented`: another service, or an unknown method.
 pub fn parse(data: &[u8]) -> Result<Call, Failure> {
     let request: Request = decode(data)?;
     if !matches!(&*request.service, "containerd.task.v2.Task" | "containerd.task.v3.Task") {
@@ -68,7 +67,7 @@ pub fn parse(data: &[u8]) -> Result<Call, Failure> {
         }
         "Stats" => task(Verb::Stats),
         "Connect" => task(Verb::Connect),
-        "Checkpoint" => task(Verb::Checkpoint),
+        "Checkpoint" => checkpoint(&decode(payload)?),
         "Shutdown" => task(Verb::Shutdown),
         other => Err(Failure::new(Code::Unimplemented, format!("method {other}: there is none"))),
     }
@@ -76,10 +75,6 @@ pub fn parse(data: &[u8]) -> Result<Call, Failure> {
 
 fn create(request: CreateRequest) -> Result<Call, Failure> {
     args::check_name("container id", &request.id).map_err(invalid)?;
-    if !request.checkpoint.is_empty() {
-        let text = "create from a checkpoint: this version of cleat cannot restore; use a runtime with CRIU";
-        return Err(Failure::new(Code::Unimplemented, text));
-    }
     if !Path::new(&request.bundle).is_absolute() {
         return Err(invalid(format!("bundle {:?}: must be absolute", request.bundle)));
     }
@@ -95,8 +90,31 @@ fn create(request: CreateRequest) -> Result<Call, Failure> {
     };
     // The request alone names the streams, and so the programs that are executed for them (CVE-2026-53488).
     let stdio = stdio(request.stdin, request.stdout, request.stderr, request.terminal)?;
-    let spec = CreateSpec { bundle: request.bundle.into(), rootfs: request.rootfs, stdio, options };
+    let checkpoint = first_path("checkpoint", &request.checkpoint, &options.criu_image_path)?;
+    first_path("options: criu_work_path", &options.criu_work_path, "")?;
+    let spec = CreateSpec { bundle: request.bundle.into(), rootfs: request.rootfs, stdio, options, checkpoint };
     Ok(Verb::Create(Box::new(spec)).of(ProcessId::init(&request.id)))
+}
+
+fn checkpoint(request: &CheckpointRequest) -> Result<Call, Failure> {
+    let options = request.options.as_ref().map_or_else(
+        || Ok(messages::CheckpointOptions::default()),
+        |any| options::read_checkpoint(any).map_err(invalid),
+    )?;
+    let images = first_path("checkpoint", &options.image_path, &request.path)?;
+    let images = images.ok_or_else(|| invalid("checkpoint: no path given"))?;
+    first_path("options: work_path", &options.work_path, "")?;
+    Ok(Verb::Checkpoint(Box::new(CheckpointSpec { images, options })).of(ProcessId::init(&request.id)))
+}
+
+/// The first one that is given; the shim's directory is nobody's concern.
+fn first_path(what: &str, first: &str, second: &str) -> Result<Option<PathBuf>, Failure> {
+    let given = if first.is_empty() { second } else { first };
+    match given {
+        "" => Ok(None),
+        path if path.starts_with('/') => Ok(Some(path.into())),
+        path => Err(invalid(format!("{what} {path:?}: must be absolute"))),
+    }
 }
 
 fn exec(request: ExecRequest) -> Result<Call, Failure> {
@@ -138,7 +156,7 @@ fn stdio(stdin: String, stdout: String, stderr: String, terminal: bool) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::{Any, Options};
+    use crate::messages::{Any, CheckpointOptions, Options};
 
     fn call(method: &str, message: &impl Message) -> Result<Call, Failure> {
         let service = "containerd.task.v3.Task".into();
@@ -199,7 +217,43 @@ mod tests {
         assert!(failure.code == Code::InvalidArgument && failure.message.starts_with("exec: process: "), "{failure:?}");
         assert_eq!(call("Update", &TaskRequest::default()).unwrap_err().code, Code::InvalidArgument);
         assert_eq!(call("Nothing", &TaskRequest::default()).unwrap_err().code, Code::Unimplemented);
-        let restore = CreateRequest { checkpoint: "/c".into(), ..created() };
-        assert_eq!(call("Create", &restore).unwrap_err().code, Code::Unimplemented);
+        let requests = [
+            (CheckpointRequest { id: "c".into(), ..CheckpointRequest::default() }, "no path given"),
+            (CheckpointRequest { path: "p".into(), ..CheckpointRequest::default() }, "must be absolute"),
+            (
+                CheckpointRequest {
+                    options: Some(Any { type_url: "x".into(), value: vec![1] }),
+                    path: "/p".into(),
+                    id: "c".into(),
+                },
+                "unknown type x",
+            ),
+        ];
+        for (request, text) in requests {
+            let failure = call("Checkpoint", &request).unwrap_err();
+            assert!(failure.code == Code::InvalidArgument && failure.message.contains(text), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_images_are_where_the_options_or_the_request_say() {
+        let images = |request: &CheckpointRequest| match call("Checkpoint", request).unwrap().verb {
+            Verb::Checkpoint(spec) => (spec.images, spec.options.exit),
+            other => panic!("{other:?}"),
+        };
+        let request = CheckpointRequest { id: "c".into(), path: "/p".into(), options: None };
+        assert_eq!(images(&request), ("/p".into(), false));
+        let options = CheckpointOptions { exit: true, image_path: "/i".into(), ..CheckpointOptions::default() };
+        let any = Some(Any::of("containerd.runc.v1.CheckpointOptions", &options));
+        assert_eq!(images(&CheckpointRequest { options: any, ..request }), ("/i".into(), true));
+        let restored = |request: &CreateRequest| match call("Create", request).unwrap().verb {
+            Verb::Create(spec) => spec.checkpoint,
+            other => panic!("{other:?}"),
+        };
+        let options = Options { criu_image_path: "/i".into(), ..Options::default() };
+        let any = Some(Any::of("containerd.runc.v1.Options", &options));
+        assert_eq!(restored(&CreateRequest { options: any.clone(), ..created() }), Some("/i".into()));
+        assert_eq!(restored(&CreateRequest { options: any, checkpoint: "/c".into(), ..created() }), Some("/c".into()));
+        assert_eq!(restored(&created()), None);
     }
 }

@@ -5,6 +5,7 @@
 //! ```text
 //!           Create           Created           Start            Started
 //!  init:  ─────────▶ Creating ────▶ Created ─────────▶ Starting ────────▶ Running ⇄ Paused
+//!  one from a checkpoint: has no pid before ─────────▶ Starting ────────▶ Running (`cleat restore`)
 //!  exec:  ── Exec ─────────────────▶ Created ─────────▶ Starting ────────▶ Running
 //!                                       │                  │                  │  Exited
 //!                                       └──────────────────┴──────────────────┴────────▶ Stopped ── Delete ─▶ gone
@@ -16,6 +17,7 @@
 //! * The exits of a container's other processes are published before that of its init.
 //! * The output of an init is read before its exit is published.
 //! * The exit is published before the deletion.
+//! * The deletion waits for the end of a checkpoint, and while that is written nothing else changes the container.
 //! * Each call gets exactly one answer.
 
 use std::collections::BTreeMap;
@@ -26,9 +28,10 @@ use prost::Message;
 use crate::messages::events::{
     Event, TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskIo, TaskNamed, TaskStart,
 };
-use crate::messages::{self, Any, TaskStatus, Timestamp};
+use crate::messages::{self, TaskStatus, Timestamp};
 use crate::ttrpc::{Code, Failure};
 
+mod checkpoint;
 mod protocol;
 
 pub use protocol::*;
@@ -93,6 +96,10 @@ impl Process {
 struct Task {
     bundle: PathBuf,
     rootfs: Vec<messages::Mount>,
+    /// The images that it is restored from.
+    images: Option<PathBuf>,
+    /// A checkpoint is being written: who waits for it.
+    checkpoint: Option<Ticket>,
     shares_pids: bool,
     /// The kernel has OOM-killed a process before the start was published.
     pending_oom: bool,
@@ -157,6 +164,7 @@ impl Tasks {
             Input::Drained(who) => self.drained(&who, &mut effects),
             Input::Removed(id, outcome) => self.removed(&id, outcome, &mut effects),
             Input::Frozen(ticket, id, frozen, outcome) => self.frozen(ticket, &id, frozen, outcome, &mut effects),
+            Input::Checkpointed(id, images, outcome) => self.checkpointed(&id, &images, outcome, &mut effects),
             Input::Oom(id) => self.oom(&id, &mut effects),
         }
         effects
@@ -193,6 +201,9 @@ impl Tasks {
             let text = format!("process does not exist {}: not found in container {}", who.exec, who.container);
             return refuse(effects, ticket, Code::NotFound, text);
         }
+        if let Some(text) = task.refusal(&who, &verb) {
+            return refuse(effects, ticket, Code::FailedPrecondition, text);
+        }
         match verb {
             Verb::Start => self.start(ticket, &who, effects),
             Verb::State => task.state(ticket, &who, effects),
@@ -218,10 +229,7 @@ impl Tasks {
                 let lives = task.init.pid != 0 && task.init.phase != Phase::Stopped && task.init.pending_exit.is_none();
                 effects.push(Effect::Stats(ticket, who.container, lives.then_some(task.init.pid)));
             }
-            Verb::Checkpoint => {
-                let text = "checkpoint: this version of cleat has none; use a runtime with CRIU for this container";
-                refuse(effects, ticket, Code::Unimplemented, text);
-            }
+            Verb::Checkpoint(spec) => task.checkpoint(ticket, who.container, spec, effects),
             // They need no process: see `call`.
             Verb::Create(_) | Verb::Exec(_) | Verb::Connect | Verb::Shutdown => {}
         }
@@ -235,6 +243,8 @@ impl Tasks {
         let task = Task {
             bundle: spec.bundle.clone(),
             rootfs: spec.rootfs.clone(),
+            images: spec.checkpoint.clone(),
+            checkpoint: None,
             shares_pids: false,
             pending_oom: false,
             unread: false,
@@ -273,7 +283,12 @@ impl Tasks {
         }
         if who.is_init() {
             process.phase = Phase::Starting(ticket);
-            effects.push(Effect::StartInit(who.container.clone()));
+            if process.pid == 0 {
+                self.creating += 1;
+                effects.push(Effect::RestoreInit(who.container.clone()));
+            } else {
+                effects.push(Effect::StartInit(who.container.clone()));
+            }
             return;
         }
         if init_ends || !init_runs {
@@ -297,7 +312,9 @@ impl Tasks {
             self.unclaimed_exits.clear();
         }
         let Some(task) = self.tasks.get_mut(&who.container) else { return };
-        if who.is_init() {
+        if let (true, Phase::Starting(ticket)) = (who.is_init(), task.init.phase) {
+            self.restored(&who.container, ticket, outcome, effects);
+        } else if who.is_init() {
             let Phase::Creating(ticket) = task.init.phase else { return };
             match outcome {
                 Err(failure) => {
@@ -310,7 +327,9 @@ impl Tasks {
                     task.init.phase = Phase::Created;
                     task.init.pid = new.pid;
                     task.shares_pids = new.shares_pids;
-                    self.pids.insert(new.pid, who.clone());
+                    if new.pid != 0 {
+                        self.pids.insert(new.pid, who.clone());
+                    }
                     effects.push(Effect::Publish(task.created(&who.container)));
                     answer(effects, ticket, &messages::PidResponse { pid: new.pid });
                 }
@@ -455,6 +474,11 @@ impl Tasks {
                     false => effects.push(Effect::DrainDeadline(who.clone())),
                 }
             }
+            // Never restored: there is no process.
+            Phase::Created if who.is_init() && process.pid == 0 => {
+                process.delete = Some(ticket);
+                self.delete_drained(who, effects);
+            }
             // Never started: an init is killed first, and its exit is published first.
             Phase::Created if who.is_init() && !others => {
                 process.delete = Some(ticket);
@@ -484,7 +508,10 @@ impl Tasks {
 
     fn delete_drained(&mut self, who: &ProcessId, effects: &mut Effects) {
         if who.is_init() {
-            effects.push(Effect::Remove(who.container.clone()));
+            // A checkpoint that is being written holds the container's lock.
+            if self.tasks.get(&who.container).is_some_and(|task| task.checkpoint.is_none()) {
+                effects.push(Effect::Remove(who.container.clone()));
+            }
             return;
         }
         let Some(process) = self.tasks.get_mut(&who.container).and_then(|task| task.execs.remove(&who.exec)) else {
@@ -578,6 +605,7 @@ impl Task {
                 stderr: stdio.stderr.uri.clone(),
                 terminal: stdio.terminal,
             }),
+            checkpoint: self.images.as_ref().map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
             pid: self.init.pid,
         })
     }
@@ -628,14 +656,14 @@ impl Task {
             Phase::Stopped => refuse(effects, ticket, Code::NotFound, "process already finished"),
             _ if process.pending_exit.is_some() => refuse(effects, ticket, Code::NotFound, "process already finished"),
             Phase::Creating(_) => refuse(effects, ticket, Code::FailedPrecondition, "process not created"),
-            _ if who.is_init() => effects.push(Effect::Signal(ticket, who.container.clone(), kill)),
             _ if process.pid == 0 => refuse(effects, ticket, Code::FailedPrecondition, "process not created"),
+            _ if who.is_init() => effects.push(Effect::Signal(ticket, who.container.clone(), kill)),
             _ => effects.push(Effect::SignalExec(ticket, process.pid, kill.signal)),
         }
     }
 
     fn pids(&mut self, ticket: Ticket, id: String, effects: &mut Effects) {
-        if self.init.phase == Phase::Stopped || self.init.pending_exit.is_some() {
+        if self.init.phase == Phase::Stopped || self.init.pending_exit.is_some() || self.init.pid == 0 {
             // A containerd that comes back takes a task without any process for a leak, and throws
             // away the exit status that it would have asked for next.
             let info = messages::ProcessInfo { pid: self.init.pid, info: None };
@@ -660,19 +688,6 @@ impl Task {
             (_, false) => refuse(effects, ticket, Code::FailedPrecondition, format!("container not paused: {id}")),
         }
     }
-}
-
-/// Processes as `Pids` answers them.
-pub fn process_infos(pids: &[i32], named: &[(u32, String)]) -> messages::PidsResponse {
-    let info = |pid: &i32| {
-        let pid = u32::try_from(*pid).ok()?;
-        let exec = named.iter().find(|(number, _)| *number == pid);
-        let info = exec.map(|(_, exec)| {
-            Any::of("containerd.runc.v1.ProcessDetails", &messages::ProcessDetails { exec_id: exec.clone() })
-        });
-        Some(messages::ProcessInfo { pid, info })
-    };
-    messages::PidsResponse { processes: pids.iter().filter_map(info).collect() }
 }
 
 #[cfg(test)]

@@ -140,6 +140,7 @@ fn requests_and_answers_of_the_task_service_are_containerds() {
     same::<ours::CloseIoRequest>(&api::CloseIORequest::descriptor(), &[]);
     same::<ours::PidsResponse>(&api::PidsResponse::descriptor(), &[]);
     same::<ours::UpdateRequest>(&api::UpdateTaskRequest::descriptor(), &["annotations"]);
+    same::<ours::CheckpointRequest>(&api::CheckpointTaskRequest::descriptor(), &[]);
     same::<ours::WaitResponse>(&api::WaitResponse::descriptor(), &[]);
     same::<ours::StatsResponse>(&api::StatsResponse::descriptor(), &[]);
     same::<ours::ConnectResponse>(&api::ConnectResponse::descriptor(), &[]);
@@ -151,9 +152,8 @@ fn types_that_others_contain_are_containerds() {
     same::<ours::Timestamp>(&timestamp::Timestamp::descriptor(), &[]);
     same::<ours::Mount>(&api::Mount::descriptor(), &[]);
     same::<ours::ProcessInfo>(&api::ProcessInfo::descriptor(), &[]);
-    // Criu's, which nothing is done with, and what no containerd sends any more.
-    let left_out = ["criu_image_path", "criu_work_path"];
-    same::<ours::Options>(&oci::Options::descriptor(), &left_out);
+    same::<ours::Options>(&oci::Options::descriptor(), &[]);
+    same::<ours::CheckpointOptions>(&oci::CheckpointOptions::descriptor(), &[]);
     same::<ours::ProcessDetails>(&oci::ProcessDetails::descriptor(), &[]);
     same::<ours::RuntimeInfo>(&introspection::RuntimeInfo::descriptor(), &[]);
     same::<ours::RuntimeVersion>(&introspection::RuntimeVersion::descriptor(), &[]);
@@ -172,7 +172,8 @@ fn events_are_containerds() {
     same::<events::ForwardRequest>(&api::ForwardRequest::descriptor(), &[]);
     same::<events::Envelope>(&containerd_shim_protos::shim::event::Envelope::descriptor(), &[]);
     // A restored task's image: there is none.
-    same::<events::TaskCreate>(&task_events::TaskCreate::descriptor(), &["checkpoint"]);
+    same::<events::TaskCreate>(&task_events::TaskCreate::descriptor(), &[]);
+    same::<events::TaskCheckpointed>(&task_events::TaskCheckpointed::descriptor(), &[]);
     same::<events::TaskIo>(&task_events::TaskIO::descriptor(), &[]);
     same::<events::TaskStart>(&task_events::TaskStart::descriptor(), &[]);
     same::<events::TaskDelete>(&task_events::TaskDelete::descriptor(), &[]);

@@ -275,7 +275,7 @@ fn every_call_of_either_service_does_what_it_says() {
         refused(client.done("Update", &update(br#"{"pids":{"limit":"many"}}"#)), UNKNOWN, "pids");
         refused(client.done("Update", &UpdateRequest { id: "a".into(), resources: None }), INVALID, "no resources");
 
-        refused(client.done("Checkpoint", &shim.process("")), UNIMPLEMENTED, "checkpoint");
+        refused(client.done("Checkpoint", &shim.process("")), INVALID, "no path given");
         refused(client.done("Restart", &shim.process("")), UNIMPLEMENTED, "Restart");
         refused(shim.kill(&mut client, "", 99, false), UNKNOWN, "99");
         refused(shim.kill(&mut client, "e", 99, false), INVALID, "unknown signal 99");

@@ -29,7 +29,7 @@ pub fn restore(shell: &Shell<'_>, options: &cli::Restore) -> Result<u8> {
         pid_file: options.pid_file.clone(),
         no_pivot: false,
         no_new_keyring: true,
-        give_fifos: false,
+        give_fifos: options.give_fifos,
         preserve_fds: 0,
         id: options.id.clone(),
     };

@@ -14,6 +14,7 @@ use crate::task::{CreateSpec, ExecSpec, Input, NewProcess, ProcessId, Stdio};
 use crate::ttrpc::{Code, Failure};
 use crate::{bundle, rootfs};
 
+use super::checkpoint::restore_arguments;
 use super::streams::{PendingSpawn, Streams, console_socket};
 use super::{ContainerEntry, Ctx, Driver, Timer, Work, log, pid_of};
 
@@ -33,17 +34,23 @@ impl Driver {
         // Of an earlier task with this bundle.
         bundle::remove_exit(&dir, "");
         let mounted = rootfs::mount(&spec.rootfs, &dir.join("rootfs"))?;
-        let entry = ContainerEntry { bundle: dir.clone(), options: spec.options, mounted: Some(mounted) };
+        let from_checkpoint = spec.checkpoint.is_some();
+        let entry =
+            ContainerEntry { bundle: dir.clone(), options: spec.options, from_checkpoint, mounted: Some(mounted) };
         let mut command = self.runtime(&entry, &dir.join("log.json"));
         // When the shim is killed, `delete` removes what is there. Nothing may be created after that.
         child::die_with_parent(&mut command);
-        command.arg("create").arg("--bundle").arg(&dir).arg("--pid-file").arg(dir.join("init.pid"));
+        match &spec.checkpoint {
+            Some(images) => restore_arguments(&mut command, &entry, images),
+            None => drop(command.arg("create")),
+        }
+        command.arg("--bundle").arg(&dir).arg("--pid-file").arg(dir.join("init.pid"));
         // containerd has made them for this container alone.
         command.arg("--give-fifos");
         if entry.options.no_pivot_root {
             command.arg("--no-pivot");
         }
-        if entry.options.no_new_keyring {
+        if entry.options.no_new_keyring && !from_checkpoint {
             command.arg("--no-new-keyring");
         }
         self.containers.insert(who.container.clone(), entry);
@@ -69,7 +76,7 @@ impl Driver {
         self.spawn_runtime(who, command, spec.stdio, ctx)
     }
 
-    fn entry(&self, id: &str) -> Result<&ContainerEntry> {
+    pub(super) fn entry(&self, id: &str) -> Result<&ContainerEntry> {
         self.containers.get(id).ok_or_else(|| Error::new(format!("no bundle of {id}")))
     }
 
@@ -97,7 +104,7 @@ impl Driver {
         streams.stdio = stdio;
         command.arg(&who.container);
         self.streams.insert(who.clone(), streams);
-        let Some(ready) = ready else { return self.spawn(who, &mut command) };
+        let Some(ready) = ready else { return self.spawn_or_hold(who, command, ctx) };
         let token = ctx.epoll.read(&ready, Source::LoggerReady(who.clone())).context("epoll_ctl")?;
         if let Some(streams) = self.streams.get_mut(who) {
             streams.pending_spawn = Some(PendingSpawn { command, ready, token, writes_ready });
@@ -106,10 +113,14 @@ impl Driver {
         Ok(())
     }
 
-    fn spawn(&mut self, who: &ProcessId, command: &mut Command) -> Result<()> {
-        let child = self.spawn_in_bundle(&who.container, command)?;
-        let work = if who.is_init() { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
-        self.work.insert(pid_of(&child), work);
+    fn spawn_or_hold(&mut self, who: &ProcessId, mut command: Command, ctx: &mut Ctx) -> Result<()> {
+        if who.is_init() && self.entry(&who.container)?.from_checkpoint {
+            self.hold_restore(who, command, ctx);
+        } else {
+            let child = self.spawn_in_bundle(&who.container, &mut command)?;
+            let work = if who.is_init() { Work::Create(who.clone()) } else { Work::Exec(who.clone()) };
+            self.work.insert(pid_of(&child), work);
+        }
         // With one container there are descriptors enough.
         if who.is_init() && self.containers.len() > 1 {
             self.store_fds(who);
@@ -119,7 +130,7 @@ impl Driver {
 
     /// A logging program is ready, or has ended.
     pub fn logger_ready(&mut self, who: &ProcessId, ctx: &mut Ctx) {
-        let Some(mut pending) = self.streams.get_mut(who).and_then(|streams| streams.pending_spawn.take()) else {
+        let Some(pending) = self.streams.get_mut(who).and_then(|streams| streams.pending_spawn.take()) else {
             return;
         };
         ctx.epoll.remove(&pending.ready, pending.token);
@@ -127,7 +138,7 @@ impl Driver {
             let text = "the logging program is not ready: it has closed descriptor 5, and written nothing to it before";
             return self.create_failed(who, Failure::new(Code::Unknown, text), ctx);
         }
-        if let Err(error) = self.spawn(who, &mut pending.command) {
+        if let Err(error) = self.spawn_or_hold(who, pending.command, ctx) {
             self.create_failed(who, error.into(), ctx);
         }
     }
@@ -173,7 +184,8 @@ impl Driver {
         }
     }
 
-    fn created(&mut self, who: &ProcessId, status: u8, ctx: &mut Ctx) -> Result<NewProcess> {
+    /// What a new container of the runtime's has to offer.
+    pub(super) fn created(&mut self, who: &ProcessId, status: u8, ctx: &mut Ctx) -> Result<NewProcess> {
         self.outcome(&who.container, "log.json", status)?;
         self.log_warnings(&who.container, "log.json");
         let entry = self.containers.get_mut(&who.container);
@@ -219,7 +231,7 @@ impl Driver {
     }
 
     /// Into containerd's log: what was asked for and a process does not get.
-    fn log_warnings(&self, id: &str, log_file: &str) {
+    pub(super) fn log_warnings(&self, id: &str, log_file: &str) {
         let Some(entry) = self.containers.get(id) else { return };
         for text in bundle::messages(&entry.bundle.join(log_file), "warning") {
             log("warning", &format!("{id}: {text}"));

@@ -11,8 +11,9 @@ use cleat::container::Container;
 use cleat::error::{Context, Error, Kind, Result};
 use prost::Message;
 
+use crate::messages::{self, Any};
 use crate::rootfs;
-use crate::task::{Input, ProcessId, Ticket, process_infos};
+use crate::task::{Input, ProcessId, Ticket};
 use crate::ttrpc::Failure;
 
 use super::{Ctx, Driver, Work, pid_of};
@@ -104,6 +105,19 @@ fn read_pids(mut list: File) -> Result<Vec<i32>> {
 
 fn answer(request: &PidsRequest, pids: std::result::Result<Vec<i32>, Failure>, ctx: &mut Ctx) {
     ctx.answer(request.ticket, pids.map(|pids| process_infos(&pids, &request.named).encode_to_vec()));
+}
+
+/// Processes as `Pids` answers them.
+fn process_infos(pids: &[i32], named: &[(u32, String)]) -> messages::PidsResponse {
+    let info = |pid: &i32| {
+        let pid = u32::try_from(*pid).ok()?;
+        let exec = named.iter().find(|(number, _)| *number == pid);
+        let info = exec.map(|(_, exec)| {
+            Any::of("containerd.runc.v1.ProcessDetails", &messages::ProcessDetails { exec_id: exec.clone() })
+        });
+        Some(messages::ProcessInfo { pid, info })
+    };
+    messages::PidsResponse { processes: pids.iter().filter_map(info).collect() }
 }
 
 fn is_vast(container: &Container) -> bool {

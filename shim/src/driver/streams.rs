@@ -46,6 +46,8 @@ pub(super) struct Streams {
     /// Where a logging program reads what is written to the terminal.
     pub(super) logger_stdin: Option<OwnedFd>,
     pub(super) pending_spawn: Option<PendingSpawn>,
+    /// `cleat restore` with its streams, until the container is restored.
+    pub(super) restore: Option<Command>,
     /// `Drained` has been asked for.
     pub(super) draining: bool,
 }

@@ -34,6 +34,8 @@ pub struct TaskCreate {
     pub rootfs: Vec<Mount>,
     #[prost(message, optional, tag = "4")]
     pub io: Option<TaskIo>,
+    #[prost(string, tag = "5")]
+    pub checkpoint: String,
     #[prost(uint32, tag = "6")]
     pub pid: u32,
 }
@@ -94,6 +96,15 @@ pub struct TaskNamed {
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
+pub struct TaskCheckpointed {
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    /// The directory of the images.
+    #[prost(string, tag = "2")]
+    pub checkpoint: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
 pub struct TaskExecAdded {
     #[prost(string, tag = "1")]
     pub container_id: String,
@@ -122,6 +133,7 @@ pub enum Event {
     ExecStarted(TaskExecStarted),
     Paused(TaskNamed),
     Resumed(TaskNamed),
+    Checkpointed(TaskCheckpointed),
     Oom(TaskNamed),
 }
 
@@ -138,6 +150,7 @@ impl Event {
             Event::ExecStarted(event) => ("/tasks/exec-started", any("TaskExecStarted", event.encode_to_vec())),
             Event::Paused(event) => ("/tasks/paused", any("TaskPaused", event.encode_to_vec())),
             Event::Resumed(event) => ("/tasks/resumed", any("TaskResumed", event.encode_to_vec())),
+            Event::Checkpointed(event) => ("/tasks/checkpointed", any("TaskCheckpointed", event.encode_to_vec())),
             Event::Oom(event) => ("/tasks/oom", any("TaskOOM", event.encode_to_vec())),
         }
     }

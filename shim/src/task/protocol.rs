@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::messages::events::Event;
-use crate::messages::{Mount, Options, Timestamp};
+use crate::messages::{CheckpointOptions, Mount, Options, Timestamp};
 use crate::stdio::Target;
 use crate::ttrpc::{Answer, Failure};
 
@@ -91,7 +91,7 @@ pub enum Verb {
     Update(Vec<u8>),
     Stats,
     Connect,
-    Checkpoint,
+    Checkpoint(Box<CheckpointSpec>),
     Shutdown,
 }
 
@@ -110,6 +110,17 @@ pub struct CreateSpec {
     pub rootfs: Vec<Mount>,
     pub stdio: Stdio,
     pub options: Options,
+    /// The directory of the images that it is restored from when it is started.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// What a checkpoint is to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CheckpointSpec {
+    /// The directory of the images.
+    pub images: PathBuf,
+    /// As the request has them.
+    pub options: CheckpointOptions,
 }
 
 /// What a further process is to be.
@@ -134,7 +145,8 @@ pub struct Kill {
 #[allow(missing_docs)]
 pub enum Input {
     Call(Ticket, Call),
-    /// `cleat create` or `cleat exec` has ended; an init waits for its start.
+    /// `cleat create`, `cleat exec` or `cleat restore` has ended; an init that was created waits for its start. One that
+    /// will be restored has no pid until then.
     Created(ProcessId, Result<NewProcess, Failure>),
     /// `cleat start` has ended.
     Started(ProcessId, Result<(), Failure>),
@@ -148,6 +160,8 @@ pub enum Input {
     Removed(String, Result<(), Failure>),
     /// A container was frozen (or thawed), or could not be.
     Frozen(Ticket, String, bool, Result<(), Failure>),
+    /// `cleat checkpoint` has ended: the directory of the images.
+    Checkpointed(String, PathBuf, Result<(), Failure>),
     /// The kernel has OOM-killed a process of a container.
     Oom(String),
 }
@@ -169,10 +183,14 @@ pub struct NewProcess {
 pub enum Effect {
     Answer(Ticket, Answer),
     Publish(Event),
-    /// Mount the root file system, open the streams, and run `cleat create`.
+    /// Mount the root file system, open the streams, and run `cleat create`, unless it will be restored.
     Create(String, Box<CreateSpec>),
     /// Run `cleat start`.
     StartInit(String),
+    /// Run `cleat restore`: `Created` follows.
+    RestoreInit(String),
+    /// Run `cleat checkpoint`: `Checkpointed` follows.
+    Checkpoint(String, Box<CheckpointSpec>),
     /// Open the streams and run `cleat exec`.
     StartExec(ProcessId, Box<ExecSpec>),
     /// Write down how a process ended, before the exit is published.
