@@ -355,24 +355,30 @@ impl Plan {
         annotations::unknown(&spec.annotations, host.rootless(), findings);
         let filter = init_filter(spec, process.as_mut(), &namespaces, findings);
         let scheduling = init_scheduling(spec, findings);
-        let rdt = spec.linux.intel_rdt.as_ref();
-        let rdt =
-            findings.keep(rdt.map(|asked| resctrl::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
+        let group = |asked| resctrl::decide(asked, &request.id, host.resctrl.as_ref());
+        let rdt = findings.keep(spec.linux.intel_rdt.as_ref().map(group).transpose());
         let entry = Entry::decide(&namespaces, join, &mut fds, spec, host, findings);
         let hook_log = hook_log(spec, findings);
-        let create_container = (spec.hooks.create_container.as_slice(), "createContainer");
-        let start_container = (spec.hooks.start_container.as_slice(), "startContainer");
-        let mut of_init = |list| hooks::of_init(list, &hook_log, &mut fds, findings);
-        let (create_container, start_container) = (of_init(create_container), of_init(start_container));
+        let mut of_init = |list: &[_], kind| hooks::of_init((list, kind), &hook_log, &mut fds, findings);
+        let create_container = of_init(&spec.hooks.create_container, "createContainer");
+        let start_container = of_init(&spec.hooks.start_container, "startContainer");
         let listener = request.start_later.then(|| push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen));
         let start = findings.keep(listener.transpose()).unwrap_or_default();
         let mut mount_fds = Vec::new();
         // The container's root may not be allowed on the way to what the caller can reach.
         let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
         let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
-        let (dir, own) = (&rootfs, cgroup.as_ref());
-        let input =
-            RootInput { request, spec, rootfs: dir, namespaces: &namespaces, host, host_opens, ids, cgroup: own };
+        let (rootfs_dir, own) = (&rootfs, cgroup.as_ref());
+        let input = RootInput {
+            request,
+            spec,
+            rootfs: rootfs_dir,
+            namespaces: &namespaces,
+            host,
+            host_opens,
+            ids,
+            cgroup: own,
+        };
         let init_root = init_root(&input, &mut mount_fds, findings);
         warn_of_devices(spec, host, cgroup.as_ref(), &init_root, findings);
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
