@@ -80,7 +80,7 @@ impl EngineHost {
     ///
     /// # Panics
     /// It does not come up.
-    fn start() -> EngineHost {
+    pub fn start() -> EngineHost {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/engines/root");
         let Ok(root) = root.canonicalize() else { skip("no Podman and no Docker are here; make engines fetches them") };
         let (dir, cgroup) = (TempDir::new(), cgroup_root().join(unique_name()));

@@ -344,7 +344,6 @@ impl Plan {
         let namespaces = Namespaces::decide(&spec.linux.namespaces, findings);
         let id_maps = findings.keep(id_maps(spec, &namespaces, host));
         let ids = Ids::of_create(id_maps.as_ref(), &namespaces, host);
-        let user_namespace = namespaces.has(NEWUSER);
         let cgroup = cgroup::decide(request, spec, host, &namespaces, limits, findings);
         let owner = cgroup::owner(spec, &namespaces, id_maps.as_ref());
         let cgroup = cgroup.map(|cgroup| Cgroup { owner, ..cgroup });
@@ -359,32 +358,19 @@ impl Plan {
         let rdt = findings.keep(spec.linux.intel_rdt.as_ref().map(group).transpose());
         let entry = Entry::decide(&namespaces, join, &mut fds, spec, host, findings);
         let hook_log = hook_log(spec, findings);
-        let mut of_init = |list: &[_], kind| hooks::of_init((list, kind), &hook_log, &mut fds, findings);
-        let create_container = of_init(&spec.hooks.create_container, "createContainer");
-        let start_container = of_init(&spec.hooks.start_container, "startContainer");
+        let (create_container, start_container) = hooks_of_init(spec, &hook_log, &mut fds, findings);
         let listener = request.start_later.then(|| push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen));
         let start = findings.keep(listener.transpose()).unwrap_or_default();
         let mut mount_fds = Vec::new();
-        // The container's root may not be allowed on the way to what the caller can reach.
-        let another = host.euid == 0 || id_maps.as_ref().is_some_and(|maps| !ids::root_is(maps, host.euid));
-        let host_opens = user_namespace && namespaces.new & NEWNS != 0 && another;
-        let (rootfs_dir, own) = (&rootfs, cgroup.as_ref());
-        let input = RootInput {
-            request,
-            spec,
-            rootfs: rootfs_dir,
-            namespaces: &namespaces,
-            host,
-            host_opens,
-            ids,
-            cgroup: own,
-        };
+        let host_opens = host_opens(host, &namespaces, id_maps.as_ref());
+        let (dir, own) = (&rootfs, cgroup.as_ref());
+        let input =
+            RootInput { request, spec, rootfs: dir, namespaces: &namespaces, host, host_opens, ids, cgroup: own };
         let init_root = init_root(&input, &mut mount_fds, findings);
         warn_of_devices(spec, host, cgroup.as_ref(), &init_root, findings);
         let terminal = spec.process.as_ref().filter(|p| p.terminal).map(|p| terminal(p, true));
         let terminal = findings.keep(terminal.transpose());
-        let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
-        let runtime_hooks = [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat();
+        let runtime_hooks = runtime_hooks(spec, findings);
         let net_devices = netdev::decide(spec, &namespaces, host, findings);
         let init = wire::Plan {
             drop_groups,
@@ -429,6 +415,31 @@ impl Plan {
         };
         Plan { host: host_half, init, warnings: Vec::new() }
     }
+}
+
+/// Whether the host half opens what is mounted: the container's root may not be allowed on the way to what the caller can
+/// reach.
+fn host_opens(host: &Host, namespaces: &Namespaces, id_maps: Option<&IdMaps>) -> bool {
+    let another = host.euid == 0 || id_maps.is_some_and(|maps| !ids::root_is(maps, host.euid));
+    namespaces.has(NEWUSER) && namespaces.new & NEWNS != 0 && another
+}
+
+/// Hooks that the init runs: `createContainer`, `startContainer`.
+fn hooks_of_init(
+    spec: &Spec,
+    log: &HookLog,
+    fds: &mut Vec<CreateFd>,
+    findings: &mut Findings,
+) -> (wire::Hooks, wire::Hooks) {
+    let mut of_init = |list: &[_], kind| hooks::of_init((list, kind), log, fds, findings);
+    let create_container = of_init(&spec.hooks.create_container, "createContainer");
+    (create_container, of_init(&spec.hooks.start_container, "startContainer"))
+}
+
+/// Hooks that the host half runs before the container is made.
+fn runtime_hooks(spec: &Spec, findings: &mut Findings) -> Vec<wire::Hook> {
+    let prestart = hooks(&spec.hooks.prestart, "prestart", findings);
+    [prestart, hooks(&spec.hooks.create_runtime, "createRuntime", findings)].concat()
 }
 
 fn check_version(version: &str) -> Result<()> {

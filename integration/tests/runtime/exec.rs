@@ -222,7 +222,7 @@ fn exec_capabilities_are_never_inheritable() {
 #[test]
 fn exec_ignores_unknown_capabilities_and_an_empty_cwd() {
     let runtime = Runtime::new();
-    let bundle = sleeper().set("/process/cwd", json!("/proc"));
+    let bundle = Bundle::sleeper().set("/process/cwd", json!("/proc"));
     let container = runtime.start_ready(&bundle);
     let own = container.exec(["/probe"]).json()["capabilities"].clone();
     let mut names = vec!["CAP_NOSUCH"];
@@ -241,7 +241,7 @@ fn exec_ignores_unknown_capabilities_and_an_empty_cwd() {
 fn exec_starts_what_cannot_be_executed() {
     not_on_peer!("crun's exec does not know of it");
     let runtime = Runtime::new();
-    let bundle = sleeper().with_file("/text", "echo\n").with_mode("/text", 0o755);
+    let bundle = Bundle::sleeper().with_file("/text", "echo\n").with_mode("/text", 0o755);
     let container = runtime.start_ready(&bundle);
     let outcome = container.exec(["/text"]).exits(255);
     assert_eq!(outcome.stderr, "exec /text: exec format error\n");

@@ -690,7 +690,7 @@ fn an_expression_names_many_containers() {
     let runtime = Runtime::new();
     let name = unique_name();
     let ids = ["a1", "a2", "b1"].map(|end| format!("{name}-{end}"));
-    let bundles = ids.each_ref().map(|_| sleeper());
+    let bundles = ids.each_ref().map(|_| Bundle::sleeper());
     for (id, bundle) in ids.iter().zip(&bundles) {
         let _ = runtime.call(["create", "--bundle"]).arg(bundle.path()).arg(id).outcome().ok();
     }

@@ -1,5 +1,7 @@
 //! The shim mounts the root file system that containerd names: layers of other owners, a file system in a file.
 
+#![allow(clippy::expect_used, reason = "a test fails by saying what it expected")]
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
