@@ -311,14 +311,15 @@ fn init_settings(request: &Request, spec: &Spec, namespaces: &Namespaces, findin
     }
 }
 
-/// Where hooks print, if there are any: an annotation decides nothing else.
-fn hook_log(spec: &Spec, findings: &mut Findings) -> HookLog {
+/// Where hooks print, if there are any: an annotation decides nothing else. And those that the init runs.
+fn init_hooks(spec: &Spec, fds: &mut Vec<CreateFd>, findings: &mut Findings) -> (HookLog, [wire::Hooks; 2]) {
     let hooks = &spec.hooks;
     let of_host = [&hooks.prestart, &hooks.create_runtime, &hooks.poststart, &hooks.poststop];
-    if of_host.iter().chain(&[&hooks.create_container, &hooks.start_container]).all(|list| list.is_empty()) {
-        return HookLog::default();
-    }
-    findings.keep(HookLog::of(&spec.annotations))
+    let of_init = [(&hooks.create_container, "createContainer"), (&hooks.start_container, "startContainer")];
+    let is_none = of_host.iter().chain(&of_init.map(|(list, _)| list)).all(|list| list.is_empty());
+    let log = if is_none { HookLog::default() } else { findings.keep(HookLog::of(&spec.annotations)) };
+    let of_init = of_init.map(|(list, kind)| hooks::of_init((list.as_slice(), kind), &log, fds, findings));
+    (log, of_init)
 }
 
 impl Plan {
@@ -359,11 +360,7 @@ impl Plan {
         let rdt =
             findings.keep(rdt.map(|asked| resctrl::decide(asked, &request.id, host.resctrl.as_ref())).transpose());
         let entry = Entry::decide(&namespaces, join, &mut fds, spec, host, findings);
-        let hook_log = hook_log(spec, findings);
-        let create_container = (spec.hooks.create_container.as_slice(), "createContainer");
-        let start_container = (spec.hooks.start_container.as_slice(), "startContainer");
-        let mut of_init = |list| hooks::of_init(list, &hook_log, &mut fds, findings);
-        let (create_container, start_container) = (of_init(create_container), of_init(start_container));
+        let (hook_log, [create_container, start_container]) = init_hooks(spec, &mut fds, findings);
         let listener = request.start_later.then(|| push_fd(&mut fds, CreateFd::StartListener).map(wire::Start::Listen));
         let start = findings.keep(listener.transpose()).unwrap_or_default();
         let mut mount_fds = Vec::new();
