@@ -133,8 +133,7 @@ pub(crate) fn process(
     }
 }
 
-/// The environment, and whether `HOME` is to be put into it: where there are other variables, and not this one, as with
-/// runc. (An empty one is none.)
+/// The environment, and whether `HOME` is not in it. (An empty one is none, as with runc.)
 fn environment(process: &spec::Process, request: &Request, findings: &mut Findings) -> (Vec<Text>, bool) {
     let named = findings.each(&process.env, |index, var| match var.split_once('=') {
         Some((name, _)) if !name.is_empty() => Ok((name, var)),
@@ -155,7 +154,7 @@ fn environment(process: &spec::Process, request: &Request, findings: &mut Findin
         env.retain(|var| !["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="].iter().any(|name| var.starts_with(name)));
     }
     env.retain(|var| *var != "HOME=");
-    let find_home = !process.env.is_empty() && !env.iter().any(|var| var.starts_with("HOME="));
+    let find_home = !env.iter().any(|var| var.starts_with("HOME="));
     let mut env = findings.keep(env.into_iter().map(text).collect::<Result<Vec<Text>>>());
     if request.notify_dir.is_some() {
         env.extend(text("NOTIFY_SOCKET=/run/notify/notify.sock"));
