@@ -65,7 +65,7 @@ fn works(host: &EngineHost) {
 }
 
 #[test]
-fn it_works_docker_runtime() {
+fn it_works_by_path() {
     works(&docker!(&docker_runtime()));
 }
 
