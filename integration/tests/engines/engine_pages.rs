@@ -145,14 +145,3 @@ fn a_node_is_prepared_and_left_as_it_was() {
     host.prints("HOST= sh /tmp/image/node remove", "cleat on engines: removed\n");
     host.prints(there, "systemctl\n0\n");
 }
-
-#[test]
-fn buildahs_page_is_right() {
-    let host = host();
-    if host.sh("command -v buildah").code != 0 {
-        integration::skip("target/engines was made without buildah; remove it, make engines fetches it");
-    }
-    let _ = host.sh("podman import -q -c 'CMD [\"sh\"]' /image.tar $I").ok();
-    follow(&host, "buildah.md");
-    host.prints("buildah containers --quiet", "");
-}

@@ -7,8 +7,8 @@ use clap_complete::{Shell, generate};
 use anyhow::{Context, Result, bail};
 
 /// Commands whose first argument is a container that exists.
-const OF_A_CONTAINER: [&str; 11] =
-    ["start", "state", "ps", "kill", "delete", "exec", "pause", "resume", "events", "update", "audit"];
+const OF_A_CONTAINER: [&str; 12] =
+    ["start", "state", "ps", "kill", "delete", "exec", "pause", "resume", "events", "update", "checkpoint", "audit"];
 
 /// A function for zsh.
 const ZSH_CONTAINERS: &str = r#"

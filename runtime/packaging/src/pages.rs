@@ -121,6 +121,27 @@ fn of_life() -> Vec<Page> {
         Page::command("resume", &["Thaws the processes of the container *ID*, which `cleat-pause`(8) has frozen."])
             .example("Let a paused container go on:", "cleat resume web")
             .also(&["cleat(8)", "cleat-pause(8)"]),
+        Page::command("checkpoint", &[
+            "Saves the processes of the container *ID* to files, by `criu`(8), and deletes the container, unless \
+             `--leave-running` or `--pre-dump` is given. It takes root. Options are those of runc; `--network-lock` and \
+             `--tcp-close` are those of crun.",
+            "What cannot be saved is refused before anything is frozen; `cleat-check`(8) `--checkpoint` says it \
+             earlier. When CRIU fails, the container runs on, and the message quotes CRIU's log and names it.",
+            "The images have all that the processes know, keys and passwords among it.",
+        ])
+        .example("Save a container, and go on with it under another name:", "cleat checkpoint --image-path /var/ckpt web\ncleat restore -d --image-path /var/ckpt -b /srv/web web2")
+        .example("Freeze it only for what has changed since:", "cleat checkpoint --pre-dump --image-path /var/ckpt/1 web\ncleat checkpoint --parent-path ../1 --image-path /var/ckpt/2 web")
+        .also(&["cleat(8)", "cleat-restore(8)", "cleat-check(8)", "criu(8)"]),
+        Page::command("restore", &[
+            "Creates the container *ID* from a checkpoint and the bundle's *config.json*, and waits for its end as \
+             `cleat-run`(8) does, or with `--detach` returns when it runs. Limits, mounts and namespaces are those of \
+             *config.json*; memory and open files are those of the images. Standard streams are those of `cleat`.",
+            "Before anything runs, what was restored is compared with *config.json*. If it is more, it is killed, and \
+             the message names each difference.",
+        ])
+        .section("EXIT STATUS", &["That of the program; with `--detach` 0. 1: nothing was restored, and nothing is left."])
+        .example("Many containers from one checkpoint:", "cleat restore -d --image-path /var/ckpt --work-path /run/a -b /srv/web a\ncleat restore -d --image-path /var/ckpt --work-path /run/b -b /srv/web b")
+        .also(&["cleat(8)", "cleat-checkpoint(8)", "cleat-audit(8)", "criu(8)"]),
         Page::command("update", &[
             "Changes the limits of the container *ID* while it runs. Limits that are not named stay as they are. What is \
              given as an option overrides what the file of `--resources` says.",
@@ -386,6 +407,7 @@ pub(crate) fn configuration() -> Page {
         "| `NoNewKeyring` | Boolean: do not create a session keyring for each container.",
         "| `ShimCgroup` | The cgroup that the shim itself enters.",
         "| `IoUid`, `IoGid` | The owner of the containers' standard streams.",
+        "| `CriuImagePath`, `CriuWorkPath` | The directories of a checkpoint's images and of CRIU's log.",
         "| `TaskApiAddress`, `TaskApiVersion` | The address of a server that is there already, and its version.",
     ])
     .section("ANNOTATIONS", &annotations.iter().map(String::as_str).collect::<Vec<_>>())
