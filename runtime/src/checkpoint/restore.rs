@@ -56,7 +56,7 @@ pub struct RestoredContainer {
 pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Result<RestoredContainer> {
     dump::check_privileges()?;
     let request = &parameters.request;
-    container::check_id(&request.id)?;
+    parameters.store.check_free(&request.id)?;
     let images = Images::open(&dump::images_path(options.image_path.as_deref()))?;
     images.is_complete()?;
     let work = Images::make(options.work_path.as_deref().unwrap_or(&images.path))?;
