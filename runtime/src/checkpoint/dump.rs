@@ -44,6 +44,12 @@ pub fn dump(container: &Container, options: &Checkpoint, warn: &dyn Fn(&str)) ->
     let parent = parent(options)?;
     let mode = options::cgroups_mode(options.manage_cgroups_mode.as_deref())?;
     options::empty_namespaces(&options.empty_ns)?;
+    let left = external::outsiders(container);
+    if !left.is_empty() {
+        warn(&format!(
+            "processes {left:?} are not saved: CRIU saves the first process and its descendants, not those of exec"
+        ));
+    }
     let dump = Dump { container, options, asked: &asked, mode, parent };
     let mut opts = dump.opts()?;
     let criu = Criu::prepare(Execution::default())?;
@@ -61,7 +67,7 @@ pub(super) fn look(
 ) -> Result<(Vec<ExtMount>, Vec<String>, Vec<ExternalFile>)> {
     let pid = container.record.init_process_pid;
     let points = MountPoints::of(root, pid)?;
-    let mounts = external::dumped_mounts(root, &points)?;
+    let mounts = external::dumped_mounts(plan, root, &points)?;
     let files = external::open_files(container, &points)?;
     let mut names = external::namespaces(plan, pid)?;
     names.extend(files.iter().map(|file| file.key.clone()));

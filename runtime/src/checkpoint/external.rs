@@ -54,11 +54,22 @@ fn binds(root: &Root) -> impl Iterator<Item = (PathBuf, PathBuf, bool)> {
     mounts.chain(root.devices.iter().map(|device| (path(&device.path), path(&device.path), false)))
 }
 
+/// Where a container with a user namespace of its own has the cgroup file system: CRIU, whose cgroup namespace belongs to the
+/// host, cannot mount it there, and is given one.
+pub(super) fn cgroup_mounts(plan: &Plan) -> impl Iterator<Item = PathBuf> {
+    let own = plan.host.namespaces & crate::plan::NEWUSER != 0;
+    let mounts = plan.init.root.iter().flat_map(|root| &root.mounts);
+    mounts.filter_map(move |mount| match &mount.kind {
+        MountKind::New { fstype, .. } if own && fstype.to_bytes() == b"cgroup2" => Some(path(&mount.target)),
+        _ => None,
+    })
+}
+
 /// Mounts of the host that the container has, for a dump. Each is known by where it is.
 ///
 /// # Errors
 /// A path is none that CRIU takes.
-pub(super) fn dumped_mounts(root: &Root, points: &MountPoints) -> Result<Vec<ExtMount>> {
+pub(super) fn dumped_mounts(plan: &Plan, root: &Root, points: &MountPoints) -> Result<Vec<ExtMount>> {
     let at = |wanted: &Path| points.planned.iter().find(|(path, _)| path == wanted).map(|(_, point)| point);
     let planned = |target: &Path| points.planned.iter().any(|(_, point)| point.target == target);
     let mut list = Vec::new();
@@ -70,6 +81,9 @@ pub(super) fn dumped_mounts(root: &Root, points: &MountPoints) -> Result<Vec<Ext
         for other in below.filter(|other| !planned(other)) {
             list.push(entry(other, other)?);
         }
+    }
+    for point in cgroup_mounts(plan).filter_map(|target| at(&target)) {
+        list.push(entry(&point.target, &point.target)?);
     }
     for masked in &root.masked {
         if let Some(point) = at(&path(masked)).filter(|point| point.is_null) {
@@ -167,6 +181,30 @@ pub(super) fn open_files(container: &Container, points: &MountPoints) -> Result<
         }
     }
     Ok(list)
+}
+
+/// Processes that are no descendants of the first one, as those of `exec`: CRIU does not save them.
+pub(super) fn outsiders(container: &Container) -> Vec<i32> {
+    let first = container.record.init_process_pid;
+    let pids = container.cgroup().and_then(|cgroup| cgroup.processes().ok()).unwrap_or_default();
+    let Ok(proc) = Proc::open() else { return Vec::new() };
+    let parent = |pid: i32| -> Option<i32> {
+        let text = proc.read(&format!("{pid}/stat")).ok()?;
+        // The name is in parentheses and may contain anything.
+        text[text.rfind(')')? + 1..].split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    let descends = |pid: &i32| {
+        let mut at = *pid;
+        while at > 1 && at != first {
+            match parent(at) {
+                Some(above) => at = above,
+                // It has ended.
+                None => return true,
+            }
+        }
+        at == first
+    };
+    pids.into_iter().filter(|pid| !descends(pid)).collect()
 }
 
 /// A descriptor of a process, if it is of a file outside of its mounts.

@@ -49,6 +49,9 @@ pub struct RestoredContainer {
     pub net_devices: MovedDevices,
 }
 
+/// The name of the cgroup file system there.
+const CGROUP: &str = "cgroup";
+
 /// Makes a container from a checkpoint.
 ///
 /// # Errors
@@ -334,7 +337,12 @@ impl Restoration<'_> {
         if plan.host.namespaces & plan::NEWUSER != 0 {
             let gid = plan.host.id_maps.as_ref().and_then(|maps| plan::ids::outside(&maps.gids, 0));
             self.images.let_group_search(gid)?;
-            bring_in_reach(&mut mounts, &mut ext_mnt, &self.joined())?;
+            bring_in_reach(&mut mounts, &ext_mnt, &self.joined())?;
+            for target in external::cgroup_mounts(plan) {
+                let val = mounts.path(CGROUP).to_string_lossy().into_owned();
+                ext_mnt.push(ExtMount { key: target.to_string_lossy().into_owned(), val });
+                mounts.cgroup = Some(CGROUP.into());
+            }
         }
         let mut fds = Vec::new();
         let mut inherit_fd = self.streams(&mut fds)?;
@@ -505,35 +513,28 @@ fn clone_of(path: &Path) -> Result<OwnedFd> {
     let text = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
         .map_err(|_| Error::new(format!("{}: zero byte", path.display())))?;
     let flags = sys::TreeFlags { recursive: true, nofollow: false };
-    sys::open_tree(&text, flags).context(format_args!("open_tree {}", path.display()))
+    let tree = sys::open_tree(&text, flags).context(format_args!("open_tree {}", path.display()))?;
+    // Mounts made in it must not reach the host's, whatever images say of its peers.
+    sys::enslave_mount(std::os::fd::AsFd::as_fd(&tree)).context("mount_setattr")?;
+    Ok(tree)
 }
 
 /// CRIU's mounts: the root, which is to be a mount below which nothing else lies.
 fn own_mounts(state: &Path, rootfs: OwnedFd) -> OwnMounts {
     let below = state.ancestors().find(|path| is_mount_point(path)).unwrap_or(Path::new("/"));
-    OwnMounts { base: state.into(), below: below.into(), trees: vec![(ROOT.into(), rootfs)] }
+    OwnMounts { base: state.into(), below: below.into(), trees: vec![(ROOT.into(), rootfs)], cgroup: None }
 }
 
 /// In a user namespace CRIU's processes have no right to search directories of the host's root: then the mounts are in
-/// one directory below `/`, and with them all that is bound.
-fn bring_in_reach(mounts: &mut OwnMounts, ext_mnt: &mut [ExtMount], joined: &[JoinNamespace]) -> Result<()> {
+/// one directory below `/`, in which nothing lies that is bound.
+fn bring_in_reach(mounts: &mut OwnMounts, ext_mnt: &[ExtMount], joined: &[JoinNamespace]) -> Result<()> {
     let named = |place: &Path| {
-        let paths = joined.iter().map(|own| own.ns_file.as_str());
+        let paths = joined.iter().map(|own| own.ns_file.as_str()).chain(ext_mnt.iter().map(|own| own.val.as_str()));
         paths.into_iter().any(|path| Path::new(path).starts_with(place))
     };
     let places = ["/mnt", "/media", "/srv", "/opt", "/boot", "/home", "/root"].map(Path::new);
     let base = places.into_iter().find(|place| place.is_dir() && !named(place));
     mounts.base = base.ok_or_else(|| Error::new("no directory below / that mounts could be put on"))?.into();
     mounts.below = if is_mount_point(&mounts.base) { mounts.base.clone() } else { "/".into() };
-    for (index, mount) in ext_mnt.iter_mut().enumerate() {
-        let name = format!("{index}");
-        let tree = match clone_of(Path::new(&mount.val)) {
-            // CRIU says which one it misses, if it needs it.
-            Err(_) if !Path::new(&mount.val).exists() => continue,
-            other => other?,
-        };
-        mount.val = mounts.path(&name).to_string_lossy().into_owned();
-        mounts.trees.push((name, tree));
-    }
     Ok(())
 }

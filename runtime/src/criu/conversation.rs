@@ -67,6 +67,8 @@ pub struct OwnMounts {
     pub below: PathBuf,
     /// Trees, detached, with the names that they have there.
     pub trees: Vec<(String, OwnedFd)>,
+    /// The name of a cgroup file system there, seen from CRIU's cgroup namespace.
+    pub cgroup: Option<String>,
 }
 
 impl OwnMounts {
@@ -85,6 +87,12 @@ impl OwnMounts {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         nix::mount::mount(Some("tmpfs"), &self.base, Some("tmpfs"), flags, Some("mode=755")).context(place())?;
         nix::mount::mount(nothing, &self.base, nothing, MsFlags::MS_PRIVATE, nothing).context(place())?;
+        if let Some(at) = self.cgroup.as_ref().map(|name| self.path(name)) {
+            std::fs::create_dir(&at).context(format_args!("mkdir {}", at.display()))?;
+            // In a cgroup namespace of its own this changes no option of the host's.
+            nix::mount::mount(Some("cgroup"), &at, Some("cgroup2"), flags, nothing)
+                .context(format_args!("mount cgroup2 on {}", at.display()))?;
+        }
         for (name, tree) in &self.trees {
             let at = self.path(name);
             let is_directory = nix::sys::stat::fstat(tree).is_ok_and(|stat| {
@@ -304,10 +312,10 @@ fn become_criu(program: &Path, socket: OwnedFd, execution: Execution, parent: ni
     if execution.ends_with_us {
         sys::child::end_with_parent(parent).context("prctl PR_SET_PDEATHSIG")?;
     }
-    execution.mounts.as_ref().map_or(Ok(()), OwnMounts::make)?;
     if execution.cgroup_namespace {
         nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).context("unshare the cgroup namespace")?;
     }
+    execution.mounts.as_ref().map_or(Ok(()), OwnMounts::make)?;
     if execution.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().context("prctl PR_SET_NO_NEW_PRIVS")?;
     }
