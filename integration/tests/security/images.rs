@@ -209,3 +209,18 @@ fn files_beside_images_are_no_links() {
         assert!(outcome.stderr.contains(name), "{outcome}");
     }
 }
+
+/// Without the callback at which all is looked at nothing is restored.
+#[test]
+fn a_restore_that_nobody_could_audit_is_refused() {
+    let original = Original::of(STAND_IN, sleeper());
+    let steps = Step::restore(original.restored()).into_iter();
+    let criu = original.criu_with(steps.filter(|step| !step.is_callback("pre-resume")).collect());
+    let runtime = Runtime::new().with_criu(&criu);
+    let bundle = Bundle::twin_of(&original.bundle);
+    let outcome = runtime.try_restore(&bundle, &criu.images(), |call| call).expect_err("a failure");
+    let _ = outcome.refused("audited").in_one_line();
+    reap_orphans_in(&bundle.cgroup());
+    integration::nothing_is_left(&runtime);
+    assert!(!bundle.cgroup().exists());
+}

@@ -476,11 +476,11 @@ fn what_criu_says_of_a_restore_is_in_the_message() {
 }
 
 /// A restore by a runtime that is killed: `state` does not lie about what it leaves, and `delete --force` removes it.
-fn killed(criu: &StandIn, bundle: &Bundle, fault: &str, when: &str) {
-    let runtime = Runtime::new().with_criu(criu);
+fn killed(runtime: &Runtime, criu: &StandIn, bundle: &Bundle, fault: Option<String>, when: &str) {
     let id = integration::unique_name();
     let call = runtime.call(["restore", "--detach", "--image-path"]).arg(criu.images());
-    let outcome = call.arg("--bundle").arg(bundle.path()).arg(&id).env("CLEAT_FAULT", fault).outcome();
+    let call = call.arg("--bundle").arg(bundle.path()).arg(&id);
+    let outcome = fault.into_iter().fold(call, |call, fault| call.env("CLEAT_FAULT", fault)).outcome();
     assert_eq!(outcome.code(), 128 + 9, "{when}: {outcome}");
     let status = runtime.state(&id).map(|state| state["status"].clone());
     let has_processes = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
@@ -491,7 +491,7 @@ fn killed(criu: &StandIn, bundle: &Bundle, fault: &str, when: &str) {
         let processes = fs::read_to_string(bundle.cgroup().join("cgroup.procs"));
         if bundle.cgroup().exists() { Err(format!("its cgroup, with {processes:?}")) } else { Ok(()) }
     });
-    nothing_is_left(&runtime);
+    nothing_is_left(runtime);
 }
 
 /// At each callback.
@@ -500,7 +500,8 @@ fn a_killed_restore_can_be_deleted() {
     let original = Original::of(STAND_IN, sleeper());
     for callback in CALLBACKS {
         let criu = original.criu_with(before(callback, Step::restore(original.restored()), &[Step::KillPeer]));
-        killed(&criu, &Bundle::twin_of(&original.bundle), "", &format!("before {callback}"));
+        let runtime = Runtime::new().with_criu(&criu);
+        killed(&runtime, &criu, &Bundle::twin_of(&original.bundle), None, &format!("before {callback}"));
     }
 }
 
@@ -514,6 +515,7 @@ fn a_restore_that_ends_at_a_step_leaves_nothing() {
         let runtime = Runtime::new().with_criu(&criu).with_env("CLEAT_FAULT", format!("{step}:fail"));
         let outcome = failing_restore(&runtime, &bundle, &criu);
         assert!(outcome.stderr.contains(step), "{outcome}");
-        killed(&criu, &bundle, &format!("{step}:kill"), &format!("at {step}"));
+        let runtime = Runtime::new().with_criu(&criu);
+        killed(&runtime, &criu, &bundle, Some(format!("{step}:kill")), &format!("at {step}"));
     }
 }
