@@ -12,7 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attack::json_lines;
+use crate::bundle::Bundle;
+use crate::call::Outcome;
+use crate::host::mountinfo;
+use crate::orphans::reap_orphans_in;
 use crate::runtime::Runtime;
+use crate::snapshot::nothing_is_left;
 use crate::temp::TempDir;
 use crate::wait::eventually;
 
@@ -278,6 +283,12 @@ impl StandIn {
         self.dir.path()
     }
 
+    /// The directory with the images of a test.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.dir.path().join("images")
+    }
+
     /// All that it has written down so far.
     #[must_use]
     pub fn record(&self) -> Vec<Value> {
@@ -340,6 +351,85 @@ impl StandIn {
             if file.exists() { Ok(()) } else { Err(format!("{:#?}", self.record())) }
         });
     }
+}
+
+/// A living container, and images that stand for its checkpoint.
+#[derive(Debug)]
+pub struct Original {
+    runtime: Runtime,
+    program: &'static str,
+    pid: i32,
+    id: String,
+    /// What it was made from.
+    pub bundle: Bundle,
+}
+
+impl Original {
+    /// A container of this bundle, which says that it is ready; `program` is the stand-in's.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn of(program: &'static str, bundle: Bundle) -> Self {
+        let runtime = Runtime::new();
+        // Deleted with this value, see below.
+        let container = std::mem::ManuallyDrop::new(runtime.start_ready(&bundle));
+        let (pid, id) = (container.pid(), container.id().to_owned());
+        Self { runtime, program, pid, id, bundle }
+    }
+
+    /// The process that CRIU makes: like it in all.
+    #[must_use]
+    pub fn restored(&self) -> Restored {
+        Restored { template: self.pid, args: vec!["/probe".into(), "sleep".into()], ..Restored::default() }
+    }
+
+    /// A stand-in that restores it, with whole images.
+    #[must_use]
+    pub fn criu(&self) -> StandIn {
+        self.criu_with(Step::restore(self.restored()))
+    }
+
+    /// The same, with other steps.
+    ///
+    /// # Panics
+    /// When the images cannot be written.
+    #[must_use]
+    pub fn criu_with(&self, steps: Vec<Step>) -> StandIn {
+        let criu = StandIn::new(self.program).at("RESTORE", steps);
+        fs::create_dir(criu.images()).expect("a directory");
+        fs::write(criu.images().join("inventory.img"), "an inventory").expect("an image");
+        let nothing = serde_json::json!(["/dev/null", "/dev/null", "/dev/null"]);
+        fs::write(criu.images().join("descriptors.json"), nothing.to_string()).expect("descriptors");
+        criu
+    }
+}
+
+impl Drop for Original {
+    fn drop(&mut self) {
+        let _ = self.runtime.call(["delete", "--force", &self.id]).outcome();
+        reap_orphans_in(&self.bundle.cgroup());
+    }
+}
+
+/// The outcome of a restore that fails: nothing of it has run, and nothing is left.
+///
+/// # Panics
+/// When it does not fail, or something is left; says what was seen.
+#[must_use]
+pub fn failing_restore(runtime: &Runtime, bundle: &Bundle, criu: &StandIn) -> Outcome {
+    let outcome = match runtime.try_restore(bundle, &criu.images(), |call| call) {
+        Ok(container) => panic!("expected a failure, and {} is {}", container.id(), container.status()),
+        Err(outcome) => outcome,
+    };
+    assert_eq!(outcome.code(), 1, "{outcome}");
+    assert!(!outcome.stdout.contains("ready"), "its program has run: {outcome}");
+    reap_orphans_in(&bundle.cgroup());
+    nothing_is_left(runtime);
+    assert!(!bundle.cgroup().exists(), "a cgroup is left after {outcome}");
+    let ours = runtime.dir().to_str().expect("a path of the test's");
+    assert!(!mountinfo().iter().any(|line| line.contains(ours)), "a mount is left after {outcome}");
+    outcome
 }
 
 impl Runtime {

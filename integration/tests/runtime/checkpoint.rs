@@ -7,19 +7,20 @@
 mod failures;
 mod restore;
 mod states;
-mod untrusted;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use integration::criu::{StandIn, Step};
 use integration::{Bundle, Call, Container, Runtime, cgroup_root};
 use serde_json::{Value, json};
 
+const STAND_IN: &str = env!("CARGO_BIN_EXE_criu-stand-in");
+
 /// Version 4.2 of what is no CRIU.
 fn stand_in() -> StandIn {
-    StandIn::new(env!("CARGO_BIN_EXE_criu-stand-in"))
+    StandIn::new(STAND_IN)
 }
 
 /// One that dumps, and lets the container go on or not.
@@ -39,14 +40,9 @@ fn started<'r>(runtime: &'r Runtime, bundle: &Bundle) -> Container<'r> {
     container
 }
 
-/// The images of a test.
-fn images(criu: &StandIn) -> PathBuf {
-    criu.dir().join("images")
-}
-
 /// `checkpoint --image-path IMAGES OPTIONS… ID`
 fn checkpoint(container: &Container<'_>, criu: &StandIn, options: &[&str]) -> Call {
-    let images = images(criu);
+    let images = criu.images();
     let words = ["checkpoint", "--image-path", images.to_str().expect("a path of the test's")];
     container.call(words.iter().chain(options))
 }
@@ -86,11 +82,11 @@ fn a_checkpoint_asks_for_the_containers_processes_and_nothing_else() {
     // CRIU's own default wants iptables; where there is none, nftables is asked for.
     assert!(opts.remove("network_lock").is_none_or(|method| method == "NFTABLES"));
     let work = opts.remove("work_dir_fd").and_then(|_| opts.remove("work_dir"));
-    assert!(work.is_none_or(|work| work == json!(images(&criu))));
+    assert!(work.is_none_or(|work| work == json!(criu.images())));
     assert_eq!(
         Value::Object(opts.clone()),
         json!({
-            "images_dir": images(&criu),
+            "images_dir": criu.images(),
             "pid": container.pid(),
             "leave_running": true,
             "ext_unix_sk": false,
@@ -162,7 +158,7 @@ fn leave_running_may_come_twice_and_options_may_have_one_dash() {
     let criu = dumping(true);
     let runtime = Runtime::new().with_criu(&criu);
     let container = started(&runtime, &bundle);
-    let images = images(&criu);
+    let images = criu.images();
     let words = ["checkpoint", "-image-path", images.to_str().expect("a path"), "-leave-running", "--leave-running"];
     let _ = container.call(words).outcome().ok();
     assert_eq!(criu.opts("DUMP")["leave_running"], true);
@@ -223,7 +219,7 @@ fn a_pre_dump_leaves_the_container_running_and_no_descriptors() {
     let _ = checkpoint(&container, &criu, &["--pre-dump"]).outcome().ok();
     let opts = criu.opts("PRE_DUMP");
     assert_eq!((&opts["track_mem"], &opts["leave_running"]), (&json!(true), &json!(true)));
-    assert!(!images(&criu).join("descriptors.json").exists());
+    assert!(!criu.images().join("descriptors.json").exists());
     assert_eq!(container.status(), "running");
 }
 
@@ -247,7 +243,7 @@ fn the_status_descriptor_gets_one_zero_byte() {
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
     let container = started(&runtime, &bundle);
-    let (images, status) = (images(&criu), criu.dir().join("status"));
+    let (images, status) = (criu.images(), criu.dir().join("status"));
     let words = ["checkpoint", "--leave-running", "--lazy-pages", "--status-fd", "7", "--image-path"];
     let script = format!("exec \"$0\" \"$@\" 7>'{}'", status.display());
     let call = runtime.through_shell(&script, words).arg(&images).arg(container.id());
@@ -295,7 +291,7 @@ fn descriptors_are_those_of_the_creation() {
     container.start();
     container.wait_for_line("ready");
     let _ = checkpoint(&container, &criu, &["--leave-running"]).outcome().ok();
-    let text = fs::read_to_string(images(&criu).join("descriptors.json")).expect("descriptors.json");
+    let text = fs::read_to_string(criu.images().join("descriptors.json")).expect("descriptors.json");
     let list: Vec<String> = serde_json::from_str(&text).expect("a list of texts");
     let inode = rustix::fs::fstat(&read).expect("the pipe").st_ino;
     assert_eq!(list.len(), 3, "{list:?}");
@@ -311,7 +307,7 @@ fn criu_has_no_descriptor_of_ours_but_its_socket() {
     let bundle = sleeper();
     let container = started(&runtime, &bundle);
     let script = "exec \"$0\" \"$@\" 8</";
-    let images = images(&criu);
+    let images = criu.images();
     let call = runtime.through_shell(script, ["checkpoint", "--leave-running", "--image-path"]).arg(&images);
     let _ = call.arg(container.id()).env("PATH", criu.path()).outcome().ok();
     let started = criu.started();

@@ -10,6 +10,7 @@ mod cve_process;
 mod cve_rootfs;
 mod hardening;
 mod hostile;
+mod images;
 mod matrix;
 mod shim_boundary;
 

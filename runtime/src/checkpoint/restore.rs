@@ -59,8 +59,7 @@ const CGROUP: &str = "cgroup";
 pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Result<RestoredContainer> {
     dump::check_privileges()?;
     let request = &parameters.request;
-    container::check_id(&request.id)?;
-    parameters.store.check_unused(&request.id)?;
+    parameters.store.check_free(&request.id)?;
     let images = Images::open(&dump::images_path(options.image_path.as_deref()))?;
     images.is_complete()?;
     let work = Images::make(options.work_path.as_deref().unwrap_or(&images.path))?;
@@ -111,6 +110,7 @@ struct Restoration<'a> {
 /// What the notifications of CRIU have brought.
 #[derive(Default)]
 struct Progress {
+    audited: bool,
     child: Option<ChildGuard>,
     console: Option<OwnedFd>,
 }
@@ -226,7 +226,8 @@ impl Restoration<'_> {
         let config = opts.config_file.clone();
         let answer = criu.request(Kind::Restore, opts.clone(), &mut notice).map_err(|error| oom.annotate(error))?;
         match answer {
-            // Audited: now it may run.
+            Ok(_) if !progress.audited => Err(Error::new("criu has resumed what was not audited")),
+            // Now it may run.
             Ok(_) => made.map_or(Ok(()), |made| made.cgroup().set_frozen(false)),
             Err(failure) => Err(oom.annotate(dump::failed(&failure, &self.work, LOG, config.as_deref()))),
         }
@@ -293,25 +294,39 @@ impl Restoration<'_> {
         made: Option<&CgroupGuard>,
         reserved: &StateDirGuard,
         record: &mut Record,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let Err(error) = self.examine(criu, made, reserved, record, progress) else {
+            progress.audited = true;
+            return Ok(());
+        };
+        // Whatever has failed: CRIU lets them run whatever is answered.
+        match (made, &progress.child) {
+            (Some(made), _) => made.cgroup().kill()?,
+            (None, Some(child)) => {
+                sys::pidfd_send_signal(std::os::fd::AsFd::as_fd(&child.get().pidfd), nix::libc::SIGKILL)
+                    .context("kill what was restored")?;
+            }
+            (None, None) => {}
+        }
+        Err(error)
+    }
+
+    fn examine(
+        &self,
+        criu: i32,
+        made: Option<&CgroupGuard>,
+        reserved: &StateDirGuard,
+        record: &mut Record,
         progress: &Progress,
     ) -> Result<()> {
         let child = progress.child.as_ref().ok_or_else(|| Error::new("criu resumes what it has not restored"))?;
         self.creation.faults.at(Step::SaveState)?;
         let container = self.creation.parameters.store.open(&record.id)?;
+        made.map_or(Ok(()), |made| hold(made, criu))?;
         let root = self.creation.plan.init.root.as_ref();
-        let verdict = made
-            .map_or(Ok(()), |made| hold(made, criu))
-            .and_then(|()| root.map_or(Ok(()), |root| attributes::set_again(root, child.get())))
-            .and_then(|()| self.compare(&container, criu));
-        if let Err(error) = verdict {
-            // CRIU lets them run whatever is answered.
-            match made {
-                Some(made) => made.cgroup().kill()?,
-                None => sys::pidfd_send_signal(std::os::fd::AsFd::as_fd(&child.get().pidfd), nix::libc::SIGKILL)
-                    .context("kill what was restored")?,
-            }
-            return Err(error);
-        }
+        root.map_or(Ok(()), |root| attributes::set_again(root, child.get()))?;
+        self.compare(&container, criu)?;
         self.creation.save(reserved, record, made, child.get().pid)
     }
 

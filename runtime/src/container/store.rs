@@ -247,6 +247,10 @@ pub fn check_id(id: &str) -> Result<()> {
     Err(Error::new(format!("invalid container ID format: {id:?}")).remedy(remedy))
 }
 
+fn in_use(id: &str) -> Error {
+    Error::new(format!("container with given ID already exists: {id}")).remedy("delete it first, or choose another id")
+}
+
 impl Store {
     /// The containers below `root`.
     #[must_use]
@@ -272,9 +276,7 @@ impl Store {
         let path = self.root.join(id);
         match nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
-            Err(Errno::EEXIST) => {
-                return Err(exists(id));
-            }
+            Err(Errno::EEXIST) => return Err(in_use(id)),
             Err(errno) => return Err(errno).context(format_args!("state directory {}: mkdir", path.display())),
         }
         match lock(&path, FlockArg::LockExclusiveNonblock) {
@@ -287,12 +289,14 @@ impl Store {
         }
     }
 
-    /// Says early that an id is in use. (It is reserved by [`Store::reserve`] alone.)
+    /// Refuses an id that is in use, before anything else is looked at. (Only [`Store::reserve`] keeps others from it.)
     ///
     /// # Errors
-    /// It is.
-    pub fn check_unused(&self, id: &str) -> Result<()> {
-        if self.root.join(id).exists() { Err(exists(id)) } else { Ok(()) }
+    /// It is, or is no id.
+    pub fn check_free(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        let is_there = self.root.join(id).symlink_metadata().is_ok();
+        if is_there { Err(in_use(id)) } else { Ok(()) }
     }
 
     /// Looks up a container.
@@ -373,10 +377,6 @@ impl Store {
     pub fn directory(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
-}
-
-fn exists(id: &str) -> Error {
-    Error::new(format!("container with given ID already exists: {id}")).remedy("delete it first, or choose another id")
 }
 
 pub(super) fn lock(dir: &Path, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {

@@ -7,7 +7,7 @@ use integration::criu::{Answer, StandIn, Step, before, until};
 use integration::{Bundle, Outcome, Runtime, eventually};
 use serde_json::json;
 
-use super::{checkpoint, dumping, images, is_frozen, sleeper, stand_in, started};
+use super::{checkpoint, dumping, is_frozen, sleeper, stand_in, started};
 
 /// The outcome of a checkpoint that fails; the container runs on.
 fn failing(criu: &StandIn) -> Outcome {
@@ -111,7 +111,7 @@ fn errors_of_the_log_are_quoted_with_its_path() {
     let outcome = failing(&criu).in_one_line();
     assert!(outcome.stderr.contains("criu failed: type DUMP errno 0"), "{outcome}");
     assert!(outcome.stderr.contains("Can't lookup mount=73"), "{outcome}");
-    assert!(outcome.stderr.contains(images(&criu).join("dump.log").to_str().expect("a path")), "{outcome}");
+    assert!(outcome.stderr.contains(criu.images().join("dump.log").to_str().expect("a path")), "{outcome}");
 }
 
 /// Whoever may write there must not have other files overwritten.
@@ -120,9 +120,9 @@ fn an_image_directory_that_is_a_link_is_refused() {
     let criu = dumping(false);
     let elsewhere = criu.dir().join("elsewhere");
     fs::create_dir(&elsewhere).expect("a directory");
-    symlink(&elsewhere, images(&criu)).expect("a link");
+    symlink(&elsewhere, criu.images()).expect("a link");
     let outcome = failing(&criu).in_one_line();
-    assert!(outcome.stderr.contains(images(&criu).to_str().expect("a path")), "{outcome}");
+    assert!(outcome.stderr.contains(criu.images().to_str().expect("a path")), "{outcome}");
     assert_eq!(fs::read_dir(elsewhere).expect("a directory").count(), 0);
 }
 
@@ -132,8 +132,8 @@ fn descriptors_are_not_written_through_a_link() {
     let criu = dumping(true);
     let target = criu.dir().join("target");
     fs::write(&target, "untouched").expect("a file");
-    fs::create_dir(images(&criu)).expect("a directory");
-    symlink(&target, images(&criu).join("descriptors.json")).expect("a link");
+    fs::create_dir(criu.images()).expect("a directory");
+    symlink(&target, criu.images().join("descriptors.json")).expect("a link");
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = sleeper();
     let container = started(&runtime, &bundle);

@@ -4,16 +4,16 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use integration::criu::{Restored, StandIn, Step, before, until};
+use integration::criu::{Original, Restored, StandIn, Step, before, failing_restore, until};
 use integration::{
-    Bundle, ConsoleSocket, Container, Outcome, Runtime, eventually, json_lines, nothing_is_left, reap_orphans_in,
+    Bundle, ConsoleSocket, Container, Runtime, eventually, json_lines, nothing_is_left, reap_orphans_in,
 };
 use serde_json::{Value, json};
 
-use super::{images, key_and_value, sleeper, stand_in};
+use super::{STAND_IN, key_and_value, sleeper};
 
 /// CRIU's callbacks at a restore that pass, in order.
-const CALLBACKS: [&str; 8] = [
+const CALLBACKS: [&str; 7] = [
     "pre-restore",
     "setup-namespaces",
     "post-setup-namespaces",
@@ -21,83 +21,21 @@ const CALLBACKS: [&str; 8] = [
     "network-unlock",
     "pre-resume",
     "post-resume",
-    "",
 ];
-
-/// A living container, and images that stand for its checkpoint.
-pub(super) struct Original {
-    runtime: Runtime,
-    pid: i32,
-    id: String,
-    pub(super) bundle: Bundle,
-}
-
-impl Original {
-    pub(super) fn of(bundle: Bundle) -> Self {
-        let runtime = Runtime::new();
-        // Deleted with this value, see below.
-        let container = std::mem::ManuallyDrop::new(runtime.start_ready(&bundle));
-        let (pid, id) = (container.pid(), container.id().to_owned());
-        Self { runtime, pid, id, bundle }
-    }
-
-    /// The process that CRIU makes.
-    pub(super) fn restored(&self) -> Restored {
-        Restored { template: self.pid, args: vec!["/probe".into(), "sleep".into()], ..Restored::default() }
-    }
-
-    /// A stand-in that restores it, with whole images.
-    pub(super) fn criu(&self) -> StandIn {
-        self.criu_with(Step::restore(self.restored()))
-    }
-
-    pub(super) fn criu_with(&self, steps: Vec<Step>) -> StandIn {
-        let criu = stand_in().at("RESTORE", steps);
-        fs::create_dir(images(&criu)).expect("a directory");
-        fs::write(images(&criu).join("inventory.img"), "an inventory").expect("an image");
-        let nothing = json!(["/dev/null", "/dev/null", "/dev/null"]);
-        fs::write(images(&criu).join("descriptors.json"), nothing.to_string()).expect("descriptors");
-        criu
-    }
-}
-
-impl Drop for Original {
-    fn drop(&mut self) {
-        let _ = self.runtime.call(["delete", "--force", &self.id]).outcome();
-        reap_orphans_in(&self.bundle.cgroup());
-    }
-}
-
-/// The outcome of a restore that fails, and leaves nothing.
-pub(super) fn failing(runtime: &Runtime, bundle: &Bundle, criu: &StandIn) -> Outcome {
-    let outcome = match runtime.try_restore(bundle, &images(criu), |call| call) {
-        Ok(container) => panic!("expected a failure, and {} is {}", container.id(), container.status()),
-        Err(outcome) => outcome,
-    };
-    assert_eq!(outcome.code(), 1, "{outcome}");
-    assert!(!outcome.stdout.contains("ready"), "its program has run: {outcome}");
-    reap_orphans_in(&bundle.cgroup());
-    nothing_is_left(runtime);
-    assert!(!bundle.cgroup().exists(), "a cgroup is left after {outcome}");
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    let ours = runtime.dir().to_str().expect("a path");
-    assert!(!mounts.contains(ours), "a mount is left after {outcome}");
-    outcome
-}
 
 fn restored<'r>(runtime: &'r Runtime, bundle: &Bundle, criu: &StandIn) -> Container<'r> {
     restored_with(runtime, bundle, criu, &[])
 }
 
 fn restored_with<'r>(runtime: &'r Runtime, bundle: &Bundle, criu: &StandIn, options: &[&str]) -> Container<'r> {
-    let outcome = runtime.try_restore(bundle, &images(criu), |call| call.args(options));
+    let outcome = runtime.try_restore(bundle, &criu.images(), |call| call.args(options));
     outcome.unwrap_or_else(|outcome| panic!("expected success of {outcome}; CRIU saw {:#?}", criu.record()))
 }
 
 /// The whole request, as CRIU's own definition of it reads it.
 #[test]
 fn a_restore_asks_for_the_containers_processes_and_nothing_else() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
@@ -118,8 +56,8 @@ fn a_restore_asks_for_the_containers_processes_and_nothing_else() {
     assert_eq!(
         Value::Object(opts.clone()),
         json!({
-            "images_dir": images(&criu),
-            "work_dir": images(&criu),
+            "images_dir": criu.images(),
+            "work_dir": criu.images(),
             "ext_unix_sk": false,
             "tcp_established": false,
             "evasive_devices": true,
@@ -143,7 +81,7 @@ fn a_restore_asks_for_the_containers_processes_and_nothing_else() {
 /// Each flag is one field; none is refused.
 #[test]
 fn each_flag_is_a_field_of_the_request() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
@@ -174,7 +112,7 @@ fn each_flag_is_a_field_of_the_request() {
 /// Its roots of hierarchies are where CRIU is itself: that is the container's cgroup.
 #[test]
 fn a_mode_that_restores_cgroups_is_told_where() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
@@ -189,7 +127,7 @@ fn a_mode_that_restores_cgroups_is_told_where() {
 /// It is a container like any other: of another id, in another bundle and cgroup.
 #[test]
 fn a_restored_container_is_one_like_others() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
@@ -217,7 +155,7 @@ fn a_restored_container_is_one_like_others() {
 /// One image, many containers at once.
 #[test]
 fn one_image_is_restored_twice_at_once() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundles = [Bundle::twin_of(&original.bundle), Bundle::twin_of(&original.bundle)];
@@ -232,13 +170,13 @@ fn one_image_is_restored_twice_at_once() {
 /// All callbacks are answered, those of later versions, too.
 #[test]
 fn all_callbacks_are_answered() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let unknown = Step::Notify { script: "something-new".into(), with_pid: false };
     let criu = original.criu_with(before("post-restore", Step::restore(original.restored()), &[unknown]));
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
     let container = restored(&runtime, &bundle, &criu);
-    let mut all: Vec<&str> = CALLBACKS.into_iter().filter(|name| !name.is_empty()).collect();
+    let mut all: Vec<&str> = CALLBACKS.into();
     all.insert(3, "something-new");
     assert_eq!(criu.answered(), all);
     container.kill_and_delete();
@@ -247,7 +185,7 @@ fn all_callbacks_are_answered() {
 /// prestart and createRuntime once the namespaces are there, with that pid; those of a start do not run (C.2).
 #[test]
 fn hooks_of_the_host_run_when_namespaces_are_there() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let file = original.bundle.dir().join("hooks");
@@ -269,22 +207,22 @@ fn hooks_of_the_host_run_when_namespaces_are_there() {
 /// A hook that fails ends it.
 #[test]
 fn a_failing_hook_leaves_nothing() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let file = original.bundle.dir().join("hooks");
     let bundle = Bundle::twin_of(&original.bundle).hook("createRuntime", &file, "createRuntime", 3);
-    let outcome = failing(&runtime, &bundle, &criu);
+    let outcome = failing_restore(&runtime, &bundle, &criu);
     assert!(outcome.stderr.contains("createRuntime"), "{outcome}");
 }
 
 /// All processes that held one of the pipes get the new one: ours.
 #[test]
 fn pipes_are_our_standard_streams() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let list = json!(["/dev/null", "pipe:[4711]", "pipe:[4712]"]);
-    fs::write(images(&criu).join("descriptors.json"), list.to_string()).expect("descriptors");
+    fs::write(criu.images().join("descriptors.json"), list.to_string()).expect("descriptors");
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
     let container = restored(&runtime, &bundle, &criu);
@@ -301,10 +239,10 @@ fn pipes_are_our_standard_streams() {
 /// Files of the host that a dump has named are given back: the streams, and the null device for others.
 #[test]
 fn files_of_the_host_are_given_back() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let files = json!([{ "key": "file[2a:1f]", "stream": 1 }, { "key": "file[2a:20]", "stream": null }]);
-    fs::write(images(&criu).join("external-files.json"), files.to_string()).expect("files");
+    fs::write(criu.images().join("external-files.json"), files.to_string()).expect("files");
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
     let container = restored(&runtime, &bundle, &criu);
@@ -329,7 +267,7 @@ fn namespaces_by_path_are_joined() {
     let of = |kind: &str, file: &str| json!({ "type": kind, "path": path(file) });
     let bundle = sleeper().namespace(of("network", "net")).namespace(of("ipc", "ipc")).namespace(of("uts", "uts"));
     let bundle = bundle.without("/hostname");
-    let original = Original::of(bundle);
+    let original = Original::of(STAND_IN, bundle);
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
@@ -363,7 +301,7 @@ fn mounts_of_the_host_are_given_back() {
     for dir in [&old, &new] {
         fs::create_dir_all(dir.join("inner")).expect("a directory");
     }
-    let original = Original::of(bundle.bind(&old, "/conf", &["bind"]).bind(&old, "/a", &["bind"]));
+    let original = Original::of(STAND_IN, bundle.bind(&old, "/conf", &["bind"]).bind(&old, "/a", &["bind"]));
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle).edit(|spec| {
@@ -374,7 +312,7 @@ fn mounts_of_the_host_are_given_back() {
         }
     });
     // What is mounted is the template's: the audit sees that, or not; what is asked for counts here.
-    let _ = runtime.try_restore(&bundle, &images(&criu), |call| call);
+    let _ = runtime.try_restore(&bundle, &criu.images(), |call| call);
     let declared = key_and_value(&criu.opts("RESTORE")["ext_mnt"]);
     let new = new.to_str().expect("a path").to_owned();
     for at in ["/real", "/a"] {
@@ -388,19 +326,19 @@ fn missing_mount_points_are_made() {
     let bundle = sleeper();
     let source = bundle.dir().join("source");
     fs::create_dir(&source).expect("a directory");
-    let original = Original::of(bundle.bind(&source, "/made/below", &["bind"]));
+    let original = Original::of(STAND_IN, bundle.bind(&source, "/made/below", &["bind"]));
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     fs::remove_dir(original.bundle.rootfs().join("made/below")).ok();
     let bundle = Bundle::twin_of(&original.bundle);
-    let _ = runtime.try_restore(&bundle, &images(&criu), |call| call);
+    let _ = runtime.try_restore(&bundle, &criu.images(), |call| call);
     assert!(original.bundle.rootfs().join("made/below").is_dir());
 }
 
 /// The terminal's master goes where one of a create goes.
 #[test]
 fn a_terminal_is_sent_over_the_console_socket() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let steps = before("post-restore", Step::restore(original.restored()), &[Step::Terminal("from criu\n".into())]);
     let criu = original.criu_with(steps);
     let runtime = Runtime::new().with_criu(&criu);
@@ -418,11 +356,11 @@ fn a_terminal_is_sent_over_the_console_socket() {
 /// The rules of `create`, before CRIU is executed.
 #[test]
 fn a_detached_terminal_needs_a_console_socket() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let criu = original.criu();
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle).set("/process/terminal", json!(true));
-    let outcome = failing(&runtime, &bundle, &criu);
+    let outcome = failing_restore(&runtime, &bundle, &criu);
     assert!(outcome.stderr.contains("--console-socket"), "{outcome}");
     assert!(criu.record().is_empty(), "{:?}", criu.record());
 }
@@ -430,12 +368,12 @@ fn a_detached_terminal_needs_a_console_socket() {
 /// The program's status is that of the command, and the container goes with it.
 #[test]
 fn a_restore_in_the_foreground_waits_for_the_program() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let exit = Restored { args: vec!["/probe".into(), "exit".into(), "7".into()], ..original.restored() };
     let criu = original.criu_with(Step::restore(exit));
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
-    let images = images(&criu);
+    let images = criu.images();
     let call = runtime.call(["restore", "--image-path"]).arg(images).arg("--bundle").arg(bundle.path());
     let _ = call.arg(integration::unique_name()).outcome().exits(7);
     nothing_is_left(&runtime);
@@ -456,13 +394,13 @@ fn an_id_that_is_taken_is_refused_first() {
 /// Said before anything is made.
 #[test]
 fn what_is_no_checkpoint_is_refused() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let refused = |spoil: &dyn Fn(&Path), text: &str| {
         let criu = original.criu();
-        spoil(&images(&criu));
+        spoil(&criu.images());
         let runtime = Runtime::new().with_criu(&criu);
         let bundle = Bundle::twin_of(&original.bundle);
-        let outcome = failing(&runtime, &bundle, &criu).in_one_line();
+        let outcome = failing_restore(&runtime, &bundle, &criu).in_one_line();
         assert!(outcome.stderr.contains(text), "expected {text:?}: {outcome}");
         assert!(criu.requests().iter().all(|request| request["type"] != "RESTORE"), "{:#?}", criu.record());
     };
@@ -496,11 +434,10 @@ fn what_is_no_checkpoint_is_refused() {
 /// Whatever CRIU says: no process, directory, cgroup or mount is left.
 #[test]
 fn a_restore_that_fails_leaves_nothing() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let all = || Step::restore(original.restored());
     let mut scripts: Vec<Vec<Step>> = CALLBACKS
         .iter()
-        .filter(|name| !name.is_empty())
         .flat_map(|name| {
             [Step::KillSelf, Step::failure(22, "no such thing"), Step::Raw(vec![0xff; 9]), Step::Close]
                 .map(|end| until(name, all(), &[end]))
@@ -512,7 +449,7 @@ fn a_restore_that_fails_leaves_nothing() {
         let criu = original.criu_with(steps);
         let runtime = Runtime::new().with_criu(&criu);
         let bundle = Bundle::twin_of(&original.bundle);
-        let outcome = match runtime.try_restore(&bundle, &images(&criu), |call| call) {
+        let outcome = match runtime.try_restore(&bundle, &criu.images(), |call| call) {
             Ok(container) => panic!("expected a failure after {end}: {}", container.status()),
             Err(outcome) => outcome,
         };
@@ -526,39 +463,59 @@ fn a_restore_that_fails_leaves_nothing() {
 /// CRIU's own words, and the path of its log.
 #[test]
 fn what_criu_says_of_a_restore_is_in_the_message() {
-    let original = Original::of(sleeper());
+    let original = Original::of(STAND_IN, sleeper());
     let log = "(00.1) Error (criu/mount.c:9): Can't mount at ./proc\n";
     let steps = vec![Step::Log(log.into()), Step::failure(0, "")];
     let criu = original.criu_with(steps);
     let runtime = Runtime::new().with_criu(&criu);
     let bundle = Bundle::twin_of(&original.bundle);
-    let outcome = failing(&runtime, &bundle, &criu).in_one_line();
+    let outcome = failing_restore(&runtime, &bundle, &criu).in_one_line();
     assert!(outcome.stderr.contains("criu failed: type RESTORE errno 0"), "{outcome}");
     assert!(outcome.stderr.contains("Can't mount at ./proc"), "{outcome}");
-    assert!(outcome.stderr.contains(images(&criu).join("restore.log").to_str().expect("a path")), "{outcome}");
+    assert!(outcome.stderr.contains(criu.images().join("restore.log").to_str().expect("a path")), "{outcome}");
 }
 
-/// A runtime that is killed on the way leaves what `delete --force` removes; `state` does not lie about it.
+/// A restore by a runtime that is killed: `state` does not lie about what it leaves, and `delete --force` removes it.
+fn killed(runtime: &Runtime, criu: &StandIn, bundle: &Bundle, fault: Option<String>, when: &str) {
+    let id = integration::unique_name();
+    let call = runtime.call(["restore", "--detach", "--image-path"]).arg(criu.images());
+    let call = call.arg("--bundle").arg(bundle.path()).arg(&id);
+    let outcome = fault.into_iter().fold(call, |call, fault| call.env("CLEAT_FAULT", fault)).outcome();
+    assert_eq!(outcome.code(), 128 + 9, "{when}: {outcome}");
+    let status = runtime.state(&id).map(|state| state["status"].clone());
+    let has_processes = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
+    assert!(has_processes || status != Some(json!("running")), "{when}: {status:?} with no process");
+    let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
+    eventually(&format!("nothing of what was made {when}"), || {
+        reap_orphans_in(&bundle.cgroup());
+        let processes = fs::read_to_string(bundle.cgroup().join("cgroup.procs"));
+        if bundle.cgroup().exists() { Err(format!("its cgroup, with {processes:?}")) } else { Ok(()) }
+    });
+    nothing_is_left(runtime);
+}
+
+/// At each callback.
 #[test]
 fn a_killed_restore_can_be_deleted() {
-    let original = Original::of(sleeper());
-    for callback in CALLBACKS.iter().filter(|name| !name.is_empty()) {
+    let original = Original::of(STAND_IN, sleeper());
+    for callback in CALLBACKS {
         let criu = original.criu_with(before(callback, Step::restore(original.restored()), &[Step::KillPeer]));
         let runtime = Runtime::new().with_criu(&criu);
+        killed(&runtime, &criu, &Bundle::twin_of(&original.bundle), None, &format!("before {callback}"));
+    }
+}
+
+/// At each step of the host's.
+#[test]
+fn a_restore_that_ends_at_a_step_leaves_nothing() {
+    let original = Original::of(STAND_IN, sleeper());
+    let criu = original.criu();
+    for step in ["state-dir", "cgroup", "resctrl", "mounts", "clone", "save-state"] {
         let bundle = Bundle::twin_of(&original.bundle);
-        let id = integration::unique_name();
-        let images = images(&criu);
-        let call = runtime.call(["restore", "--detach", "--image-path"]).arg(images).arg("--bundle").arg(bundle.path());
-        assert_eq!(call.arg(&id).outcome().code(), 128 + 9);
-        let status = runtime.state(&id).map(|state| state["status"].clone());
-        let has_processes = fs::read_to_string(bundle.cgroup().join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
-        assert!(has_processes || status != Some(json!("running")), "before {callback}: {status:?} with no process");
-        let _ = runtime.call(["delete", "--force", &id]).outcome().ok();
-        eventually(&format!("nothing of what was made before {callback}"), || {
-            reap_orphans_in(&bundle.cgroup());
-            let procs = fs::read_to_string(bundle.cgroup().join("cgroup.procs"));
-            if bundle.cgroup().exists() { Err(format!("its cgroup, with {procs:?}")) } else { Ok(()) }
-        });
-        nothing_is_left(&runtime);
+        let runtime = Runtime::new().with_criu(&criu).with_env("CLEAT_FAULT", format!("{step}:fail"));
+        let outcome = failing_restore(&runtime, &bundle, &criu);
+        assert!(outcome.stderr.contains(step), "{outcome}");
+        let runtime = Runtime::new().with_criu(&criu);
+        killed(&runtime, &criu, &bundle, Some(format!("{step}:kill")), &format!("at {step}"));
     }
 }

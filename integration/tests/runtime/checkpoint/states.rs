@@ -5,7 +5,7 @@ use std::fs;
 use integration::criu::{Step, before};
 use integration::{Runtime, eventually, json_lines, nothing_is_left};
 
-use super::{checkpoint, dumping, images, is_frozen, sleeper, stand_in, started};
+use super::{checkpoint, dumping, is_frozen, sleeper, stand_in, started};
 
 /// Without an option the container ends: its state, its cgroup, and its poststop hooks have run.
 #[test]
@@ -24,7 +24,7 @@ fn a_checkpointed_container_is_destroyed() {
     assert!(!bundle.cgroup().exists(), "its cgroup is still there");
     let run = json_lines(&fs::read_to_string(&hooks).unwrap_or_default());
     assert_eq!(run.iter().map(|line| line["tag"].as_str()).collect::<Vec<_>>(), [Some("poststop")]);
-    assert!(images(&criu).join("descriptors.json").exists());
+    assert!(criu.images().join("descriptors.json").exists());
 }
 
 /// With `--leave-running` it goes on, and nothing shows that it was dumped.
