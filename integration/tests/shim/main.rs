@@ -4,6 +4,7 @@
 extern crate integration;
 
 mod shim;
+mod shim_checkpoint;
 mod shim_lifetime;
 mod shim_options;
 mod shim_rootfs;

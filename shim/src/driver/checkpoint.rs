@@ -91,7 +91,10 @@ impl Driver {
         let Dump { id, images, own_work } = dump;
         let outcome = self.outcome(&id, LOG, status);
         self.log_warnings(&id, LOG);
-        let bundle = self.containers.get(&id).map(|entry| entry.bundle.clone()).unwrap_or_default();
+        let Some(bundle) = self.containers.get(&id).map(|entry| entry.bundle.clone()) else {
+            let gone = Failure::from(Error::of(Kind::NoContainer, format!("container does not exist: {id}")));
+            return ctx.event(Input::Checkpointed(id, images, Err(gone)));
+        };
         let _ = std::fs::remove_file(bundle.join(LOG));
         let outcome = outcome.map_err(|error| {
             let text = format!("OCI runtime checkpoint failed: {error}");
