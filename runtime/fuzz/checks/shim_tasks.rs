@@ -98,6 +98,11 @@ impl World {
                 let outcome = if self.last % 3 > 0 { Ok(()) } else { failed() };
                 self.step(Input::Frozen(ticket, id, freeze, outcome));
             }
+            Effect::RestoreInit(id) => self.create(ProcessId::init(&id)),
+            Effect::Checkpoint(id, spec) => {
+                let outcome = if self.last % 3 > 0 { Ok(()) } else { failed() };
+                self.step(Input::Checkpointed(id, spec.images, outcome));
+            }
             Effect::Remove(id) => self.work.push(Work::Remove(id)),
             Effect::ReleaseStreams(who) => self.work.retain(|work| *work != Work::Drain(who.clone())),
             Effect::Shutdown => assert!(self.tasks.is_empty(), "it ends with a task"),
