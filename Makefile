@@ -124,7 +124,7 @@ containerd: bundles ## Fetch Debian's containerd and sid's (not installed), and 
 	@echo "== the shim below containerd"
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare target/containerd
 	@[ -n "$$CLEAT_CONTAINERD" ] || integration/containerd/prepare-sid target/containerd || :
-	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_rootfs shim_streams shim_lifetime shim_boundary)
+	$(BUILT) $(CARGO) test -p integration $(call chapters,containerd containerd_sid cri cri_sid shim shim_options shim_rootfs shim_streams shim_lifetime shim_boundary shim_checkpoint)
 
 engines: bundles ## Fetch Podman and Docker of Debian sid (not installed), and see cleat below them
 	@echo "== cleat below Podman and Docker"

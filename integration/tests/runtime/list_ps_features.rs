@@ -240,6 +240,7 @@ fn features_has_every_field_of_the_specification() {
     assert_eq!(
         features["potentiallyUnsafeConfigAnnotations"],
         json!([
+            "org.criu.config",
             "run.oci.keep_original_groups",
             "run.oci.seccomp.receiver",
             "run.oci.mount_context_type",

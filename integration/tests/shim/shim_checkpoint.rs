@@ -168,7 +168,7 @@ fn a_checkpoint_has_all_that_was_asked_for_and_the_container_goes_on() {
     assert_eq!(shim.state(&mut client, ""), (TaskStatus::Running, pid));
     assert!(!stage.bundle.path().join("criu-work").exists(), "its directory goes with success");
     assert!(stage.host.dir().join("logs").exists(), "the caller's stays");
-    let event = stage.host.events().heard().into_iter().find(|event| event.topic == "/tasks/checkpointed");
+    let event = stage.host.events().received().into_iter().find(|event| event.topic == "/tasks/checkpointed");
     let event = event.and_then(|event| event.event).expect("an event");
     assert_eq!(event.type_url, "containerd.events.TaskCheckpointed");
     let event = TaskCheckpointed::decode(&*event.value).expect("a TaskCheckpointed");

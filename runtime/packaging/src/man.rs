@@ -217,7 +217,8 @@ mod tests {
         let table = source.split("struct Table {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
         let text = page("cleat.5");
         let mut count = 0;
-        let fields = table.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name);
+        let lines = table.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+        let fields = lines.filter_map(|line| line.split_once(": ")).map(|(name, _)| name);
         // Those with an underscore are read and have no effect.
         for field in fields.filter(|field| !field.starts_with('_')) {
             let name: String = field.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();

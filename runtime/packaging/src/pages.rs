@@ -63,9 +63,37 @@ const BUNDLE: &str = "A bundle is a directory with a *config.json* and the root 
 /// The page of each command.
 pub(crate) fn commands() -> Vec<Page> {
     let mut pages = of_life();
+    pages.extend(of_checkpoints());
     pages.extend(of_processes());
     pages.extend(of_looking());
     pages
+}
+
+/// Checkpoints.
+fn of_checkpoints() -> Vec<Page> {
+    vec![
+        Page::command("checkpoint", &[
+            "Saves the processes of the container *ID* to files, by `criu`(8), and deletes the container, unless \
+             `--leave-running` or `--pre-dump` is given. It takes root. Options are those of runc; `--network-lock` and \
+             `--tcp-close` are those of crun.",
+            "What cannot be saved is refused before anything is frozen; `cleat-check`(8) `--checkpoint` says it \
+             earlier. When CRIU fails, the container runs on, and the message quotes CRIU's log and names it.",
+            "The images have all that the processes know, keys and passwords among it.",
+        ])
+        .example("Save a container, and go on with it under another name:", "cleat checkpoint --image-path /var/ckpt web\ncleat restore -d --image-path /var/ckpt -b /srv/web web2")
+        .example("Freeze it only for what has changed since:", "cleat checkpoint --pre-dump --image-path /var/ckpt/1 web\ncleat checkpoint --parent-path ../1 --image-path /var/ckpt/2 web")
+        .also(&["cleat(8)", "cleat-restore(8)", "cleat-check(8)", "criu(8)"]),
+        Page::command("restore", &[
+            "Creates the container *ID* from a checkpoint and the bundle's *config.json*, and waits for its end as \
+             `cleat-run`(8) does, or with `--detach` returns when it runs. Limits, mounts and namespaces are those of \
+             *config.json*; memory and open files are those of the images. Standard streams are those of `cleat`.",
+            "Before anything runs, what was restored is compared with *config.json*. If it is more, it is killed, and \
+             the message names each difference.",
+        ])
+        .section("EXIT STATUS", &["That of the program; with `--detach` 0. 1: nothing was restored, and nothing is left."])
+        .example("Many containers from one checkpoint:", "cleat restore -d --image-path /var/ckpt --work-path /run/a -b /srv/web a\ncleat restore -d --image-path /var/ckpt --work-path /run/b -b /srv/web b")
+        .also(&["cleat(8)", "cleat-checkpoint(8)", "cleat-audit(8)", "criu(8)"]),
+    ]
 }
 
 /// Commands that create, run and remove a container.
@@ -121,27 +149,6 @@ fn of_life() -> Vec<Page> {
         Page::command("resume", &["Thaws the processes of the container *ID*, which `cleat-pause`(8) has frozen."])
             .example("Let a paused container go on:", "cleat resume web")
             .also(&["cleat(8)", "cleat-pause(8)"]),
-        Page::command("checkpoint", &[
-            "Saves the processes of the container *ID* to files, by `criu`(8), and deletes the container, unless \
-             `--leave-running` or `--pre-dump` is given. It takes root. Options are those of runc; `--network-lock` and \
-             `--tcp-close` are those of crun.",
-            "What cannot be saved is refused before anything is frozen; `cleat-check`(8) `--checkpoint` says it \
-             earlier. When CRIU fails, the container runs on, and the message quotes CRIU's log and names it.",
-            "The images have all that the processes know, keys and passwords among it.",
-        ])
-        .example("Save a container, and go on with it under another name:", "cleat checkpoint --image-path /var/ckpt web\ncleat restore -d --image-path /var/ckpt -b /srv/web web2")
-        .example("Freeze it only for what has changed since:", "cleat checkpoint --pre-dump --image-path /var/ckpt/1 web\ncleat checkpoint --parent-path ../1 --image-path /var/ckpt/2 web")
-        .also(&["cleat(8)", "cleat-restore(8)", "cleat-check(8)", "criu(8)"]),
-        Page::command("restore", &[
-            "Creates the container *ID* from a checkpoint and the bundle's *config.json*, and waits for its end as \
-             `cleat-run`(8) does, or with `--detach` returns when it runs. Limits, mounts and namespaces are those of \
-             *config.json*; memory and open files are those of the images. Standard streams are those of `cleat`.",
-            "Before anything runs, what was restored is compared with *config.json*. If it is more, it is killed, and \
-             the message names each difference.",
-        ])
-        .section("EXIT STATUS", &["That of the program; with `--detach` 0. 1: nothing was restored, and nothing is left."])
-        .example("Many containers from one checkpoint:", "cleat restore -d --image-path /var/ckpt --work-path /run/a -b /srv/web a\ncleat restore -d --image-path /var/ckpt --work-path /run/b -b /srv/web b")
-        .also(&["cleat(8)", "cleat-checkpoint(8)", "cleat-audit(8)", "criu(8)"]),
         Page::command("update", &[
             "Changes the limits of the container *ID* while it runs. Limits that are not named stay as they are. What is \
              given as an option overrides what the file of `--resources` says.",
