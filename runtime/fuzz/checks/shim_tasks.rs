@@ -1,13 +1,11 @@
-//! Calls, creations, exits and deletions in any order → what the shim does. No panic, exactly one answer to each
+//! Calls, creations, exits and deletions in any order → what the shim does: no panic, exactly one answer to each
 //! call once everything has come to its end, and events in an order that containerd understands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use containerd_shim_cleat::messages::Timestamp;
 use containerd_shim_cleat::messages::events::Event;
-use containerd_shim_cleat::task::{
-    Call, CreateSpec, Effect, Exit, Input, Kill, NewProcess, ProcessId, Tasks, Ticket, Verb,
-};
+use containerd_shim_cleat::task::{Call, Effect, Exit, Input, Kill, NewProcess, ProcessId, Tasks, Ticket, Verb};
 use containerd_shim_cleat::ttrpc::{Code, Failure};
 
 /// What the driver has in hand.
@@ -17,7 +15,6 @@ enum Work {
     Start(String),
     DrainFifos(String),
     Drain(ProcessId),
-    Checkpoint(String),
     Remove(String),
 }
 
@@ -26,8 +23,6 @@ enum Work {
 struct Heard {
     started: bool,
     exited: bool,
-    /// It has no process yet, and ends without one where it is not started.
-    to_restore: bool,
     execs: BTreeSet<String>,
 }
 
@@ -82,13 +77,7 @@ impl World {
             | Effect::Update(ticket, ..)
             | Effect::Stats(ticket, ..) => self.answer(ticket),
             Effect::Publish(event) => self.hear(event),
-            // It has no process before it is restored.
-            Effect::Create(id, spec) if spec.checkpoint.is_some() => {
-                let none = NewProcess { pid: 0, gone: false, shares_pids: false };
-                self.step(Input::Created(ProcessId::init(&id), Ok(none)));
-            }
-            Effect::Create(id, _) | Effect::RestoreInit(id) => self.create(ProcessId::init(&id)),
-            Effect::Checkpoint(id, _) => self.work.push(Work::Checkpoint(id)),
+            Effect::Create(id, _) => self.create(ProcessId::init(&id)),
             Effect::StartExec(who, _) => self.create(who),
             Effect::StartInit(id) => self.work.push(Work::Start(id)),
             Effect::DrainFifos(id) => self.work.push(Work::DrainFifos(id)),
@@ -123,13 +112,12 @@ impl World {
         let known = |heard: &BTreeMap<String, Heard>, id: &String| assert!(heard.contains_key(id), "{id} is not there");
         match event {
             Event::Create(event) => {
-                let heard = Heard { to_restore: !event.checkpoint.is_empty(), ..Heard::default() };
-                assert!(self.heard.insert(event.container_id, heard).is_none(), "created twice");
+                assert!(self.heard.insert(event.container_id, Heard::default()).is_none(), "created twice");
             }
             Event::Start(event) => {
                 let heard = self.heard.get_mut(&event.container_id).expect("a container that starts");
                 assert!(!heard.started && !heard.exited, "a start after that, or after the exit");
-                (heard.started, heard.to_restore) = (true, false);
+                heard.started = true;
             }
             Event::ExecStarted(event) => {
                 let heard = self.heard.get_mut(&event.container_id).expect("a container of a process that starts");
@@ -147,7 +135,7 @@ impl World {
             }
             Event::Delete(event) => {
                 let heard = self.heard.remove(&event.container_id).expect("a container that is deleted");
-                assert!(heard.exited || heard.to_restore, "deleted before its exit");
+                assert!(heard.exited, "deleted before its exit");
             }
             Event::Paused(event) | Event::Resumed(event) => known(&self.heard, &event.container_id),
             Event::Checkpointed(event) => known(&self.heard, &event.container_id),
@@ -173,10 +161,6 @@ impl World {
             Work::Start(id) => self.step(Input::Started(ProcessId::init(&id), if well { Ok(()) } else { failed() })),
             Work::DrainFifos(id) => self.step(Input::FifosDrained(id)),
             Work::Drain(who) => self.step(Input::Drained(who)),
-            Work::Checkpoint(id) => {
-                let outcome = if well { Ok(()) } else { failed() };
-                self.step(Input::Checkpointed(id, "/images".into(), outcome));
-            }
             Work::Remove(id) => self.step(Input::Removed(id, if well { Ok(()) } else { failed() })),
         }
     }
@@ -193,10 +177,7 @@ impl World {
         let exec = || ProcessId { container: id(), exec: ["e", "f"][usize::from(number >> 1 & 1)].into() };
         let init = || ProcessId::init(&id());
         match what % 24 {
-            0 => {
-                let checkpoint = (number & 16 != 0).then(|| "/images".into());
-                self.call(Verb::Create(Box::new(CreateSpec { checkpoint, ..CreateSpec::default() })).of(init()));
-            }
+            0 => self.call(Verb::Create(Box::default()).of(init())),
             1 | 2 => self.call(Verb::Start.of(who())),
             3 => self.call(Verb::State.of(who())),
             4 | 5 => self.call(Verb::Delete.of(who())),
@@ -234,7 +215,6 @@ impl World {
                     self.end(pid, 137);
                 }
             }
-            20 => self.call(Verb::Checkpoint(Box::default()).of(init())),
             _ if self.work.is_empty() => {}
             kind => self.finish(usize::from(number) % self.work.len(), kind != 19),
         }
