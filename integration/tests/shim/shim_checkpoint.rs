@@ -241,7 +241,11 @@ fn a_checkpoint_that_ends_the_container_publishes_its_exit() {
     assert_eq!(stage.asked(), ["checkpoint --image-path DIR/images --work-path BUNDLE/criu-work a"]);
     refused(client.done("Resume", &shim.process("")), FAILED_PRECONDITION, "not paused");
     assert_eq!((shim.delete(&mut client, "e"), shim.delete(&mut client, "")), (137, 137));
-    let topics = stage.host.events().topics();
+    let topics = eventually("the deletion is published", || {
+        let topics = stage.host.events().topics();
+        let last = topics.last().is_some_and(|last| last.contains("delete"));
+        if last { Ok(topics) } else { Err(format!("{topics:?}")) }
+    });
     let place = |topic: &str| topics.iter().rposition(|heard| heard.contains(topic));
     assert!(place("checkpointed").is_some() && place("checkpointed") < place("delete"), "{topics:?}");
     stage.close(&shim, &mut client);

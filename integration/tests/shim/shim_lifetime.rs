@@ -118,7 +118,7 @@ fn a_create_that_cannot_be_says_why_and_leaves_nothing() {
     fails(&with(std::slice::from_ref(&missing)), "/no/such/source");
     // What was mounted before goes again.
     fails(&with(&[mount("tmpfs", "tmpfs", &[]), missing]), "/no/such/source");
-    fails(&with(&[mount("ext4", "/tmp", &["loop"])]), "open /tmp: EISDIR");
+    fails(&with(&[mount("ext4", "/tmp", &["loop"])]), "open /tmp: is a directory (EISDIR)");
     // Mounted well, and then there is no program in it.
     fails(&with(&[mount("tmpfs", "tmpfs", &[])]), "create failed");
     let config = bundle.path().join("config.json");
