@@ -94,6 +94,11 @@ impl Cgroup {
                 self.no_weights(limit);
                 Ok(())
             }
+            // Without bfq runc does not even look whether there is such a device.
+            Err(Errno::ENODEV) if limit.is_device_weight() && file == "io.weight" => {
+                self.no_weights(limit);
+                Ok(())
+            }
             // A period is asked for without a quota, too.
             Err(errno) if limit.required || errno != Errno::EINVAL || file == "cpu.max" => {
                 let call = self.file(&format!("write {text:?} to"), file);
