@@ -22,6 +22,7 @@ use crate::sys::path::Proc;
 
 mod cgroup;
 mod facts;
+mod mount_points;
 mod mounts;
 mod namespaces;
 mod parameters;
@@ -29,7 +30,7 @@ mod process;
 mod report;
 
 use facts::ProcDir;
-pub use mounts::{MountPoint, MountPoints};
+pub use mount_points::{MountPoint, MountPoints};
 use namespaces::Namespaces;
 use process::{Role, Thread};
 use report::Verdict;

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod idmap;
 pub mod init_binary;
 mod input_end;
+mod mount_points;
 pub mod netdev;
 pub mod scheduler;
 pub mod sd_notify;

@@ -281,56 +281,6 @@ impl Creation<'_> {
         })
     }
 
-    /// Makes what mounts are put on, where the root file system lacks it, as every creation does: an init mounts all
-    /// in namespaces that end with it.
-    ///
-    /// # Errors
-    /// Those of the init's steps up to the root.
-    pub(crate) fn make_mount_points(&self) -> Result<()> {
-        let init = cleat_plan::Plan {
-            process: None,
-            sysctl: Vec::new(),
-            keyring: None,
-            terminal: None,
-            hostname: None,
-            domainname: None,
-            time: None,
-            runtime_hooks: false,
-            create_container: cleat_plan::Hooks::default(),
-            start_container: cleat_plan::Hooks::default(),
-            start: cleat_plan::Start::Channel,
-            fault: None,
-            ..self.plan.init.clone()
-        };
-        let (channel, theirs) = Channel::pair()?;
-        let child = self.clone_init(None, &theirs)?;
-        drop(theirs);
-        if let Some(maps) = self.plan.host.id_maps.as_ref().filter(|_| self.is_mapped_at_birth()) {
-            idmap::write(child.get().pid, maps)?;
-            channel.send(ToInit::Mapped)?;
-        }
-        let fds = self.open_fds(None)?;
-        let mounts = if self.mounts_follow() { Vec::new() } else { self.open_mounts(child.get())? };
-        channel.send_plan(&init, &fds)?;
-        channel.send_mounts(&mounts)?;
-        let mut handshake = Handshake::new(&channel, child, &init, OomWatch::from_now(None), self.parameters.warn);
-        loop {
-            match handshake.next()? {
-                Event::Unshared => {
-                    if let Some(maps) = &self.plan.host.id_maps {
-                        idmap::write(handshake.child().pid, maps)?;
-                        channel.send(ToInit::Mapped)?;
-                    }
-                    if self.mounts_follow() {
-                        channel.send_mounts(&self.open_mounts(handshake.child())?)?;
-                    }
-                }
-                Event::Ready => return Ok(()),
-                Event::Listener(_) | Event::RunHooks => return Err(super::handshake::out_of_turn()),
-            }
-        }
-    }
-
     /// From now on it is there for other commands.
     pub(crate) fn save(
         &self,
@@ -562,7 +512,7 @@ impl Creation<'_> {
         made.zip(rules).map_or(Ok(()), |(made, rules)| made.set_devices(rules))
     }
 
-    fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
+    pub(super) fn clone_init(&self, cgroup: Option<&Cgroup>, socket: &OwnedFd) -> Result<ChildGuard> {
         let program = init_binary::sealed()?;
         let spec = sys::InitSpawn {
             namespaces: self.plan.host.clone_flags,
@@ -581,7 +531,7 @@ impl Creation<'_> {
     }
 
     /// Whether the child that we make has the new user namespace; else the init makes it later.
-    fn is_mapped_at_birth(&self) -> bool {
+    pub(super) fn is_mapped_at_birth(&self) -> bool {
         self.plan.host.clone_flags & plan::NEWUSER != 0
     }
 
@@ -602,7 +552,7 @@ impl Creation<'_> {
     }
 
     /// Opens what the init gets with its plan.
-    fn open_fds(&self, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
+    pub(super) fn open_fds(&self, listener: Option<OwnedFd>) -> Result<Vec<OwnedFd>> {
         let mut listener = listener;
         let open = |source: &CreateFd| match source {
             CreateFd::Namespace(path) => self.open_namespace(path),
@@ -637,12 +587,12 @@ impl Creation<'_> {
     }
 
     /// The init makes its mount namespace when it has its plan: mounts can be opened only afterwards.
-    fn mounts_follow(&self) -> bool {
+    pub(super) fn mounts_follow(&self) -> bool {
         self.plan.init.unshare != 0
     }
 
     /// Opens mounts for the init, from inside its mount namespace where it has one.
-    fn open_mounts(&self, child: &Child) -> Result<Vec<OwnedFd>> {
+    pub(super) fn open_mounts(&self, child: &Child) -> Result<Vec<OwnedFd>> {
         let mounts = &self.plan.host.mount_fds;
         let private = Propagation { kind: PropagationKind::Private, recursive: true };
         let private = self.plan.init.root.as_ref().is_some_and(|root| root.propagation == private);
