@@ -109,7 +109,7 @@ fn limits_of_an_inner_container_hold_when_the_outer_makes_room() {
     let container = runtime.start_ready(&bundle);
     let outcome = run(&container, &[]).exits(1);
     for text in [
-        "config.json: linux.resources.pids.limit: cgroup /sys/fs/cgroup/inner: write pids.max: ENOENT",
+        "config.json: linux.resources.pids.limit: cgroup /sys/fs/cgroup/inner: write pids.max: no such file or directory (ENOENT)",
         "processes live in /sys/fs/cgroup, so its cgroups get no controllers; move them, then: echo +pids",
     ] {
         assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
