@@ -417,7 +417,12 @@ fn a_parent_with_processes_has_no_controllers_for_a_container() {
     let inner =
         limited(&json!({ "memory": { "limit": 64 << 20 } })).set("/linux/cgroupsPath", json!(format!("/{name}/in")));
     let outcome = runtime.try_create(&inner).expect_err("create succeeds").exits(1).in_one_line();
-    for text in ["linux.resources.memory.limit", "memory.max: no such file or directory (ENOENT)", "cgroup.subtree_control", "processes live in"] {
+    for text in [
+        "linux.resources.memory.limit",
+        "memory.max: no such file or directory (ENOENT)",
+        "cgroup.subtree_control",
+        "processes live in",
+    ] {
         assert!(outcome.stderr.contains(text), "expected {text:?} in {outcome}");
     }
     assert!(!outer.cgroup().join("in").exists(), "the cgroup is left");
