@@ -35,6 +35,10 @@ pub fn resume(shell: &Shell<'_>, id: &str) -> Result<()> {
     let container = shell.store.open(id)?;
     // One that was held frozen by a restore that has not come to its end has not been audited.
     let complete = container.record.cleat.phase == Phase::Created;
+    if container.status()? == Status::Checkpointing {
+        // CRIU has frozen it: processes that run on would not be those that are saved.
+        return Err(Error::new(format!("container {id} is being checkpointed: wait for that")));
+    }
     // A created container can be frozen, too.
     let frozen = complete && container.cgroup().is_some_and(|cgroup| cgroup.frozen().unwrap_or(false));
     if frozen { set(&container, false) } else { Err(Error::new(format!("container not paused: {id}"))) }

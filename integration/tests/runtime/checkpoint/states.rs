@@ -109,6 +109,10 @@ fn the_status_is_checkpointing_meanwhile() {
     assert_eq!(container.status(), "checkpointing");
     let listed = runtime.call(["list", "--format", "json"]).outcome().json();
     assert_eq!(listed[0]["status"], "checkpointing", "{listed:#}");
+    // Who thaws it would have other processes saved than those that run on.
+    for command in ["pause", "resume"] {
+        let _ = container.call([command]).outcome().refused("is being checkpointed");
+    }
     fs::write(go, "").expect("a file");
     let _ = running.outcome().ok();
     assert_eq!(container.status(), "running");
