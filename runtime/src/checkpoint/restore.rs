@@ -72,6 +72,11 @@ pub fn restore(parameters: &CreateParameters<'_>, options: &cli::Restore) -> Res
     plan.warnings.iter().for_each(|warning| (parameters.warn)(warning));
     console::check(plan.host.terminal, parameters.detached, parameters.options.console_socket.as_deref())?;
     check_rootfs(&plan.host.rootfs)?;
+    if plan.host.cgroup.is_none() {
+        // Else what images make could not be held while it is audited, nor all of it be found and killed.
+        return Err(Error::new("a container without a cgroup of its own cannot be restored")
+            .remedy("leave out --cgroup-manager disabled, and see cleat check for what keeps one from being made"));
+    }
     let root = plan.init.root.as_ref().filter(|root| root.pivot != cleat_plan::Pivot::Chroot);
     if root.is_none() {
         let problem = "a container without a mount namespace of its own cannot be restored";

@@ -431,6 +431,19 @@ fn what_is_no_checkpoint_is_refused() {
     refused(&external(r#"[{"key":"file[1:2]","stream":9}]"#), "external-files.json");
 }
 
+/// What images make is held by its cgroup while it is audited: without one nothing is asked of CRIU.
+#[test]
+fn a_container_without_a_cgroup_is_not_restored() {
+    let original = Original::of(STAND_IN, sleeper());
+    let criu = original.criu();
+    let runtime = Runtime::new().with_criu(&criu);
+    let bundle = Bundle::twin_of(&original.bundle);
+    let call = runtime.call(["--cgroup-manager", "disabled", "restore", "--detach", "--image-path"]);
+    let call = call.arg(criu.images()).arg("--bundle").arg(bundle.path()).arg("without-cgroup");
+    let _ = call.outcome().refused("without a cgroup of its own").in_one_line();
+    assert!(criu.requests().iter().all(|request| request["type"] != "RESTORE"), "{:#?}", criu.record());
+}
+
 /// Whatever CRIU says: no process, directory, cgroup or mount is left.
 #[test]
 fn a_restore_that_fails_leaves_nothing() {
