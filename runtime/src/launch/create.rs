@@ -313,15 +313,7 @@ impl Creation<'_> {
     ) -> Result<()> {
         loop {
             match handshake.next()? {
-                Event::Unshared => {
-                    if let Some(maps) = &self.plan.host.id_maps {
-                        idmap::write(handshake.child().pid, maps)?;
-                        channel.send(ToInit::Mapped)?;
-                    }
-                    if self.mounts_follow() {
-                        channel.send_mounts(&self.open_mounts(handshake.child())?)?;
-                    }
-                }
+                Event::Unshared => self.follow(handshake.child(), channel)?,
                 Event::Listener(fd) => {
                     let pid = handshake.child().pid;
                     let state = container::state_json(record, Status::Creating, pid)?;
@@ -336,6 +328,18 @@ impl Creation<'_> {
                 Event::Ready => return Ok(()),
             }
         }
+    }
+
+    /// Its late namespaces are there: mappings, and mounts that are opened in them.
+    pub(super) fn follow(&self, child: &Child, channel: &Channel) -> Result<()> {
+        if let Some(maps) = &self.plan.host.id_maps {
+            idmap::write(child.pid, maps)?;
+            channel.send(ToInit::Mapped)?;
+        }
+        if self.mounts_follow() {
+            channel.send_mounts(&self.open_mounts(child)?)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn run_hooks(&self, child: &Child, record: &mut Record, reserved: &StateDirGuard) -> Result<()> {

@@ -48,15 +48,7 @@ impl Creation<'_> {
         let mut handshake = Handshake::new(&channel, child, &init, OomWatch::from_now(None), self.parameters.warn);
         loop {
             match handshake.next()? {
-                Event::Unshared => {
-                    if let Some(maps) = &self.plan.host.id_maps {
-                        idmap::write(handshake.child().pid, maps)?;
-                        channel.send(ToInit::Mapped)?;
-                    }
-                    if self.mounts_follow() {
-                        channel.send_mounts(&self.open_mounts(handshake.child())?)?;
-                    }
-                }
+                Event::Unshared => self.follow(handshake.child(), &channel)?,
                 Event::Ready => return Ok(()),
                 Event::Listener(_) | Event::RunHooks => return Err(out_of_turn()),
             }
